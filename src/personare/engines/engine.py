@@ -1,0 +1,136 @@
+"""The contract that every engine fulfils, and how engines are found.
+
+An engine is a class named by an entry point of the group `personare.engines`, ours and other people's alike:
+
+    [project.entry-points."personare.engines"]
+    puppet = "personare.engines.puppet.engine:Puppet"
+
+Importing an engine's module must be cheap (no torch, no model loading): that happens in `prepare` stages and `perform`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from personare.cache.recipe import Recipe
+from personare.errors import EngineError, InvalidOption, UnknownName
+from personare.types import Avatar, Frames, Phone, Samples
+
+ENTRY_POINT_GROUP = "personare.engines"
+
+
+class EngineOptions(BaseModel):
+    """Base of every engine's options: a frozen pydantic model; each field has a default, a range, a unit and a description."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Performance(ABC):
+    """One run: speech in, frames out. Owns all per-run state; never shared between sessions; not thread-safe.
+
+    The performance has one timeline of frames. `feed` extends the current utterance and yields every frame that is settled
+    (speech up to `lookahead_seconds` after it is known); `finish` ends the utterance: over one utterance the number of frames
+    is ceil(samples * fps / 16000). The next `feed` begins a new utterance at the next frame. Between utterances, `idle`
+    continues the timeline with natural motion and the mouth at rest.
+    """
+
+    fps: Fraction
+    size: tuple[int, int]
+    """(height, width) of the frames in pixels."""
+
+    @abstractmethod
+    def feed(self, samples: Samples, phones: Sequence[Phone] | None = None) -> Iterator[Frames]:
+        """Hear some speech; yield the frames that are settled by now.
+
+        samples: float32 [n] at 16 kHz, any n >= 0. phones: those that start within these samples, with positions from the
+        start of the utterance, if the text is known; None lets the engine listen. The cut into pieces does not change a
+        byte of the frames (unless the engine declares `exact_streaming = False`).
+        """
+
+    @abstractmethod
+    def finish(self) -> Iterator[Frames]:
+        """End the utterance and yield its remaining frames. Without an utterance: nothing."""
+
+    @abstractmethod
+    def idle(self, n: int) -> Frames:
+        """The next n frames at rest. Raises EngineError while an utterance is under way."""
+
+    @abstractmethod
+    def interrupt(self) -> None:
+        """Drop everything queued and end the utterance at once; the next frames are idle or new speech, without a jump."""
+
+
+class Engine(ABC):
+    """One way to animate a portrait."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    Options: ClassVar[type[EngineOptions]]
+    driven_by: ClassVar[frozenset[str]]
+    """What moves the portrait: {"speech"}, {"guide"} or both."""
+    chunk_seconds: ClassVar[float]
+    """The engine works in steps of this length."""
+    lookahead_seconds: ClassVar[float]
+    """Speech after a frame's time that must be known before the frame is settled. Latency floor = chunk + look-ahead."""
+    exact_streaming: ClassVar[bool] = True
+    licences: ClassVar[Mapping[str, str]]
+    """What it consists of ("code", "networks", ...) -> SPDX expression or plain words."""
+
+    @abstractmethod
+    def missing(self) -> list[str]:
+        """What has to be installed or downloaded before this engine can run, one line each; empty if it is ready."""
+
+    @abstractmethod
+    def recipe(self, options: EngineOptions) -> Recipe:
+        """The preparation of a portrait, as stages."""
+
+    @abstractmethod
+    def perform(self, avatar: Avatar, options: EngineOptions) -> Performance:
+        """Start a performance of a prepared avatar."""
+
+    def read_options(self, values: Mapping[str, Any]) -> EngineOptions:
+        """Validated options; raises InvalidOption with the field, what is wrong and what exists."""
+        try:
+            return self.Options(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "options"
+            known = ", ".join(self.Options.model_fields)
+            if first["type"] == "extra_forbidden":
+                raise InvalidOption(f"{self.name} has no option {field!r}", hint=f"its options are: {known}") from None
+            doc = self.Options.model_fields[field].description if field in self.Options.model_fields else ""
+            raise InvalidOption(f"{self.name} option {field}={first['input']!r}: {first['msg']}", hint=doc or "") from None
+
+
+def one_dimensional(samples: np.ndarray[Any, Any]) -> Samples:
+    """The samples given to `feed` as float32 [n]; raises EngineError for any other shape."""
+    if samples.ndim != 1:
+        raise EngineError(f"speech must be one-dimensional 16 kHz mono, not of shape {samples.shape}")
+    return np.ascontiguousarray(samples, dtype=np.float32)
+
+
+def engine_entry_points() -> dict[str, EntryPoint]:
+    """Installed engines by name; nothing is imported."""
+    return {point.name: point for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name)}
+
+
+def load_engine(name: str) -> Engine:
+    """An engine by name. Raises UnknownName with the list of installed ones, EngineError if its module cannot be imported."""
+    points = engine_entry_points()
+    if name not in points:
+        raise UnknownName(f"no engine named {name!r}", hint=f"installed engines: {', '.join(points) or 'none'}")
+    try:
+        loaded = points[name].load()
+    except ImportError as error:
+        raise EngineError(f"engine {name} cannot be imported: {error}", hint=f"reinstall the package of {name}") from error
+    engine = loaded()
+    if not isinstance(engine, Engine):
+        raise EngineError(f"entry point {name} is not a personare engine: {points[name].value}")
+    return engine

@@ -1,0 +1,114 @@
+"""Everything that can go wrong, as one tree.
+
+    PersonareError                       exit code
+      InputError                         3    what the user gave cannot be used
+        UnreadableMedia                       not a picture, sound or video, damaged, or not there
+        PictureTooLarge                       above the pixel budget; refused before decoding
+        NoFaceFound                           no face in the portrait
+        FaceTooSmall                          a face, but too few pixels to animate
+        FaceTurnedAway                        a face, but too far from frontal
+        UnusableSpeech                        empty, or with NaN or infinite samples
+        InvalidOption                         an option that does not exist or is out of range
+        UnknownName                           no such engine, avatar or voice
+        UnwritableOutput                      the folder is missing, read-only or the disk is full
+      WeightsError                       4
+        WeightsMissing                        a checkpoint, model or speech synthesiser is not installed
+        LicenceNotAccepted                    the user has to fetch a licence-gated file
+        WeightsMismatch                       a checkpoint of another model, truncated or damaged
+      CacheError                         5    the feature store cannot do what was asked
+      EngineError                        5    an engine failed, or was used against its contract
+      Busy                               5    no free place for another session
+      Cancelled                        130    stopped by the user
+
+Every error says in one line what was wrong with which file, and in `hint` what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class PersonareError(Exception):
+    """Base of all errors that personare raises on purpose.
+
+    `message` is one line; `hint` says what to do next ("" if there is nothing to do).
+    """
+
+    exit_code: ClassVar[int] = 5
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class InputError(PersonareError):
+    exit_code = 3
+
+
+class UnreadableMedia(InputError):
+    pass
+
+
+class PictureTooLarge(InputError):
+    pass
+
+
+class NoFaceFound(InputError):
+    pass
+
+
+class FaceTooSmall(InputError):
+    pass
+
+
+class FaceTurnedAway(InputError):
+    pass
+
+
+class UnusableSpeech(InputError):
+    pass
+
+
+class InvalidOption(InputError):
+    pass
+
+
+class UnknownName(InputError):
+    pass
+
+
+class UnwritableOutput(InputError):
+    pass
+
+
+class WeightsError(PersonareError):
+    exit_code = 4
+
+
+class WeightsMissing(WeightsError):
+    pass
+
+
+class LicenceNotAccepted(WeightsError):
+    pass
+
+
+class WeightsMismatch(WeightsError):
+    pass
+
+
+class CacheError(PersonareError):
+    pass
+
+
+class EngineError(PersonareError):
+    pass
+
+
+class Busy(PersonareError):
+    pass
+
+
+class Cancelled(PersonareError):
+    exit_code = 130

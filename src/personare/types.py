@@ -1,0 +1,148 @@
+"""The values that cross rooms. Frozen, small, numpy only.
+
+Shape grammar used in every docstring: `[n, H, W, 3]` is an array with those axes; times are seconds, positions are pixels
+(x right, y down, the centre of the top-left pixel is (0.5, 0.5) unless said otherwise), angles are degrees.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SAMPLE_RATE = 16000
+"""Hz. Every engine hears 16 kHz mono."""
+
+Samples = NDArray[np.float32]
+"""Speech: float32 [n] in [-1, 1] at SAMPLE_RATE."""
+
+Image = NDArray[np.uint8]
+"""uint8 [H, W, 3], sRGB, channel order red, green, blue."""
+
+_NTSC = {"23.976": Fraction(24000, 1001), "29.97": Fraction(30000, 1001), "59.94": Fraction(60000, 1001)}
+
+
+def frame_rate(value: str | int | float | Fraction) -> Fraction:
+    """An exact frame rate from what people write: 25, "30000/1001", "29.97" (taken as 30000/1001).
+
+    Raises ValueError unless 1 <= rate <= 120.
+    """
+    text = f"{value:g}" if isinstance(value, float) else str(value).strip()
+    rate = _NTSC[text] if text in _NTSC else Fraction(text)
+    if not 1 <= rate <= 120:
+        raise ValueError(f"frame rate {text} is not between 1 and 120")
+    return rate
+
+
+def frame_count(samples: int, fps: Fraction) -> int:
+    """Frames of a clip: ceil(samples * fps / 16000), in exact rational arithmetic."""
+    return math.ceil(samples * fps / SAMPLE_RATE)
+
+
+@dataclass(frozen=True, slots=True)
+class Phone:
+    """One spoken sound with its place in the speech.
+
+    `symbol` is IPA ("" or punctuation is a pause); `start` and `end` are sample positions at SAMPLE_RATE from the start of
+    the utterance.
+    """
+
+    symbol: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechChunk:
+    """A piece of speech, twice: as engines hear it and as the clip keeps it.
+
+    samples: float32 [n] at 16 kHz mono. voice: float32 [m, channels] at the voice's own rate; over a whole speech
+    n == ceil(m * 16000 / rate). phones: what is said, for phones that start within these samples, or None if the text is
+    not known (positions count from the start of the utterance).
+    """
+
+    samples: Samples
+    voice: NDArray[np.float32]
+    phones: tuple[Phone, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """A voice that can be heard from its start any number of times, chunk by chunk, without being held in memory.
+
+    `chunks()` opens it anew. `voice_rate` (Hz) and `voice_channels` (1 or 2) describe `SpeechChunk.voice`. `seconds` is the
+    container's claim (None if it makes none): good for a progress bar, never for frame times. `name` is for messages.
+    """
+
+    name: str
+    voice_rate: int
+    voice_channels: int
+    seconds: float | None
+    chunks: Callable[[], Iterator[SpeechChunk]]
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Consecutive pictures of a performance. images: uint8 [n, H, W, 3] RGB; `first` is the index of images[0]."""
+
+    first: int
+    images: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """The result of a stage: named arrays (read-only) and JSON metadata."""
+
+    arrays: Mapping[str, NDArray[Any]]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(a.nbytes for a in self.arrays.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Avatar:
+    """A portrait prepared for one engine.
+
+    `keys` names the feature of every stage in the store; `features` are those features, by stage name. `portrait` is the
+    blake3 digest of the portrait file's bytes; `options` the engine options it was prepared with. `name` is "" if nobody
+    named it.
+    """
+
+    engine: str
+    options: Mapping[str, Any]
+    portrait: str
+    keys: Mapping[str, str]
+    features: Mapping[str, Feature]
+    name: str = ""
+
+
+Progress = Callable[[str, int, int | None], None]
+"""progress(what, done, total): called often and cheaply; total None if not known."""
+
+
+def no_progress(what: str, done: int, total: int | None) -> None:
+    """The Progress of callers who do not want any."""
+
+
+ARKIT_UNITS: tuple[str, ...] = (
+    "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff",
+    "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft", "eyeBlinkRight", "eyeLookDownLeft", "eyeLookDownRight",
+    "eyeLookInLeft", "eyeLookInRight", "eyeLookOutLeft", "eyeLookOutRight", "eyeLookUpLeft", "eyeLookUpRight",
+    "eyeSquintLeft", "eyeSquintRight", "eyeWideLeft", "eyeWideRight", "jawForward", "jawLeft", "jawOpen", "jawRight",
+    "mouthClose", "mouthDimpleLeft", "mouthDimpleRight", "mouthFrownLeft", "mouthFrownRight", "mouthFunnel", "mouthLeft",
+    "mouthLowerDownLeft", "mouthLowerDownRight", "mouthPressLeft", "mouthPressRight", "mouthPucker", "mouthRight",
+    "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthSmileLeft", "mouthSmileRight",
+    "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight", "noseSneerLeft", "noseSneerRight",
+    "tongueOut",
+)  # fmt: skip
+"""The 52 ARKit blendshape units in alphabetical order, the order of every array of curves in personare."""
