@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from personare.cache.keys import stage_key
+from personare.errors import EngineError
 from personare.types import Feature, Progress, no_progress
 
 
@@ -39,9 +41,47 @@ class Stage:
     weights: tuple[str, ...] = ()
     numeric_format: str = "float32"
 
+    def __post_init__(self) -> None:
+        engine, _, rest = self.name.partition(".")
+        if not (engine and rest and self.name.isprintable()):
+            raise EngineError(f"a stage's name must be ENGINE.STAGE, not {self.name!r}")
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Stages in an order in which each comes after those that it needs."""
+    """Stages in an order in which each comes after those that it needs.
+
+    Raises EngineError if a name occurs twice or a stage needs one that does not come before it.
+    """
 
     stages: tuple[Stage, ...]
+
+    def __post_init__(self) -> None:
+        seen: set[str] = set()
+        for stage in self.stages:
+            if stage.name in seen:
+                raise EngineError(f"stage {stage.name} is twice in the recipe")
+            if missing := sorted(set(stage.needs) - seen):
+                raise EngineError(f"stage {stage.name} needs {', '.join(missing)}, which no stage before it makes")
+            seen.add(stage.name)
+
+    def keys(self, portrait: str) -> dict[str, str]:
+        """Stage name -> key of its feature, in recipe order, for a portrait with this digest. Nothing is computed.
+
+        Raises EngineError if a parameter is not a JSON value.
+        """
+        keys: dict[str, str] = {}
+        for stage in self.stages:
+            try:
+                keys[stage.name] = stage_key(
+                    name=stage.name,
+                    version=stage.version,
+                    parameters=stage.parameters,
+                    needs={name: keys[name] for name in stage.needs},
+                    portrait=portrait if stage.reads_portrait else None,
+                    weights=stage.weights,
+                    numeric_format=stage.numeric_format,
+                )
+            except (TypeError, ValueError) as error:
+                raise EngineError(f"a parameter of stage {stage.name} cannot be part of a key: {error}") from None
+        return keys

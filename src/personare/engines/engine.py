@@ -39,6 +39,8 @@ class Performance(ABC):
     (speech up to `lookahead_seconds` after it is known); `finish` ends the utterance: over one utterance the number of frames
     is ceil(samples * fps / 16000). The next `feed` begins a new utterance at the next frame. Between utterances, `idle`
     continues the timeline with natural motion and the mouth at rest.
+
+    The iterators of `feed` and `finish` work while they are read: exhaust one before the next call, or `interrupt`, which ends it.
     """
 
     fps: Fraction

@@ -1,0 +1,1 @@
+"""Files <-> arrays: sound, pictures and videos in; PNG and MP4 out."""

@@ -1,0 +1,67 @@
+"""personare: a portrait and a voice become a talking person.
+
+    import personare
+    engine = personare.open_engine("puppet")
+    avatar = engine.prepare("me.jpg")
+    engine.speak(avatar, "hello.wav").save("out.mp4")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from personare.cache.avatars import AvatarManifest
+    from personare.engines.engine import Engine, EngineOptions, Performance
+    from personare.errors import PersonareError
+    from personare.report import Report
+    from personare.studio import Clip, OpenEngine, Studio, open_engine
+    from personare.types import Avatar, Frames, Phone, Speech
+    from personare.voice.tts import open_text
+
+_HOME = {
+    "AvatarManifest": "personare.cache.avatars",
+    "Engine": "personare.engines.engine",
+    "EngineOptions": "personare.engines.engine",
+    "Performance": "personare.engines.engine",
+    "PersonareError": "personare.errors",
+    "Report": "personare.report",
+    "Clip": "personare.studio",
+    "OpenEngine": "personare.studio",
+    "Studio": "personare.studio",
+    "open_engine": "personare.studio",
+    "Avatar": "personare.types",
+    "Frames": "personare.types",
+    "Phone": "personare.types",
+    "Speech": "personare.types",
+    "open_text": "personare.voice.tts",
+}
+
+__all__ = [
+    "Avatar",
+    "AvatarManifest",
+    "Clip",
+    "Engine",
+    "EngineOptions",
+    "Frames",
+    "OpenEngine",
+    "Performance",
+    "PersonareError",
+    "Phone",
+    "Report",
+    "Speech",
+    "Studio",
+    "open_engine",
+    "open_text",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when they are first used, so that `import personare` costs nothing."""
+    if name == "__version__":
+        return version("personare")
+    if name not in _HOME:
+        raise AttributeError(f"module 'personare' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

@@ -1,0 +1,232 @@
+"""What is known about the features beside their content: when each was used, how often, and who pins it.
+
+An SQLite file in WAL mode, shared by all processes. Everything that matters can be rebuilt from the feature files and the
+avatars' manifests, so the index is never in the way: deleted or damaged it is rebuilt, busy it is left for later, and where
+it cannot be written at all it lives in memory.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import RLock
+from typing import TypeVar
+
+from filelock import FileLock
+
+from personare.cache.keys import FileStamp
+
+log = logging.getLogger(__name__)
+
+_SCHEMA_VERSION = 1
+_BUSY_TIMEOUT_SECONDS = 5.0
+_FLUSH_AFTER_SECONDS = 1.0
+_MAX_DIGESTS = 4096
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS features (key TEXT PRIMARY KEY, stage TEXT NOT NULL, bytes INTEGER NOT NULL,"
+    " created REAL NOT NULL, last_used REAL NOT NULL, hits INTEGER NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS pins (shelf TEXT NOT NULL, avatar TEXT NOT NULL, key TEXT NOT NULL,"
+    " PRIMARY KEY (shelf, avatar, key)) WITHOUT ROWID",
+    "CREATE TABLE IF NOT EXISTS digests (path BLOB PRIMARY KEY, stamp TEXT NOT NULL, digest TEXT NOT NULL)",
+)
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One feature in the index. Times are seconds since the epoch."""
+
+    key: str
+    stage: str
+    bytes: int
+    created: float
+    last_used: float
+    hits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the files say, for `Index.reconcile`.
+
+    present: keys of all feature files. unknown: rows of those that the index had not. shelf: folder of the avatars that were
+    looked at, "" if none. pins: avatar -> keys, from its manifest. gone: avatars with pins from this shelf that exist no more.
+    """
+
+    present: Collection[str]
+    unknown: Iterable[Row]
+    shelf: str = ""
+    pins: Mapping[str, Collection[str]] = field(default_factory=dict)
+    gone: Collection[str] = ()
+
+
+Look = Callable[[Collection[str], Collection[tuple[str, str]]], Surroundings]
+"""look(keys in the index, (shelf, avatar) pairs with pins) -> what the files say."""
+
+
+class IndexBusy(Exception):
+    """Another process holds the index for longer than we care to wait."""
+
+
+class Index:
+    """The index at `path`. Thread-safe; every process opens its own. `look` is asked when the index has to be rebuilt."""
+
+    def __init__(self, path: Path, look: Look) -> None:
+        self.path = path
+        self.look = look
+        self._lock = RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._inode: int | None = None
+        self._in_memory = False
+        self._touched: dict[str, tuple[int, float]] = {}
+        self._flushed_at = 0.0
+
+    def record(self, row: Row) -> None:
+        """Enter a feature, or replace what was known of it. A busy index is left as it is: `reconcile` catches up."""
+        with suppress(IndexBusy):
+            self._run(lambda db: db.execute("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?, ?)", _values(row)))
+
+    def touch(self, key: str, now: float) -> None:
+        """Note a use. Notes are gathered and written about once a second; one that cannot be written waits or is lost."""
+        with self._lock:
+            hits, _ = self._touched.get(key, (0, 0.0))
+            self._touched[key] = (hits + 1, now)
+            if abs(now - self._flushed_at) >= _FLUSH_AFTER_SECONDS:
+                self._flushed_at = now
+                self._flush()
+
+    def knows(self, key: str) -> bool:
+        """Whether there is a row for this key; True if the index is too busy to say."""
+        try:
+            return bool(self._run(lambda db: db.execute("SELECT 1 FROM features WHERE key = ?", (key,)).fetchone()))
+        except IndexBusy:
+            return True
+
+    def row(self, key: str) -> Row | None:
+        self._flush()
+        found = self._run(lambda db: db.execute("SELECT * FROM features WHERE key = ?", (key,)).fetchone())
+        return Row(*found) if found else None
+
+    def rows(self) -> list[Row]:
+        """All features, least recently used first."""
+        self._flush()
+        found = self._run(lambda db: db.execute("SELECT * FROM features ORDER BY last_used, key").fetchall())
+        return [Row(*values) for values in found]
+
+    def total_bytes(self) -> int:
+        (total,) = self._run(lambda db: db.execute("SELECT coalesce(sum(bytes), 0) FROM features").fetchone())
+        return int(total)
+
+    def forget(self, keys: Collection[str]) -> None:
+        self._run(lambda db: _many(db, "DELETE FROM features WHERE key = ?", [(key,) for key in keys]))
+
+    def pin(self, shelf: str, avatar: str, keys: Collection[str]) -> None:
+        """Let these keys, and no others, be pinned by an avatar of a shelf."""
+        self._run(lambda db: _set_pins(db, shelf, {avatar: keys}, gone=()))
+
+    def unpin(self, shelf: str, avatar: str) -> None:
+        self._run(lambda db: _set_pins(db, shelf, {}, gone=(avatar,)))
+
+    def pins(self) -> dict[str, tuple[str, ...]]:
+        """Key -> names of the avatars that pin it, sorted."""
+        pinned: dict[str, tuple[str, ...]] = {}
+        query = "SELECT DISTINCT key, avatar FROM pins ORDER BY key, avatar"
+        for key, avatar in self._run(lambda db: db.execute(query).fetchall()):
+            pinned[key] = (*pinned.get(key, ()), avatar)
+        return pinned
+
+    def recall_digest(self, path: Path, stamp: FileStamp) -> str | None:
+        query, values = "SELECT digest FROM digests WHERE path = ? AND stamp = ?", (os.fsencode(path), str(stamp))
+        with suppress(IndexBusy):
+            found = self._run(lambda db: db.execute(query, values).fetchone())
+            return found[0] if found else None
+        return None
+
+    def remember_digest(self, path: Path, stamp: FileStamp, digest: str) -> None:
+        def remember(db: sqlite3.Connection) -> None:
+            db.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (os.fsencode(path), str(stamp), digest))
+            db.execute("DELETE FROM digests WHERE rowid <= (SELECT max(rowid) FROM digests) - ?", (_MAX_DIGESTS,))
+
+        with suppress(IndexBusy):
+            self._run(remember)
+
+    def reconcile(self) -> int:
+        """Bring the index in line with the files: what a killed process or another machine left undone. New rows."""
+        known = {key for (key,) in self._run(lambda db: db.execute("SELECT key FROM features").fetchall())}
+        pinned = self._run(lambda db: db.execute("SELECT DISTINCT shelf, avatar FROM pins").fetchall())
+        around = self.look(known, pinned)
+        unknown = [_values(row) for row in around.unknown]
+        gone = [(key,) for key in known.difference(around.present)]
+
+        def agree(db: sqlite3.Connection) -> None:
+            _many(db, "INSERT OR IGNORE INTO features VALUES (?, ?, ?, ?, ?, ?)", unknown)
+            _many(db, "DELETE FROM features WHERE key = ?", gone)
+            _set_pins(db, around.shelf, around.pins, around.gone)
+
+        self._run(agree)
+        return len(unknown)
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._flush()
+                self._connection.close()
+                self._connection = None
+
+    def _flush(self) -> None:
+        statement = "UPDATE features SET hits = hits + ?, last_used = max(last_used, ?) WHERE key = ?"
+        with self._lock, suppress(IndexBusy):
+            if self._touched:
+                used = [(hits, when, key) for key, (hits, when) in self._touched.items()]
+                self._run(lambda db: _many(db, statement, used), wait_seconds=0.0)
+                self._touched.clear()
+
+    def _run(
+        self, action: Callable[[sqlite3.Connection], Result], wait_seconds: float = _BUSY_TIMEOUT_SECONDS
+    ) -> Result:
+        """Do something in one transaction, on a rebuilt index if the present one is damaged.
+
+        Raises IndexBusy if another process holds the index for longer than `wait_seconds`.
+        """
+        with self._lock:
+            for attempt in range(3):
+                try:
+                    db = self._connected()
+                    db.execute(f"PRAGMA busy_timeout = {int(wait_seconds * 1000)}")
+                    with _transaction(db):
+                        return action(db)
+                except sqlite3.DatabaseError as error:
+                    code = getattr(error, "sqlite_errorcode", None)
+                    if code is None or attempt == 2:
+                        raise
+                    if code & 0xFF in _BUSY:
+                        raise IndexBusy from None
+                    self._recover(error, damaged=code & 0xFF in _DAMAGED)
+            raise AssertionError("unreachable")
+
+    def _connected(self) -> sqlite3.Connection:
+        """The connection; opened anew if there is none or if the file was deleted or replaced under us."""
+        if self._connection is not None and (self._in_memory or _inode(self.path) == self._inode):
+            return self._connection
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+        if self._in_memory:
+            self._connection = _open(":memory:")
+            return self._connection
+        with _opening(self.path):
+            self._connection = _open(self.path)
+            self._inode = _inode(self.path)
+        if self._connection.execute("PRAGMA user_version").fetchone() != (_SCHEMA_VERSION,):
+            adopted = self.reconcile()
+            self._connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+            if adopted:
+                log.warning("index %s was missing or damaged: rebuilt from %d feature files", self.path, adopted)
+        return self._connection

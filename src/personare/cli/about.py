@@ -1,0 +1,163 @@
+"""`personare engines | voices | doctor`: what there is, and what this machine can run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from personare.cli.session import AsJson, CacheDir, Debug, Verbose, print_json, print_table, say, size_text
+from personare.errors import EngineError, PersonareError
+
+
+def engines(as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False) -> None:
+    """Each engine: ready or what is missing, what drives it, its latency floor and licences."""
+    from personare.engines.engine import engine_entry_points, load_engine
+
+    rows, entries = [], []
+    for name in engine_entry_points():
+        try:
+            engine = load_engine(name)
+            missing = engine.missing()
+        except PersonareError as error:
+            rows.append([name, error.message, "", "", ""])
+            entries.append({"engine": name, "ready": False, "missing": [error.message]})
+            continue
+        floor = engine.chunk_seconds + engine.lookahead_seconds
+        drive = " + ".join(sorted(engine.driven_by))
+        licences = ", ".join(f"{part}: {licence}" for part, licence in engine.licences.items())
+        rows.append([name, "; ".join(missing) or "ready", drive, f"{floor * 1000:.0f} ms", licences])
+        entries.append(
+            {
+                "engine": name,
+                "summary": engine.summary,
+                "ready": not missing,
+                "missing": missing,
+                "driven_by": sorted(engine.driven_by),
+                "chunk_seconds": engine.chunk_seconds,
+                "lookahead_seconds": engine.lookahead_seconds,
+                "latency_floor_seconds": round(floor, 4),
+                "exact_streaming": engine.exact_streaming,
+                "licences": dict(engine.licences),
+                "options": engine.Options.model_json_schema()["properties"],
+            }
+        )
+    if as_json:
+        print_json({"engines": entries})
+    else:
+        print_table(["engine", "state", "driven by", "latency floor", "licences"], rows, empty="no engine is installed")
+
+
+def voices(as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False) -> None:
+    """The voices that can read a text, and what would be needed for more."""
+    from personare.voice.tts import voices as all_voices
+
+    found = all_voices()
+    if as_json:
+        print_json({"voices": found})
+        return
+    rows = [[v.name, v.language, v.description, v.backend, "ready" if v.available else v.needed] for v in found]
+    print_table(["voice", "language", "description", "back end", "state"], rows, empty="no voice is installed")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that doctor looked at. advice: what to do about it if it is not well."""
+
+    what: str
+    well: bool
+    finding: str
+    advice: str = ""
+    required: bool = True
+
+
+def doctor(cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False) -> None:
+    """What this machine can run, and what to do about what it cannot."""
+    findings = [_python(), _machine(), *_libraries(), _encoder(), *_engines(), _text(), *_folders(cache_dir)]
+    broken = [f for f in findings if f.required and not f.well]
+    if as_json:
+        print_json({"well": not broken, "findings": findings})
+    else:
+        for f in findings:
+            mark = "ok  " if f.well else "FAIL" if f.required else "note"
+            say(f"{mark}  {f.what}: {f.finding}" + (f"\n      -> {f.advice}" if f.advice and not f.well else ""))
+        say("this machine can run puppet" if not broken else "")
+    if broken and not as_json:
+        raise EngineError(f"{len(broken)} of {len(findings)} checks failed", hint=broken[0].advice)
+
+
+def _python() -> Finding:
+    import platform
+
+    return Finding("python", True, f"{platform.python_version()} on {platform.platform(terse=True)}")
+
+
+def _machine() -> Finding:
+    import os
+
+    cores = os.cpu_count() or 1
+    return Finding("processor", True, f"{cores} cores" + ("" if cores > 1 else " (encoding and rendering share it)"))
+
+
+def _libraries() -> list[Finding]:
+    from importlib.metadata import PackageNotFoundError, requires, version
+
+    from packaging.requirements import Requirement
+
+    findings = []
+    for line in requires("personare") or []:
+        requirement = Requirement(line)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            have = version(requirement.name)
+        except PackageNotFoundError:
+            findings.append(Finding(requirement.name, False, "not installed", f"pip install '{requirement}'"))
+            continue
+        well = requirement.specifier.contains(have, prereleases=True)
+        findings.append(Finding(requirement.name, well, have, f"pip install '{requirement}'"))
+    return findings
+
+
+def _encoder() -> Finding:
+    import av
+
+    well = {"libx264", "aac"} <= av.codecs_available
+    return Finding("H.264 and AAC", well, "in PyAV" if well else "missing from PyAV", "pip install --force-reinstall av")
+
+
+def _engines() -> list[Finding]:
+    from personare.engines.engine import engine_entry_points, load_engine
+
+    findings = []
+    for name in engine_entry_points():
+        try:
+            missing = load_engine(name).missing()
+        except PersonareError as error:
+            missing = [error.message]
+        findings.append(
+            Finding(f"engine {name}", not missing, "; ".join(missing) or "ready", "see the docs of this engine", name == "puppet")
+        )
+    return findings
+
+
+def _text() -> Finding:
+    from personare.voice.tts import voices as all_voices
+
+    ready = [voice for voice in all_voices() if voice.available]
+    advice = "pip install 'personare[tts]' (espeak-ng, GPL-3.0), or install espeak-ng"
+    return Finding("voices for --text", bool(ready), f"{len(ready)} voices", advice, required=False)
+
+
+def _folders(cache_dir: CacheDir) -> list[Finding]:
+    import os
+    import shutil
+
+    from personare.cache.home import avatars_folder, features_folder
+
+    findings = []
+    for what, folder in (("cache", features_folder(cache_dir)), ("avatars", avatars_folder())):
+        existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        writable = os.access(existing, os.W_OK)
+        free = shutil.disk_usage(existing).free
+        finding = f"{folder} ({size_text(free)} free)" if writable else f"{folder} is not writable"
+        findings.append(Finding(what, writable, finding, "set PERSONARE_HOME to a writable folder", required=False))
+    return findings

@@ -1,0 +1,121 @@
+"""`personare cache`: what is kept on disk, whether it is sound, and how to make it smaller."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from personare.cli.session import (
+    AsJson,
+    CacheDir,
+    Debug,
+    Verbose,
+    age_text,
+    print_json,
+    print_table,
+    say,
+    size_text,
+)
+from personare.errors import CacheError, InvalidOption
+
+app = typer.Typer(help="Cached features: what is kept, whether it is sound.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command()
+def stats(cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False) -> None:
+    """How much is kept, by stage."""
+    from personare.studio import Studio
+
+    studio = Studio(cache_dir)
+    numbers = studio.store.stats()
+    if as_json:
+        print_json(numbers)
+        return
+    say(f"{studio.store.folder}: {numbers.count} features, {size_text(numbers.bytes)}, of these pinned by avatars {size_text(numbers.pinned_bytes)}")
+    rows = [[name, str(s.count), size_text(s.bytes), str(s.hits)] for name, s in numbers.by_stage.items()]
+    print_table(["stage", "features", "size", "hits"], rows, empty="the cache is empty")
+    if numbers.quarantined:
+        say(f"{numbers.quarantined} damaged files in quarantine")
+
+
+@app.command("list")
+def list_features(
+    cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False
+) -> None:
+    """Every feature, last used first."""
+    from personare.studio import Studio
+
+    entries = sorted(Studio(cache_dir).store.entries(), key=lambda entry: -entry.last_used)
+    if as_json:
+        print_json({"features": entries})
+        return
+    now = time.time()
+    rows = [
+        [e.key[:16], e.stage, size_text(e.size), age_text(now - e.last_used), str(e.hits), ", ".join(e.avatars)] for e in entries
+    ]
+    print_table(["key", "stage", "size", "last used", "hits", "avatars"], rows, empty="the cache is empty")
+
+
+@app.command()
+def verify(cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False) -> None:
+    """Check every file; damaged ones go to quarantine and are recomputed when they are next needed."""
+    from personare.studio import Studio
+
+    outcome = Studio(cache_dir).store.verify()
+    if as_json:
+        print_json(outcome)
+    else:
+        say(f"{outcome.checked} checked, {len(outcome.damaged)} damaged")
+    if outcome.damaged and not as_json:
+        raise CacheError(
+            f"{len(outcome.damaged)} damaged features were moved to quarantine",
+            hint="they are recomputed when they are next needed; check the disk if this happens again",
+        )
+
+
+@app.command()
+def prune(
+    max_size: Annotated[str, typer.Option("--max-size", help="What may stay, for example 20GB.")],
+    cache_dir: CacheDir = None,
+    as_json: AsJson = False,
+    verbose: Verbose = 0,
+    debug: Debug = False,
+) -> None:
+    """Remove the least recently used features until the rest fits; what named avatars need stays."""
+    from personare.studio import Studio
+
+    outcome = Studio(cache_dir).store.prune(read_size(max_size))
+    if as_json:
+        print_json(outcome)
+    else:
+        say(f"removed {outcome.removed} features, {size_text(outcome.freed_bytes)}; kept {size_text(outcome.kept_bytes)}")
+
+
+@app.command()
+def clear(
+    everything: Annotated[bool, typer.Option("--all", help="Also what named avatars need.")] = False,
+    cache_dir: CacheDir = None,
+    as_json: AsJson = False,
+    verbose: Verbose = 0,
+    debug: Debug = False,
+) -> None:
+    """Remove all features but those that named avatars need."""
+    from personare.studio import Studio
+
+    outcome = Studio(cache_dir).store.clear(keep_pinned=not everything)
+    if as_json:
+        print_json(outcome)
+    else:
+        say(f"removed {outcome.removed} features, {size_text(outcome.freed_bytes)}; kept {size_text(outcome.kept_bytes)}")
+
+
+def read_size(text: str) -> int:
+    """Bytes from "20GB", "512 MiB" or "1000". Raises InvalidOption."""
+    from pydantic import ByteSize, TypeAdapter, ValidationError
+
+    try:
+        return int(TypeAdapter(ByteSize).validate_python(text))
+    except ValidationError:
+        raise InvalidOption(f"--max-size {text!r} is not a size", hint="for example 20GB, 512MB or 0") from None

@@ -1,0 +1,42 @@
+"""`personare demo`: the bundled portrait speaks a sentence. `make demo` calls it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from personare.cli.session import AsJson, Debug, Verbose, print_json, progress_bar, say
+
+SENTENCE = (
+    "Hello! A moment ago I was only a photograph. Now I have a voice, "
+    "and every picture that you see was made by your own computer."
+)
+
+
+def demo(
+    output: Annotated[Path, typer.Argument(help="The clip to write (.mp4).")] = Path("demo.mp4"),
+    as_json: AsJson = False,
+    verbose: Verbose = 0,
+    debug: Debug = False,
+) -> None:
+    """Let the bundled portrait speak a sentence."""
+    from importlib.resources import as_file, files
+
+    from personare.studio import Studio
+    from personare.voice.tts import open_text
+
+    began = time.perf_counter()
+    with as_file(files("personare") / "assets" / "portrait.jpg") as portrait, progress_bar() as progress:
+        studio = Studio()
+        report = studio.speak(studio.cast(portrait), open_text(SENTENCE, "en-us"), output, progress)
+    if as_json:
+        print_json(report)
+        return
+    say(f"{output.resolve()}")
+    say(
+        f"{report.audio_seconds:.1f} s of video in {time.perf_counter() - began:.1f} s; "
+        f"speaking ran at {report.realtime_factor:.2f}x real time"
+    )

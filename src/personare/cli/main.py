@@ -1,0 +1,78 @@
+"""`personare`: the commands in one place, and how the program ends."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from personare.cli import about, avatar, cache, demo, speak
+from personare.cli.session import SESSION, report_error, start_logging
+from personare.errors import EngineError, PersonareError
+
+app = typer.Typer(
+    name="personare",
+    help="Turn a portrait and a voice into a talking person.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("speak")(speak.speak)
+app.add_typer(avatar.app, name="avatar")
+app.add_typer(cache.app, name="cache")
+app.command("demo")(demo.demo)
+app.command("engines")(about.engines)
+app.command("voices")(about.voices)
+app.command("doctor")(about.doctor)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"personare {version('personare')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False,
+) -> None:
+    pass
+
+
+def run() -> None:
+    """The program: runs the command and exits with the code that `personare.errors` gives."""
+    start_logging(0)
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        app()
+    except PersonareError as error:
+        sys.exit(report_error(error))
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except SystemExit as end:
+        if end.code == 130:
+            typer.echo("error: interrupted; nothing half-written is left", err=True)
+        raise
+    except Exception as error:
+        if SESSION.debug:
+            raise
+        wrapped = EngineError(
+            f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}",
+            hint="run again with --debug and report what it prints",
+        )
+        sys.exit(report_error(wrapped))
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,209 @@
+"""What every command shares: its switches, where output goes, progress, logs, and how errors end the program."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from personare.errors import InvalidOption, PersonareError
+
+if TYPE_CHECKING:
+    from personare.types import Progress
+
+PROGRESS_AFTER_SECONDS = 0.7
+
+
+@dataclass
+class Session:
+    """The switches of the running command; one process runs one command."""
+
+    as_json: bool = False
+    debug: bool = False
+
+
+SESSION = Session()
+
+
+def _set_json(value: bool) -> bool:
+    SESSION.as_json = value
+    return value
+
+
+def _set_debug(value: bool) -> bool:
+    SESSION.debug = value
+    return value
+
+
+def _set_verbose(count: int) -> int:
+    start_logging(count)
+    return count
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.", callback=_set_json)]
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.", callback=_set_debug)]
+Verbose = Annotated[
+    int, typer.Option("-v", "--verbose", count=True, help="Log what happens (-vv: everything).", callback=_set_verbose)
+]
+CacheDir = Annotated[Path | None, typer.Option("--cache-dir", help="Folder of cached features.", show_default=False)]
+Setting = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An engine option; may be repeated.", show_default=False)
+]
+EngineName = Annotated[str | None, typer.Option("--engine", help="Which engine animates.", show_default="puppet")]
+
+
+def read_settings(settings: list[str] | None) -> dict[str, str]:
+    """{"size": "256"} from ["size=256"]. Raises InvalidOption."""
+    read: dict[str, str] = {}
+    for setting in settings or []:
+        key, equals, value = setting.partition("=")
+        if not equals or not key.strip():
+            raise InvalidOption(f"--set {setting!r} is not KEY=VALUE", hint="for example --set size=256")
+        read[key.strip()] = value.strip()
+    return read
+
+
+# ---------------------------------------------------------------- output
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on stdout; dataclasses and paths are written plainly."""
+    json.dump(_plain(value), sys.stdout, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def print_table(columns: list[str], rows: list[list[str]], *, title: str | None = None, empty: str = "nothing") -> None:
+    """A table on stdout, or the line `empty` if there are no rows."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    if not rows:
+        console.print(escape(empty))
+        return
+    table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*(escape(cell) for cell in row))
+    console.print(table)
+
+
+def say(line: str) -> None:
+    """A line for people on stdout."""
+    typer.echo(line)
+
+
+def size_text(count: int) -> str:
+    """1234567 -> "1.2 MB"."""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError
+
+
+def age_text(seconds: float) -> str:
+    """93784 -> "1 d"."""
+    for length, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
+
+
+# ---------------------------------------------------------------- progress
+
+
+@contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A bar on stderr for whatever takes longer than a moment; silent with --json or without a terminal."""
+    if SESSION.as_json or not sys.stderr.isatty():
+        yield lambda what, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress as RichProgress, TaskID, TextColumn, TimeRemainingColumn
+
+    began = time.monotonic()
+    bar = RichProgress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    tasks: dict[str, TaskID] = {}
+
+    def show(what: str, done: int, total: int | None) -> None:
+        if time.monotonic() - began < PROGRESS_AFTER_SECONDS:
+            return
+        if not tasks:
+            bar.start()
+        if what not in tasks:
+            tasks[what] = bar.add_task(what, total=total)
+        bar.update(tasks[what], completed=done, total=total)
+
+    try:
+        yield show
+    finally:
+        bar.stop()
+
+
+# ---------------------------------------------------------------- logs and errors
+
+
+class _LogLine(logging.Formatter):
+    """logfmt: time=... level=... room=... msg="..." """
+
+    def format(self, record: logging.LogRecord) -> str:
+        room = record.name.removeprefix("personare.")
+        stamp = self.formatTime(record, "%Y-%m-%dT%H:%M:%S")
+        message = json.dumps(record.getMessage(), ensure_ascii=False)
+        return f"time={stamp}.{int(record.msecs):03d} level={record.levelname.lower()} room={room} msg={message}"
+
+
+class _Warning(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return f"warning: {record.getMessage()}"
+
+
+def start_logging(verbosity: int) -> None:
+    """Warnings as `warning: ...` on stderr; with -v structured lines of level info, with -vv debug."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_LogLine() if verbosity else _Warning())
+    logger = logging.getLogger("personare")
+    logger.handlers = [handler]
+    logger.propagate = False
+    logger.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(verbosity, 2)])
+
+
+def report_error(error: PersonareError) -> int:
+    """Print `error:` and `hint:` lines (and one JSON object with --json); the exit code."""
+    if SESSION.debug:
+        traceback.print_exception(error)
+    typer.echo(f"error: {error.message}", err=True)
+    if error.hint:
+        typer.echo(f"hint: {error.hint}", err=True)
+    if SESSION.as_json:
+        print_json({"error": error.message, "hint": error.hint, "kind": type(error).__name__})
+    return error.exit_code

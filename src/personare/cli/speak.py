@@ -1,0 +1,96 @@
+"""`personare speak`: a portrait and a voice, or a text, become a clip."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from personare.cli.session import (
+    AsJson,
+    CacheDir,
+    Debug,
+    EngineName,
+    Setting,
+    Verbose,
+    print_json,
+    progress_bar,
+    read_settings,
+    say,
+)
+from personare.errors import UnreadableMedia
+
+if TYPE_CHECKING:
+    from personare.report import Report
+    from personare.studio import CacheMode
+    from personare.types import Speech
+
+
+def speak(
+    portrait: Annotated[str, typer.Argument(help="A photo, or the name of an avatar.")],
+    speech: Annotated[Path | None, typer.Argument(help="A voice: any audio file.", show_default=False)] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The clip to write (.mp4).", show_default=False)] = ...,  # type: ignore[assignment]
+    text: Annotated[str | None, typer.Option("--text", help="Speak this text instead of a voice.")] = None,
+    text_file: Annotated[Path | None, typer.Option("--text-file", help="Speak the text in this file; - is stdin.")] = None,
+    voice: Annotated[str | None, typer.Option("--voice", help="Voice or language for text: see `personare voices`.")] = None,
+    engine: EngineName = None,
+    settings: Setting = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write cached features.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Recompute cached features and overwrite them.")] = False,
+    cache_dir: CacheDir = None,
+    as_json: AsJson = False,
+    verbose: Verbose = 0,
+    debug: Debug = False,
+) -> None:
+    """Make a clip of PORTRAIT speaking SPEECH (or a text)."""
+    if sum(given is not None for given in (speech, text, text_file)) != 1:
+        raise typer.BadParameter("give exactly one of SPEECH, --text and --text-file")
+    if voice is not None and speech is not None:
+        raise typer.BadParameter("--voice is for --text and --text-file")
+    if no_cache and refresh:
+        raise typer.BadParameter("--no-cache and --refresh exclude each other")
+    mode: CacheMode = "off" if no_cache else "refresh" if refresh else "use"
+
+    from personare.studio import Studio
+
+    studio = Studio(cache_dir, mode)
+    cast = studio.cast(portrait, engine, read_settings(settings))
+    with progress_bar() as progress:
+        report = studio.speak(cast, open_voice(speech, text, text_file, voice), output, progress)
+    if as_json:
+        print_json(report)
+    else:
+        say(summary(report))
+
+
+def open_voice(speech: Path | None, text: str | None, text_file: Path | None, voice: str | None) -> Speech:
+    """The speech that the command line names. Raises PersonareError."""
+    if speech is not None:
+        from personare.media.audio import open_speech
+
+        return open_speech(speech)
+    from personare.voice.tts import open_text
+
+    return open_text(text if text is not None else read_text(text_file or Path("-")), voice)
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, or of stdin for "-". Raises UnreadableMedia."""
+    try:
+        raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UnreadableMedia(f"{path}: not a UTF-8 text", hint="save the text as UTF-8") from None
+    except OSError as error:
+        raise UnreadableMedia(f"{path}: {error.strerror or error}", hint="check the path") from None
+
+
+def summary(report: Report) -> str:
+    """What was made, for people, in one line."""
+    prepared = "prepared" if report.cache["misses"] else "already prepared"
+    return (
+        f"{report.output}: {report.audio_seconds:.1f} s, {report.width}x{report.height} at {report.fps:g} fps, "
+        f"{report.frames} frames; made in {report.timings['total']:.1f} s, {report.realtime_factor:.2f}x real time ({prepared})"
+    )

@@ -1,0 +1,43 @@
+"""The picture's light, so that what is drawn inside the mouth belongs to it."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from personare.types import Image
+
+Floats = NDArray[np.float32]
+
+LEFT_CHEEK, RIGHT_CHEEK = (50, 205, 207, 187), (280, 425, 427, 411)
+"""Corners of a patch on either cheek, clear of eye sockets and nasolabial folds."""
+WELL_LIT = 165.0
+"""Mean level of a cheek in good light, 0..255."""
+BRIGHTNESS_LIMITS = (0.35, 1.10)
+USUAL_SKIN = np.array([205, 160, 140], np.float32)
+"""Skin of middle tone in white light; only its ratios matter."""
+CAST_SHARE = 0.35
+"""How much of the colour cast is passed on. With all of it, olive skin gave green teeth."""
+CAST_LIMITS = (0.75, 1.25)
+
+
+def cheek_colour(picture: Image, points: Floats) -> Floats:
+    """Mean colour float32 [3] of the brighter cheek: the darker one may be in shadow, the mouth seldom is altogether."""
+    colours = []
+    for corners in (LEFT_CHEEK, RIGHT_CHEEK):
+        mask = np.zeros(picture.shape[:2], np.uint8)
+        cv2.fillConvexPoly(mask, np.rint(points[list(corners), :2]).astype(np.int32), 255)
+        colours.append(np.array(cv2.mean(picture, mask)[:3], np.float32))
+    return max(colours, key=lambda colour: float(colour.sum()))
+
+
+def brightness(skin: Floats) -> float:
+    """Brightness of the mouth's inside: 1 if the skin is well lit."""
+    return float(np.clip(skin.mean() / WELL_LIT, *BRIGHTNESS_LIMITS))
+
+
+def white_balance(skin: Floats) -> Floats:
+    """Gain per channel, float32 [3], mean near 1."""
+    cast = (skin / USUAL_SKIN) / max(float(skin.mean() / USUAL_SKIN.mean()), 1e-3)
+    return (1 + CAST_SHARE * (np.clip(cast, *CAST_LIMITS) - 1)).astype(np.float32)

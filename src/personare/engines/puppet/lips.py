@@ -1,0 +1,134 @@
+"""The lips at rest: where they meet, and how the lips of an open-mouthed picture are shut.
+
+A picture taken with parted lips must still be able to say "p", and its own teeth must not show when it does.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from personare.heads import LOWER_LIP_ROWS, UPPER_LIP_ROWS
+from personare.types import Image
+
+Floats = NDArray[np.float32]
+
+UPPER_ROWS, LOWER_ROWS = np.array(UPPER_LIP_ROWS), np.array(LOWER_LIP_ROWS)
+"""[4, 11] face points, from the opening outwards and from image left to image right."""
+UPPER_INNER, LOWER_INNER = UPPER_ROWS[0], LOWER_ROWS[0]
+CORNERS = (61, 291)
+BETWEEN_CORNERS = slice(1, -1)
+
+OPEN_GAP = 0.03
+"""Inner lips further apart than this, in eye distances, are open; nearer, the landmarks' noise."""
+SEAM_REACH = 0.035
+"""The dark line between closed lips is looked for this far from where the landmarks have it, in eye distances."""
+SEAM_STAY = 24.0
+"""Grey levels that a seam at the end of the reach must be darker by to be believed."""
+SEAM_PULL = np.array([1.0, 1.0, 0.6, 0.0], np.float32)
+"""Share of the seam's correction for the four rows of a lip."""
+UPPER_SHARE, LOWER_SHARE = 0.38, 0.62
+"""Who closes the gap: the jaw does more than the upper lip."""
+UPPER_CLOSES = np.array([1.0, 0.95, 0.75, 0.55], np.float32)
+LOWER_CLOSES = np.array([1.0, 0.95, 0.80, 0.70], np.float32)
+"""Share of the way for the four rows of a lip."""
+CHIN_REACH, PHILTRUM_REACH = 0.16, 0.06
+"""How far the closing pulls skin below and above the lips, standard deviation times sqrt 2, in eye distances."""
+TUCK = 0.45
+FULL_TUCK_GAP = 0.06
+"""Share of a lip's inner half that rolls out of sight when it shuts, reached when the picture's gap is this wide."""
+TEETH_DEPTH = -0.03
+"""The teeth lie this far behind the lips, in eye distances."""
+
+
+def gaps(points: Floats) -> Floats:
+    """Lower minus upper inner lip, float32 [11, 2] pixels."""
+    return np.asarray(points[LOWER_INNER, :2] - points[UPPER_INNER, :2], np.float32)
+
+
+def is_open(points: Floats, unit_px: float) -> bool:
+    return bool(np.linalg.norm(gaps(points), axis=1).max() > OPEN_GAP * unit_px)
+
+
+def weld_closed_lips(points: Floats, picture: Image, unit_px: float) -> Floats:
+    """Points [468, 3] whose inner lips are one line, on the seam that the picture shows, if its mouth is closed."""
+    if is_open(points, unit_px):
+        return points
+    welded = points.copy()
+    between = (points[UPPER_INNER] + points[LOWER_INNER]) / 2
+    seam = between[BETWEEN_CORNERS].copy()
+    seam[:, :2] += _seam_offset(between[:, :2], picture, unit_px)
+    for rows in (UPPER_ROWS, LOWER_ROWS):
+        inner = rows[0, BETWEEN_CORNERS]
+        correction = seam - points[inner]
+        for row, pull in zip(rows, SEAM_PULL, strict=True):
+            welded[row[BETWEEN_CORNERS]] += correction * pull
+    return welded
+
+
+def _seam_offset(line: Floats, picture: Image, unit_px: float) -> Floats:
+    """From the nine inner points of the line [11, 2] to the darkest smooth line near it: float32 [9, 2]."""
+    along = (line[-1] - line[0]) / max(float(np.linalg.norm(line[-1] - line[0])), 1e-3)
+    across = np.array([-along[1], along[0]], np.float32)
+    steps = np.linspace(-SEAM_REACH, SEAM_REACH, 29, dtype=np.float32) * unit_px
+    places = line[BETWEEN_CORNERS, None] + steps[:, None] * across
+    grey = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (0, 0), max(0.008 * unit_px, 0.3))
+    x, y = (np.ascontiguousarray(places[..., i] - 0.5) for i in (0, 1))
+    cost = cv2.remap(grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+    cost += SEAM_STAY * (steps / (SEAM_REACH * unit_px)) ** 2
+    # A neighbour's darkness counts too: the seam is a line, a freckle is not.
+    cost = cv2.blur(cost, (1, 3), borderType=cv2.BORDER_REPLICATE)
+    offset = np.pad(steps[cost.argmin(axis=1)], 1)
+    smooth = np.convolve(offset, np.array([1, 2, 1], np.float32) / 4, mode="valid")
+    return np.asarray(smooth[:, None] * across, np.float32)
+
+
+def closure_delta(points: Floats, unit_px: float) -> Floats:
+    """Delta float32 [468, 3] that brings open inner lips together; zero for lips that meet already."""
+    delta = np.zeros((468, 3), np.float32)
+    gap = gaps(points)[BETWEEN_CORNERS]
+    fixed = np.zeros(468, bool)
+    fixed[np.concatenate([UPPER_ROWS, LOWER_ROWS]).ravel()] = True
+    for rows, share, closes in ((UPPER_ROWS, UPPER_SHARE, UPPER_CLOSES), (LOWER_ROWS, -LOWER_SHARE, LOWER_CLOSES)):
+        for row, amount in zip(rows, closes, strict=True):
+            delta[row[BETWEEN_CORNERS], :2] = gap * share * amount
+    for outer, reach, below in ((LOWER_ROWS[-1], CHIN_REACH, True), (UPPER_ROWS[-1], PHILTRUM_REACH, False)):
+        distance = np.linalg.norm(points[:, None, :2] - points[None, outer, :2], axis=2)
+        nearest = outer[distance.argmin(axis=1)]
+        side = (points[:, 1] > points[LOWER_ROWS[-1], 1][_nearest(points, LOWER_ROWS[-1])]) == below
+        free = ~fixed & side
+        falloff = np.exp(-((distance.min(axis=1) / (reach * unit_px)) ** 2))
+        delta[free] = delta[nearest[free]] * falloff[free, None]
+    return delta
+
+
+def _nearest(points: Floats, row: NDArray[np.intp]) -> NDArray[np.intp]:
+    return np.linalg.norm(points[:, None, :2] - points[None, row, :2], axis=2).argmin(axis=1)
+
+
+def tuck(points: Floats, unit_px: float) -> Floats:
+    """Texture shift float32 [468, 2] of the two inner rows towards the middle of the lip, if the mouth is open.
+
+    The inner edge of an open mouth's lips is never exactly where the landmarks have it; what the lips show when they are
+    shut is taken from safely inside them.
+    """
+    shift = np.zeros((468, 2), np.float32)
+    if not is_open(points, unit_px):
+        return shift
+    gap = float(np.linalg.norm(gaps(points), axis=1).max()) / unit_px
+    amount = TUCK * min(1.0, gap / FULL_TUCK_GAP)
+    for rows in (UPPER_ROWS, LOWER_ROWS):
+        inner, second, middle = rows[:3, BETWEEN_CORNERS]
+        shift[inner] = amount * (points[middle, :2] - points[inner, :2])
+        shift[second] = amount / 2 * (points[middle, :2] - points[second, :2])
+    return shift
+
+
+def mouth_axes(closed: Floats, down: Floats, unit_px: float) -> Floats:
+    """Origin, right and down of the teeth, float32 [3, 3], from face points with shut lips and the head's own down."""
+    origin = (closed[UPPER_INNER[5]] + closed[LOWER_INNER[5]]) / 2 + np.array([0, 0, TEETH_DEPTH * unit_px])
+    right = closed[UPPER_INNER[-1]] - closed[UPPER_INNER[0]]
+    right = right / np.linalg.norm(right)
+    down = down - right * (down @ right)
+    return np.stack([origin, right, down / np.linalg.norm(down)]).astype(np.float32)

@@ -1,0 +1,52 @@
+"""Frames: a FaceState in, a picture out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from personare.engines.puppet import eyes
+from personare.engines.puppet.compose import StillBackground
+from personare.engines.puppet.lips import LOWER_ROWS, UPPER_ROWS
+from personare.engines.puppet.mouth import MouthInterior, smooth_line
+from personare.engines.puppet.rig import BLINKS, Rig
+from personare.engines.puppet.state import FaceState
+from personare.engines.puppet.warp import FineRegion, Surface, pose
+from personare.types import Feature, Image
+
+EYE_REACH = (0.06, 0.08, 0.05)
+LIPS_REACH = (0.08, 0.06, 0.24)
+"""Room of the finely drawn regions aside, above and below the lids and the lips, in eye distances; the jaw drops."""
+LASHES_FROM = 0.05
+"""Blinks slighter than this leave the picture's own lashes in place."""
+
+
+class FaceRenderer:
+    """Draws one avatar. Holds buffers: used by one thread; the same state gives the same bytes."""
+
+    def __init__(self, features: Mapping[str, Feature]) -> None:
+        """features: those of `prepare.recipe`, by stage name."""
+        picture = np.ascontiguousarray(features["puppet.crop"].arrays["picture"])
+        self._rig = rig = Rig.from_feature(features["puppet.rig"])
+        self._surface = Surface(picture, rig.triangles)
+        self._regions = [
+            FineRegion(picture, rig, [*upper, *lower], EYE_REACH, eye=i)
+            for i, (upper, lower) in enumerate(zip(eyes.UPPER_LIDS, eyes.LOWER_LIDS, strict=True))
+        ]
+        self._regions.append(FineRegion(picture, rig, [*UPPER_ROWS[-1], *LOWER_ROWS[-1]], LIPS_REACH))
+        self._mouth = MouthInterior(rig)
+        self._still = StillBackground(picture, rig.outline)
+
+    def render(self, state: FaceState) -> Image:
+        """One frame, uint8 [S, S, 3], the caller's to keep."""
+        posed = pose(self._rig, state)
+        frame = self._surface.draw(posed)
+        for region in self._regions:
+            region.draw(frame, posed)
+        for lid, blink in zip(eyes.UPPER_LIDS, state.curves[BLINKS], strict=True):
+            if blink > LASHES_FROM:
+                line = smooth_line(posed.vertices[lid, :2])
+                eyes.draw_lashes(frame, line, self._rig.lash_colour, self._rig.eye_distance_px, float(blink))
+        self._mouth.draw(frame, posed, np.asarray(state.curves, np.float32), state.tongue)
+        return self._still.restore(frame).copy()

@@ -1,0 +1,138 @@
+"""The rig: a face fitted to its picture, ready to be moved.
+
+A triangle mesh over the picture (468 face points and four rings around them), how far each of the 52 ARKit units moves each
+of its vertices, and what eyes and mouth need. Axes are those of the picture with depth: x right, y down, z towards the
+viewer. Lengths that depend on the person are in eye distances: outer eye corner to outer eye corner, seen from the front.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personare.engines.puppet import eyes, light, lips, rings, teeth
+from personare.heads import CHIN, head468, similarity
+from personare.types import ARKIT_UNITS, Feature, Image
+
+Floats = NDArray[np.float32]
+
+MOUTH_UNITS = [i for i, name in enumerate(ARKIT_UNITS) if name.startswith(("mouth", "jaw"))]
+BLINKS = [ARKIT_UNITS.index("eyeBlinkRight"), ARKIT_UNITS.index("eyeBlinkLeft")]
+"""The blink of the eye at image left, the person's right one, comes first, as everywhere in this wing."""
+
+MOUTH_SCALE_LIMITS = (0.80, 1.25)
+"""Deltas of mouth and jaw grow with the width of this mouth, but a grin must not open by half as much again."""
+PIVOT_BELOW_CHIN, PIVOT_DEPTH = 0.18, -0.55
+"""Where the head turns on the neck, in eye distances from the chin and from the plane of the face."""
+FLIP_YZ = np.array([1, -1, -1], np.float32)
+FLIP_Y = np.array([1, -1, 1], np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """n vertices (the first 468 are the face points), m triangles; positions in pixels of the crop.
+
+    points: float32 [n, 3] at rest. triangles: int32 [m, 3]. deltas: float32 [52, n, 3] per unit of ARKIT_UNITS.
+    head_weight: float32 [n], 1 where a vertex goes with the head, 0 where it stays. closure: float32 [n, 3] shuts the lips
+    of a mouth that is open in the picture. lip_tuck: float32 [n, 2] texture shift that hides what lies between open lips.
+    lid_slide: float32 [2, n, 2] texture shift of a full blink, per eye. eyeballs: float32 [2, 33, 3], see eyes.eyeballs.
+    pivot: float32 [3]. mouth_axes: float32 [3, 3] middle of the closed lips, unit vectors right and down along the teeth.
+    photo_teeth: uint8 [h, w, 4] colours and alpha of the upper teeth in the picture at pixel photo_teeth_corner (x, y);
+    fully transparent if it shows none. white_balance, lash_colour: float32 [3]. teeth_drop: biting edge of the upper teeth
+    below the closed lips in eye distances. brightness: of the mouth's inside, 1 for a well lit face. softness_px: standard
+    deviation of the picture's own blur.
+    """
+
+    points: Floats
+    triangles: NDArray[np.int32]
+    deltas: Floats
+    head_weight: Floats
+    closure: Floats
+    lip_tuck: Floats
+    lid_slide: Floats
+    eyeballs: Floats
+    pivot: Floats
+    mouth_axes: Floats
+    photo_teeth: NDArray[np.uint8]
+    white_balance: Floats
+    lash_colour: Floats
+    photo_teeth_corner: tuple[int, int]
+    teeth_drop: float
+    brightness: float
+    softness_px: float
+    eye_distance_px: float
+
+    def to_feature(self) -> Feature:
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        return Feature(arrays, {name: value for name, value in values.items() if name not in arrays})
+
+    @classmethod
+    def from_feature(cls, feature: Feature) -> Rig:
+        values = {**feature.metadata, **feature.arrays}
+        corner_x, corner_y = values["photo_teeth_corner"]
+        return cls(**{**values, "photo_teeth_corner": (int(corner_x), int(corner_y))})
+
+
+def fit(
+    picture: Image,
+    matte: NDArray[np.uint8],
+    landmarks: Floats,
+    eye_contours: Floats,
+    irises: Floats,
+    softness_px: float,
+) -> Rig:
+    """Fit the head data to a face.
+
+    picture: uint8 [S, S, 3]. matte: uint8 [S, S], 255 where the person is. landmarks: [468, 3] pixels, z smaller is nearer;
+    eye_contours: [2, 71, 2]; irises: [2, 5, 2].
+    """
+    points = eyes.refine_contours(landmarks * np.array([1, 1, -1], np.float32), eye_contours)
+    head = head468()
+    scale, rotation, _ = similarity(head.neutral, points * FLIP_Y)
+    unit_px = float(scale)
+    points = lips.weld_closed_lips(points, picture, unit_px)
+    deltas = (head.deltas @ rotation.T * unit_px * FLIP_Y).astype(np.float32)
+    deltas[MOUTH_UNITS] *= _mouth_scale(points, head.neutral, unit_px)
+    deltas[BLINKS] = eyes.blink_deltas(points)
+    closure = lips.closure_delta(points, unit_px)
+    surround = rings.around(points, matte, unit_px)
+    axes = lips.mouth_axes(points + closure, rotation @ np.array([0, -1, 0], np.float32) * FLIP_Y, unit_px)
+    skin = light.cheek_colour(picture, points)
+    shown = teeth.photo_teeth(picture, points, axes, unit_px, skin)
+    padding = len(surround.points)
+    return Rig(
+        points=np.concatenate([points, surround.points]),
+        triangles=np.concatenate([head.triangles, surround.triangles]).astype(np.int32),
+        deltas=np.concatenate([deltas, surround.follow(deltas)], axis=1),
+        head_weight=np.concatenate([np.ones(len(points), np.float32), surround.head_weight]),
+        closure=np.concatenate([closure, surround.follow(closure[None])[0]]),
+        lip_tuck=np.pad(lips.tuck(points, unit_px), ((0, padding), (0, 0))),
+        lid_slide=np.pad(eyes.lid_slides(points), ((0, 0), (0, padding), (0, 0))),
+        eyeballs=eyes.eyeballs(points, irises),
+        pivot=_pivot(points, unit_px),
+        mouth_axes=axes,
+        photo_teeth=shown.rgba,
+        white_balance=light.white_balance(skin),
+        lash_colour=eyes.lash_colour(picture, points, unit_px),
+        photo_teeth_corner=shown.corner,
+        teeth_drop=shown.drop,
+        brightness=light.brightness(skin),
+        softness_px=softness_px,
+        eye_distance_px=unit_px,
+    )
+
+
+def _mouth_scale(points: Floats, neutral: Floats, unit_px: float) -> float:
+    left, right = lips.CORNERS
+    here = float(np.linalg.norm(points[left] - points[right]))
+    usual = float(np.linalg.norm(neutral[left] - neutral[right])) * unit_px
+    return float(np.clip(here / usual, *MOUTH_SCALE_LIMITS))
+
+
+def _pivot(points: Floats, unit_px: float) -> Floats:
+    x = rings.centre(points)[0]
+    return np.array([x, points[CHIN, 1] + PIVOT_BELOW_CHIN * unit_px, PIVOT_DEPTH * unit_px], np.float32)

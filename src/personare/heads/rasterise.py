@@ -1,0 +1,76 @@
+"""A z-buffered triangle rasteriser for per-vertex attributes, on OpenCV's triangleRasterize."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+_DISTANCE = 1e5
+"""Pixels from the camera to the plane z = 0. So far away that rays are all but parallel, near enough for float32 depth."""
+_DEPTH_RANGE = 2e4
+"""Vertices must lie within this many pixels of the plane z = 0."""
+
+
+class Rasteriser:
+    """Draws triangles into buffers of one size that it owns and uses again.
+
+    Pixel [row, column] shows what covers the point (column + 0.5, row + 0.5). OpenCV's camera is a perspective one;
+    vertices are spread so that it sees them where an orthographic camera would.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width, self.height = width, height
+        self._attributes = np.zeros((height, width, 3), np.float32)
+        self._distance = np.full((height, width), _DISTANCE + _DEPTH_RANGE, np.float32)
+        self._world_to_camera = np.eye(4, dtype=np.float32)
+        self._world_to_camera[2, 3] = -_DISTANCE
+        self._field_of_view = 2.0 * math.atan(height / 2.0 / _DISTANCE)
+        self._settings = (
+            cv2.TriangleRasterizeSettings()
+            .setCullingMode(cv2.RASTERIZE_CULLING_NONE)
+            .setShadingType(cv2.RASTERIZE_SHADING_SHADED)
+        )
+
+    def draw(
+        self, vertices: NDArray[np.float32], triangles: NDArray[np.int32], attributes: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Attributes float32 [n, 3] of the nearest triangle at each pixel, linear over the triangle; 0 where nothing
+        is.
+
+        vertices: float32 [n, 3], x and y in pixels, z in pixels, larger is nearer, |z| < 20000. triangles: int32 [m,
+        3], both windings are drawn. The result, float32 [height, width, 3], is a buffer of the rasteriser: valid until
+        the next call.
+        """
+        spread = np.empty((len(vertices), 3), np.float32)
+        foreshortening = 1.0 - vertices[:, 2] / np.float32(_DISTANCE)
+        spread[:, 0] = (vertices[:, 0] - self.width / 2) * foreshortening
+        spread[:, 1] = (self.height / 2 - vertices[:, 1]) * foreshortening
+        spread[:, 2] = vertices[:, 2]
+        self._attributes.fill(0.0)
+        self._distance.fill(_DISTANCE + _DEPTH_RANGE)
+        cv2.triangleRasterize(
+            spread,
+            triangles,
+            attributes,
+            self._attributes,
+            self._distance,
+            self._world_to_camera,
+            self._field_of_view,
+            _DISTANCE - _DEPTH_RANGE,
+            _DISTANCE + _DEPTH_RANGE,
+            self._settings,
+        )
+        return self._attributes
+
+    @property
+    def covered(self) -> NDArray[np.bool_]:
+        """Which pixels the last draw covered, bool [height, width]."""
+        return self._distance < _DISTANCE + _DEPTH_RANGE
+
+    @property
+    def depth(self) -> NDArray[np.float32]:
+        """z of the last draw at each pixel, float32 [height, width], larger is nearer; -inf where nothing is."""
+        return np.where(self.covered, np.float32(_DISTANCE) - self._distance, np.float32(-np.inf))

@@ -1,0 +1,57 @@
+"""Local files, checked before anything parses them."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from blake3 import blake3
+
+from personare.errors import UnreadableMedia
+
+_DIGEST_BLOCK_BYTES = 1 << 20
+
+
+def open_local(path: Path) -> BinaryIO:
+    """Open a regular, non-empty file for reading; a path is always a local file, never a URL.
+
+    Raises UnreadableMedia for what is missing, a folder, a device or pipe, empty, or not permitted.
+    """
+    try:
+        status = path.stat()
+        if stat.S_ISDIR(status.st_mode):
+            raise UnreadableMedia(f"{shown(path)} is a folder, not a file", hint="name a file inside it")
+        if not stat.S_ISREG(status.st_mode):
+            raise UnreadableMedia(f"{shown(path)} is not a regular file", hint="save it to a file first")
+        if status.st_size == 0:
+            raise UnreadableMedia(f"{shown(path)} is empty (0 bytes)", hint="give a file with something in it")
+        return path.open("rb")
+    except FileNotFoundError:
+        raise UnreadableMedia(f"{shown(path)} does not exist", hint="check the path") from None
+    except PermissionError as error:
+        raise UnreadableMedia(f"{shown(path)} may not be read", hint="check its permissions") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UnreadableMedia(f"{shown(path)} cannot be opened: {reason}", hint="check the path") from error
+    except ValueError as error:  # a NUL character in the path
+        raise UnreadableMedia(f"{shown(path)} is not a path: {error}", hint="check the path") from error
+
+
+def file_digest(path: Path) -> str:
+    """blake3 of the file's bytes as 64 hex digits, read in blocks. Raises UnreadableMedia as `open_local`."""
+    digest = blake3()
+    with open_local(path) as file:
+        try:
+            while block := file.read(_DIGEST_BLOCK_BYTES):
+                digest.update(block)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UnreadableMedia(f"{shown(path)} cannot be read: {reason}", hint="check the disk") from error
+    return digest.hexdigest()
+
+
+def shown(path: Path) -> str:
+    """The path for a one-line message: as it is, or quoted and escaped if it has characters that do not print."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)

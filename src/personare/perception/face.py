@@ -1,0 +1,176 @@
+"""The face of a portrait: found, measured, and refused if it cannot be animated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personare.errors import FaceTooSmall, FaceTurnedAway, NoFaceFound
+from personare.perception.detector import Detection, best_score, detections_by_scale
+from personare.perception.iris import eyes
+from personare.perception.landmarks import face_landmarks
+from personare.perception.pose import HeadPose, head_pose
+from personare.perception.regions import Region
+from personare.types import Image
+
+MAX_YAW_DEGREES = 35.0
+MAX_PITCH_DEGREES = 25.0
+"""As measured by `pose.head_pose`, which sees a head that looks 30 degrees up or down as one at 21."""
+MIN_EYE_DISTANCE_PX = 32.0
+"""Enlarged further, a face shows its blocks."""
+MAX_ROLL_DEGREES = 60.0
+_MIN_FACE_PROBABILITY = 0.9
+_SURE_PART = 0.12
+"""The detector misses no face wider than this part of what it is shown."""
+_MAX_LANDMARKS_OUTSIDE = 0.15
+_UPSIDE_DOWN_MARGIN = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A face in a picture, in pixels of the picture (the middle of the top-left pixel is at 0.5, 0.5).
+
+    box: float32 [4] x0 y0 x1 y1, brows to chin. score: of the detector, in [0, 1]. landmarks: float32 [468, 3], z in
+    pixels, smaller is nearer to the camera. eye_contours: float32 [2, 71, 2] and irises: float32 [2, 5, 2], the
+    subject's right eye (image left) first; see `iris.eyes`. yaw, pitch, roll in degrees: yaw > 0 nose to image right,
+    pitch > 0 nose up, roll > 0 clockwise in the picture. eye_distance_px: between the outer eye corners (33, 263), as
+    seen from the front.
+    """
+
+    box: NDArray[np.float32]
+    score: float
+    landmarks: NDArray[np.float32]
+    eye_contours: NDArray[np.float32]
+    irises: NDArray[np.float32]
+    yaw: float
+    pitch: float
+    roll: float
+    eye_distance_px: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A detection that the landmark network confirms."""
+
+    detection: Detection
+    landmarks: NDArray[np.float32]
+    pose: HeadPose
+
+
+def find_faces(image: Image) -> list[Detection]:
+    """The faces of a picture, largest first, each confirmed by the landmark network. image: uint8 [H, W, 3] RGB.
+
+    Where there is a large face, others may be missed that are so much smaller that one would have to look closer.
+    """
+    return [seen.detection for seen in _confirmed_faces(image)]
+
+
+def find_face(
+    image: Image,
+    name: str = "picture",
+    max_yaw: float = MAX_YAW_DEGREES,
+    max_pitch: float = MAX_PITCH_DEGREES,
+    min_eye_distance_px: float = MIN_EYE_DISTANCE_PX,
+) -> Face:
+    """The face to animate: the largest, where a face at the picture's corner counts half as large as one in its middle.
+
+    image: uint8 [H, W, 3] RGB. `name` is for messages. Raises NoFaceFound (also where the picture's edge cuts the
+    face), FaceTooSmall or FaceTurnedAway (to the side, up, down, or the whole picture), with what was measured and the
+    limit.
+    """
+    seen = _confirmed_faces(image)
+    if not seen:
+        raise NoFaceFound(
+            f"{name}: no face found",
+            hint="use a sharp, well-lit picture of one person who looks towards the camera; both eyes must be visible",
+        )
+    best = max(seen, key=lambda face: face.pose.eye_distance_px * _centrality(face.detection, image))
+    _check_pose(best.pose, name, max_yaw, max_pitch, min_eye_distance_px)
+    _check_upright(image, best, name)
+    _check_whole(image, best, name)
+    contours, irises = eyes(image, best.landmarks)
+    return Face(
+        box=best.detection.box,
+        score=best.detection.score,
+        landmarks=best.landmarks,
+        eye_contours=contours,
+        irises=irises,
+        yaw=best.pose.yaw,
+        pitch=best.pose.pitch,
+        roll=best.pose.roll,
+        eye_distance_px=best.pose.eye_distance_px,
+    )
+
+
+def _check_pose(pose: HeadPose, name: str, max_yaw: float, max_pitch: float, min_eye_distance_px: float) -> None:
+    if pose.eye_distance_px < min_eye_distance_px:
+        raise FaceTooSmall(
+            f"{name}: the face is too small: {pose.eye_distance_px:.0f} px between the outer eye corners, "
+            f"at least {min_eye_distance_px:.0f} are needed",
+            hint="use a larger picture or a closer crop of the face",
+        )
+    for angle, limit, direction in ((pose.yaw, max_yaw, "to the side"), (pose.pitch, max_pitch, "up or down")):
+        if abs(angle) > limit:
+            raise FaceTurnedAway(
+                f"{name}: the face is turned {abs(angle):.0f} degrees {direction}, at most {limit:.0f} can be animated",
+                hint="use a picture in which the person looks towards the camera",
+            )
+
+
+def _check_upright(image: Image, face: _Seen, name: str) -> None:
+    """The landmark network fits an upright face even into one that stands on its head; the detector knows better."""
+    centre_x, centre_y = (face.detection.box[:2] + face.detection.box[2:]) / 2
+    region = Region(float(centre_x), float(centre_y), face.detection.size_px * 3)
+    turned = best_score(image, replace(region, angle=math.pi))
+    upside_down = turned > best_score(image, region) + _UPSIDE_DOWN_MARGIN
+    if upside_down or abs(face.pose.roll) > MAX_ROLL_DEGREES:
+        raise FaceTurnedAway(
+            f"{name}: the face is {'upside down' if upside_down else 'on its side'}",
+            hint="turn the picture so that the face is upright",
+        )
+
+
+def _check_whole(image: Image, face: _Seen, name: str) -> None:
+    size = [image.shape[1], image.shape[0]]
+    outside = ((face.landmarks[:, :2] < 0) | (face.landmarks[:, :2] > size)).any(axis=1).mean()
+    if outside > _MAX_LANDMARKS_OUTSIDE:
+        raise NoFaceFound(
+            f"{name}: the picture's edge cuts off {outside:.0%} of the face",
+            hint="use a picture that shows the whole face",
+        )
+
+
+def _confirmed_faces(image: Image) -> list[_Seen]:
+    """Faces, largest first, each once. Looks closer and closer until no larger face can have been missed."""
+    faces: list[_Seen] = []
+    for side, detections in detections_by_scale(image):
+        for seen in _confirm(image, detections):
+            if not any(_same(seen, other) for other in faces):
+                faces.append(seen)
+        if any(face.detection.size_px >= _SURE_PART * side for face in faces):
+            break
+    return sorted(faces, key=lambda face: -face.pose.eye_distance_px)
+
+
+def _confirm(image: Image, detections: list[Detection]) -> Iterator[_Seen]:
+    for detection in detections:
+        landmarks, probability = face_landmarks(image, detection)
+        if probability >= _MIN_FACE_PROBABILITY:
+            yield _Seen(detection, landmarks, head_pose(landmarks))
+
+
+def _same(a: _Seen, b: _Seen) -> bool:
+    """Whether two are one face: their landmarks' middles are closer than half an eye distance of the larger."""
+    apart = np.linalg.norm(a.landmarks[:, :2].mean(axis=0) - b.landmarks[:, :2].mean(axis=0))
+    return bool(apart < 0.5 * max(a.pose.eye_distance_px, b.pose.eye_distance_px))
+
+
+def _centrality(detection: Detection, image: Image) -> float:
+    """1 in the middle of the picture, 0.5 in its corners."""
+    half_size = np.array([image.shape[1], image.shape[0]]) / 2
+    centre = (detection.box[:2] + detection.box[2:]) / 2
+    return float(1 - 0.5 * np.linalg.norm(centre - half_size) / np.linalg.norm(half_size))

@@ -1,0 +1,209 @@
+"""The conductor: portrait -> prepare -> | perform -> | clip. The whole flow of personare can be read here.
+
+    import personare
+    engine = personare.open_engine("puppet")
+    avatar = engine.prepare("me.jpg")                    # cached
+    clip = engine.speak(avatar, "hello.wav")             # lazy: an iterator of Frames
+    clip.save("out.mp4")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from personare.cache.avatars import AvatarShelf
+from personare.cache.home import avatars_folder, features_folder
+from personare.cache.prepare import Preparation, prepare
+from personare.cache.store import FeatureStore
+from personare.engines.engine import Engine, EngineOptions, Performance, load_engine
+from personare.errors import EngineError, UnreadableMedia
+from personare.media.audio import open_speech
+from personare.media.writer import ClipWriter, check_output
+from personare.report import Report, Stopwatch, peak_memory_mb
+from personare.types import SAMPLE_RATE, Avatar, Frames, Progress, Speech, frame_count, no_progress
+
+CacheMode = Literal["use", "refresh", "off"]
+DEFAULT_ENGINE = "puppet"
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who speaks: an engine, the options in force, the portrait file, and the avatar's name ("" for a plain file)."""
+
+    engine: Engine
+    options: EngineOptions
+    portrait: Path
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Studio:
+    """Where avatars and features live, and what happens to them.
+
+    cache_dir: folder of features (default: under PERSONARE_HOME or the user's cache folder). cache: "use", "refresh" (recompute
+    and overwrite) or "off" (neither read nor write).
+    """
+
+    cache_dir: Path | None = None
+    cache: CacheMode = "use"
+    store: FeatureStore = field(init=False, repr=False)
+    shelf: AvatarShelf = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "store", FeatureStore(features_folder(self.cache_dir), mode=self.cache))
+        object.__setattr__(self, "shelf", AvatarShelf(avatars_folder(), self.store))
+
+    def cast(self, portrait: str | Path, engine: str | None = None, options: Mapping[str, Any] | None = None) -> Cast:
+        """Who speaks, from a portrait file or an avatar's name. An avatar's own options hold unless `options` overrides them.
+
+        Raises UnknownName, InvalidOption, UnreadableMedia.
+        """
+        path, wanted = Path(portrait), dict(options or {})
+        if path.is_file() or isinstance(portrait, Path) or str(portrait) not in self.shelf:
+            if not path.exists():
+                known = ", ".join(manifest.name for manifest in self.shelf.list()) or "none yet"
+                raise UnreadableMedia(f"{portrait}: no such file or avatar", hint=f"avatars: {known}")
+            made = load_engine(engine or DEFAULT_ENGINE)
+            return Cast(made, made.read_options(wanted), path)
+        manifest = self.shelf.load_manifest(str(portrait))
+        if engine not in (None, manifest.engine):
+            raise EngineError(
+                f"avatar {manifest.name!r} was made for engine {manifest.engine}, not {engine}",
+                hint=f"personare avatar create NAME PORTRAIT --engine {engine}",
+            )
+        made = load_engine(manifest.engine)
+        options_in_force = made.read_options({**manifest.options, **wanted})
+        return Cast(made, options_in_force, self.shelf.portrait(manifest), manifest.name)
+
+    def prepare(self, cast: Cast, progress: Progress = no_progress) -> tuple[Avatar, Preparation]:
+        """The avatar of a cast; every stage that is cached already is only read."""
+        preparation = prepare(cast.engine.recipe(cast.options), cast.portrait, self.store, progress)
+        avatar = Avatar(
+            engine=cast.engine.name,
+            options=cast.options.model_dump(mode="json"),
+            portrait=preparation.portrait,
+            keys=preparation.keys,
+            features=preparation.features,
+            name=cast.name,
+        )
+        return avatar, preparation
+
+    def create(self, name: str, cast: Cast, *, replace: bool = False, progress: Progress = no_progress) -> Preparation:
+        """Prepare a cast, keep it under a name, and pin its features."""
+        avatar, preparation = self.prepare(cast, progress)
+        self.shelf.save(name, avatar, cast.portrait, replace=replace)
+        return preparation
+
+    def speak(self, cast: Cast, speech: Speech, output: Path, progress: Progress = no_progress) -> Report:
+        """The whole way from a portrait and a voice to a finished clip. Raises PersonareError; then there is no file."""
+        watch = Stopwatch()
+        check_output(output)
+        avatar, preparation = self.prepare(cast, progress)
+        return Clip(cast.engine, cast.options, avatar, speech).save(output, progress, preparation=preparation, watch=watch)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A performance of one speech, not yet made. Iterating gives Frames; every iteration is a new performance."""
+
+    engine: Engine
+    options: EngineOptions
+    avatar: Avatar
+    speech: Speech
+
+    def __iter__(self) -> Iterator[Frames]:
+        performance = self.engine.perform(self.avatar, self.options)
+        for chunk in self.speech.chunks():
+            yield from performance.feed(chunk.samples, chunk.phones)
+        yield from performance.finish()
+
+    def save(
+        self,
+        output: str | Path,
+        progress: Progress = no_progress,
+        *,
+        preparation: Preparation | None = None,
+        watch: Stopwatch | None = None,
+    ) -> Report:
+        """Write the clip as mp4; the file appears when it is complete. Raises PersonareError; then there is no file."""
+        watch = watch or Stopwatch()
+        performance = self.engine.perform(self.avatar, self.options)
+        (height, width), fps, speech = performance.size, performance.fps, self.speech
+        expected = None if speech.seconds is None else frame_count(round(speech.seconds * SAMPLE_RATE), fps)
+        samples = frames = 0
+        with ClipWriter(Path(output), (height, width), fps, speech.voice_rate, speech.voice_channels) as writer:
+            for chunk in watch.each("hear", speech.chunks()):
+                samples += len(chunk.samples)
+                with watch("write"):
+                    writer.write_voice(chunk.voice)
+                for made in watch.each("perform", performance.feed(chunk.samples, chunk.phones)):
+                    frames += self._write(made, writer, watch)
+                    progress("speaking", frames, expected)
+            for made in watch.each("perform", performance.finish()):
+                frames += self._write(made, writer, watch)
+                progress("speaking", frames, expected)
+            if frames != frame_count(samples, fps):
+                raise EngineError(f"{self.engine.name} made {frames} frames of {samples} samples at {fps} fps")
+            with watch("write"):
+                writer.close()
+        stages = dict(preparation.outcome) if preparation else {}
+        seconds = {**(preparation.seconds if preparation else {}), **watch.seconds, "total": watch.total()}
+        return Report(
+            output=str(output),
+            engine=self.engine.name,
+            avatar=self.avatar.name,
+            frames=frames,
+            fps=float(fps),
+            width=width,
+            height=height,
+            audio_seconds=samples / SAMPLE_RATE,
+            timings={name: round(value, 4) for name, value in seconds.items()},
+            cache={
+                "hits": list(stages.values()).count("hit"),
+                "misses": list(stages.values()).count("miss"),
+                "stages": stages,
+            },
+            realtime_factor=round(samples / SAMPLE_RATE / (watch.seconds["perform"] + watch.seconds["write"]), 3),
+            peak_memory_mb=peak_memory_mb(),
+        )
+
+    @staticmethod
+    def _write(made: Frames, writer: ClipWriter, watch: Stopwatch) -> int:
+        with watch("write"):
+            writer.write_frames(made.images)
+        return len(made)
+
+
+@dataclass(frozen=True)
+class OpenEngine:
+    """An engine at hand, with a studio to keep what it prepares: the Python API."""
+
+    engine: Engine
+    studio: Studio
+
+    def prepare(self, portrait: str | Path, **options: Any) -> Avatar:
+        """The portrait (a file, or the name of a kept avatar) ready to speak; cached."""
+        return self.studio.prepare(self.studio.cast(portrait, self.engine.name, options))[0]
+
+    def speak(self, avatar: Avatar, speech: str | Path | Speech, **options: Any) -> Clip:
+        """A clip, not yet made: iterate it for Frames or `.save` it. `options` may change what does not enter preparation."""
+        heard = speech if isinstance(speech, Speech) else open_speech(Path(speech))
+        return Clip(self.engine, self._options(avatar, options), avatar, heard)
+
+    def perform(self, avatar: Avatar, **options: Any) -> Performance:
+        """A live run: feed it speech as it comes."""
+        return self.engine.perform(avatar, self._options(avatar, options))
+
+    def _options(self, avatar: Avatar, changes: Mapping[str, Any]) -> EngineOptions:
+        options = self.engine.read_options({**avatar.options, **changes})
+        if dict(self.engine.recipe(options).keys(avatar.portrait)) != dict(avatar.keys):
+            raise EngineError(f"{', '.join(changes)}: enters preparation", hint="give it to prepare() instead")
+        return options
+
+
+def open_engine(name: str = DEFAULT_ENGINE, *, cache_dir: str | Path | None = None, cache: CacheMode = "use") -> OpenEngine:
+    """An engine by name. Raises UnknownName."""
+    return OpenEngine(load_engine(name), Studio(Path(cache_dir) if cache_dir is not None else None, cache))

@@ -1,0 +1,119 @@
+"""Which voices there are, and which one a name means."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from personare.errors import EngineError, UnknownName, WeightsMissing
+from personare.voice.tts.backends import BackEnd, Catalogue, CatalogueVoice, find_back_ends
+
+INSTALL_HINT = "pip install 'personare[tts]'  or  apt install espeak-ng"
+
+# what people write -> the tag of the voice that is meant; "en" alone would be British
+_ALIASES = {"en": "en-us", "zh-cn": "zh", "zh-hans": "zh", "zh-tw": "zh", "zh-hant": "zh", "zh-hk": "yue", "iw": "he"}
+_EXPECTED = (
+    ("English (America)", "en-us"), ("Chinese (Mandarin)", "zh"), ("Japanese", "ja"), ("German", "de"),
+    ("French (France)", "fr"), ("Spanish (Spain)", "es"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceInfo:
+    """A voice for `open_text`. languages: tags, its own first. missing: how to install it, "" if it can speak."""
+
+    name: str
+    languages: tuple[str, ...]
+    back_end: str
+    missing: str = ""
+
+    @property
+    def language(self) -> str:
+        return self.languages[0]
+
+    @property
+    def available(self) -> bool:
+        return not self.missing
+
+
+@lru_cache(maxsize=8)
+def _catalogue(back_end: BackEnd) -> Catalogue:
+    return back_end.catalogue()
+
+
+def working_back_end(back_ends: Sequence[BackEnd] | None = None) -> tuple[BackEnd, Catalogue]:
+    """The first back end that answers, and its voices.
+
+    Raises WeightsMissing if nothing is installed, and the last back end's EngineError if all that are installed fail.
+    """
+    failure: EngineError | None = None
+    for back_end in find_back_ends() if back_ends is None else back_ends:
+        try:
+            return back_end, _catalogue(back_end)
+        except EngineError as error:
+            failure = error
+    if failure:
+        raise failure
+    raise WeightsMissing("no speech synthesiser is installed", hint=INSTALL_HINT)
+
+
+def voices(back_ends: Sequence[BackEnd] | None = None) -> list[VoiceInfo]:
+    """All voices of the first working back end, by language; without one, the usual voices and what they need.
+
+    Each can be varied with an espeak variant, as in "en-us+f3". espeak-ng's Japanese voice reads kana only (it says
+    "Chinese letter" for every kanji), so open_text refuses kanji for it. Raises EngineError if no installed one works.
+    """
+    try:
+        back_end, catalogue = working_back_end(back_ends)
+    except WeightsMissing as error:
+        return [VoiceInfo(name, (tag,), "", error.hint) for name, tag in _EXPECTED]
+    found = [
+        VoiceInfo(v.name, tuple(tag for _, tag in v.languages), back_end.name) for v in catalogue.voices if v.languages
+    ]
+    return sorted(found, key=lambda v: (v.language, v.name))
+
+
+def match_voice(catalogue: Catalogue, wanted: str) -> tuple[str, CatalogueVoice]:
+    """The identifier (with variant) and the voice meant by a language tag or voice name, either with "+variant".
+
+    A name wins over a tag, a tag over its language alone ("fr-ca" -> "fr"). Raises UnknownName with close matches.
+    """
+    name, plus, variant = wanted.strip().partition("+")
+    voice = _find(catalogue, name.strip().lower())
+    if voice is None:
+        raise UnknownName(f"no voice named {wanted!r}", hint=_suggest(catalogue, name.lower()))
+    if plus:
+        known = {v.lower(): v for v in catalogue.variants}
+        if variant.lower() not in known:
+            close = difflib.get_close_matches(variant.lower(), known, n=3) or sorted(known)[:3]
+            raise UnknownName(
+                f"no voice variant {variant!r}", hint=f"variants: {', '.join(known[c] for c in close)}, ..."
+            )
+        return f"{voice.identifier}+{known[variant.lower()]}", voice
+    return voice.identifier, voice
+
+
+def _find(catalogue: Catalogue, name: str) -> CatalogueVoice | None:
+    for voice in catalogue.voices:
+        if name in (voice.name.lower(), voice.identifier.lower()):
+            return voice
+    tag = name.replace("_", "-")
+    tag = _ALIASES.get(tag, tag)
+    while tag:
+        matches = [(priority, i) for i, v in enumerate(catalogue.voices) for priority, t in v.languages if t == tag]
+        if matches:
+            return catalogue.voices[min(matches)[1]]
+        tag = tag.rpartition("-")[0]
+        tag = _ALIASES.get(tag, tag)
+    return None
+
+
+def _suggest(catalogue: Catalogue, name: str) -> str:
+    names = {v.name.lower(): v.name for v in catalogue.voices} | {
+        t: t for v in catalogue.voices for _, t in v.languages
+    }
+    close = difflib.get_close_matches(name, names, n=4, cutoff=0.5)
+    listed = ", ".join(names[c] for c in close)
+    return f"did you mean {listed}?" if close else "`personare voices` lists them; try en, zh, ja, de, fr or es"

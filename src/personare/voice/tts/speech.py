@@ -1,0 +1,149 @@
+"""A text as a `Speech`: synthesised anew each time it is heard, piece by piece, never held."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+from personare.errors import EngineError, InputError, UnusableSpeech
+from personare.types import SAMPLE_RATE, Phone, Samples, Speech, SpeechChunk
+from personare.voice.tts.backends import BackEnd, Phoneme, Sound
+from personare.voice.tts.catalogue import match_voice, working_back_end
+from personare.voice.tts.child import HINT
+from personare.voice.tts.text import clean_text, first_kanji, guess_language, split_text
+from personare.voice.tts.timing import SHORTEST_PAUSE_SECONDS, phones_of
+
+VOICE_RATE = 22050
+"""Hz; what espeak-ng gives, whatever the voice."""
+
+_LONGEST_CLAUSE = 10 * VOICE_RATE
+
+
+def open_text(text: str, voice: str | None = None, back_ends: Sequence[BackEnd] | None = None) -> Speech:
+    """A speech that says `text`, with phone times if the back end is a library.
+
+    text: plain text; markup is read out. voice: a language tag (en, zh, ja, de, fr, es, en-gb, ...) or a voice name of
+    `voices()`, either with a variant ("en-us+f3"); None guesses the language from the script (see guess_language).
+    back_ends: those of find_back_ends() by default. Every chunk ends in a pause if the text has any within 10 s.
+
+    Raises UnusableSpeech (nothing to speak), InputError (too long; kanji for a Japanese voice, which knows kana only),
+    UnknownName (no such voice), WeightsMissing (no synthesiser). `chunks()` raises EngineError if synthesis fails.
+    """
+    plain = clean_text(text)
+    back_end, catalogue = working_back_end(back_ends)
+    identifier, entry = match_voice(catalogue, voice or guess_language(plain))
+    kanji = first_kanji(plain)
+    if kanji and any(tag == "ja" for _, tag in entry.languages):
+        raise InputError(
+            f"the Japanese voice of {back_end.name} reads kana only, and the text has {kanji!r}",
+            hint="write the text in kana, or give a recording instead of a text",
+        )
+    pieces = split_text(plain)
+    first_words = plain[:30].replace("\n", " ")
+    return Speech(
+        name=f"text {first_words + ('…' if len(plain) > 30 else '')!r}",
+        voice_rate=VOICE_RATE,
+        voice_channels=1,
+        seconds=None,
+        chunks=lambda: _speak(back_end, pieces, identifier),
+    )
+
+
+def _speak(back_end: BackEnd, pieces: Sequence[str], identifier: str) -> Iterator[SpeechChunk]:
+    pending = _Pending(back_end.has_phones)
+    for item in back_end.speak(pieces, identifier):
+        if isinstance(item, Phoneme):
+            pending.add_phoneme(item)
+            continue
+        if item.rate != VOICE_RATE:
+            raise EngineError(f"{back_end.name} speaks at {item.rate} Hz, not {VOICE_RATE} Hz", hint=HINT)
+        # only now is every phoneme known that starts in the sound so far
+        if (end := pending.settled_end()) is not None:
+            yield pending.take(end)
+        pending.add_sound(item)
+    pending.finish()
+    if pending.received == 0:
+        raise UnusableSpeech("the voice has no sound for any of the text", hint="give a voice that knows its language")
+    if pending.received > pending.taken:
+        yield pending.take(pending.received)
+
+
+class _Pending:
+    """Sound and phonemes of the clause under way. Positions count samples of the voice from the utterance's start."""
+
+    def __init__(self, has_phones: bool) -> None:
+        self.received = 0
+        self.taken = 0
+        self._has_phones = has_phones
+        self._sound: NDArray[np.int16] = np.empty(0, np.int16)
+        self._phonemes: deque[Phoneme] = deque()
+        self._resampler = soxr.ResampleStream(VOICE_RATE, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+        self._heard: Samples = np.empty(0, np.float32)
+
+    def add_sound(self, sound: Sound) -> None:
+        self._sound = np.concatenate([self._sound, sound.samples])
+        self.received += len(sound.samples)
+        self._resample(sound.samples, last=False)
+
+    def add_phoneme(self, phoneme: Phoneme) -> None:
+        """Keep a phoneme; one that goes back or beyond the sound is moved to where it can be."""
+        earliest = self._phonemes[-1].sample if self._phonemes else self.taken
+        self._phonemes.append(Phoneme(min(max(phoneme.sample, earliest), self.received), phoneme.symbol))
+
+    def finish(self) -> None:
+        self._resample(np.empty(0, np.int16), last=True)
+        missing = max(0, self._heard_count(self.received) - len(self._heard))
+        self._heard = np.concatenate([self._heard, np.zeros(missing, np.float32)])
+
+    def settled_end(self) -> int | None:
+        """Where the sound can be cut: in the last complete pause, or anywhere if none comes; None to wait for more."""
+        end = self._last_pause() if self._has_phones else self.received
+        if end is None and self.received - self.taken > _LONGEST_CLAUSE:
+            end = self._phonemes[-1].sample if self._phonemes else self.received
+        if end is None or end <= self.taken or self._heard_count(end) > len(self._heard):
+            return None
+        return end
+
+    def take(self, end: int) -> SpeechChunk:
+        """The sound up to `end`, both ways, and the phones that start in it."""
+        count = end - self.taken
+        sound, self._sound = self._sound[:count], self._sound[count:]
+        heard_count = self._heard_count(end)
+        samples, self._heard = self._heard[:heard_count], self._heard[heard_count:]
+        phones = self._take_phones(sound, end)
+        self.taken = end
+        return SpeechChunk(samples, _as_float(sound)[:, None], phones)
+
+    def _take_phones(self, sound: NDArray[np.int16], end: int) -> tuple[Phone, ...] | None:
+        if not self._has_phones:
+            return None
+        inside = []
+        while self._phonemes and self._phonemes[0].sample < end:
+            inside.append(self._phonemes.popleft())
+        if inside and inside[-1].symbol == "":
+            # the rest of a pause that was cut
+            self._phonemes.appendleft(Phoneme(end, ""))
+        return phones_of(inside, sound, self.taken, VOICE_RATE)
+
+    def _last_pause(self) -> int | None:
+        """Just before the end of the last long pause, so that the closure of a stop after it stays with the stop."""
+        tail = 2 * round(SHORTEST_PAUSE_SECONDS * VOICE_RATE)
+        pauses = zip(self._phonemes, list(self._phonemes)[1:], strict=False)
+        ends = [after.sample - tail for p, after in pauses if p.symbol == "" and after.sample - p.sample > 2 * tail]
+        return ends[-1] if ends else None
+
+    def _resample(self, samples: NDArray[np.int16], last: bool) -> None:
+        heard = self._resampler.resample_chunk(_as_float(samples), last=last)
+        self._heard = np.concatenate([self._heard, np.clip(heard, -1.0, 1.0)])
+
+    def _heard_count(self, end: int) -> int:
+        """16 kHz samples from the last cut to `end`; up to sample m of the voice there are ceil(m * 16000 / rate)."""
+        return -(-end * SAMPLE_RATE // VOICE_RATE) + (self.taken * SAMPLE_RATE // -VOICE_RATE)
+
+
+def _as_float(samples: NDArray[np.int16]) -> NDArray[np.float32]:
+    return samples.astype(np.float32) / np.float32(32768)

@@ -1,0 +1,133 @@
+"""Every command but `speak`, as a user types it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+SMALL = ("--set", "size=256")
+
+
+@pytest.fixture
+def anna(cli, portrait):
+    ended = cli("avatar", "create", "anna", portrait, *SMALL)
+    assert ended.code == 0, ended
+    return "anna"
+
+
+def test_avatar_life_cycle(cli, anna, tmp_path, voice, portrait):
+    assert [a["name"] for a in cli("avatar", "list", "--json").json["avatars"]] == ["anna"]
+    assert cli("avatar", "show", anna, "--json").json["options"]["size"] == 256
+    ended = cli("speak", anna, voice, "-o", tmp_path / "a.mp4", "--json")
+    assert ended.json["avatar"] == "anna"
+    assert ended.json["width"] == 256
+    assert set(ended.json["cache"]["stages"].values()) == {"hit"}
+    again = cli("avatar", "create", "anna", portrait, *SMALL)
+    assert again.code == 3
+    assert "--replace" in again.err
+    assert cli("avatar", "create", "anna", portrait, "--replace", *SMALL).code == 0
+    assert cli("avatar", "rm", anna).code == 0
+    assert cli("avatar", "list", "--json").json["avatars"] == []
+    gone = cli("avatar", "show", anna)
+    assert gone.code == 3
+    assert gone.err.startswith("error: ")
+
+
+def test_an_avatar_survives_its_photo(cli, tmp_path, portrait, voice):
+    photo = tmp_path / "me.jpg"
+    photo.write_bytes(portrait.read_bytes())
+    assert cli("avatar", "create", "me", photo, *SMALL).code == 0
+    photo.unlink()
+    assert cli("cache", "clear", "--all").code == 0
+    ended = cli("speak", "me", voice, "-o", tmp_path / "a.mp4", "--json")
+    assert ended.code == 0, ended
+    assert set(ended.json["cache"]["stages"].values()) == {"miss"}
+
+
+def test_status_tells_what_a_change_would_recompute(cli, anna):
+    status = cli("avatar", "status", anna, "--json").json
+    stages = [stage["stage"] for stage in status["stages"]]
+    assert all(stage["cached"] and stage["size"] > 0 for stage in status["stages"])
+    assert status["recomputed_by"]["seed"] == []
+    assert status["recomputed_by"]["fps"] == []
+    changed = status["recomputed_by"]["size"]
+    assert changed
+    assert "puppet.face" not in changed
+    other = cli("avatar", "status", anna, "--set", "size=512", "--json").json
+    assert [s["stage"] for s in other["stages"] if not s["cached"]] == changed
+    assert set(changed) < set(stages)
+    assert "recomputes" in cli("avatar", "status", anna).out
+
+
+def test_prune_keeps_what_avatars_pin(cli, anna, portrait):
+    assert cli("avatar", "create", "large", portrait, "--set", "size=1024").code == 0
+    assert cli("avatar", "rm", "large").code == 0
+    before = cli("cache", "stats", "--json").json
+    report = cli("cache", "prune", "--max-size", "1kB", "--json").json
+    assert report["removed"] > 0
+    after = cli("cache", "stats", "--json").json
+    assert after["bytes"] == after["pinned_bytes"] == before["pinned_bytes"]
+    assert all(stage["cached"] for stage in cli("avatar", "status", anna, "--json").json["stages"])
+
+
+def test_cache_commands(cli, anna):
+    assert "puppet.face" in cli("cache", "stats").out
+    features = cli("cache", "list", "--json").json["features"]
+    assert {feature["stage"] for feature in features} >= {"puppet.face", "puppet.crop"}
+    assert all(feature["avatars"] == ["anna"] for feature in features)
+    verified = cli("cache", "verify", "--json").json
+    assert (verified["checked"], verified["damaged"]) == (len(features), [])
+    assert cli("cache", "clear", "--json").json["removed"] == 0
+    assert cli("cache", "clear", "--all", "--json").json["removed"] == len(features)
+    assert cli("cache", "prune", "--max-size", "a lot").code == 3
+
+
+def test_verify_finds_damage(cli, anna, home):
+    victim = next(home.rglob("*.safetensors"))
+    victim.write_bytes(victim.read_bytes()[:-1])
+    ended = cli("cache", "verify")
+    assert ended.code == 5
+    assert "1 damaged" in ended.out
+    assert cli("cache", "verify").code == 0
+
+
+def test_engines(cli):
+    (puppet,) = [e for e in cli("engines", "--json").json["engines"] if e["engine"] == "puppet"]
+    assert puppet["ready"]
+    assert puppet["driven_by"] == ["speech"]
+    assert 0.1 < puppet["latency_floor_seconds"] <= 0.25
+    assert "size" in puppet["options"]
+    assert "ready" in cli("engines").out
+
+
+def test_voices_and_doctor(cli):
+    voices = cli("voices", "--json").json["voices"]
+    assert {"en", "zh", "ja", "de", "fr", "es"} <= {v["language"].split("-")[0] for v in voices}
+    ended = cli("doctor", "--json")
+    assert ended.code == 0
+    assert ended.json["well"]
+    assert "engine puppet" in {finding["what"] for finding in ended.json["findings"]}
+    assert "ok" in cli("doctor").out
+
+
+def test_verbose_logs_are_structured(cli, portrait):
+    ended = cli("avatar", "create", "v", portrait, *SMALL, "-v")
+    lines = ended.err.splitlines()
+    assert lines
+    assert all(line.startswith("time=") and " level=" in line and " msg=" in line for line in lines)
+
+
+def test_debug_shows_a_traceback(cli, tmp_path, portrait):
+    quiet = cli("speak", portrait, tmp_path / "no.wav", "-o", tmp_path / "a.mp4")
+    loud = cli("speak", portrait, tmp_path / "no.wav", "-o", tmp_path / "a.mp4", "--debug")
+    assert "Traceback" not in quiet.err
+    assert "Traceback" in loud.err
+
+
+@pytest.mark.parametrize("statement", ["import personare", "import personare.cli.main"])
+def test_starting_imports_nothing_heavy(statement):
+    code = f"import sys; {statement}; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"numpy", "cv2", "av", "onnxruntime", "torch", "pydantic"} & set(modules)

@@ -1,0 +1,140 @@
+"""The streaming contract of a performance: chunking, counting, idling, interruption."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+import personare
+from personare.errors import EngineError
+from personare.types import Phone, frame_count
+
+
+@pytest.fixture
+def stage(portrait):
+    engine = personare.open_engine("puppet")
+    avatar = engine.prepare(portrait, size=256)
+    return engine, avatar
+
+
+def in_pieces(performance, samples, length, phones=None):
+    made = []
+    for start in range(0, len(samples), length):
+        piece = None if phones is None else [p for p in phones if start <= p.start < start + length]
+        made += list(performance.feed(samples[start : start + length], piece))
+    made += list(performance.finish())
+    assert [frames.first for frames in made] == list(np.cumsum([0, *map(len, made)])[:-1])
+    return np.concatenate([frames.images for frames in made])
+
+
+@pytest.mark.parametrize("spoken", [False, True], ids=["heard", "phones"])
+def test_any_cut_of_the_voice_gives_the_same_bytes(stage, voice_samples, spoken):
+    engine, avatar = stage
+    samples = voice_samples[:17777]
+    phones = [Phone("m", 2000, 3500), Phone("aɪ", 3500, 8000), Phone("b", 8000, 9000), Phone("oʊ", 9000, 15000)] if spoken else None
+    whole = in_pieces(engine.perform(avatar), samples, len(samples), phones)
+    assert len(whole) == frame_count(len(samples), Fraction(25))
+    for length in (320, 640, 5328, 7):
+        cut = samples if length > 7 else samples[:3000]
+        expected = whole if length > 7 else in_pieces(engine.perform(avatar), cut, len(cut), phones and phones[:1])
+        given = phones if length > 7 else phones and phones[:1]
+        assert np.array_equal(in_pieces(engine.perform(avatar), cut, length, given), expected), length
+
+
+def test_frames_come_within_the_declared_latency(stage, voice_samples):
+    engine, avatar = stage
+    performance = engine.perform(avatar)
+    floor = engine.engine.chunk_seconds + engine.engine.lookahead_seconds
+    fed = frames = 0
+    for start in range(0, len(voice_samples), 160):
+        piece = voice_samples[start : start + 160]
+        fed += len(piece)
+        frames += sum(len(f) for f in performance.feed(piece))
+        assert frames >= int((fed / 16000 - floor) * performance.fps)
+
+
+def test_pixels_outside_the_moving_region_are_the_portrait_s(stage, voice_samples):
+    engine, avatar = stage
+    source = avatar.features["puppet.crop"].arrays["image"]
+    pictures = in_pieces(engine.perform(avatar), voice_samples[:16000], 16000)
+    moved = (pictures != source).any(axis=(0, 3))
+    assert moved.any()
+    assert not moved[0].any()
+    assert not moved[:, 0].any()
+    assert not moved[:, -1].any()
+
+
+def test_idle_moves_but_the_mouth_rests(stage):
+    engine, avatar = stage
+    performance = engine.perform(avatar)
+    frames = performance.idle(50)
+    assert (frames.first, frames.images.shape, frames.images.dtype) == (0, (50, 256, 256, 3), np.uint8)
+    assert (frames.images[0] != frames.images[-1]).any()
+    still = engine.perform(avatar, head_motion=0, blink_rate=0, gaze=0).idle(10).images
+    assert (still == still[0]).all()
+
+
+def test_hand_over_between_idle_and_speech_has_no_jump(stage, voice_samples):
+    engine, avatar = stage
+    performance = engine.perform(avatar, blink_rate=0, gaze=0)
+    parts = [performance.idle(10).images]
+    parts += [f.images for f in performance.feed(voice_samples[:16000])]
+    performance.interrupt()
+    parts.append(performance.idle(10).images)
+    parts += [f.images for f in performance.feed(voice_samples[3000:12000])]
+    parts += [f.images for f in performance.finish()]
+    parts.append(performance.idle(10).images)
+    pictures = np.concatenate(parts).astype(np.int16)
+    steps = np.abs(np.diff(pictures, axis=0)).mean(axis=(1, 2, 3))
+    speaking = steps[10 : 10 + 15]
+    assert steps.max() < 2.5 * speaking.max()
+
+
+def test_interrupt_drops_what_was_queued(stage, voice_samples):
+    engine, avatar = stage
+    performance = engine.perform(avatar)
+    iterator = performance.feed(voice_samples)
+    made = [next(iterator) for _ in range(5)]
+    performance.interrupt()
+    assert list(iterator) == []
+    assert performance.idle(1).first == len(made)
+    again = list(performance.feed(voice_samples[:8000])) + list(performance.finish())
+    assert sum(map(len, again)) == frame_count(8000, Fraction(25))
+    assert again[0].first == len(made) + 1
+
+
+def test_a_performance_used_against_its_contract_says_so(stage):
+    engine, avatar = stage
+    performance = engine.perform(avatar)
+    list(performance.feed(np.zeros(1000, np.float32)))
+    with pytest.raises(EngineError, match="under way"):
+        performance.idle(1)
+    with pytest.raises(EngineError, match="one-dimensional"):
+        performance.feed(np.zeros((10, 2), np.float32))
+    assert sum(map(len, performance.finish())) == 2
+    assert list(performance.finish()) == []
+    with pytest.raises(EngineError, match="at least one"):
+        performance.idle(0)
+
+
+def test_two_performances_do_not_disturb_each_other(stage, voice_samples):
+    engine, avatar = stage
+    alone = in_pieces(engine.perform(avatar), voice_samples[:9000], 9000)
+    one, other = engine.perform(avatar), engine.perform(avatar, seed=5)
+    made = []
+    for start in range(0, 9000, 1000):
+        made += [f.images for f in one.feed(voice_samples[start : start + 1000])]
+        list(other.feed(voice_samples[::-1][start : start + 500].copy()))
+    made += [f.images for f in one.finish()]
+    assert np.array_equal(np.concatenate(made), alone)
+
+
+def test_options_that_enter_preparation_are_refused_at_speak(stage, voice):
+    engine, avatar = stage
+    with pytest.raises(EngineError, match="size"):
+        engine.speak(avatar, voice, size=512)
+    clip = engine.speak(avatar, voice, fps=30)
+    first = next(iter(clip))
+    assert first.images.shape == (1, 256, 256, 3)
