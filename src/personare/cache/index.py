@@ -10,16 +10,17 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from filelock import FileLock
 
 from personare.cache.keys import FileStamp
+from personare.errors import CacheError
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +72,11 @@ Look = Callable[[Collection[str], Collection[tuple[str, str]]], Surroundings]
 """look(keys in the index, (shelf, avatar) pairs with pins) -> what the files say."""
 
 
-class IndexBusy(Exception):
+class IndexBusy(CacheError):
     """Another process holds the index for longer than we care to wait."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} is held by another process", hint="try again when it has finished")
 
 
 class Index:
@@ -85,6 +89,7 @@ class Index:
         self._connection: sqlite3.Connection | None = None
         self._inode: int | None = None
         self._in_memory = False
+        self._just_deleted = False
         self._touched: dict[str, tuple[int, float]] = {}
         self._flushed_at = 0.0
 
@@ -128,11 +133,13 @@ class Index:
         self._run(lambda db: _many(db, "DELETE FROM features WHERE key = ?", [(key,) for key in keys]))
 
     def pin(self, shelf: str, avatar: str, keys: Collection[str]) -> None:
-        """Let these keys, and no others, be pinned by an avatar of a shelf."""
-        self._run(lambda db: _set_pins(db, shelf, {avatar: keys}, gone=()))
+        """Let these keys, and no others, be pinned by an avatar of a shelf; if busy, `reconcile` catches up."""
+        with suppress(IndexBusy):
+            self._run(lambda db: _set_pins(db, shelf, {avatar: keys}, gone=()))
 
     def unpin(self, shelf: str, avatar: str) -> None:
-        self._run(lambda db: _set_pins(db, shelf, {}, gone=(avatar,)))
+        with suppress(IndexBusy):
+            self._run(lambda db: _set_pins(db, shelf, {}, gone=(avatar,)))
 
     def pins(self) -> dict[str, tuple[str, ...]]:
         """Key -> names of the avatars that pin it, sorted."""
@@ -177,8 +184,7 @@ class Index:
         with self._lock:
             if self._connection is not None:
                 self._flush()
-                self._connection.close()
-                self._connection = None
+                self._disconnect()
 
     def _flush(self) -> None:
         statement = "UPDATE features SET hits = hits + ?, last_used = max(last_used, ?) WHERE key = ?"
@@ -196,37 +202,119 @@ class Index:
         Raises IndexBusy if another process holds the index for longer than `wait_seconds`.
         """
         with self._lock:
-            for attempt in range(3):
+            while True:
                 try:
                     db = self._connected()
                     db.execute(f"PRAGMA busy_timeout = {int(wait_seconds * 1000)}")
                     with _transaction(db):
-                        return action(db)
+                        result = action(db)
+                    self._just_deleted = False
+                    return result
                 except sqlite3.DatabaseError as error:
                     code = getattr(error, "sqlite_errorcode", None)
-                    if code is None or attempt == 2:
+                    if code is None or self._in_memory:
                         raise
                     if code & 0xFF in _BUSY:
-                        raise IndexBusy from None
+                        raise IndexBusy(self.path) from None
                     self._recover(error, damaged=code & 0xFF in _DAMAGED)
-            raise AssertionError("unreachable")
 
     def _connected(self) -> sqlite3.Connection:
         """The connection; opened anew if there is none or if the file was deleted or replaced under us."""
         if self._connection is not None and (self._in_memory or _inode(self.path) == self._inode):
             return self._connection
-        if self._connection is not None:
-            self._connection.close()
-        self._connection = None
+        self._disconnect()
         if self._in_memory:
             self._connection = _open(":memory:")
             return self._connection
         with _opening(self.path):
+            self._inode = _inode(self.path)
             self._connection = _open(self.path)
             self._inode = _inode(self.path)
         if self._connection.execute("PRAGMA user_version").fetchone() != (_SCHEMA_VERSION,):
             adopted = self.reconcile()
             self._connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
             if adopted:
-                log.warning("index %s was missing or damaged: rebuilt from %d feature files", self.path, adopted)
+                log.warning("index %s was missing or damaged; rebuilt from %d feature files", self.path, adopted)
         return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _recover(self, error: sqlite3.DatabaseError, *, damaged: bool) -> None:
+        """Delete a damaged index so that it is rebuilt; go on in memory where that does not help."""
+        self._disconnect()
+        if damaged and not self._just_deleted:
+            self._just_deleted = True
+            with suppress(OSError), _opening(self.path):
+                if _inode(self.path) == self._inode:
+                    for suffix in ("", "-wal", "-shm"):
+                        Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+                return
+        log.info("index %s cannot be kept (%s); going on with one in memory", self.path, error)
+        self._in_memory = True
+
+
+@contextmanager
+def _opening(path: Path) -> Iterator[None]:
+    """Only one process at a time opens, creates or deletes an index; in a folder without write access nobody needs to wait."""
+    lock: FileLock | None = FileLock(f"{path}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError:
+        lock = None
+    try:
+        yield
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def _open(path: Path | str) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+        for table in _TABLES:
+            db.execute(table)
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+
+
+def _set_pins(
+    db: sqlite3.Connection, shelf: str, pins: Mapping[str, Collection[str]], gone: Collection[str]
+) -> None:
+    _many(db, "DELETE FROM pins WHERE shelf = ? AND avatar = ?", [(shelf, avatar) for avatar in (*pins, *gone)])
+    _many(db, "INSERT INTO pins VALUES (?, ?, ?)", [(shelf, name, key) for name in pins for key in set(pins[name])])
+
+
+def _many(db: sqlite3.Connection, statement: str, values: Sequence[tuple[Any, ...]]) -> None:
+    db.executemany(statement, values)
+
+
+def _values(row: Row) -> tuple[str, str, int, float, float, int]:
+    return row.key, row.stage, row.bytes, row.created, row.last_used, row.hits
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return None

@@ -1,7 +1,7 @@
 """What a mouth does to make the sound that is heard: speech in pieces of any size, viseme posteriors at 100 Hz out.
 
 A causal network (0.54 M parameters, trained on synthetic speech in nine languages) runs on onnxruntime with its state
-kept outside. It answers for a frame after hearing 80 ms more; it hears sounds, not words, so the language does not matter.
+kept outside. It answers for a frame after hearing 80 ms more; it hears sounds, not words, in any language.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ _LOOKAHEAD_FRAMES = 8
 _PRIMING_FRAMES = 64
 
 LOOKAHEAD_SAMPLES = _LOOKAHEAD_FRAMES * FRAME_SAMPLES + SAMPLES_AFTER
-"""Frame t, which covers [160 t, 160 (t + 1)), is settled once the samples before 160 t + LOOKAHEAD_SAMPLES (97.5 ms) are
-known."""
+"""Frame t, which covers [160 t, 160 (t + 1)), is settled once the samples before 160 t + LOOKAHEAD_SAMPLES are known
+(97.5 ms)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,19 +50,20 @@ class ArticulationFrames:
     """n consecutive frames of 10 ms, the first of which is frame `first` of the utterance.
 
     probabilities: float32 [n, 20], 15 visemes that sum to 1 and five flags that do not. level_dbfs: float32 [n],
-    speech-weighted level.
+    speech-weighted level. known: bool [n], true where phones say what is spoken and nobody had to listen.
     """
 
     first: int
     probabilities: NDArray[np.float32]
     level_dbfs: NDArray[np.float32]
+    known: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.probabilities)
 
     def __getitem__(self, part: slice) -> ArticulationFrames:
         begin = range(len(self))[part].start
-        return ArticulationFrames(self.first + begin, self.probabilities[part], self.level_dbfs[part])
+        return ArticulationFrames(self.first + begin, self.probabilities[part], self.level_dbfs[part], self.known[part])
 
     @property
     def visemes(self) -> NDArray[np.float32]:
@@ -140,7 +141,7 @@ class ArticulationStream:
         self._levels_dbfs = np.concatenate([self._levels_dbfs, levels_dbfs])
         first, n = self._settled, len(answers)
         self._settled += n
-        frames = ArticulationFrames(first, answers, self._levels_dbfs[:n])
+        frames = ArticulationFrames(first, answers, self._levels_dbfs[:n], known=np.zeros(n, np.bool_))
         self._levels_dbfs = self._levels_dbfs[n:].copy()
         return frames
 

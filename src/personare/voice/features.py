@@ -145,5 +145,8 @@ SILENT_INPUT = np.float32((np.log(1e-6) + 5) / 4)
 
 
 def level_dbfs(power: float) -> float:
-    """Mean mel power as the level of speech that would have it, in dBFS; -86 for digital silence."""
-    return float(10 * np.log10(power / _SPEECH_POWER + 1e-6) + _SPEECH_DBFS)
+    """Mean mel power as the level of speech that would have it, in dBFS; SILENT_DBFS for digital silence."""
+    return 10 * math.log10(power / _SPEECH_POWER + 1e-6) + _SPEECH_DBFS
+
+
+SILENT_DBFS = level_dbfs(0.0)

@@ -18,7 +18,7 @@ FRAME_SAMPLES = 160
 """One articulation frame is 10 ms; frame t covers the samples [160 t, 160 (t + 1))."""
 
 VISEMES = ("sil", "PP", "FF", "TH", "DD", "kk", "CH", "SS", "nn", "RR", "aa", "E", "ih", "oh", "ou")
-"""Silence, closed lips (p b m), lip on teeth (f v), th, t d, k g, ch sh, s z, n l, r; five vowels from open to round."""
+"""Silence, closed lips (p b m), lip on teeth (f v), th, t d, k g, ch sh, s z, n l, r; five vowels, open to round."""
 
 VISEME = {name: i for i, name in enumerate(VISEMES)}
 """Position of each class in an array of posteriors."""

@@ -42,9 +42,24 @@ CREASE_FALLS, BROW_BONE_FALLS = 0.50, 0.12
 LID_SLIDES = np.array([0.35, 0.62, 0.70, 0.72, 0.70, 0.62, 0.35], np.float32)
 """How far the texture of the upper lid's edge slides towards the crease in a blink. Lid skin covers the eye then; without
 this, lashes and iris are smeared over it."""
+LID_SLIDE_LIMIT = 0.94
+BARE_SKIN = 0.80
+"""The texture slides at least as far as LID_SLIDES and on to where the lid is this bright compared with its brightest place:
+beyond drawn lines, long lashes and shadow."""
 CREASE_SLIDES = 0.45
 """Share of that by which the crease's own texture slides on upwards, so that no skin is compressed to a line."""
-IRIS_MARGIN, IRIS_LIMIT = 1.15, 0.80
+EDGE_REACH = 0.05
+EDGE_TOLERANCE = 0.30
+"""The lower lid's edge is looked for this far below where the networks have it (drawn eyes are larger than real ones), in
+eye distances; skin is what differs less than this share from the cheek below."""
+UNDER_EYE = 0.10
+"""Bare skin is looked at this far below the lower lid, in eye distances."""
+LID_BLUR_ALONG, LID_BLUR_ACROSS = 0.050, 0.012
+"""A shut lid is smooth: its stretched texture is blurred this much along and across the lid, in eye distances."""
+LID_TINT = 0.35
+"""Share of bare skin colour mixed into a shut lid."""
+LID_EDGE_BLUR = 0.018
+IRIS_MARGIN, IRIS_LIMIT = 1.30, 0.80
 """Radius of the part of the eyeball that moves whole, in iris radii, and in shares of the way to the lids."""
 LASH_WIDTH, LASH_ALPHA = 0.018, 0.72
 """Line of the lashes on a shut lid: width in eye distances, opacity."""
@@ -75,14 +90,64 @@ def blink_deltas(points: Floats) -> Floats:
     return deltas
 
 
-def lid_slides(points: Floats) -> Floats:
+def lower_lid_edges(points: Floats, picture: Image, unit_px: float) -> Floats:
+    """Points [468, 3] whose lower lids lie where the eye ends and skin begins, if that is a little lower than they are."""
+    found = points.copy()
+    steps = np.linspace(0, EDGE_REACH, 16, dtype=np.float32) * unit_px
+    for upper, lower in zip(UPPER_LIDS, LOWER_LIDS, strict=True):
+        edge = points[lower[INSIDE], :2]
+        opening = edge - points[upper[INSIDE], :2]
+        down = opening[3] / max(float(np.linalg.norm(opening[3])), 1e-3)
+        skin = bare_skin(points, picture, lower, down, unit_px)
+        colours = _look_up(picture, edge[:, None] + steps[:, None] * down)
+        eye = np.abs(colours - skin).max(axis=-1) > EDGE_TOLERANCE * max(float(skin.max()), 1.0)
+        # Past the last place that is not skin, unless all are: then this is no lid's edge but a dark picture.
+        last = np.where(eye.any(axis=1), len(steps) - 1 - eye[:, ::-1].argmax(axis=1), 0)
+        last[last == len(steps) - 1] = 0
+        lower_by = np.convolve(np.pad(steps[last], 1), np.array([0.25, 0.5, 0.25], np.float32), "valid")
+        found[lower[INSIDE], :2] += lower_by[:, None] * down
+    return found
+
+
+def bare_skin(points: Floats, picture: Image, lower: NDArray[np.intp], down: Floats, unit_px: float) -> Floats:
+    """Colour of the skin under an eye, float32 [3]: the median of a small patch clear of lashes."""
+    below = points[lower[3:6], :2] + down * (UNDER_EYE * unit_px)
+    spread = np.linspace(-0.02, 0.02, 5, dtype=np.float32) * unit_px
+    places = below[:, None, None] + np.stack(np.meshgrid(spread, spread), axis=-1)
+    return np.asarray(np.median(_look_up(picture, places).reshape(-1, 3), axis=0), np.float32)
+
+
+def lid_colours(points: Floats, picture: Image, unit_px: float) -> Floats:
+    """Bare skin near either eye, float32 [2, 3]."""
+    down = np.array([0, 1], np.float32)
+    return np.stack([bare_skin(points, picture, lower, down, unit_px) for lower in LOWER_LIDS])
+
+
+def lid_slides(points: Floats, picture: Image) -> Floats:
     """Texture shift of a full blink of either eye, float32 [2, 468, 2]."""
     slides = np.zeros((2, 468, 2), np.float32)
     for slide, upper, crease, bone in zip(slides, UPPER_LIDS, CREASES, BROW_BONES, strict=True):
-        amount = LID_SLIDES[:, None]
-        slide[upper[INSIDE]] = amount * (points[crease, :2] - points[upper[INSIDE], :2])
+        edge = points[upper[INSIDE], :2]
+        amount = np.maximum(LID_SLIDES, _way_to_bare_skin(edge, points[crease, :2], picture))[:, None]
+        slide[upper[INSIDE]] = amount * (points[crease, :2] - edge)
         slide[crease] = CREASE_SLIDES * amount * (points[bone, :2] - points[crease, :2])
     return slides
+
+
+def _way_to_bare_skin(edge: Floats, crease: Floats, picture: Image) -> Floats:
+    """Share of the way from the lid's edge to the crease, float32 [7], at which it is bright, tapering to the corners."""
+    way = np.linspace(0, LID_SLIDE_LIMIT, 16, dtype=np.float32)
+    bright = _look_up(picture, edge[:, None] + (crease - edge)[:, None] * way[:, None]).mean(axis=-1)
+    bare = bright >= BARE_SKIN * bright.max(axis=1, keepdims=True)
+    share = way[bare.argmax(axis=1)]
+    return np.convolve(np.pad(share, 1), np.array([0.25, 0.5, 0.25], np.float32), "valid").astype(np.float32)
+
+
+def _look_up(picture: Image, places: Floats) -> Floats:
+    """Colours at places [..., 2], float32 [..., 3]."""
+    flat = places.reshape(-1, 1, 2).astype(np.float32) - np.float32(0.5)
+    colours = cv2.remap(picture, flat, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return colours.reshape(*places.shape[:-1], 3).astype(np.float32)
 
 
 def eyeballs(points: Floats, irises: Floats) -> Floats:
@@ -128,22 +193,48 @@ def lash_colour(picture: Image, points: Floats, unit_px: float) -> Floats:
     return np.median(darkest, axis=0).astype(np.float32)
 
 
+def smooth_lid(frame: Image, posed: Floats, eye: int, colour: Floats, unit_px: float, blink: float) -> None:
+    """Make the lid of a shutting eye smooth skin, in place. posed: vertices of the frame; colour: of bare skin."""
+    # From the crease's corners over the lid to its edge: the skin that was folded away while the eye was open.
+    edge, crease = posed[UPPER_LIDS[eye], :2], posed[CREASES[eye], :2]
+    outline = np.concatenate([edge, crease[::-1]])
+    window = _window(frame, outline, round(2 * LID_BLUR_ALONG * unit_px) + 2)
+    if window is None:
+        return
+    patch, corner = window
+    mask = np.zeros(patch.shape[:2], np.uint8)
+    cv2.fillPoly(mask, [np.rint((outline - corner - 0.5) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    soft = cv2.GaussianBlur(mask, (0, 0), max(LID_EDGE_BLUR * unit_px, 0.5)) * np.float32(min(1.0, blink * 1.2) / 255)
+    sigma = (max(LID_BLUR_ALONG * unit_px, 0.5), max(LID_BLUR_ACROSS * unit_px, 0.3))
+    smooth = cv2.GaussianBlur(patch, (0, 0), sigma[0], sigmaY=sigma[1]).astype(np.float32)
+    smooth += (colour - smooth) * np.float32(LID_TINT)
+    patch[:] = np.rint(patch + (smooth - patch) * soft[..., None])
+
+
+def _window(frame: Image, outline: Floats, margin: int) -> tuple[Image, NDArray[np.int_]] | None:
+    """The part of the frame around an outline, and its corner (x, y); None if it lies outside the frame."""
+    size = np.array(frame.shape[1::-1])
+    low = np.clip(np.floor(outline.min(axis=0) - margin).astype(int), 0, size)
+    high = np.clip(np.ceil(outline.max(axis=0) + margin).astype(int), 0, size)
+    if (high - low < 2).any():
+        return None
+    return frame[low[1] : high[1], low[0] : high[0]], low
+
+
 def draw_lashes(frame: Image, lid_edge: Floats, colour: Floats, unit_px: float, blink: float) -> None:
     """Draw the line of the lashes into a frame, in place. lid_edge: smooth line float32 [k, 2]; blink: 0..1."""
-    margin = 3 + round(LASH_WIDTH * unit_px)
-    height, width = frame.shape[:2]
-    x0, y0 = np.floor(lid_edge.min(axis=0) - margin).astype(int).clip(0, [width, height])
-    x1, y1 = np.ceil(lid_edge.max(axis=0) + margin).astype(int).clip(0, [width, height])
-    if x1 - x0 < 2 or y1 - y0 < 2:
+    window = _window(frame, lid_edge, 3 + round(LASH_WIDTH * unit_px))
+    if window is None:
         return
+    patch, corner = window
+    height, width = patch.shape[:2]
     fine = LASH_SUPERSAMPLING
-    mask = np.zeros(((y1 - y0) * fine, (x1 - x0) * fine), np.uint8)
-    line = np.rint(((lid_edge - (x0, y0)) * fine - 0.5) * 16).astype(np.int32)
+    mask = np.zeros((height * fine, width * fine), np.uint8)
+    line = np.rint(((lid_edge - corner) * fine - 0.5) * 16).astype(np.int32)
     thickness = max(1, round(LASH_WIDTH * unit_px * fine))
     cv2.polylines(mask, [line], isClosed=False, color=255, thickness=thickness, lineType=cv2.LINE_AA, shift=4)
-    mask = cv2.resize(cv2.GaussianBlur(mask, (0, 0), 1.1), (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA)
-    along = np.linspace(-1, 1, x1 - x0, dtype=np.float32)
+    mask = cv2.resize(cv2.GaussianBlur(mask, (0, 0), 1.1), (width, height), interpolation=cv2.INTER_AREA)
+    along = np.linspace(-1, 1, width, dtype=np.float32)
     thinner_at_the_corners = np.clip((1 - along**4) * 1.2, 0, 1)
     alpha = mask * thinner_at_the_corners * np.float32(LASH_ALPHA * min(1.0, blink * 1.2) / 255)
-    patch = frame[y0:y1, x0:x1]
     patch[:] = np.rint(patch + (colour - patch) * alpha[..., None])

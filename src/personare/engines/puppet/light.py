@@ -17,8 +17,8 @@ WELL_LIT = 165.0
 BRIGHTNESS_LIMITS = (0.35, 1.10)
 USUAL_SKIN = np.array([205, 160, 140], np.float32)
 """Skin of middle tone in white light; only its ratios matter."""
-CAST_SHARE = 0.35
-"""How much of the colour cast is passed on. With all of it, olive skin gave green teeth."""
+CAST_SHARE = 0.50
+"""How much of the colour cast is passed on."""
 CAST_LIMITS = (0.75, 1.25)
 
 
@@ -32,12 +32,10 @@ def cheek_colour(picture: Image, points: Floats) -> Floats:
     return max(colours, key=lambda colour: float(colour.sum()))
 
 
-def brightness(skin: Floats) -> float:
-    """Brightness of the mouth's inside: 1 if the skin is well lit."""
-    return float(np.clip(skin.mean() / WELL_LIT, *BRIGHTNESS_LIMITS))
-
-
-def white_balance(skin: Floats) -> Floats:
-    """Gain per channel, float32 [3], mean near 1."""
+def mouth_light(skin: Floats) -> Floats:
+    """Gain per channel for what is drawn inside the mouth, float32 [3]: 1 is white light on a well lit face."""
     cast = (skin / USUAL_SKIN) / max(float(skin.mean() / USUAL_SKIN.mean()), 1e-3)
-    return (1 + CAST_SHARE * (np.clip(cast, *CAST_LIMITS) - 1)).astype(np.float32)
+    balance = 1 + CAST_SHARE * (np.clip(cast, *CAST_LIMITS) - 1)
+    # Olive skin in yellow light would give green teeth.
+    balance[1] = min(balance[1], balance[0])
+    return np.asarray(balance * np.clip(skin.mean() / WELL_LIT, *BRIGHTNESS_LIMITS), np.float32)

@@ -20,8 +20,8 @@ UPPER_INNER, LOWER_INNER = UPPER_ROWS[0], LOWER_ROWS[0]
 CORNERS = (61, 291)
 BETWEEN_CORNERS = slice(1, -1)
 
-OPEN_GAP = 0.03
-"""Inner lips further apart than this, in eye distances, are open; nearer, the landmarks' noise."""
+OPEN_GAP = 0.02
+"""Inner lips further apart than this, in eye distances, are open; nearer, it is the landmarks' noise."""
 SEAM_REACH = 0.035
 """The dark line between closed lips is looked for this far from where the landmarks have it, in eye distances."""
 SEAM_STAY = 24.0
@@ -36,7 +36,7 @@ LOWER_CLOSES = np.array([1.0, 0.95, 0.80, 0.70], np.float32)
 CHIN_REACH, PHILTRUM_REACH = 0.16, 0.06
 """How far the closing pulls skin below and above the lips, standard deviation times sqrt 2, in eye distances."""
 TUCK = 0.45
-FULL_TUCK_GAP = 0.06
+FULL_TUCK_GAP = 0.05
 """Share of a lip's inner half that rolls out of sight when it shuts, reached when the picture's gap is this wide."""
 TEETH_DEPTH = -0.03
 """The teeth lie this far behind the lips, in eye distances."""

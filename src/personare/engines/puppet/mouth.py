@@ -32,7 +32,7 @@ TONGUE_HALF_WIDTH, TONGUE_HALF_HEIGHT = 0.25, 0.095
 TONGUE_FOLLOWS_JAW = 0.72
 TONGUE_BELOW, TONGUE_RISES = 0.040, 0.075
 """The tongue's middle lies this far below the closed lips, and rises by this much for l, n, t, d and th; eye distances."""
-LOWER_DROP, LOWER_SCALE, LOWER_BRIGHTNESS = 0.030, 0.96, 0.84
+LOWER_DROP, LOWER_SCALE, LOWER_BRIGHTNESS = 0.055, 0.96, 0.74
 """Biting edge of the lower teeth below the closed lips with a shut jaw; they are smaller and stand in the shade."""
 UPPER_BRIGHTNESS = 1.02
 SHADOW_SHARE, SHADOW_REACH = 0.40, 0.02
@@ -43,7 +43,6 @@ CORNER_SHADE, CORNER_POWER = 0.72, 2.6
 """Darkening towards the corners of the mouth, with that power of the way to them."""
 UPPER_LIP_SHADE, UPPER_LIP_REACH = 0.20, 0.045
 """Further darkening under the upper lip: light comes from above."""
-EXPOSURE = 1.0
 SPRITE_OVERSAMPLING = 1.5
 """Sprites are drawn this much larger than they are shown, so that they can be placed between pixels without blur."""
 SPLINE_STEPS = 4
@@ -76,7 +75,6 @@ class MouthInterior:
         photo_alpha = rig.photo_teeth[..., 3].astype(np.float32) / 255
         self._photo_alpha = photo_alpha if photo_alpha.any() else None
         self._photo_rgb = rig.photo_teeth[..., :3] * photo_alpha[..., None]
-        self._light = rig.brightness * rig.white_balance * EXPOSURE
 
     def opening(self, posed: Posed) -> tuple[Floats, tuple[int, int]]:
         """How much of each pixel lies between the lips: float32 [h, w] in 0..1 and its corner (x, y); [0, 0] if none."""
@@ -129,7 +127,7 @@ class MouthInterior:
         shadow = cv2.GaussianBlur(cover, (0, 0), max(SHADOW_REACH * unit_px, 0.5))
         picture *= (1 - SHADOW_SHARE * shadow)[..., None] * (1 - cover[..., None])
         picture += rgb * UPPER_BRIGHTNESS
-        picture *= self._light
+        picture *= self._rig.mouth_light
         shade = self._lip_shade(alpha, corner, posed)
         picture *= shade[..., None]
         if self._photo_alpha is not None:

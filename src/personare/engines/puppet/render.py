@@ -12,7 +12,7 @@ from personare.engines.puppet.lips import LOWER_ROWS, UPPER_ROWS
 from personare.engines.puppet.mouth import MouthInterior, smooth_line
 from personare.engines.puppet.rig import BLINKS, Rig
 from personare.engines.puppet.state import FaceState
-from personare.engines.puppet.warp import FineRegion, Surface, pose
+from personare.engines.puppet.warp import FineRegion, Posed, Surface, pose
 from personare.types import Feature, Image
 
 EYE_REACH = (0.06, 0.08, 0.05)
@@ -44,9 +44,14 @@ class FaceRenderer:
         frame = self._surface.draw(posed)
         for region in self._regions:
             region.draw(frame, posed)
-        for lid, blink in zip(eyes.UPPER_LIDS, state.curves[BLINKS], strict=True):
-            if blink > LASHES_FROM:
-                line = smooth_line(posed.vertices[lid, :2])
-                eyes.draw_lashes(frame, line, self._rig.lash_colour, self._rig.eye_distance_px, float(blink))
+        self._shut_eyes(frame, posed, state)
         self._mouth.draw(frame, posed, np.asarray(state.curves, np.float32), state.tongue)
         return self._still.restore(frame).copy()
+
+    def _shut_eyes(self, frame: Image, posed: Posed, state: FaceState) -> None:
+        unit_px = self._rig.eye_distance_px
+        for eye, blink in enumerate(state.curves[BLINKS]):
+            if blink > LASHES_FROM:
+                eyes.smooth_lid(frame, posed.vertices, eye, self._rig.lid_colours[eye], unit_px, float(blink))
+                line = smooth_line(posed.vertices[eyes.UPPER_LIDS[eye], :2])
+                eyes.draw_lashes(frame, line, self._rig.lash_colour, unit_px, float(blink))

@@ -41,9 +41,9 @@ class Rig:
     lid_slide: float32 [2, n, 2] texture shift of a full blink, per eye. eyeballs: float32 [2, 33, 3], see eyes.eyeballs.
     pivot: float32 [3]. mouth_axes: float32 [3, 3] middle of the closed lips, unit vectors right and down along the teeth.
     photo_teeth: uint8 [h, w, 4] colours and alpha of the upper teeth in the picture at pixel photo_teeth_corner (x, y);
-    fully transparent if it shows none. white_balance, lash_colour: float32 [3]. teeth_drop: biting edge of the upper teeth
-    below the closed lips in eye distances. brightness: of the mouth's inside, 1 for a well lit face. softness_px: standard
-    deviation of the picture's own blur.
+    fully transparent if it shows none. teeth_drop: biting edge of the upper teeth below the closed lips in eye distances.
+    mouth_light: float32 [3], the picture's light in the mouth, 1 is white and bright. lid_colours: float32 [2, 3] skin near
+    either eye. lash_colour: float32 [3]. softness_px: standard deviation of the picture's own blur.
     """
 
     points: Floats
@@ -57,13 +57,18 @@ class Rig:
     pivot: Floats
     mouth_axes: Floats
     photo_teeth: NDArray[np.uint8]
-    white_balance: Floats
+    mouth_light: Floats
+    lid_colours: Floats
     lash_colour: Floats
     photo_teeth_corner: tuple[int, int]
     teeth_drop: float
-    brightness: float
     softness_px: float
     eye_distance_px: float
+
+    @property
+    def outline(self) -> Floats:
+        """float32 [36, 2]: the outermost ring, which never moves; nothing outside it does."""
+        return np.ascontiguousarray(self.points[-len(rings.OVAL) :, :2])
 
     def to_feature(self) -> Feature:
         values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -94,6 +99,7 @@ def fit(
     head = head468()
     scale, rotation, _ = similarity(head.neutral, points * FLIP_Y)
     unit_px = float(scale)
+    points = eyes.lower_lid_edges(points, picture, unit_px)
     points = lips.weld_closed_lips(points, picture, unit_px)
     deltas = (head.deltas @ rotation.T * unit_px * FLIP_Y).astype(np.float32)
     deltas[MOUTH_UNITS] *= _mouth_scale(points, head.neutral, unit_px)
@@ -111,16 +117,16 @@ def fit(
         head_weight=np.concatenate([np.ones(len(points), np.float32), surround.head_weight]),
         closure=np.concatenate([closure, surround.follow(closure[None])[0]]),
         lip_tuck=np.pad(lips.tuck(points, unit_px), ((0, padding), (0, 0))),
-        lid_slide=np.pad(eyes.lid_slides(points), ((0, 0), (0, padding), (0, 0))),
+        lid_slide=np.pad(eyes.lid_slides(points, picture), ((0, 0), (0, padding), (0, 0))),
         eyeballs=eyes.eyeballs(points, irises),
         pivot=_pivot(points, unit_px),
         mouth_axes=axes,
         photo_teeth=shown.rgba,
-        white_balance=light.white_balance(skin),
+        mouth_light=shown.light,
+        lid_colours=eyes.lid_colours(points, picture, unit_px),
         lash_colour=eyes.lash_colour(picture, points, unit_px),
         photo_teeth_corner=shown.corner,
         teeth_drop=shown.drop,
-        brightness=light.brightness(skin),
         softness_px=softness_px,
         eye_distance_px=unit_px,
     )

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from personare.engines.puppet.light import mouth_light
 from personare.engines.puppet.lips import LOWER_INNER, UPPER_INNER, is_open
 from personare.types import Image
 
@@ -20,7 +21,7 @@ Floats = NDArray[np.float32]
 
 EYE_DISTANCE_MM = 88.0
 SUPERSAMPLING = 3
-ENAMEL = np.array([246, 238, 222], np.float32)
+ENAMEL = np.array([246, 237, 218], np.float32)
 GUM = np.array([176, 92, 92], np.float32)
 BEHIND = np.array([105, 70, 62], np.float32)
 """What is seen between teeth."""
@@ -76,11 +77,15 @@ class Sprite:
 
 @dataclass(frozen=True, slots=True)
 class PhotoTeeth:
-    """rgba: uint8 [h, w, 4] at pixel `corner` (x, y) of the picture; drop: biting edge below the closed lips."""
+    """rgba: uint8 [h, w, 4] at pixel `corner` (x, y) of the picture. drop: biting edge below the closed lips in eye distances.
+
+    light: float32 [3], gain per channel that makes drawn teeth look like these.
+    """
 
     rgba: NDArray[np.uint8]
     corner: tuple[int, int]
     drop: float
+    light: Floats
 
 
 @lru_cache(maxsize=8)
@@ -145,7 +150,7 @@ def photo_teeth(picture: Image, points: Floats, axes: Floats, unit_px: float, sk
 
     points: face points [468, 3]. axes: origin, right and down of the teeth [3, 3]. skin: cheek colour [3].
     """
-    hidden = PhotoTeeth(np.zeros((1, 1, 4), np.uint8), (0, 0), HIDDEN_DROP)
+    hidden = PhotoTeeth(np.zeros((1, 1, 4), np.uint8), (0, 0), HIDDEN_DROP, mouth_light(skin))
     if not is_open(points, unit_px):
         return hidden
     outline = np.concatenate([points[UPPER_INNER, :2], points[LOWER_INNER[-2:0:-1], :2]])
@@ -166,7 +171,9 @@ def photo_teeth(picture: Image, points: Floats, axes: Floats, unit_px: float, sk
     alpha = np.clip((inner - margin / 2) / margin, 0, 1)
     below = _biting_edge(alpha, (x0, y0), axes) / unit_px
     rgba = np.dstack([patch, np.rint(alpha * 255).astype(np.uint8)])
-    return PhotoTeeth(rgba, (int(x0), int(y0)), float(np.clip(below, *DROP_LIMITS)))
+    enamel = np.percentile(patch[alpha > 0.5], 60, axis=0) if (alpha > 0.5).any() else ENAMEL
+    light = np.asarray(enamel / ENAMEL, np.float32)
+    return PhotoTeeth(rgba, (int(x0), int(y0)), float(np.clip(below, *DROP_LIMITS)), light)
 
 
 def _looks_like_tooth(patch: Image, skin: Floats) -> NDArray[np.bool_]:

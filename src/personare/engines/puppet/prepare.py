@@ -1,0 +1,163 @@
+"""The recipe: what is computed once per portrait.
+
+    puppet.face    the face in the full picture          (the picture)
+    puppet.crop    a square picture around it            (the picture, size, face_height)
+    puppet.rig     the face fitted, ready to be moved    (the crop)
+
+Only what a stage reads is in its key: another frame rate or seed prepares nothing again, another size leaves the face.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from personare.cache.recipe import Recipe, Stage, StageInputs
+from personare.engines.puppet import rig
+from personare.engines.puppet.options import PuppetOptions
+from personare.media.image import read_image
+from personare.perception import NETWORK_SHA256, find_face, person_matte
+from personare.types import Feature, Image
+
+Floats = NDArray[np.float32]
+
+FACE, CROP, RIG = "puppet.face", "puppet.crop", "puppet.rig"
+FACE_NETWORKS = ("face_detection_short_range", "face_landmark", "iris_landmark")
+MATTE_NETWORK = "selfie_segmentation"
+
+FACE_FROM_TOP = 0.46
+"""Where the middle of the face is in the crop, from the top: a little above the middle, as portraits are framed."""
+TIGHTEST = 1.2
+"""A picture that leaves less room around the face than this, in face heights, is continued beyond its border."""
+MATTE_CONTEXT = 1.5
+"""The matting network sees this much more than the crop, where the picture has it: it was trained on people, not faces."""
+ENLARGED_BLUR = 0.35
+"""Standard deviation of the blur of an enlarged picture, in its own pixels."""
+
+
+def recipe(options: PuppetOptions) -> Recipe:
+    """The stages that turn a portrait into the features that `render.FaceRenderer` needs."""
+    return Recipe(
+        (
+            Stage(
+                name=FACE,
+                version=1,
+                compute=_face,
+                reads_portrait=True,
+                weights=tuple(NETWORK_SHA256[name] for name in FACE_NETWORKS),
+            ),
+            Stage(
+                name=CROP,
+                version=1,
+                compute=_crop,
+                parameters={"size": options.size, "face_height": options.face_height},
+                needs=(FACE,),
+                reads_portrait=True,
+                weights=(NETWORK_SHA256[MATTE_NETWORK],),
+            ),
+            Stage(name=RIG, version=1, compute=_rig, needs=(CROP,)),
+        )
+    )
+
+
+def _face(inputs: StageInputs) -> Feature:
+    picture = read_image(inputs.portrait)
+    face = find_face(picture, inputs.portrait.name)
+    height, width = picture.shape[:2]
+    return Feature(
+        {"landmarks": face.landmarks, "eye_contours": face.eye_contours, "irises": face.irises},
+        {
+            "yaw": face.yaw,
+            "pitch": face.pitch,
+            "roll": face.roll,
+            "eye_distance_px": face.eye_distance_px,
+            "width": width,
+            "height": height,
+        },
+    )
+
+
+def _crop(inputs: StageInputs) -> Feature:
+    face = inputs.features[FACE].arrays
+    picture = read_image(inputs.portrait)
+    size = int(inputs.parameters["size"])
+    square = _square_around(face["landmarks"], picture, float(inputs.parameters["face_height"]))
+    scale = size / square.side
+    place = np.array([square.x, square.y], np.float32)
+    landmarks = np.concatenate([face["landmarks"][:, :2] - place, face["landmarks"][:, 2:]], axis=1) * np.float32(scale)
+    return Feature(
+        {
+            "picture": _resized(square.cut(picture), size),
+            "matte": _matte(picture, square, size),
+            "landmarks": landmarks.astype(np.float32),
+            "eye_contours": ((face["eye_contours"] - place) * np.float32(scale)).astype(np.float32),
+            "irises": ((face["irises"] - place) * np.float32(scale)).astype(np.float32),
+        },
+        {"x": square.x, "y": square.y, "side": square.side},
+    )
+
+
+def _rig(inputs: StageInputs) -> Feature:
+    crop = inputs.features[CROP]
+    picture = crop.arrays["picture"]
+    enlarged = len(picture) / float(crop.metadata["side"])
+    fitted = rig.fit(
+        picture,
+        crop.arrays["matte"],
+        crop.arrays["landmarks"],
+        crop.arrays["eye_contours"],
+        crop.arrays["irises"],
+        softness_px=ENLARGED_BLUR * max(0.0, enlarged - 1),
+    )
+    return fitted.to_feature()
+
+
+@dataclass(frozen=True, slots=True)
+class _Square:
+    """A square of whole pixels of a picture; it may reach beyond the picture's border."""
+
+    x: int
+    y: int
+    side: int
+
+    def cut(self, picture: Image) -> Image:
+        """The square's pixels; beyond the border, those of the border."""
+        height, width = picture.shape[:2]
+        left, top = max(0, -self.x), max(0, -self.y)
+        right, bottom = max(0, self.x + self.side - width), max(0, self.y + self.side - height)
+        inside = picture[max(0, self.y) : self.y + self.side, max(0, self.x) : self.x + self.side]
+        return np.asarray(cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_REPLICATE))
+
+
+def _square_around(landmarks: Floats, picture: Image, face_height: float) -> _Square:
+    """Where to crop. Rather a tighter crop or a face off the middle than a picture continued beyond its border."""
+    height, width = picture.shape[:2]
+    low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
+    face_side = float((high - low).max())
+    side = round(max(min(float(high[1] - low[1]) / face_height, height, width), TIGHTEST * face_side))
+    x, y = (low + high) / 2 - (side / 2, side * FACE_FROM_TOP)
+    return _Square(_within(x, side, width), _within(y, side, height), side)
+
+
+def _within(start: float, side: int, available: int) -> int:
+    room = available - side
+    return round(min(max(start, 0), room)) if room >= 0 else round(max(min(start, 0), room))
+
+
+def _resized(square: Image, size: int) -> Image:
+    shrinks = len(square) > size
+    return np.asarray(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC))
+
+
+def _matte(picture: Image, square: _Square, size: int) -> NDArray[np.uint8]:
+    """uint8 [size, size], 255 where the person is."""
+    height, width = picture.shape[:2]
+    margin = round((MATTE_CONTEXT - 1) / 2 * square.side)
+    x0, y0 = max(0, square.x - margin), max(0, square.y - margin)
+    x1, y1 = min(width, square.x + square.side + margin), min(height, square.y + square.side + margin)
+    wider = np.zeros((height, width), np.uint8)
+    wider[y0:y1, x0:x1] = np.rint(person_matte(picture[y0:y1, x0:x1]) * 255)
+    return _resized(square.cut(wider), size)
