@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=190, help="of one picture in pixels")
     arguments = parser.parse_args()
 
-    frames = [(time, image) for _, time, image in VideoSource(arguments.clip).frames() if time >= arguments.start]
+    frames = [(f.seconds, f.image) for f in VideoSource(arguments.clip).frames() if f.seconds >= arguments.start]
     if arguments.seconds is not None:
         frames = [(time, image) for time, image in frames if time < arguments.start + arguments.seconds]
     count = min(arguments.columns * arguments.rows, len(frames))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -59,6 +59,14 @@ class Stopwatch:
             if item is done:
                 return
             yield item  # type: ignore[misc]
+
+    @contextmanager
+    def leaving(self, name: str, block: AbstractContextManager[Item]) -> Iterator[Item]:
+        """The block; the time that it takes to end counts for `name`, the time inside does not."""
+        with ExitStack() as stack:
+            yield stack.enter_context(block)
+            with self(name):
+                stack.close()
 
     def total(self) -> float:
         """Seconds since the watch was made."""

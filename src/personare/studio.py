@@ -21,7 +21,7 @@ from personare.cache.store import FeatureStore
 from personare.engines.engine import Engine, EngineOptions, Performance, load_engine
 from personare.errors import EngineError, UnreadableMedia
 from personare.media.audio import open_speech
-from personare.media.writer import ClipWriter, check_output
+from personare.media.writer import ClipWriter, checked_target
 from personare.report import Report, Stopwatch, peak_memory_mb
 from personare.types import SAMPLE_RATE, Avatar, Frames, Progress, Speech, frame_count, no_progress
 
@@ -53,7 +53,7 @@ class Studio:
     shelf: AvatarShelf = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "store", FeatureStore(features_folder(self.cache_dir), mode=self.cache))
+        object.__setattr__(self, "store", FeatureStore(features_folder(self.cache_dir), mode=self.cache, shelf=avatars_folder()))
         object.__setattr__(self, "shelf", AvatarShelf(avatars_folder(), self.store))
 
     def cast(self, portrait: str | Path, engine: str | None = None, options: Mapping[str, Any] | None = None) -> Cast:
@@ -100,7 +100,7 @@ class Studio:
     def speak(self, cast: Cast, speech: Speech, output: Path, progress: Progress = no_progress) -> Report:
         """The whole way from a portrait and a voice to a finished clip. Raises PersonareError; then there is no file."""
         watch = Stopwatch()
-        check_output(output)
+        checked_target(output)
         avatar, preparation = self.prepare(cast, progress)
         return Clip(cast.engine, cast.options, avatar, speech).save(output, progress, preparation=preparation, watch=watch)
 
@@ -134,7 +134,14 @@ class Clip:
         (height, width), fps, speech = performance.size, performance.fps, self.speech
         expected = None if speech.seconds is None else frame_count(round(speech.seconds * SAMPLE_RATE), fps)
         samples = frames = 0
-        with ClipWriter(Path(output), (height, width), fps, speech.voice_rate, speech.voice_channels) as writer:
+        target = ClipWriter(
+            Path(output),
+            size=(height, width),
+            fps=fps,
+            voice_rate=speech.voice_rate,
+            voice_channels=speech.voice_channels,
+        )
+        with watch.leaving("write", target) as writer:
             for chunk in watch.each("hear", speech.chunks()):
                 samples += len(chunk.samples)
                 with watch("write"):
@@ -147,8 +154,6 @@ class Clip:
                 progress("speaking", frames, expected)
             if frames != frame_count(samples, fps):
                 raise EngineError(f"{self.engine.name} made {frames} frames of {samples} samples at {fps} fps")
-            with watch("write"):
-                writer.close()
         stages = dict(preparation.outcome) if preparation else {}
         seconds = {**(preparation.seconds if preparation else {}), **watch.seconds, "total": watch.total()}
         return Report(

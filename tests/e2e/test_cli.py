@@ -76,7 +76,7 @@ def test_cache_commands(cli, anna):
     assert "puppet.face" in cli("cache", "stats").out
     features = cli("cache", "list", "--json").json["features"]
     assert {feature["stage"] for feature in features} >= {"puppet.face", "puppet.crop"}
-    assert all(feature["avatars"] == ["anna"] for feature in features)
+    assert all(feature["pinned_by"] == ["anna"] for feature in features)
     verified = cli("cache", "verify", "--json").json
     assert (verified["checked"], verified["damaged"]) == (len(features), [])
     assert cli("cache", "clear", "--json").json["removed"] == 0

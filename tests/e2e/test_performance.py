@@ -57,7 +57,7 @@ def test_frames_come_within_the_declared_latency(stage, voice_samples):
 
 def test_pixels_outside_the_moving_region_are_the_portrait_s(stage, voice_samples):
     engine, avatar = stage
-    source = avatar.features["puppet.crop"].arrays["image"]
+    source = avatar.features["puppet.crop"].arrays["picture"]
     pictures = in_pieces(engine.perform(avatar), voice_samples[:16000], 16000)
     moved = (pictures != source).any(axis=(0, 3))
     assert moved.any()

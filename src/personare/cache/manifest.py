@@ -6,7 +6,6 @@ import logging
 import re
 import unicodedata
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -39,11 +38,6 @@ class AvatarManifest(BaseModel):
     keys: dict[str, Digest]
     created: AwareDatetime
 
-    @property
-    def created_at(self) -> datetime:
-        """Local time."""
-        return self.created.astimezone()
-
 
 def checked_name(name: str) -> str:
     """A name in the one form in which it is kept: NFC, without white space around it.
@@ -64,7 +58,7 @@ def folder_name(name: str) -> str:
     """The folder of an avatar: readable where the name allows, safe on every file system, different for every name."""
     name = checked_name(name)
     slug = "-".join(re.findall(r"[a-z0-9]+", name.lower()))[:40].strip("-")
-    return f"{slug or 'avatar'}-{blake3(name.encode()).hexdigest(16 // 2)}"
+    return f"{slug or 'avatar'}-{blake3(name.encode()).hexdigest(8)}"
 
 
 def read_manifest(folder: Path) -> AvatarManifest:

@@ -69,7 +69,7 @@ def list_avatars(
     if as_json:
         print_json({"avatars": [manifest.model_dump(mode="json") for manifest in manifests]})
         return
-    rows = [[m.name, m.engine, age_text(time.time() - m.created), m.portrait_file] for m in manifests]
+    rows = [[m.name, m.engine, age_text(time.time() - m.created.timestamp()), m.portrait_file] for m in manifests]
     print_table(["avatar", "engine", "age", "portrait"], rows, empty="no avatars yet: personare avatar create NAME PHOTO")
 
 

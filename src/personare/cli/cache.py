@@ -33,8 +33,8 @@ def stats(cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose 
     if as_json:
         print_json(numbers)
         return
-    say(f"{studio.store.folder}: {numbers.count} features, {size_text(numbers.bytes)}, of these pinned by avatars {size_text(numbers.pinned_bytes)}")
-    rows = [[name, str(s.count), size_text(s.bytes), str(s.hits)] for name, s in numbers.by_stage.items()]
+    say(f"{studio.store.folder}: {numbers.features} features, {size_text(numbers.bytes)}, of these pinned by avatars {size_text(numbers.pinned_bytes)}")
+    rows = [[name, str(s.features), size_text(s.bytes), str(s.hits)] for name, s in numbers.by_stage.items()]
     print_table(["stage", "features", "size", "hits"], rows, empty="the cache is empty")
     if numbers.quarantined:
         say(f"{numbers.quarantined} damaged files in quarantine")
@@ -53,7 +53,7 @@ def list_features(
         return
     now = time.time()
     rows = [
-        [e.key[:16], e.stage, size_text(e.size), age_text(now - e.last_used), str(e.hits), ", ".join(e.avatars)] for e in entries
+        [e.key[:16], e.stage, size_text(e.bytes), age_text(now - e.last_used), str(e.hits), ", ".join(e.pinned_by)] for e in entries
     ]
     print_table(["key", "stage", "size", "last used", "hits", "avatars"], rows, empty="the cache is empty")
 

@@ -60,7 +60,7 @@ class ClipWriter(AbstractContextManager["ClipWriter"]):
     ) -> None:
         if voice_channels not in (1, 2):
             raise EngineError(f"a clip has one or two voice channels, not {voice_channels}")
-        self._target = _checked(target) if isinstance(target, Path) else target
+        self._target = checked_target(target) if isinstance(target, Path) else target
         self._clip = ClipFormat(
             "mp4" if not isinstance(target, Path) else _CONTAINERS[target.suffix.lower()],
             (size[0] + size[0] % 2, size[1] + size[1] % 2),
@@ -133,7 +133,7 @@ class ClipWriter(AbstractContextManager["ClipWriter"]):
             raise unwritable(shown(self._target), error) from error
 
 
-def _checked(target: Path) -> Path:
+def checked_target(target: Path) -> Path:
     """The target with links resolved. Raises UnwritableOutput for what can be known before anything is rendered."""
     if target.suffix.lower() not in _CONTAINERS:
         raise UnwritableOutput(

@@ -56,13 +56,14 @@ UNDER_EYE = 0.10
 """Bare skin is looked at this far below the lower lid, in eye distances."""
 LID_BLUR_ALONG, LID_BLUR_ACROSS = 0.050, 0.012
 """A shut lid is smooth: its stretched texture is blurred this much along and across the lid, in eye distances."""
-LID_TINT = 0.35
+LID_TINT = 0.45
 """Share of bare skin colour mixed into a shut lid."""
 LID_EDGE_BLUR = 0.018
 IRIS_MARGIN, IRIS_LIMIT = 1.30, 0.80
 """Radius of the part of the eyeball that moves whole, in iris radii, and in shares of the way to the lids."""
-LASH_WIDTH, LASH_ALPHA = 0.018, 0.72
+LASH_WIDTH, LASH_ALPHA = 0.016, 0.68
 """Line of the lashes on a shut lid: width in eye distances, opacity."""
+LASH_BLUR_PX = 0.55
 LASH_SUPERSAMPLING = 2
 
 
@@ -177,8 +178,20 @@ def eyeball_triangles() -> NDArray[np.int32]:
     return np.concatenate([iris, *white]).astype(np.int32)
 
 
-EYEBALL_MOVES = np.concatenate([np.ones(17, np.float32), np.zeros(16, np.float32)])[:, None]
+EYEBALL_MOVES = np.repeat([1.0, 0.0], [17, 16]).astype(np.float32)
 """Which vertices of an eyeball the gaze moves: the iris, not the edge where it goes under the lids."""
+
+
+def edge_slide(gaze_x: float) -> Floats:
+    """Texture shift float32 [33, 2] that lets the edge follow a gaze to the side along the lids, but for the corners.
+
+    Without it an iris that touches the lids would be sheared by them.
+    """
+    along = np.linspace(-1, 1, UPPER_LIDS.shape[1], dtype=np.float32)
+    follows = 1 - along**2
+    slide = np.zeros((33, 2), np.float32)
+    slide[17:, 0] = -gaze_x * np.concatenate([follows, follows[INSIDE][::-1]])
+    return slide
 
 
 def lash_colour(picture: Image, points: Floats, unit_px: float) -> Floats:
@@ -221,8 +234,11 @@ def _window(frame: Image, outline: Floats, margin: int) -> tuple[Image, NDArray[
     return frame[low[1] : high[1], low[0] : high[0]], low
 
 
-def draw_lashes(frame: Image, lid_edge: Floats, colour: Floats, unit_px: float, blink: float) -> None:
-    """Draw the line of the lashes into a frame, in place. lid_edge: smooth line float32 [k, 2]; blink: 0..1."""
+def draw_lashes(
+    frame: Image, lid_edge: Floats, colour: Floats, unit_px: float, softness_px: float, blink: float
+) -> None:
+    """Draw the line of the lashes into a frame, in place. lid_edge: smooth line float32 [k, 2]; softness_px: of
+    the picture; blink: 0..1."""
     window = _window(frame, lid_edge, 3 + round(LASH_WIDTH * unit_px))
     if window is None:
         return
@@ -233,7 +249,7 @@ def draw_lashes(frame: Image, lid_edge: Floats, colour: Floats, unit_px: float, 
     line = np.rint(((lid_edge - corner) * fine - 0.5) * 16).astype(np.int32)
     thickness = max(1, round(LASH_WIDTH * unit_px * fine))
     cv2.polylines(mask, [line], isClosed=False, color=255, thickness=thickness, lineType=cv2.LINE_AA, shift=4)
-    mask = cv2.resize(cv2.GaussianBlur(mask, (0, 0), 1.1), (width, height), interpolation=cv2.INTER_AREA)
+    mask = cv2.resize(cv2.GaussianBlur(mask, (0, 0), fine * float(np.hypot(LASH_BLUR_PX, softness_px))), (width, height), interpolation=cv2.INTER_AREA)
     along = np.linspace(-1, 1, width, dtype=np.float32)
     thinner_at_the_corners = np.clip((1 - along**4) * 1.2, 0, 1)
     alpha = mask * thinner_at_the_corners * np.float32(LASH_ALPHA * min(1.0, blink * 1.2) / 255)

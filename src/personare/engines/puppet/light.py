@@ -19,7 +19,9 @@ USUAL_SKIN = np.array([205, 160, 140], np.float32)
 """Skin of middle tone in white light; only its ratios matter."""
 CAST_SHARE = 0.50
 """How much of the colour cast is passed on."""
-CAST_LIMITS = (0.75, 1.25)
+GREEN_LIMIT = 0.95
+"""Green never gains more than this share of red: olive skin in yellow light would give green teeth."""
+CAST_LIMITS = (0.50, 1.25)
 
 
 def cheek_colour(picture: Image, points: Floats) -> Floats:
@@ -36,6 +38,5 @@ def mouth_light(skin: Floats) -> Floats:
     """Gain per channel for what is drawn inside the mouth, float32 [3]: 1 is white light on a well lit face."""
     cast = (skin / USUAL_SKIN) / max(float(skin.mean() / USUAL_SKIN.mean()), 1e-3)
     balance = 1 + CAST_SHARE * (np.clip(cast, *CAST_LIMITS) - 1)
-    # Olive skin in yellow light would give green teeth.
-    balance[1] = min(balance[1], balance[0])
+    balance[1] = min(balance[1], GREEN_LIMIT * balance[0])
     return np.asarray(balance * np.clip(skin.mean() / WELL_LIT, *BRIGHTNESS_LIMITS), np.float32)

@@ -26,8 +26,12 @@ SEAM_REACH = 0.035
 """The dark line between closed lips is looked for this far from where the landmarks have it, in eye distances."""
 SEAM_STAY = 24.0
 """Grey levels that a seam at the end of the reach must be darker by to be believed."""
-SEAM_PULL = np.array([1.0, 1.0, 0.6, 0.0], np.float32)
+SEAM_PULL = np.array([1.0, 1.0, 0.7, 0.3], np.float32)
 """Share of the seam's correction for the four rows of a lip."""
+CORNER_PULL = 0.7
+"""The corners follow the seam next to them by this share."""
+PARTED_GAP = 0.05
+"""Lips further apart than this, in eye distances, show no seam."""
 UPPER_SHARE, LOWER_SHARE = 0.38, 0.62
 """Who closes the gap: the jaw does more than the upper lip."""
 UPPER_CLOSES = np.array([1.0, 0.95, 0.75, 0.55], np.float32)
@@ -51,24 +55,28 @@ def is_open(points: Floats, unit_px: float) -> bool:
     return bool(np.linalg.norm(gaps(points), axis=1).max() > OPEN_GAP * unit_px)
 
 
-def weld_closed_lips(points: Floats, picture: Image, unit_px: float) -> Floats:
-    """Points [468, 3] whose inner lips are one line, on the seam that the picture shows, if its mouth is closed."""
-    if is_open(points, unit_px):
+def settle(points: Floats, picture: Image, unit_px: float) -> Floats:
+    """Points [468, 3] whose lips lie where the picture shows the dark line of the mouth.
+
+    Closed inner lips become one line on it. Slightly parted lips move together until the upper one ends on it. A mouth that
+    is well open is left as found: there is no line, and the landmarks are good.
+    """
+    opened = is_open(points, unit_px)
+    if opened and np.linalg.norm(gaps(points), axis=1).max() > PARTED_GAP * unit_px:
         return points
-    welded = points.copy()
-    between = (points[UPPER_INNER] + points[LOWER_INNER]) / 2
-    seam = between[BETWEEN_CORNERS].copy()
-    seam[:, :2] += _seam_offset(between[:, :2], picture, unit_px)
+    line = points[UPPER_INNER] if opened else (points[UPPER_INNER] + points[LOWER_INNER]) / 2
+    offset = _seam_offset(line[:, :2], picture, unit_px)
+    settled = points.copy()
     for rows in (UPPER_ROWS, LOWER_ROWS):
-        inner = rows[0, BETWEEN_CORNERS]
-        correction = seam - points[inner]
+        correction = np.zeros((len(line), 3), np.float32) if opened else line - points[rows[0]]
+        correction[:, :2] += offset
         for row, pull in zip(rows, SEAM_PULL, strict=True):
-            welded[row[BETWEEN_CORNERS]] += correction * pull
-    return welded
+            settled[row] = points[row] + correction * pull
+    return settled
 
 
 def _seam_offset(line: Floats, picture: Image, unit_px: float) -> Floats:
-    """From the nine inner points of the line [11, 2] to the darkest smooth line near it: float32 [9, 2]."""
+    """From the points of a line along the mouth, [11, 2], to the darkest smooth line near it: float32 [11, 2]."""
     along = (line[-1] - line[0]) / max(float(np.linalg.norm(line[-1] - line[0])), 1e-3)
     across = np.array([-along[1], along[0]], np.float32)
     steps = np.linspace(-SEAM_REACH, SEAM_REACH, 29, dtype=np.float32) * unit_px
@@ -79,8 +87,9 @@ def _seam_offset(line: Floats, picture: Image, unit_px: float) -> Floats:
     cost += SEAM_STAY * (steps / (SEAM_REACH * unit_px)) ** 2
     # A neighbour's darkness counts too: the seam is a line, a freckle is not.
     cost = cv2.blur(cost, (1, 3), borderType=cv2.BORDER_REPLICATE)
-    offset = np.pad(steps[cost.argmin(axis=1)], 1)
+    offset = np.pad(steps[cost.argmin(axis=1)], 2, mode="edge")
     smooth = np.convolve(offset, np.array([1, 2, 1], np.float32) / 4, mode="valid")
+    smooth[[0, -1]] *= CORNER_PULL
     return np.asarray(smooth[:, None] * across, np.float32)
 
 

@@ -43,6 +43,8 @@ CORNER_SHADE, CORNER_POWER = 0.72, 2.6
 """Darkening towards the corners of the mouth, with that power of the way to them."""
 UPPER_LIP_SHADE, UPPER_LIP_REACH = 0.20, 0.045
 """Further darkening under the upper lip: light comes from above."""
+SHADE_TINT = np.array([0.85, 1.05, 1.10], np.float32)
+"""Exponents of the shade per channel: what light gets deep into a mouth has bounced off red."""
 SPRITE_OVERSAMPLING = 1.5
 """Sprites are drawn this much larger than they are shown, so that they can be placed between pixels without blur."""
 SPLINE_STEPS = 4
@@ -128,8 +130,7 @@ class MouthInterior:
         picture *= (1 - SHADOW_SHARE * shadow)[..., None] * (1 - cover[..., None])
         picture += rgb * UPPER_BRIGHTNESS
         picture *= self._rig.mouth_light
-        shade = self._lip_shade(alpha, corner, posed)
-        picture *= shade[..., None]
+        picture *= self._lip_shade(alpha, corner, posed)[..., None] ** SHADE_TINT
         if self._photo_alpha is not None:
             self._draw_photo_teeth(picture, corner, posed)
         return cv2.GaussianBlur(picture, (0, 0), float(np.hypot(0.5, self._rig.softness_px)))

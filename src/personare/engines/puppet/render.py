@@ -54,4 +54,4 @@ class FaceRenderer:
             if blink > LASHES_FROM:
                 eyes.smooth_lid(frame, posed.vertices, eye, self._rig.lid_colours[eye], unit_px, float(blink))
                 line = smooth_line(posed.vertices[eyes.UPPER_LIDS[eye], :2])
-                eyes.draw_lashes(frame, line, self._rig.lash_colour, unit_px, float(blink))
+                eyes.draw_lashes(frame, line, self._rig.lash_colour, unit_px, self._rig.softness_px, float(blink))

@@ -100,7 +100,7 @@ def fit(
     scale, rotation, _ = similarity(head.neutral, points * FLIP_Y)
     unit_px = float(scale)
     points = eyes.lower_lid_edges(points, picture, unit_px)
-    points = lips.weld_closed_lips(points, picture, unit_px)
+    points = lips.settle(points, picture, unit_px)
     deltas = (head.deltas @ rotation.T * unit_px * FLIP_Y).astype(np.float32)
     deltas[MOUTH_UNITS] *= _mouth_scale(points, head.neutral, unit_px)
     deltas[BLINKS] = eyes.blink_deltas(points)

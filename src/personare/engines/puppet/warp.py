@@ -42,14 +42,14 @@ the picture's own gap comes back (an upper lip raised by a smile stays raised)."
 
 @dataclass(frozen=True, slots=True)
 class Posed:
-    """vertices: float32 [n, 3] in the frame. texture: float32 [n, 2] in the picture. eyeballs: float32 [2, 33, 3].
-
-    Points of the head, such as teeth, go through `turn`.
+    """vertices: float32 [n, 3] in the frame. texture: float32 [n, 2] in the picture. eyeballs: float32 [2, 33, 3]
+    and eye_texture: float32 [2, 33, 2], the same for eyes.eyeballs. Points of the head, such as teeth, go through `turn`.
     """
 
     vertices: Floats
     texture: Floats
     eyeballs: Floats
+    eye_texture: Floats
     rotation: Floats
     translation: Floats
 
@@ -80,14 +80,21 @@ def pose(rig: Rig, state: FaceState) -> Posed:
     turned = moved @ rotation.T + translation
     vertices = moved + (turned - moved) * rig.head_weight[:, None]
     vertices[:, 2] = turned[:, 2]
-    gaze = np.array([state.gaze[0] * unit_px, state.gaze[1] * unit_px, -BEHIND_LIDS_PX], np.float32)
+    gaze = np.array([state.gaze[0] * unit_px, state.gaze[1] * unit_px], np.float32)
     eyeballs = rig.eyeballs @ rotation.T + translation
-    eyeballs += gaze * np.concatenate([np.repeat(eyes.EYEBALL_MOVES, 2, axis=1), np.ones((33, 1), np.float32)], axis=1)
+    eyeballs[..., :2] += gaze * eyes.EYEBALL_MOVES[:, None]
+    eyeballs[..., 2] -= BEHIND_LIDS_PX
+    eye_texture = rig.eyeballs[..., :2] + eyes.edge_slide(float(gaze[0]))
     texture = rig.points[:, :2] + rig.lip_tuck
     for blink, slide in zip(curves[BLINKS], rig.lid_slide, strict=True):
         texture = texture + slide * np.float32(np.clip(blink * LID_SLIDE_LEAD, 0, 1))
     return Posed(
-        vertices.astype(np.float32), texture.astype(np.float32), eyeballs.astype(np.float32), rotation, translation
+        vertices=vertices.astype(np.float32),
+        texture=texture.astype(np.float32),
+        eyeballs=eyeballs.astype(np.float32),
+        eye_texture=eye_texture,
+        rotation=rotation,
+        translation=translation,
     )
 
 
@@ -138,7 +145,6 @@ class FineRegion:
         self._triangles = _near(rig, low, high)
         if eye is not None:
             self._triangles = np.concatenate([self._triangles, eyes.eyeball_triangles() + len(rig.points)])
-            self._eye_texture = rig.eyeballs[eye, :, :2]
         self._rasteriser = Rasteriser(width * FINE, height * FINE)
         self._grid = _pixel_grid(width * FINE, height * FINE) / FINE - np.float32(0.5 - 0.5 / FINE)
         self._map = np.empty_like(self._grid)
@@ -153,7 +159,7 @@ class FineRegion:
         vertices, texture = posed.vertices, posed.texture
         if self._eye is not None:
             vertices = np.concatenate([vertices, posed.eyeballs[self._eye]])
-            texture = np.concatenate([texture, self._eye_texture])
+            texture = np.concatenate([texture, posed.eye_texture[self._eye]])
         attributes = np.zeros_like(vertices)
         attributes[:, :2] = texture - vertices[:, :2]
         local = vertices.copy()
