@@ -1,9 +1,9 @@
-"""Named avatars: a folder each, with a manifest and a copy of the portrait.
+"""Avatars with names: a folder each, with a manifest and a copy of the portrait, so that features can always be made again.
 
-    SHELF/anna-1f2e3d4c5b6a7988/avatar.json
-    SHELF/anna-1f2e3d4c5b6a7988/portrait-0a1b2c3d4e5f6071.jpg
+    SHELF/anna-1f0c...9e/avatar.json
+    SHELF/anna-1f0c...9e/portrait-5b2d....jpg
 
-The copy is written before the manifest, and the manifest makes the avatar: a crash in between leaves nothing that counts.
+The manifest is written last and deleted first: a folder without one is no avatar, whatever else a killed process left in it.
 """
 
 from __future__ import annotations
@@ -12,106 +12,156 @@ import difflib
 import json
 import re
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from blake3 import blake3
 from filelock import FileLock
 
+from personare.cache.keys import canonical_json
 from personare.cache.manifest import MANIFEST, AvatarManifest, checked_name, folder_name, manifests, read_manifest
 from personare.cache.store import FeatureStore
 from personare.durable import replaced_when_complete
-from personare.errors import CacheError, InvalidOption, UnknownName
+from personare.errors import (
+    CacheError,
+    EngineError,
+    InvalidOption,
+    PersonareError,
+    UnknownName,
+    UnreadableMedia,
+    UnwritableOutput,
+)
 from personare.types import Avatar
 
-__all__ = ["AvatarManifest", "AvatarShelf"]
-
+_AVATAR_FOLDER = re.compile(r".+-[0-9a-f]{16}")
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
+_BLOCK_BYTES = 1 << 20
 
 
 class AvatarShelf:
-    """The avatars in a folder; their features are pinned in a store."""
+    """The named avatars in `folder`; their features are pinned in `store`. Any number of processes may use it at once."""
 
     def __init__(self, folder: Path, store: FeatureStore) -> None:
-        self.folder = folder
+        self.folder = folder.absolute()
         self._store = store
-
-    def __contains__(self, name: str) -> bool:
-        try:
-            return (self._place(name) / MANIFEST).is_file()
-        except InvalidOption:
-            return False
+        store.follow_avatars(self.folder)
 
     def save(self, name: str, avatar: Avatar, portrait: Path, *, replace: bool = False) -> AvatarManifest:
-        """Keep an avatar under a name, with a copy of its portrait file, and pin its features.
+        """Keep an avatar under a name, with a copy of its portrait, and pin its features.
 
-        Raises InvalidOption for a bad name or one that is taken (unless `replace`), CacheError if it cannot be written.
+        portrait: the file that the avatar was prepared from. Raises InvalidOption for a bad name or, without `replace`, one
+        that is taken; UnreadableMedia if the portrait is not (or no longer) what the avatar was prepared from;
+        UnwritableOutput if the shelf cannot be written.
         """
         name = checked_name(name)
-        place = self._place(name)
-        suffix = portrait.suffix.lower()
+        suffix = portrait.suffix.lower() if _SUFFIX.fullmatch(portrait.suffix.lower()) else ""
         manifest = AvatarManifest(
             name=name,
             engine=avatar.engine,
-            options=dict(avatar.options),
+            options=_json_options(avatar),
             portrait=avatar.portrait,
-            portrait_file=f"portrait-{avatar.portrait[:16]}{suffix if _SUFFIX.fullmatch(suffix) else ''}",
+            portrait_file=f"portrait-{avatar.portrait[:16]}{suffix}",
             keys=dict(avatar.keys),
             created=datetime.now(UTC),
         )
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / ".lock"):
-                if name in self and not replace:
-                    raise InvalidOption(f"there is an avatar named {name!r} already", hint="replace it with --replace")
-                place.mkdir(exist_ok=True)
-                copy = place / manifest.portrait_file
-                if not (copy.exists() and portrait.exists() and copy.samefile(portrait)):
-                    with replaced_when_complete(copy) as part:
-                        shutil.copyfile(portrait, part)
-                with replaced_when_complete(place / MANIFEST) as part:
-                    part.write_text(json.dumps(manifest.model_dump(mode="json"), ensure_ascii=False, indent=1), "utf-8")
-                for other in place.glob("portrait-*"):
-                    if other.name != manifest.portrait_file:
-                        other.unlink(missing_ok=True)
-        except OSError as error:
-            raise CacheError(
-                f"avatar {name!r} cannot be kept in {self.folder}: {error.strerror or error}",
-                hint="set PERSONARE_HOME to a folder that can be written",
-            ) from None
-        self._store.pin(self.folder, name, tuple(manifest.keys.values()))
+        folder = self.folder / folder_name(name)
+        with self._writing(f"save avatar {name!r}"):
+            if not replace and (folder / MANIFEST).exists():
+                raise InvalidOption(
+                    f"there is already an avatar named {name!r}", hint="choose another name or replace it"
+                )
+            self._sweep()
+            folder.mkdir(exist_ok=True)
+            _copy(portrait, folder / manifest.portrait_file, avatar.portrait)
+            with replaced_when_complete(folder / MANIFEST) as part:
+                part.write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
+            for path in folder.iterdir():
+                if path.name not in (MANIFEST, manifest.portrait_file):
+                    path.unlink()
+            self._store.pin(name, manifest.keys.values(), self.folder)
         return manifest
 
     def load_manifest(self, name: str) -> AvatarManifest:
-        """Raises UnknownName with names that are close, CacheError if the manifest is damaged."""
-        if name in self:
-            return read_manifest(self._place(name))
-        known = [manifest.name for manifest in self.list()]
-        close = difflib.get_close_matches(name, known, n=3) or known[:5]
-        hint = f"there is: {', '.join(close)}" if close else "create one: personare avatar create NAME PHOTO"
-        raise UnknownName(f"no avatar named {name!r}", hint=hint)
+        """The avatar of this name. Raises UnknownName with similar names, CacheError if its manifest is damaged."""
+        name = checked_name(name)
+        try:
+            return read_manifest(self.folder / folder_name(name))
+        except (FileNotFoundError, NotADirectoryError):
+            raise self._unknown(name) from None
 
     def portrait(self, manifest: AvatarManifest) -> Path:
-        """The avatar's own copy of its portrait."""
-        return self._place(manifest.name) / manifest.portrait_file
+        """The avatar's own copy of its portrait. Raises CacheError if it is missing or not the one that was saved."""
+        path = self.folder / folder_name(manifest.name) / manifest.portrait_file
+        hint = "create the avatar again from the photo"
+        try:
+            digest = self._store.portrait_digest(path)
+        except UnreadableMedia as error:
+            raise CacheError(f"the portrait of avatar {manifest.name!r} is lost: {error.message}", hint=hint) from None
+        if digest != manifest.portrait:
+            raise CacheError(f"the portrait of avatar {manifest.name!r} is damaged: {path}", hint=hint)
+        return path
 
     def list(self) -> list[AvatarManifest]:
-        """All avatars, by name."""
+        """Every avatar, by name; damaged ones are reported through logging and left out."""
         return sorted(manifests(self.folder), key=lambda manifest: manifest.name)
 
     def remove(self, name: str) -> None:
-        """Forget an avatar; its features are pinned no more. Also removes one whose manifest is damaged. Raises UnknownName."""
-        if name not in self:
-            self.load_manifest(name)
-        place = self._place(name)
-        try:
-            with FileLock(self.folder / ".lock"):
-                (place / MANIFEST).unlink(missing_ok=True)
-                shutil.rmtree(place)
-        except OSError as error:
-            raise CacheError(f"avatar {name!r} cannot be removed: {error.strerror or error}", hint=f"look at {place}") from None
-        with suppress(InvalidOption):
-            self._store.unpin(self.folder, checked_name(name))
+        """Delete an avatar, damaged or not, and leave its features to eviction. Raises UnknownName, UnwritableOutput."""
+        name = checked_name(name)
+        folder = self.folder / folder_name(name)
+        if not (folder / MANIFEST).exists():
+            raise self._unknown(name)
+        with self._writing(f"remove avatar {name!r}"):
+            (folder / MANIFEST).unlink(missing_ok=True)
+            self._sweep()
+        self._store.unpin(name, self.folder)
 
-    def _place(self, name: str) -> Path:
-        return self.folder / folder_name(name)
+    def _unknown(self, name: str) -> UnknownName:
+        names = {manifest.name.casefold(): manifest.name for manifest in manifests(self.folder)}
+        close = [repr(names[match]) for match in difflib.get_close_matches(name.casefold(), names, n=3)]
+        hint = f"did you mean {' or '.join(close)}?" if close else "`personare avatar list` shows those there are"
+        return UnknownName(f"there is no avatar named {name!r}", hint=hint)
+
+    def _sweep(self) -> None:
+        """Delete the folders of avatars without a manifest. Only while writing: nobody else is between two steps then."""
+        for folder in self.folder.iterdir():
+            if _AVATAR_FOLDER.fullmatch(folder.name) and folder.is_dir() and not (folder / MANIFEST).exists():
+                shutil.rmtree(folder)
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / ".lock"):
+                yield
+        except PersonareError:
+            raise
+        except OSError as error:
+            hint = "check the folder's permissions and the disk's free space, or set PERSONARE_HOME"
+            raise UnwritableOutput(f"cannot {what} in {self.folder}: {error.strerror}", hint=hint) from None
+
+
+def _json_options(avatar: Avatar) -> dict[str, object]:
+    try:
+        options: dict[str, object] = json.loads(canonical_json(avatar.options))
+    except (TypeError, ValueError) as error:
+        raise EngineError(f"an option of engine {avatar.engine} is not JSON: {error}") from None
+    return options
+
+
+def _copy(portrait: Path, target: Path, digest: str) -> None:
+    """Copy a portrait, whole or not at all. Raises UnreadableMedia if its bytes do not have this digest."""
+    hint = "prepare the avatar again"
+    try:
+        source = portrait.open("rb")
+    except OSError as error:
+        raise UnreadableMedia(f"cannot read {portrait}: {error.strerror}", hint=hint) from None
+    hasher = blake3()
+    with source, replaced_when_complete(target) as part, part.open("wb") as copy:
+        while block := source.read(_BLOCK_BYTES):
+            hasher.update(block)
+            copy.write(block)
+        if hasher.hexdigest() != digest:
+            raise UnreadableMedia(f"{portrait} is not the file that the avatar was prepared from", hint=hint)

@@ -1,9 +1,9 @@
 """The tier on disk: one file per feature, and a place for damaged ones.
 
-    FOLDER/ab/abcd....safetensors      features, by the first two digits of their key
-    FOLDER/quarantine/                 damaged files, each with its reason in a .txt beside it
-    FOLDER/locks/                      a file per feature being computed
-    FOLDER/index.sqlite3               see index.py
+FOLDER/ab/abcd....safetensors      features, by the first two digits of their key
+FOLDER/quarantine/                 damaged files, each with its reason in a .txt beside it
+FOLDER/locks/                      a file per feature being computed
+FOLDER/index.sqlite3               see index.py
 """
 
 from __future__ import annotations
@@ -124,22 +124,29 @@ class DiskTier:
                         yield match["key"], FileFacts.of(entry.stat())
 
     def damage(self, key: str) -> str | None:
-        """Read and check a whole file, even one that was checked before: None if it is sound or gone, else the reason.
+        """Read and check a whole file, even one that was checked before: None if it is sound or gone, else what is wrong.
 
-        A damaged file is quarantined.
+        A damaged file is quarantined; one that cannot be read is not.
         """
-        with suppress(FileNotFoundError), self.path(key).open("rb") as file:
-            try:
-                read_feature(file, key, verify=True)
-            except DamagedFeature as damage:
-                self._quarantine(key, str(damage), FileStamp.of(os.fstat(file.fileno())))
-                return str(damage)
-            except OSError as error:
-                return str(error.strerror)
+        try:
+            with self.path(key).open("rb") as file:
+                try:
+                    read_feature(file, key, verify=True)
+                except DamagedFeature as damage:
+                    self._quarantine(key, str(damage), FileStamp.of(os.fstat(file.fileno())))
+                    return str(damage)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return str(error.strerror)
         return None
 
     def quarantined(self) -> list[Path]:
-        return [Path(entry.path) for entry in _sorted_entries(self._quarantine_folder) if _FEATURE_FILE.fullmatch(entry.name)]
+        return [
+            Path(entry.path)
+            for entry in _sorted_entries(self._quarantine_folder)
+            if _FEATURE_FILE.fullmatch(entry.name)
+        ]
 
     def empty_quarantine(self) -> int:
         """Delete the damaged files; the bytes freed."""
@@ -171,7 +178,9 @@ class DiskTier:
         except OSError as error:
             log.warning("feature %s is damaged (%s) and cannot be moved away: %s", path, reason, error.strerror)
         else:
-            log.warning("feature %s is damaged (%s); it was moved to %s and will be computed again", path, reason, target)
+            log.warning(
+                "feature %s is damaged (%s); it was moved to %s and will be computed again", path, reason, target
+            )
 
 
 def _sorted_entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -100,7 +100,11 @@ def write_feature(path: Path, feature: Feature, key: str, stage: str) -> int:
         raise EngineError(f"stage {stage}: {len(text)} bytes of metadata are more than a feature can hold")
     hasher = blake3()
     with path.open("wb") as file:
-        for piece in (len(text).to_bytes(8, "little"), text, *(array.reshape(-1).view(np.uint8) for _, array in ordered)):
+        for piece in (
+            len(text).to_bytes(8, "little"),
+            text,
+            *(array.reshape(-1).view(np.uint8) for _, array in ordered),
+        ):
             hasher.update(piece)
             file.write(piece)
         file.seek(_CHECKSUM_AT)

@@ -1,30 +1,44 @@
-"""Where things live on a user's machine. PERSONARE_HOME moves all of it; `--cache-dir` moves the features of one call."""
+"""Where things live on this machine."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from platformdirs import user_cache_path, user_data_path
 
-HOME_VARIABLE = "PERSONARE_HOME"
-_APPLICATION = "personare"
+from personare.cache.avatars import AvatarShelf
+from personare.cache.store import DEFAULT_MAX_BYTES, FeatureStore, Mode
 
 
-def features_folder(cache_dir: Path | None = None) -> Path:
-    """Folder of the feature store: `cache_dir`, else PERSONARE_HOME/features, else the user's cache folder."""
-    if cache_dir is not None:
-        return cache_dir.expanduser().absolute()
-    home = _home()
-    return home / "features" if home else user_cache_path(_APPLICATION) / "features"
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folder of features (may be deleted at any time) and the folder of avatars (the user's own)."""
+
+    features: Path
+    avatars: Path
+
+    def store(self, *, mode: Mode = "use", max_bytes: int = DEFAULT_MAX_BYTES) -> FeatureStore:
+        """The feature store of this home, which knows what this home's avatars pin."""
+        store = FeatureStore(self.features, mode=mode, max_bytes=max_bytes)
+        store.follow_avatars(self.avatars)
+        return store
+
+    def shelf(self, store: FeatureStore) -> AvatarShelf:
+        """The avatars of this home, whose features are in `store`."""
+        return AvatarShelf(self.avatars, store)
 
 
-def avatars_folder() -> Path:
-    """Folder of the named avatars: PERSONARE_HOME/avatars, else the user's data folder."""
-    home = _home()
-    return home / "avatars" if home else user_data_path(_APPLICATION) / "avatars"
+def home(cache_dir: Path | None = None) -> Home:
+    """Where things live: below PERSONARE_HOME if it is set, else in the user's cache and data folders of the platform.
 
-
-def _home() -> Path | None:
-    value = os.environ.get(HOME_VARIABLE, "")
-    return Path(value).expanduser().absolute() if value else None
+    cache_dir: another folder for the features alone (`--cache-dir`).
+    """
+    if place := os.environ.get("PERSONARE_HOME"):
+        root = Path(place).expanduser().absolute()
+        features, avatars = root / "features", root / "avatars"
+    else:
+        features = user_cache_path("personare", appauthor=False) / "features"
+        avatars = user_data_path("personare", appauthor=False) / "avatars"
+    return Home(cache_dir.expanduser().absolute() if cache_dir else features, avatars)

@@ -298,9 +298,7 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _set_pins(
-    db: sqlite3.Connection, shelf: str, pins: Mapping[str, Collection[str]], gone: Collection[str]
-) -> None:
+def _set_pins(db: sqlite3.Connection, shelf: str, pins: Mapping[str, Collection[str]], gone: Collection[str]) -> None:
     _many(db, "DELETE FROM pins WHERE shelf = ? AND avatar = ?", [(shelf, avatar) for avatar in (*pins, *gone)])
     _many(db, "INSERT INTO pins VALUES (?, ?, ?)", [(shelf, name, key) for name in pins for key in set(pins[name])])
 

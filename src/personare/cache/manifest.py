@@ -83,11 +83,15 @@ def read_manifest(folder: Path) -> AvatarManifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise CacheError(f"avatar {path} is damaged: {where + ': ' if where else ''}{first['msg']}", hint=hint) from None
+        raise CacheError(
+            f"avatar {path} is damaged: {where + ': ' if where else ''}{first['msg']}", hint=hint
+        ) from None
     except InvalidOption as error:
         raise CacheError(f"avatar {path} is damaged: {error.message}", hint=hint) from None
     if not belongs_here:
-        raise CacheError(f"avatar {path} is damaged: its name {manifest.name[:40]!r} is not that of its folder", hint=hint)
+        raise CacheError(
+            f"avatar {path} is damaged: its name {manifest.name[:40]!r} is not that of its folder", hint=hint
+        )
     return manifest
 
 

@@ -1,75 +1,135 @@
-"""Running a recipe against the store, and telling beforehand what would be computed."""
+"""Running a recipe against the store, and saying beforehand what that would compute."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal
 
+from personare.cache.keys import FileStamp, file_stamp
 from personare.cache.recipe import Recipe, Stage, StageInputs
 from personare.cache.store import FeatureStore
+from personare.errors import EngineError, PersonareError, UnreadableMedia
 from personare.types import Feature, Progress, no_progress
+
+Outcome = Literal["hit", "miss"]
 
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """What a recipe gave, by stage name. portrait: digest of the portrait file. seconds: computing, or finding in the cache."""
+    """A prepared portrait. All mappings are by stage name, in recipe order; seconds include waiting and loading."""
 
     portrait: str
-    features: Mapping[str, Feature]
     keys: Mapping[str, str]
-    outcome: Mapping[str, Literal["hit", "miss"]]
+    features: Mapping[str, Feature]
+    outcome: Mapping[str, Outcome]
     seconds: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
 class StageStatus:
-    """One stage of a recipe as the cache has it. size in bytes and age_seconds are 0 if it is not cached."""
+    """What the store holds of a stage. bytes, age_seconds, hits and pinned_by are of the cached feature, if there is one."""
 
     stage: str
     key: str
     cached: bool
-    size: int
+    bytes: int
     age_seconds: float
-    parameters: tuple[str, ...]
+    hits: int
+    pinned_by: tuple[str, ...]
+    parameters: dict[str, Any]
     needs: tuple[str, ...]
+    reads_portrait: bool
 
 
 def prepare(recipe: Recipe, portrait: Path, store: FeatureStore, progress: Progress = no_progress) -> Preparation:
-    """All features of a recipe; each is computed only if the store has it not.
+    """The features of every stage for a portrait: from the store where it has them, computed where it has not.
 
-    Raises UnreadableMedia if the portrait cannot be read, and what the stages raise.
+    progress: told each stage's name with the number of stages done and their total; stages may report their own steps between.
+    Raises UnreadableMedia if the portrait cannot be read or changes meanwhile, whatever PersonareError a stage raises, and
+    EngineError if a stage fails otherwise.
     """
-    digest = store.digest(portrait)
+    stamp = _stamp(portrait)
+    digest = store.portrait_digest(portrait)
     keys = recipe.keys(digest)
     features: dict[str, Feature] = {}
-    outcome: dict[str, Literal["hit", "miss"]] = {}
+    outcome: dict[str, Outcome] = {}
     seconds: dict[str, float] = {}
-    for i, stage in enumerate(recipe.stages):
-        progress("preparing", i, len(recipe.stages))
+    total = len(recipe.stages)
+    for done, stage in enumerate(recipe.stages):
+        progress(stage.name, done, total)
         began = time.perf_counter()
-        inputs = StageInputs(portrait, stage.parameters, {name: features[name] for name in stage.needs}, progress)
-        features[stage.name], hit = store.fetch(stage, keys[stage.name], lambda s=stage, i=inputs: s.compute(i))
+        compute = partial(_compute, stage, portrait, stamp, features, progress)
+        features[stage.name], hit = store.fetch(stage, keys[stage.name], compute)
         outcome[stage.name] = "hit" if hit else "miss"
         seconds[stage.name] = time.perf_counter() - began
-    progress("preparing", len(recipe.stages), len(recipe.stages))
-    return Preparation(digest, features, keys, outcome, seconds)
+        progress(stage.name, done + 1, total)
+    return Preparation(digest, keys, features, outcome, seconds)
 
 
 def explain(recipe: Recipe, keys: Mapping[str, str], store: FeatureStore) -> list[StageStatus]:
-    """Which stages are cached, without computing or loading any."""
-    return [_status(stage, keys[stage.name], store) for stage in recipe.stages]
+    """Stage by stage: is its feature in the store, how large and old is it, and what does it depend on. Nothing is loaded."""
+    now = time.time()
+    statuses = []
+    for stage in recipe.stages:
+        entry = store.contains(keys[stage.name])
+        statuses.append(
+            StageStatus(
+                stage=stage.name,
+                key=keys[stage.name],
+                cached=entry is not None,
+                bytes=entry.bytes if entry else 0,
+                age_seconds=max(0.0, now - entry.created) if entry else 0.0,
+                hits=entry.hits if entry else 0,
+                pinned_by=entry.pinned_by if entry else (),
+                parameters=dict(stage.parameters),
+                needs=stage.needs,
+                reads_portrait=stage.reads_portrait,
+            )
+        )
+    return statuses
 
 
-def changed_by(before: Recipe, after: Recipe, portrait: str) -> list[str]:
-    """Names of the stages of `after` that `before` has not prepared already, for the portrait with this digest."""
-    known = set(before.keys(portrait).values())
-    return [name for name, key in after.keys(portrait).items() if key not in known]
+def changed_by(recipe: Recipe, changed: Recipe, portrait: str) -> list[str]:
+    """Stages of the changed recipe whose features the first one does not make: what a change would compute anew.
+
+    portrait: digest of the portrait file.
+    """
+    made = recipe.keys(portrait)
+    return [stage for stage, key in changed.keys(portrait).items() if made.get(stage) != key]
 
 
-def _status(stage: Stage, key: str, store: FeatureStore) -> StageStatus:
-    entry = store.contains(key)
-    size, age = (entry.bytes, max(0.0, time.time() - entry.created)) if entry else (0, 0.0)
-    return StageStatus(stage.name, key, entry is not None, size, age, tuple(stage.parameters), stage.needs)
+def _compute(
+    stage: Stage, portrait: Path, stamp: FileStamp, features: Mapping[str, Feature], progress: Progress
+) -> Feature:
+    # A stage that opens a portrait which is not in its key would poison the cache: it is given a path that names its fault.
+    inputs = StageInputs(
+        portrait=portrait if stage.reads_portrait else Path(f"{stage.name} does not declare reads_portrait"),
+        parameters=MappingProxyType(dict(stage.parameters)),
+        features=MappingProxyType({name: features[name] for name in stage.needs}),
+        progress=progress,
+    )
+    try:
+        feature = stage.compute(inputs)
+    except PersonareError:
+        raise
+    except Exception as error:
+        hint = "this is a fault of the engine: please report it with the output of --debug"
+        raise EngineError(f"{stage.name} failed on {portrait}: {type(error).__name__}: {error}", hint) from error
+    if not isinstance(feature, Feature):
+        raise EngineError(f"{stage.name} made no Feature but {type(feature).__name__}")
+    if stage.reads_portrait and _stamp(portrait) != stamp:
+        raise UnreadableMedia(f"{portrait} changed while it was being prepared", hint="try again when it is complete")
+    return feature
+
+
+def _stamp(portrait: Path) -> FileStamp:
+    try:
+        return file_stamp(portrait)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UnreadableMedia(f"cannot read {portrait}: {reason}", hint="check the path and its permissions") from None

@@ -156,11 +156,11 @@ class FeatureStore:
     def pin(self, shelf: Path, avatar: str, keys: Collection[str]) -> None:
         """Let an avatar of a shelf hold these features, and no others."""
         with self._answered():
-            self._index.pin(str(shelf), avatar, keys)
+            self._index.pin(str(shelf.absolute()), avatar, keys)
 
     def unpin(self, shelf: Path, avatar: str) -> None:
         with self._answered():
-            self._index.unpin(str(shelf), avatar)
+            self._index.unpin(str(shelf.absolute()), avatar)
 
     def digest(self, path: Path) -> str:
         """The digest of a portrait file, recalled where the file is unchanged. Raises UnreadableMedia."""

@@ -32,7 +32,7 @@ TONGUE_HALF_WIDTH, TONGUE_HALF_HEIGHT = 0.25, 0.095
 TONGUE_FOLLOWS_JAW = 0.72
 TONGUE_BELOW, TONGUE_RISES = 0.040, 0.075
 """The tongue's middle lies this far below the closed lips, and rises by this much for l, n, t, d and th; eye distances."""
-LOWER_DROP, LOWER_SCALE, LOWER_BRIGHTNESS = 0.055, 0.96, 0.74
+LOWER_DROP, LOWER_SCALE, LOWER_BRIGHTNESS = 0.055, 0.96, 0.82
 """Biting edge of the lower teeth below the closed lips with a shut jaw; they are smaller and stand in the shade."""
 UPPER_BRIGHTNESS = 1.02
 SHADOW_SHARE, SHADOW_REACH = 0.40, 0.02

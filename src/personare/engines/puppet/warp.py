@@ -41,17 +41,33 @@ the picture's own gap comes back (an upper lip raised by a smile stays raised)."
 
 
 @dataclass(frozen=True, slots=True)
-class Posed:
-    """vertices: float32 [n, 3] in the frame. texture: float32 [n, 2] in the picture. eyeballs: float32 [2, 33, 3]
-    and eye_texture: float32 [2, 33, 2], the same for eyes.eyeballs. Points of the head, such as teeth, go through `turn`.
-    """
+class Layer:
+    """vertices: float32 [k, 3] in the frame. texture: float32 [k, 2], where in the picture each takes its colour."""
 
     vertices: Floats
     texture: Floats
-    eyeballs: Floats
-    eye_texture: Floats
+
+    def over(self, behind: Layer) -> Layer:
+        return Layer(np.concatenate([self.vertices, behind.vertices]), np.concatenate([self.texture, behind.texture]))
+
+
+@dataclass(frozen=True, slots=True)
+class Posed:
+    """Where everything is in one frame.
+
+    skin: the rig's vertices. eyeballs: those of eyes.eyeballs. between_lips: the inner lips once more, to span the mouth.
+    """
+
+    skin: Layer
+    eyeballs: tuple[Layer, Layer]
+    between_lips: Layer
     rotation: Floats
     translation: Floats
+
+    @property
+    def vertices(self) -> Floats:
+        """float32 [n, 3] of the skin."""
+        return self.skin.vertices
 
     def turn(self, points: Floats) -> Floats:
         """Head motion of points [..., 3]."""
