@@ -47,7 +47,7 @@ def write_wav(path: Path, samples: np.ndarray[Any, Any], rate: int = 16000) -> P
 
 @pytest.fixture(scope="session")
 def voice_samples() -> np.ndarray[Any, Any]:
-    """"My mother bought five purple shoes." as espeak-ng says it: float32 [n] at 16 kHz."""
+    """ "My mother bought five purple shoes." as espeak-ng says it: float32 [n] at 16 kHz."""
     from personare.voice.tts import open_text
 
     return np.concatenate([chunk.samples for chunk in open_text("My mother bought five purple shoes.", "en-us").chunks()])

@@ -27,7 +27,9 @@ def test_block(language, code, tmp_path, portrait, voice):
     if "make " in code:
         environment["VENV"] = str(bin_folder.parent)
         if not (bin_folder.parent / ".installed-tts").exists():
-            pytest.fail("run this through `make check` or `make test`: the README's make commands need the environment that make sets up")
+            pytest.fail(
+                "run this through `make check` or `make test`: the README's make commands need the environment that make sets up"
+            )
     ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
 

@@ -103,9 +103,7 @@ class MakeHumanHead:
 def read_head(wheel: Path) -> MakeHumanHead:
     with zipfile.ZipFile(wheel) as archive:
         vertices, groups = read_obj(archive.read(BASE_MESH).decode())
-        units = {
-            name: read_target(archive.read(FACE_UNIT.format(name)).decode(), len(vertices)) for name in ARKIT_UNITS
-        }
+        units = {name: read_target(archive.read(FACE_UNIT.format(name)).decode(), len(vertices)) for name in ARKIT_UNITS}
     body = groups["body"]
     head = body[vertices[body][:, :, 1].mean(axis=1) > NECK_HEIGHT]
     parts = [
@@ -167,9 +165,7 @@ def project(points: Array) -> Array:
     scale = PICTURE_PX / PICTURE_SIDE
     x, y, z = points.T
     centre_x, centre_y = PICTURE_CENTRE
-    return np.stack(
-        [(x - centre_x) * scale + PICTURE_PX / 2, (centre_y - y) * scale + PICTURE_PX / 2, z * scale], axis=1
-    )
+    return np.stack([(x - centre_x) * scale + PICTURE_PX / 2, (centre_y - y) * scale + PICTURE_PX / 2, z * scale], axis=1)
 
 
 @dataclass(frozen=True)
@@ -322,9 +318,7 @@ def smoothed(deltas: Array, triangles: Array) -> Array:
     for start, end in ((0, 1), (1, 2), (2, 0)):
         neighbours[triangles[:, start], triangles[:, end]] = 1
         neighbours[triangles[:, end], triangles[:, start]] = 1
-    neighbours = np.maximum(
-        neighbours, neighbours[np.ix_(MIRROR, MIRROR)]
-    )  # six diagonals of the mesh are not symmetric
+    neighbours = np.maximum(neighbours, neighbours[np.ix_(MIRROR, MIRROR)])  # six diagonals of the mesh are not symmetric
     step = (np.eye(468) + neighbours / neighbours.sum(axis=1, keepdims=True)) / 2
     edges = (
         *UPPER_INNER_LIP, *LOWER_INNER_LIP, *UPPER_INNER_LIP_2, *LOWER_INNER_LIP_2,

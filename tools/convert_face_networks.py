@@ -90,9 +90,7 @@ class Conversion:
         inputs = [self._begin_input(index) for index in self._graph.inputs]
         for operator in self._graph.operators:
             self._convert(operator)
-        outputs = [
-            self._end_output(index, name) for index, name in zip(self._graph.outputs, self._source.outputs, strict=True)
-        ]
+        outputs = [self._end_output(index, name) for index, name in zip(self._graph.outputs, self._source.outputs, strict=True)]
         graph = helper.make_graph(self._nodes, self._source.name, inputs, outputs, self._initialisers)
         model = helper.make_model(
             graph,
@@ -198,10 +196,8 @@ class Conversion:
         return self._add("PRelu", [self._values[activation], self._weight(slope, (2, 0, 1))])  # [1, 1, C] -> [C, 1, 1]
 
     def _convert_resize_bilinear(self, operator: Any, options: Any) -> str:
-        if options.alignCorners:
-            mode = "align_corners"
-        else:
-            mode = "half_pixel" if options.halfPixelCenters else "asymmetric"
+        mode = "half_pixel" if options.halfPixelCenters else "asymmetric"
+        mode = "align_corners" if options.alignCorners else mode
         n, height, width, channels = self._shape(operator.outputs[0])
         sizes = self._initialiser(np.array([n, channels, height, width], np.int64))
         return self._add(
@@ -254,9 +250,7 @@ class Conversion:
         if padding == schema.Padding.VALID:
             return [0, 0, 0, 0]
         before, after = [], []
-        for length, size, stride, dilation in zip(
-            self._shape(activation)[1:3], kernel, strides, dilations, strict=True
-        ):
+        for length, size, stride, dilation in zip(self._shape(activation)[1:3], kernel, strides, dilations, strict=True):
             steps = -(-length // stride)
             missing = max((steps - 1) * stride + (size - 1) * dilation + 1 - length, 0)
             before.append(missing // 2)

@@ -1,9 +1,9 @@
 """personare: a portrait and a voice become a talking person.
 
-    import personare
-    engine = personare.open_engine("puppet")
-    avatar = engine.prepare("me.jpg")
-    engine.speak(avatar, "hello.wav").save("out.mp4")
+import personare
+engine = personare.open_engine("puppet")
+avatar = engine.prepare("me.jpg")
+engine.speak(avatar, "hello.wav").save("out.mp4")
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from personare.cache.avatars import AvatarManifest
+    from personare.cache.manifest import AvatarManifest
     from personare.engines.engine import Engine, EngineOptions, Performance
     from personare.errors import PersonareError
     from personare.report import Report
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from personare.voice.tts import open_text
 
 _HOME = {
-    "AvatarManifest": "personare.cache.avatars",
+    "AvatarManifest": "personare.cache.manifest",
     "Engine": "personare.engines.engine",
     "EngineOptions": "personare.engines.engine",
     "Performance": "personare.engines.engine",

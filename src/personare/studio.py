@@ -1,10 +1,10 @@
 """The conductor: portrait -> prepare -> | perform -> | clip. The whole flow of personare can be read here.
 
-    import personare
-    engine = personare.open_engine("puppet")
-    avatar = engine.prepare("me.jpg")                    # cached
-    clip = engine.speak(avatar, "hello.wav")             # lazy: an iterator of Frames
-    clip.save("out.mp4")
+import personare
+engine = personare.open_engine("puppet")
+avatar = engine.prepare("me.jpg")                    # cached
+clip = engine.speak(avatar, "hello.wav")             # lazy: an iterator of Frames
+clip.save("out.mp4")
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from personare.cache.avatars import AvatarShelf
-from personare.cache.home import avatars_folder, features_folder
+from personare.cache.home import home
+from personare.cache.manifest import AvatarManifest
 from personare.cache.prepare import Preparation, prepare
 from personare.cache.store import FeatureStore
 from personare.engines.engine import Engine, EngineOptions, Performance, load_engine
-from personare.errors import EngineError, UnreadableMedia
+from personare.errors import EngineError, InvalidOption, UnknownName
 from personare.media.audio import open_speech
 from personare.media.writer import ClipWriter, checked_target
 from personare.report import Report, Stopwatch, peak_memory_mb
@@ -53,8 +54,10 @@ class Studio:
     shelf: AvatarShelf = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "store", FeatureStore(features_folder(self.cache_dir), mode=self.cache, shelf=avatars_folder()))
-        object.__setattr__(self, "shelf", AvatarShelf(avatars_folder(), self.store))
+        here = home(self.cache_dir)
+        store = here.store(mode=self.cache)
+        object.__setattr__(self, "store", store)
+        object.__setattr__(self, "shelf", here.shelf(store))
 
     def cast(self, portrait: str | Path, engine: str | None = None, options: Mapping[str, Any] | None = None) -> Cast:
         """Who speaks, from a portrait file or an avatar's name. An avatar's own options hold unless `options` overrides them.
@@ -62,13 +65,10 @@ class Studio:
         Raises UnknownName, InvalidOption, UnreadableMedia.
         """
         path, wanted = Path(portrait), dict(options or {})
-        if path.is_file() or isinstance(portrait, Path) or str(portrait) not in self.shelf:
-            if not path.exists():
-                known = ", ".join(manifest.name for manifest in self.shelf.list()) or "none yet"
-                raise UnreadableMedia(f"{portrait}: no such file or avatar", hint=f"avatars: {known}")
+        manifest = None if isinstance(portrait, Path) or _is_file(path) else self._avatar(portrait)
+        if manifest is None:
             made = load_engine(engine or DEFAULT_ENGINE)
             return Cast(made, made.read_options(wanted), path)
-        manifest = self.shelf.load_manifest(str(portrait))
         if engine not in (None, manifest.engine):
             raise EngineError(
                 f"avatar {manifest.name!r} was made for engine {manifest.engine}, not {engine}",
@@ -77,6 +77,12 @@ class Studio:
         made = load_engine(manifest.engine)
         options_in_force = made.read_options({**manifest.options, **wanted})
         return Cast(made, options_in_force, self.shelf.portrait(manifest), manifest.name)
+
+    def _avatar(self, name: str) -> AvatarManifest:
+        try:
+            return self.shelf.load_manifest(name)
+        except (UnknownName, InvalidOption) as error:
+            raise UnknownName(f"{name}: no such file, and no avatar of that name", hint=error.hint) from None
 
     def prepare(self, cast: Cast, progress: Progress = no_progress) -> tuple[Avatar, Preparation]:
         """The avatar of a cast; every stage that is cached already is only read."""
@@ -212,3 +218,10 @@ class OpenEngine:
 def open_engine(name: str = DEFAULT_ENGINE, *, cache_dir: str | Path | None = None, cache: CacheMode = "use") -> OpenEngine:
     """An engine by name. Raises UnknownName."""
     return OpenEngine(load_engine(name), Studio(Path(cache_dir) if cache_dir is not None else None, cache))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long for the file system is no file
+        return False

@@ -33,7 +33,10 @@ def frame_rate(value: str | int | float | Fraction) -> Fraction:
     Raises ValueError unless 1 <= rate <= 120.
     """
     text = f"{value:g}" if isinstance(value, float) else str(value).strip()
-    rate = _NTSC[text] if text in _NTSC else Fraction(text)
+    try:
+        rate = _NTSC[text] if text in _NTSC else Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise ValueError(f"{text!r} is not a frame rate") from None
     if not 1 <= rate <= 120:
         raise ValueError(f"frame rate {text} is not between 1 and 120")
     return rate

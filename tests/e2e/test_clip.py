@@ -62,7 +62,7 @@ def test_the_report_has_the_fields_that_scripts_rely_on(speak, voice, voice_samp
 
 
 def test_the_second_run_is_warm_and_gives_the_same_bytes(speak, voice):
-    first, one = speak(voice, name="one.mp4")
+    _, one = speak(voice, name="one.mp4")
     second, two = speak(voice, name="two.mp4")
     assert set(second["cache"]["stages"].values()) == {"hit"}
     assert one.read_bytes() == two.read_bytes()
@@ -125,9 +125,7 @@ def test_text(cli, tmp_path, portrait):
     assert ended.code == 0, ended
     assert 0.3 < ended.json["audio_seconds"] < 3
     (tmp_path / "words.txt").write_text("Bonjour.", encoding="utf-8")
-    ended = cli(
-        "speak", portrait, "--text-file", tmp_path / "words.txt", "--voice", "fr", "-o", tmp_path / "b.mp4", *SMALL
-    )
+    ended = cli("speak", portrait, "--text-file", tmp_path / "words.txt", "--voice", "fr", "-o", tmp_path / "b.mp4", *SMALL)
     assert ended.code == 0, ended
 
 
@@ -151,9 +149,7 @@ def test_memory_does_not_grow_with_the_clip(tmp_path, portrait, voice_samples):
 
     def peak_mb(seconds):
         arguments = [portrait, tmp_path / "voice.npy", seconds, tmp_path / "a.mp4"]
-        ended = subprocess.run(
-            [sys.executable, "-c", _MEASURE, *map(str, arguments)], capture_output=True, text=True, check=True
-        )
+        ended = subprocess.run([sys.executable, "-c", _MEASURE, *map(str, arguments)], capture_output=True, text=True, check=True)
         return float(ended.stdout)
 
     assert peak_mb(60) - peak_mb(5) < 25

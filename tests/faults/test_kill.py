@@ -147,7 +147,11 @@ def test_a_deleted_index_is_rebuilt(cli, portrait, home):
         for part in path.parent.glob(f"{path.name}*"):
             part.unlink()
     after = cli("cache", "stats", "--json").json
-    assert (after["features"], after["bytes"], after["pinned_bytes"]) == (before["features"], before["bytes"], before["pinned_bytes"])
+    assert (after["features"], after["bytes"], after["pinned_bytes"]) == (
+        before["features"],
+        before["bytes"],
+        before["pinned_bytes"],
+    )
     assert before["pinned_bytes"] > 0
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from blake3 import blake3
 from filelock import FileLock
+from pydantic import JsonValue
 
 from personare.cache.keys import canonical_json
 from personare.cache.manifest import MANIFEST, AvatarManifest, checked_name, folder_name, manifests, read_manifest
@@ -69,9 +70,7 @@ class AvatarShelf:
         folder = self.folder / folder_name(name)
         with self._writing(f"save avatar {name!r}"):
             if not replace and (folder / MANIFEST).exists():
-                raise InvalidOption(
-                    f"there is already an avatar named {name!r}", hint="choose another name or replace it"
-                )
+                raise InvalidOption(f"there is already an avatar named {name!r}", hint="choose another name or replace it")
             self._sweep()
             folder.mkdir(exist_ok=True)
             _copy(portrait, folder / manifest.portrait_file, avatar.portrait)
@@ -143,9 +142,9 @@ class AvatarShelf:
             raise UnwritableOutput(f"cannot {what} in {self.folder}: {error.strerror}", hint=hint) from None
 
 
-def _json_options(avatar: Avatar) -> dict[str, object]:
+def _json_options(avatar: Avatar) -> dict[str, JsonValue]:
     try:
-        options: dict[str, object] = json.loads(canonical_json(avatar.options))
+        options: dict[str, JsonValue] = json.loads(canonical_json(avatar.options))
     except (TypeError, ValueError) as error:
         raise EngineError(f"an option of engine {avatar.engine} is not JSON: {error}") from None
     return options

@@ -69,7 +69,7 @@ class DiskTier:
                 except DamagedFeature as damage:
                     self._quarantine(key, str(damage), stamp)
                     return None
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
             log.warning("feature %s cannot be read: %s", path, error.strerror)
@@ -142,11 +142,7 @@ class DiskTier:
         return None
 
     def quarantined(self) -> list[Path]:
-        return [
-            Path(entry.path)
-            for entry in _sorted_entries(self._quarantine_folder)
-            if _FEATURE_FILE.fullmatch(entry.name)
-        ]
+        return [Path(entry.path) for entry in _sorted_entries(self._quarantine_folder) if _FEATURE_FILE.fullmatch(entry.name)]
 
     def empty_quarantine(self) -> int:
         """Delete the damaged files; the bytes freed."""
@@ -178,9 +174,7 @@ class DiskTier:
         except OSError as error:
             log.warning("feature %s is damaged (%s) and cannot be moved away: %s", path, reason, error.strerror)
         else:
-            log.warning(
-                "feature %s is damaged (%s); it was moved to %s and will be computed again", path, reason, target
-            )
+            log.warning("feature %s is damaged (%s); it was moved to %s and will be computed again", path, reason, target)
 
 
 def _sorted_entries(folder: Path) -> list[os.DirEntry[str]]:

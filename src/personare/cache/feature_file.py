@@ -100,11 +100,9 @@ def write_feature(path: Path, feature: Feature, key: str, stage: str) -> int:
         raise EngineError(f"stage {stage}: {len(text)} bytes of metadata are more than a feature can hold")
     hasher = blake3()
     with path.open("wb") as file:
-        for piece in (
-            len(text).to_bytes(8, "little"),
-            text,
-            *(array.reshape(-1).view(np.uint8) for _, array in ordered),
-        ):
+        pieces: list[bytes | memoryview] = [len(text).to_bytes(8, "little"), text]
+        pieces += [array.reshape(-1).view(np.uint8).data for _, array in ordered]
+        for piece in pieces:
             hasher.update(piece)
             file.write(piece)
         file.seek(_CHECKSUM_AT)
@@ -123,8 +121,7 @@ def read_feature(file: BinaryIO, key: str, *, verify: bool) -> tuple[Feature, st
     header = parse_header(content, key)
     try:
         arrays: dict[str, NDArray[Any]] = {
-            name: np.ndarray(shape, dtype, buffer=content, offset=begin)
-            for name, (dtype, shape, begin) in header.arrays.items()
+            name: np.ndarray(shape, dtype, buffer=content, offset=begin) for name, (dtype, shape, begin) in header.arrays.items()
         }
     except (ValueError, OverflowError):  # an axis too long for numpy, beside one of length 0
         raise DamagedFeature("an array has an impossible shape") from None
@@ -177,9 +174,7 @@ def parse_header(content: bytes | mmap.mmap, key: str) -> Header:
     return Header(stage, metadata, arrays)
 
 
-def _parse_arrays(
-    described: Mapping[str, Any], start: int, size: int
-) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]:
+def _parse_arrays(described: Mapping[str, Any], start: int, size: int) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]:
     arrays = {}
     position = 0
     for name, array in described.items():

@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Any, TypeVar
 
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock
 
 from personare.cache.keys import FileStamp
 from personare.errors import CacheError
@@ -194,9 +194,7 @@ class Index:
                 self._run(lambda db: _many(db, statement, used), wait_seconds=0.0)
                 self._touched.clear()
 
-    def _run(
-        self, action: Callable[[sqlite3.Connection], Result], wait_seconds: float = _BUSY_TIMEOUT_SECONDS
-    ) -> Result:
+    def _run(self, action: Callable[[sqlite3.Connection], Result], wait_seconds: float = _BUSY_TIMEOUT_SECONDS) -> Result:
         """Do something in one transaction, on a rebuilt index if the present one is damaged.
 
         Raises IndexBusy if another process holds the index for longer than `wait_seconds`.
@@ -260,12 +258,14 @@ class Index:
 @contextmanager
 def _opening(path: Path) -> Iterator[None]:
     """Only one process at a time opens, creates or deletes an index; in a folder without write access nobody needs to wait."""
-    lock: FileLock | None = FileLock(f"{path}.lock")
+    waiting = FileLock(f"{path}.lock")
+    lock: BaseFileLock | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
+        waiting.acquire()
+        lock = waiting
     except OSError:
-        lock = None
+        pass
     try:
         yield
     finally:

@@ -64,14 +64,14 @@ def folder_name(name: str) -> str:
 def read_manifest(folder: Path) -> AvatarManifest:
     """The manifest in an avatar's folder.
 
-    Raises FileNotFoundError if there is none, CacheError naming the file if it cannot be read or is not a manifest.
+    Raises FileNotFoundError or NotADirectoryError if there is none, CacheError naming the file if it is unreadable or no manifest.
     """
     path = folder / MANIFEST
     hint = "remove the avatar with `personare avatar rm` and create it again"
     try:
         with path.open("rb") as file:
             text = file.read(_MAX_MANIFEST_BYTES + 1)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise
     except OSError as error:
         raise CacheError(f"avatar {path} cannot be read: {error.strerror}", hint=hint) from None
@@ -83,15 +83,11 @@ def read_manifest(folder: Path) -> AvatarManifest:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise CacheError(
-            f"avatar {path} is damaged: {where + ': ' if where else ''}{first['msg']}", hint=hint
-        ) from None
+        raise CacheError(f"avatar {path} is damaged: {where + ': ' if where else ''}{first['msg']}", hint=hint) from None
     except InvalidOption as error:
         raise CacheError(f"avatar {path} is damaged: {error.message}", hint=hint) from None
     if not belongs_here:
-        raise CacheError(
-            f"avatar {path} is damaged: its name {manifest.name[:40]!r} is not that of its folder", hint=hint
-        )
+        raise CacheError(f"avatar {path} is damaged: its name {manifest.name[:40]!r} is not that of its folder", hint=hint)
     return manifest
 
 

@@ -7,7 +7,6 @@ from threading import Lock
 
 from personare.types import Feature
 
-
 _OVERHEAD_BYTES = 4096
 """What a feature costs beside its arrays; bounds the number of tiny ones."""
 

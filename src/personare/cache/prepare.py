@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from personare.cache.recipe import Recipe, Stage, StageInputs
 from personare.cache.store import FeatureStore
 from personare.errors import EngineError, PersonareError, UnreadableMedia
 from personare.types import Feature, Progress, no_progress
+
+log = logging.getLogger(__name__)
 
 Outcome = Literal["hit", "miss"]
 
@@ -67,6 +70,7 @@ def prepare(recipe: Recipe, portrait: Path, store: FeatureStore, progress: Progr
         features[stage.name], hit = store.fetch(stage, keys[stage.name], compute)
         outcome[stage.name] = "hit" if hit else "miss"
         seconds[stage.name] = time.perf_counter() - began
+        log.info("%s %s in %.3f s", stage.name, "found" if hit else "computed", seconds[stage.name])
         progress(stage.name, done + 1, total)
     return Preparation(digest, keys, features, outcome, seconds)
 
@@ -103,9 +107,7 @@ def changed_by(recipe: Recipe, changed: Recipe, portrait: str) -> list[str]:
     return [stage for stage, key in changed.keys(portrait).items() if made.get(stage) != key]
 
 
-def _compute(
-    stage: Stage, portrait: Path, stamp: FileStamp, features: Mapping[str, Feature], progress: Progress
-) -> Feature:
+def _compute(stage: Stage, portrait: Path, stamp: FileStamp, features: Mapping[str, Feature], progress: Progress) -> Feature:
     # A stage that opens a portrait which is not in its key would poison the cache: it is given a path that names its fault.
     inputs = StageInputs(
         portrait=portrait if stage.reads_portrait else Path(f"{stage.name} does not declare reads_portrait"),

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from filelock import FileLock
+from filelock import BaseFileLock, FileLock
 
 from personare.cache.disk import DiskTier, FileFacts
 from personare.cache.feature_file import storable
@@ -33,8 +33,8 @@ class FeatureStore:
     """Features by key. Thread-safe; any number of processes may share the folder.
 
     mode: "use"; "refresh" computes and overwrites; "off" neither reads nor writes. max_bytes: budget on disk, kept by evicting the
-    least recently used features that no avatar pins. shelf: folder of the avatars whose manifests pin features. A folder that
-    cannot be written is read where possible; the first failure is logged, the rest is silent.
+    least recently used features that no avatar pins. A folder that cannot be written is read where possible; the first failure is
+    logged, the rest is silent.
     """
 
     def __init__(
@@ -44,16 +44,19 @@ class FeatureStore:
         mode: Mode = "use",
         max_bytes: int = DEFAULT_MAX_BYTES,
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
-        shelf: Path | None = None,
     ) -> None:
         self.folder = folder
         self.mode = mode
         self.max_bytes = max_bytes
-        self._shelf = shelf
+        self._shelf: Path | None = None
         self._disk = DiskTier(folder)
         self._memory = MemoryTier(memory_bytes)
         self._index = Index(folder / "index.sqlite3", self._look)
         self._warned = False
+
+    def follow_avatars(self, shelf: Path) -> None:
+        """Take the pins of a rebuilt index from the manifests in this folder."""
+        self._shelf = shelf
 
     def fetch(self, stage: Stage, key: str, compute: Callable[[], Feature]) -> tuple[Feature, bool]:
         """The feature of a stage, and whether it was there already. `compute` runs in one process at a time per key.
@@ -109,9 +112,7 @@ class FeatureStore:
         by_stage: dict[str, StageTotals] = {}
         for entry in entries:
             so_far = by_stage.get(entry.stage, StageTotals(0, 0, 0))
-            by_stage[entry.stage] = StageTotals(
-                so_far.features + 1, so_far.bytes + entry.bytes, so_far.hits + entry.hits
-            )
+            by_stage[entry.stage] = StageTotals(so_far.features + 1, so_far.bytes + entry.bytes, so_far.hits + entry.hits)
         pinned = [entry.bytes for entry in entries if entry.pinned_by]
         return Stats(
             folder=str(self.folder),
@@ -151,18 +152,19 @@ class FeatureStore:
     def clear(self, *, keep_pinned: bool = True) -> PruneReport:
         """Delete all features, or all that no avatar pins, and what is in quarantine."""
         self._disk.empty_quarantine()
-        return self._remove(lambda entry, kept: not (keep_pinned and entry.pinned_by))
+        return self._remove(lambda entry, _: not (keep_pinned and entry.pinned_by))
 
-    def pin(self, shelf: Path, avatar: str, keys: Collection[str]) -> None:
+    def pin(self, avatar: str, keys: Collection[str], shelf: Path) -> None:
         """Let an avatar of a shelf hold these features, and no others."""
         with self._answered():
             self._index.pin(str(shelf.absolute()), avatar, keys)
 
-    def unpin(self, shelf: Path, avatar: str) -> None:
+    def unpin(self, avatar: str, shelf: Path) -> None:
+        """Let go of what an avatar of a shelf held."""
         with self._answered():
             self._index.unpin(str(shelf.absolute()), avatar)
 
-    def digest(self, path: Path) -> str:
+    def portrait_digest(self, path: Path) -> str:
         """The digest of a portrait file, recalled where the file is unchanged. Raises UnreadableMedia."""
         return portrait_digest(path, None if self.mode == "off" else self._index)
 
@@ -197,13 +199,14 @@ class FeatureStore:
     @contextmanager
     def _alone(self, key: str) -> Iterator[None]:
         """Only one process computes a key; where no lock can be made, nobody waits."""
-        lock: FileLock | None = FileLock(self.folder / "locks" / f"{key}.lock")
+        waiting = FileLock(self.folder / "locks" / f"{key}.lock")
+        lock: BaseFileLock | None = None
         try:
             (self.folder / "locks").mkdir(parents=True, exist_ok=True)
-            lock.acquire()
+            waiting.acquire()
+            lock = waiting
         except OSError as error:
             self._warn(f"features cannot be kept in {self.folder}: {error.strerror or error}")
-            lock = None
         try:
             yield
         finally:
@@ -215,9 +218,7 @@ class FeatureStore:
         try:
             yield
         except IndexBusy:
-            raise CacheError(
-                f"the index of {self.folder} is held by another process", hint="try again when it has ended"
-            ) from None
+            raise CacheError(f"the index of {self.folder} is held by another process", hint="try again when it has ended") from None
 
     def _look(self, known: Collection[str], pinned: Collection[tuple[str, str]]) -> Surroundings:
         files = dict(self._disk.scan())

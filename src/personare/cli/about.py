@@ -54,8 +54,8 @@ def voices(as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False) 
     if as_json:
         print_json({"voices": found})
         return
-    rows = [[v.name, v.language, v.description, v.backend, "ready" if v.available else v.needed] for v in found]
-    print_table(["voice", "language", "description", "back end", "state"], rows, empty="no voice is installed")
+    rows = [[v.name, v.language, ", ".join(v.languages[1:]), v.back_end, v.missing or "ready"] for v in found]
+    print_table(["voice", "language", "also", "back end", "state"], rows, empty="no voice is installed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +151,11 @@ def _folders(cache_dir: CacheDir) -> list[Finding]:
     import os
     import shutil
 
-    from personare.cache.home import avatars_folder, features_folder
+    from personare.cache.home import home
 
+    here = home(cache_dir)
     findings = []
-    for what, folder in (("cache", features_folder(cache_dir)), ("avatars", avatars_folder())):
+    for what, folder in (("cache", here.features), ("avatars", here.avatars)):
         existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
         writable = os.access(existing, os.W_OK)
         free = shutil.disk_usage(existing).free

@@ -59,9 +59,7 @@ def create(
 
 
 @app.command("list")
-def list_avatars(
-    cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False
-) -> None:
+def list_avatars(cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False) -> None:
     """All named avatars."""
     from personare.studio import Studio
 
@@ -74,9 +72,7 @@ def list_avatars(
 
 
 @app.command()
-def show(
-    name: Name, cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False
-) -> None:
+def show(name: Name, cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False) -> None:
     """What an avatar consists of."""
     from personare.studio import Studio
 
@@ -114,7 +110,12 @@ def status(
         print_json({"avatar": name, "engine": cast.engine.name, "stages": stages, "recomputed_by": effects})
         return
     rows = [
-        [s.stage, "cached" if s.cached else "missing", size_text(s.size) if s.cached else "", age_text(s.age_seconds) if s.cached else ""]
+        [
+            s.stage,
+            "cached" if s.cached else "missing",
+            size_text(s.bytes) if s.cached else "",
+            age_text(s.age_seconds) if s.cached else "",
+        ]
         for s in stages
     ]
     print_table(["stage", "state", "size", "age"], rows, title=f"{name} ({cast.engine.name})")
@@ -123,9 +124,7 @@ def status(
 
 
 @app.command("rm")
-def remove(
-    name: Name, cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False
-) -> None:
+def remove(name: Name, cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False) -> None:
     """Forget an avatar; its features stay cached until they are evicted."""
     from personare.studio import Studio
 
@@ -143,5 +142,3 @@ def affected_stages(recipe: Recipe, option: str) -> list[str]:
         if option in stage.parameters or any(need in hit for need in stage.needs):
             hit.append(stage.name)
     return hit
-
-

@@ -33,7 +33,8 @@ def stats(cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose 
     if as_json:
         print_json(numbers)
         return
-    say(f"{studio.store.folder}: {numbers.features} features, {size_text(numbers.bytes)}, of these pinned by avatars {size_text(numbers.pinned_bytes)}")
+    pinned = size_text(numbers.pinned_bytes)
+    say(f"{numbers.folder}: {numbers.features} features, {size_text(numbers.bytes)}, of these pinned by avatars {pinned}")
     rows = [[name, str(s.features), size_text(s.bytes), str(s.hits)] for name, s in numbers.by_stage.items()]
     print_table(["stage", "features", "size", "hits"], rows, empty="the cache is empty")
     if numbers.quarantined:
@@ -41,9 +42,7 @@ def stats(cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose 
 
 
 @app.command("list")
-def list_features(
-    cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False
-) -> None:
+def list_features(cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False) -> None:
     """Every feature, last used first."""
     from personare.studio import Studio
 

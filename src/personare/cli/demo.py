@@ -11,8 +11,7 @@ import typer
 from personare.cli.session import AsJson, Debug, Verbose, print_json, progress_bar, say
 
 SENTENCE = (
-    "Hello! A moment ago I was only a photograph. Now I have a voice, "
-    "and every picture that you see was made by your own computer."
+    "Hello! A moment ago I was only a photograph. Now I have a voice, and every picture that you see was made by your own computer."
 )
 
 

@@ -96,9 +96,7 @@ def head468() -> Head468:
     return head
 
 
-def similarity(
-    source: NDArray[np.float32], target: NDArray[np.float32]
-) -> tuple[float, NDArray[np.float32], NDArray[np.float32]]:
+def similarity(source: NDArray[np.float32], target: NDArray[np.float32]) -> tuple[float, NDArray[np.float32], NDArray[np.float32]]:
     """(scale, rotation [3, 3], translation [3]) with the least squared error of scale * rotation @ source +
     translation.
 

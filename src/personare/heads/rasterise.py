@@ -29,9 +29,7 @@ class Rasteriser:
         self._world_to_camera[2, 3] = -_DISTANCE
         self._field_of_view = 2.0 * math.atan(height / 2.0 / _DISTANCE)
         self._settings = (
-            cv2.TriangleRasterizeSettings()
-            .setCullingMode(cv2.RASTERIZE_CULLING_NONE)
-            .setShadingType(cv2.RASTERIZE_SHADING_SHADED)
+            cv2.TriangleRasterizeSettings().setCullingMode(cv2.RASTERIZE_CULLING_NONE).setShadingType(cv2.RASTERIZE_SHADING_SHADED)
         )
 
     def draw(

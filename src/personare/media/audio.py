@@ -48,9 +48,7 @@ def open_speech(path: Path) -> Speech:
             raise _empty(shown(path))
         rate, layout = first.sample_rate, _voice_layout(first)
         if rate not in _RATES_HZ:
-            raise UnreadableMedia(
-                f"{shown(path)} has an impossible sample rate of {rate} Hz", hint="convert it to 48000 Hz"
-            )
+            raise UnreadableMedia(f"{shown(path)} has an impossible sample rate of {rate} Hz", hint="convert it to 48000 Hz")
         seconds = claimed_seconds(container, stream)
 
     def chunks() -> Iterator[SpeechChunk]:
@@ -61,9 +59,7 @@ def open_speech(path: Path) -> Speech:
     return Speech(shown(path), rate, _channels(layout), seconds, chunks)
 
 
-def speech_from_samples(
-    samples: NDArray[Any], rate: int, name: str = "speech", phones: Sequence[Phone] | None = None
-) -> Speech:
+def speech_from_samples(samples: NDArray[Any], rate: int, name: str = "speech", phones: Sequence[Phone] | None = None) -> Speech:
     """An array as Speech.
 
     samples: [n] or [n, channels], float in [-1, 1] (limited to it), int16, int32 or uint8 PCM; more than two channels
@@ -144,9 +140,7 @@ def _converted(frames: Iterator[AudioFrame], rate: int, layout: str) -> Iterator
         if resampler is None or (frame.format.name, frame.layout.name, frame.sample_rate) != source:
             if resampler is not None:
                 yield from _planar(resampler.resample(None), layout)
-            resampler = av.AudioResampler(
-                format="fltp", layout=frame.layout.name if layout == "mean" else layout, rate=rate
-            )
+            resampler = av.AudioResampler(format="fltp", layout=frame.layout.name if layout == "mean" else layout, rate=rate)
             source = (frame.format.name, frame.layout.name, frame.sample_rate)
         frame.pts = None  # else gaps in the time stamps would be filled with silence
         yield from _planar(resampler.resample(frame), layout)

@@ -272,6 +272,4 @@ def unwritable(name: str, error: Exception) -> UnwritableOutput:
             hint="raise the limit (ulimit -f) or choose another disk",
         )
     reason = getattr(error, "strerror", None) or str(error)
-    return UnwritableOutput(
-        f"{name} cannot be written: {reason}", hint="check the folder, its permissions and the disk"
-    )
+    return UnwritableOutput(f"{name} cannot be written: {reason}", hint="check the folder, its permissions and the disk")

@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +42,7 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image:
     """
     with open_local(path) as file, _without_warnings():
         try:
-            with Pillow.open(file, formats=_FORMATS) as picture:
+            with Pillow.open(file, formats=_known_formats()) as picture:
                 width, height = picture.size
                 if width * height > max_pixels:
                     raise _too_large(path, f"{width}x{height} = {width * height / 1e6:.0f}", max_pixels)
@@ -70,15 +71,20 @@ def write_png(path: Path, image: Image) -> None:
             Pillow.fromarray(image).save(part, format="PNG")
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UnwritableOutput(
-            f"{shown(path)} cannot be written: {reason}", hint="check the folder and the disk"
-        ) from error
+        raise UnwritableOutput(f"{shown(path)} cannot be written: {reason}", hint="check the folder and the disk") from error
 
 
 def _too_large(path: Path, megapixels: str, max_pixels: int) -> PictureTooLarge:
     return PictureTooLarge(
         f"{shown(path)} has {megapixels} megapixels; the limit is {max_pixels / 1e6:g}", hint="scale it down first"
     )
+
+
+@cache
+def _known_formats() -> list[str]:
+    """Those formats that this build of Pillow has; it loads its readers lazily and stumbles over one that is not loaded."""
+    Pillow.init()
+    return [name for name in _FORMATS if name in Pillow.OPEN]
 
 
 def _upright(picture: Pillow.Image) -> Pillow.Image:

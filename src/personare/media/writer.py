@@ -97,9 +97,7 @@ class ClipWriter(AbstractContextManager["ClipWriter"]):
         self._thread = self._scope.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
         assert self._scope is not None
         self._thread = None
         return self._scope.__exit__(kind, error, trace)
@@ -136,9 +134,7 @@ class ClipWriter(AbstractContextManager["ClipWriter"]):
 def checked_target(target: Path) -> Path:
     """The target with links resolved. Raises UnwritableOutput for what can be known before anything is rendered."""
     if target.suffix.lower() not in _CONTAINERS:
-        raise UnwritableOutput(
-            f"{shown(target)} does not end in {', '.join(_CONTAINERS)}", hint="clips are MP4 files; name it so"
-        )
+        raise UnwritableOutput(f"{shown(target)} does not end in {', '.join(_CONTAINERS)}", hint="clips are MP4 files; name it so")
     try:
         target = target.resolve()
         if target.is_dir():

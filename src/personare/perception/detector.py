@@ -93,7 +93,8 @@ def _read(image: Image, region: Region) -> tuple[NDArray[np.float32], NDArray[np
     """What the network says: boxes and keypoints relative to the anchors [896, 16] in region sides, and scores [896]."""
     reader = network(NETWORK)
     boxes, logits = reader(region.crop(image, reader.side_px, cv2.BORDER_CONSTANT) / 127.5 - 1.0)
-    return boxes[0] / np.float32(reader.side_px), 1.0 / (1.0 + np.exp(-np.clip(logits[0, :, 0], -80.0, 80.0)))
+    scores = 1.0 / (1.0 + np.exp(-np.clip(logits[0, :, 0], -80.0, 80.0)))
+    return boxes[0] / np.float32(reader.side_px), scores.astype(np.float32)
 
 
 def _whole_in(region: Region, low: NDArray[np.float32], high: NDArray[np.float32], image: Image) -> bool:

@@ -38,8 +38,7 @@ def _read(
     reader = network(NETWORK)
     picture = region.crop(image, reader.side_px, cv2.BORDER_REPLICATE) / 255.0
     contour, iris = (
-        output.reshape(-1, 3)[:, :2] / np.float32(reader.side_px)
-        for output in reader(picture[:, ::-1] if mirrored else picture)
+        output.reshape(-1, 3)[:, :2] / np.float32(reader.side_px) for output in reader(picture[:, ::-1] if mirrored else picture)
     )
     if mirrored:
         contour, iris = contour * [-1, 1] + [1, 0], iris * [-1, 1] + [1, 0]

@@ -23,9 +23,7 @@ from personare.errors import WeightsMismatch
 _FOLDER = files("personare.perception") / "networks"
 _RECORD: Mapping[str, Any] = tomllib.loads((_FOLDER / "networks.toml").read_text(encoding="utf-8"))
 
-NETWORK_SHA256: Mapping[str, str] = MappingProxyType(
-    {name: entry["sha256"] for name, entry in _RECORD["networks"].items()}
-)
+NETWORK_SHA256: Mapping[str, str] = MappingProxyType({name: entry["sha256"] for name, entry in _RECORD["networks"].items()})
 """Network name -> sha256 of its file: for the keys of stages that depend on it."""
 
 

@@ -28,7 +28,8 @@ class Region:
         up to half a pixel of the network's picture, to the other side when the picture is mirrored.
         """
         corners = self.to_image(np.array([[0, 0], [1, 0], [0, 1]], np.float32))
-        matrix = cv2.getAffineTransform(corners, np.array([[0, 0], [size_px, 0], [0, size_px]], np.float32))
+        square = np.array([[0, 0], [size_px, 0], [0, size_px]], np.float32)
+        matrix = np.asarray(cv2.getAffineTransform(corners, square), np.float64)
         matrix[:, 2] += matrix[:, :2] @ [0.5, 0.5] - 0.5  # OpenCV counts from pixel centres
         cropped = cv2.warpAffine(image, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=border)
         return np.asarray(cropped, np.float32)

@@ -82,19 +82,16 @@ def _kernels(strengths: tuple[float, ...], half_lives_ms: tuple[float, ...]) -> 
     times_ms = 10.0 * np.arange(-BEHIND_FRAMES, AHEAD_FRAMES + 1)[:, None]
     half = np.array(half_lives_ms)
     shape = 0.5 * np.exp(-0.5 * (times_ms / (0.85 * half)) ** 2) + 0.5 * 2.0 ** (-np.abs(times_ms) / half)
-    return (np.array(strengths) * shape / np.sqrt(half)).astype(np.float32)
+    return np.asarray(np.array(strengths) * shape / np.sqrt(half), np.float32)
 
 
 TARGETS = _target_rows()
 """float32 [15, 52]: the mouth of each viseme held alone."""
 _TONGUES = np.array([_TONGUE.get(name, 0.0) for name in VISEMES], np.float32)
+_LIP_UNITS = {unit for unit in ARKIT_UNITS if unit.startswith("mouth")} - _ROUNDING_UNITS
 _GROUPS = tuple(
-    (np.array([i for i, unit in enumerate(ARKIT_UNITS) if wanted(unit)]), _kernels(*pull))
-    for wanted, pull in (
-        (lambda unit: unit == "jawOpen", _JAW),
-        (lambda unit: unit in _ROUNDING_UNITS, _ROUNDING),
-        (lambda unit: unit.startswith("mouth") and unit not in _ROUNDING_UNITS, _LIPS),
-    )
+    (np.array([i for i, unit in enumerate(ARKIT_UNITS) if unit in units]), _kernels(*pull))
+    for units, pull in (({"jawOpen"}, _JAW), (_ROUNDING_UNITS, _ROUNDING), (_LIP_UNITS, _LIPS))
 )
 _SILENCE = np.eye(len(VISEMES), dtype=np.float32)[VISEME["sil"]]
 

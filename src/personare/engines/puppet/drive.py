@@ -105,9 +105,7 @@ class MouthDrive:
             visemes = painted.visemes[t] + heard.visemes[t] * (1 - known)
             listening = known < 0.5
             closed = _soft(heard.closed[t], CLOSED_FROM, CLOSED_AT) if listening else painted.closed[t]
-            labiodental = (
-                _soft(heard.labiodental[t], LABIODENTAL_FROM, LABIODENTAL_AT) if listening else painted.labiodental[t]
-            )
+            labiodental = _soft(heard.labiodental[t], LABIODENTAL_FROM, LABIODENTAL_AT) if listening else painted.labiodental[t]
             level = float(heard.level_dbfs[t])
             quiet = bool(visemes[VISEME["sil"]] > QUIET_SILENCE or level < QUIET_DBFS)
             if listening:
@@ -126,9 +124,7 @@ class MouthDrive:
     def _moment(self, shape: MouthShape, loudness: float, emphasis: float, presence: float) -> _Moment:
         curves = shape.curves * self._expressiveness
         curves[UNIT["jawOpen"]] *= np.float32(JAW_GAIN_BASE + JAW_GAIN_LOUDNESS * loudness)
-        return _Moment(
-            curves, shape.tongue, shape.closed, shape.labiodental, loudness * presence, emphasis * presence, presence
-        )
+        return _Moment(curves, shape.tongue, shape.closed, shape.labiodental, loudness * presence, emphasis * presence, presence)
 
     def _sample(self) -> list[MouthFrame]:
         made: list[MouthFrame] = []

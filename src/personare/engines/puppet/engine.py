@@ -12,7 +12,8 @@ from personare.errors import EngineError
 from personare.types import SAMPLE_RATE, Avatar, Frames, Phone, Samples
 
 if TYPE_CHECKING:
-    from personare.engines.puppet.state import FaceState, MouthFrame
+    from personare.engines.puppet.drive import MouthDrive
+    from personare.engines.puppet.state import MouthFrame
 
 LOOKAHEAD_SECONDS = 0.16
 _FEED_PIECE = SAMPLE_RATE
@@ -51,13 +52,12 @@ class PuppetPerformance(Performance):
     """One run of one avatar: drive -> motion -> render, frame by frame."""
 
     def __init__(self, avatar: Avatar, options: PuppetOptions) -> None:
-        from personare.engines.puppet.drive import MouthDrive
         from personare.engines.puppet.motion import Motion
         from personare.engines.puppet.render import FaceRenderer
 
         self.fps = options.fps
         self.size = (options.size, options.size)
-        self._new_drive = lambda: MouthDrive(options.fps, options.expressiveness)
+        self._options = options
         self._drive: MouthDrive | None = None
         self._motion = Motion(options)
         self._renderer = FaceRenderer(avatar.features)
@@ -67,7 +67,9 @@ class PuppetPerformance(Performance):
     def feed(self, samples: Samples, phones: Sequence[Phone] | None = None) -> Iterator[Frames]:
         samples = one_dimensional(samples)
         if self._drive is None:
-            self._drive = self._new_drive()
+            from personare.engines.puppet.drive import MouthDrive
+
+            self._drive = MouthDrive(self._options.fps, self._options.expressiveness)
         return self._heard(self._drive, samples, phones)
 
     def finish(self) -> Iterator[Frames]:
@@ -110,8 +112,7 @@ class PuppetPerformance(Performance):
         for mouth in mouths:
             if utterance != self._utterance:
                 return
-            state: FaceState = self._motion.speak(mouth)
-            image = self._renderer.render(state)
+            image = self._renderer.render(self._motion.speak(mouth))
             yield Frames(self._advance(1), image[None])
 
     def _advance(self, n: int) -> int:

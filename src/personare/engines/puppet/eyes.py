@@ -1,7 +1,7 @@
 """The eyes: lids that shut, eyeballs that turn under them, and the line of the lashes.
 
-Blinks are geometry of this face, not units of the head data: the upper lid has to meet the lower one to the pixel. The iris
-looks about by sliding under lids that stay.
+Blinks are geometry of this face, not units of the head data: the upper lid has to meet the lower one to the pixel. The
+iris looks about by sliding under lids that stay.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from personare.engines.puppet.light import colours_at
 from personare.heads import (
     LEFT_BELOW_BROW,
     LEFT_EYE_LOWER,
@@ -30,28 +31,29 @@ UPPER_LIDS = np.array([RIGHT_EYE_UPPER, LEFT_EYE_UPPER])
 LOWER_LIDS = np.array([RIGHT_EYE_LOWER, LEFT_EYE_LOWER])
 CREASES = np.array([RIGHT_LID_CREASE, LEFT_LID_CREASE])
 BROW_BONES = np.array([RIGHT_BELOW_BROW, LEFT_BELOW_BROW])
-"""Face points, the eye at image left first: lid edges [2, 9] from the outer to the inner corner; two rows [2, 7] above the
-upper lid's inner points."""
+"""Face points, the eye at image left first: lid edges [2, 9] from the outer to the inner corner; two rows [2, 7] above
+the upper lid's inner points."""
 INSIDE = slice(1, -1)
 
 CONTOUR_TRUST = 0.06
-"""The iris network's lid edges are taken unless they lie further off than this on average, in widths of the eye pair."""
+"""The iris network's lid edges are taken unless they lie further off than this on average, in widths of the eye
+pair."""
 UPPER_LID_FALLS, LOWER_LID_RISES = 0.98, 0.06
 """Share of the eye's opening. Together a little over 1: shut lids overlap, they do not leave a slit."""
 CREASE_FALLS, BROW_BONE_FALLS = 0.50, 0.12
 LID_SLIDES = np.array([0.35, 0.62, 0.70, 0.72, 0.70, 0.62, 0.35], np.float32)
-"""How far the texture of the upper lid's edge slides towards the crease in a blink. Lid skin covers the eye then; without
-this, lashes and iris are smeared over it."""
+"""How far the texture of the upper lid's edge slides towards the crease in a blink. Lid skin covers the eye then;
+without this, lashes and iris are smeared over it."""
 LID_SLIDE_LIMIT = 0.94
 BARE_SKIN = 0.80
-"""The texture slides at least as far as LID_SLIDES and on to where the lid is this bright compared with its brightest place:
-beyond drawn lines, long lashes and shadow."""
+"""The texture slides at least as far as LID_SLIDES and on to where the lid is this bright compared with its brightest
+place: beyond drawn lines, long lashes and shadow."""
 CREASE_SLIDES = 0.45
 """Share of that by which the crease's own texture slides on upwards, so that no skin is compressed to a line."""
 EDGE_REACH = 0.05
 EDGE_TOLERANCE = 0.30
-"""The lower lid's edge is looked for this far below where the networks have it (drawn eyes are larger than real ones), in
-eye distances; skin is what differs less than this share from the cheek below."""
+"""The lower lid's edge is looked for this far below where the networks have it (drawn eyes are larger than real ones),
+in eye distances; skin is what differs less than this share from the cheek below."""
 UNDER_EYE = 0.10
 """Bare skin is looked at this far below the lower lid, in eye distances."""
 LID_BLUR_ALONG, LID_BLUR_ACROSS = 0.050, 0.012
@@ -92,7 +94,8 @@ def blink_deltas(points: Floats) -> Floats:
 
 
 def lower_lid_edges(points: Floats, picture: Image, unit_px: float) -> Floats:
-    """Points [468, 3] whose lower lids lie where the eye ends and skin begins, if that is a little lower than they are."""
+    """Points [468, 3] whose lower lids lie where the eye ends and skin begins, if that is a little lower than they
+    are."""
     found = points.copy()
     steps = np.linspace(0, EDGE_REACH, 16, dtype=np.float32) * unit_px
     for upper, lower in zip(UPPER_LIDS, LOWER_LIDS, strict=True):
@@ -100,7 +103,7 @@ def lower_lid_edges(points: Floats, picture: Image, unit_px: float) -> Floats:
         opening = edge - points[upper[INSIDE], :2]
         down = opening[3] / max(float(np.linalg.norm(opening[3])), 1e-3)
         skin = bare_skin(points, picture, lower, down, unit_px)
-        colours = _look_up(picture, edge[:, None] + steps[:, None] * down)
+        colours = colours_at(picture, edge[:, None] + steps[:, None] * down)
         eye = np.abs(colours - skin).max(axis=-1) > EDGE_TOLERANCE * max(float(skin.max()), 1.0)
         # Past the last place that is not skin, unless all are: then this is no lid's edge but a dark picture.
         last = np.where(eye.any(axis=1), len(steps) - 1 - eye[:, ::-1].argmax(axis=1), 0)
@@ -115,7 +118,7 @@ def bare_skin(points: Floats, picture: Image, lower: NDArray[np.intp], down: Flo
     below = points[lower[3:6], :2] + down * (UNDER_EYE * unit_px)
     spread = np.linspace(-0.02, 0.02, 5, dtype=np.float32) * unit_px
     places = below[:, None, None] + np.stack(np.meshgrid(spread, spread), axis=-1)
-    return np.asarray(np.median(_look_up(picture, places).reshape(-1, 3), axis=0), np.float32)
+    return np.asarray(np.median(colours_at(picture, places).reshape(-1, 3), axis=0), np.float32)
 
 
 def lid_colours(points: Floats, picture: Image, unit_px: float) -> Floats:
@@ -136,19 +139,13 @@ def lid_slides(points: Floats, picture: Image) -> Floats:
 
 
 def _way_to_bare_skin(edge: Floats, crease: Floats, picture: Image) -> Floats:
-    """Share of the way from the lid's edge to the crease, float32 [7], at which it is bright, tapering to the corners."""
+    """Share of the way from the lid's edge to the crease, float32 [7], at which it is bright, tapering to the
+    corners."""
     way = np.linspace(0, LID_SLIDE_LIMIT, 16, dtype=np.float32)
-    bright = _look_up(picture, edge[:, None] + (crease - edge)[:, None] * way[:, None]).mean(axis=-1)
+    bright = colours_at(picture, edge[:, None] + (crease - edge)[:, None] * way[:, None]).mean(axis=-1)
     bare = bright >= BARE_SKIN * bright.max(axis=1, keepdims=True)
     share = way[bare.argmax(axis=1)]
     return np.convolve(np.pad(share, 1), np.array([0.25, 0.5, 0.25], np.float32), "valid").astype(np.float32)
-
-
-def _look_up(picture: Image, places: Floats) -> Floats:
-    """Colours at places [..., 2], float32 [..., 3]."""
-    flat = places.reshape(-1, 1, 2).astype(np.float32) - np.float32(0.5)
-    colours = cv2.remap(picture, flat, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return colours.reshape(*places.shape[:-1], 3).astype(np.float32)
 
 
 def eyeballs(points: Floats, irises: Floats) -> Floats:
@@ -203,7 +200,7 @@ def lash_colour(picture: Image, points: Floats, unit_px: float) -> Floats:
         patch = picture[max(0, y - reach) : y + reach, max(0, x - reach) : x + reach + 1].reshape(-1, 3)
         order = patch.sum(axis=1, dtype=np.int32).argsort(kind="stable")
         darkest.append(patch[order[: max(1, len(patch) // 8)]].mean(axis=0))
-    return np.median(darkest, axis=0).astype(np.float32)
+    return np.asarray(np.median(darkest, axis=0), np.float32)
 
 
 def smooth_lid(frame: Image, posed: Floats, eye: int, colour: Floats, unit_px: float, blink: float) -> None:
@@ -234,9 +231,7 @@ def _window(frame: Image, outline: Floats, margin: int) -> tuple[Image, NDArray[
     return frame[low[1] : high[1], low[0] : high[0]], low
 
 
-def draw_lashes(
-    frame: Image, lid_edge: Floats, colour: Floats, unit_px: float, softness_px: float, blink: float
-) -> None:
+def draw_lashes(frame: Image, lid_edge: Floats, colour: Floats, unit_px: float, softness_px: float, blink: float) -> None:
     """Draw the line of the lashes into a frame, in place. lid_edge: smooth line float32 [k, 2]; softness_px: of
     the picture; blink: 0..1."""
     window = _window(frame, lid_edge, 3 + round(LASH_WIDTH * unit_px))
@@ -249,7 +244,11 @@ def draw_lashes(
     line = np.rint(((lid_edge - corner) * fine - 0.5) * 16).astype(np.int32)
     thickness = max(1, round(LASH_WIDTH * unit_px * fine))
     cv2.polylines(mask, [line], isClosed=False, color=255, thickness=thickness, lineType=cv2.LINE_AA, shift=4)
-    mask = cv2.resize(cv2.GaussianBlur(mask, (0, 0), fine * float(np.hypot(LASH_BLUR_PX, softness_px))), (width, height), interpolation=cv2.INTER_AREA)
+    mask = cv2.resize(
+        cv2.GaussianBlur(mask, (0, 0), fine * float(np.hypot(LASH_BLUR_PX, softness_px))),
+        (width, height),
+        interpolation=cv2.INTER_AREA,
+    )
     along = np.linspace(-1, 1, width, dtype=np.float32)
     thinner_at_the_corners = np.clip((1 - along**4) * 1.2, 0, 1)
     alpha = mask * thinner_at_the_corners * np.float32(LASH_ALPHA * min(1.0, blink * 1.2) / 255)

@@ -51,9 +51,7 @@ BROW_ATTACK_SECONDS, BROW_RELEASE_SECONDS = 0.08, 0.25
 class Life:
     """One face's life over one timeline. head_motion, blink_rate and gaze scale what they name; 0 switches it off."""
 
-    def __init__(
-        self, seed: int, fps: Fraction, *, head_motion: float = 1.0, blink_rate: float = 1.0, gaze: float = 1.0
-    ) -> None:
+    def __init__(self, seed: int, fps: Fraction, *, head_motion: float = 1.0, blink_rate: float = 1.0, gaze: float = 1.0) -> None:
         self._step = float(1 / fps)
         self._fps = fps
         self._frame = 0

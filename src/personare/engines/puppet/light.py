@@ -1,4 +1,4 @@
-"""The picture's light, so that what is drawn inside the mouth belongs to it."""
+"""The picture's colours and its light, so that what is drawn belongs to it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,17 @@ GREEN_LIMIT = 0.95
 CAST_LIMITS = (0.50, 1.25)
 
 
+def colours_at(picture: Image, places: Floats) -> Floats:
+    """Colours of the picture at places [..., 2] in pixels, float32 [..., 3]."""
+    flat = places.reshape(-1, 1, 2).astype(np.float32) - np.float32(0.5)
+    x, y = np.ascontiguousarray(flat[..., 0]), np.ascontiguousarray(flat[..., 1])
+    colours = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(colours.reshape(*places.shape[:-1], 3), np.float32)
+
+
 def cheek_colour(picture: Image, points: Floats) -> Floats:
-    """Mean colour float32 [3] of the brighter cheek: the darker one may be in shadow, the mouth seldom is altogether."""
+    """Mean colour float32 [3] of the brighter cheek: the darker one may be in shadow, the mouth seldom is
+    altogether."""
     colours = []
     for corners in (LEFT_CHEEK, RIGHT_CHEEK):
         mask = np.zeros(picture.shape[:2], np.uint8)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from personare.engines.puppet.light import colours_at
 from personare.heads import LOWER_LIP_ROWS, UPPER_LIP_ROWS
 from personare.types import Image
 
@@ -20,8 +21,11 @@ UPPER_INNER, LOWER_INNER = UPPER_ROWS[0], LOWER_ROWS[0]
 CORNERS = (61, 291)
 BETWEEN_CORNERS = slice(1, -1)
 
-OPEN_GAP = 0.02
-"""Inner lips further apart than this, in eye distances, are open; nearer, it is the landmarks' noise."""
+OPEN_GAP = 0.008
+"""A mouth is open if it shows this much hollow or teeth between its inner lips, in eye distances. The landmarks alone do
+not say: they part the lips of every smile."""
+HOLLOW_DARKNESS, TEETH_REDNESS = 0.60, 0.50
+"""Between lips, what is this dark or this little red compared with them is no lip."""
 SEAM_REACH = 0.035
 """The dark line between closed lips is looked for this far from where the landmarks have it, in eye distances."""
 SEAM_STAY = 24.0
@@ -51,17 +55,30 @@ def gaps(points: Floats) -> Floats:
     return np.asarray(points[LOWER_INNER, :2] - points[UPPER_INNER, :2], np.float32)
 
 
-def is_open(points: Floats, unit_px: float) -> bool:
-    return bool(np.linalg.norm(gaps(points), axis=1).max() > OPEN_GAP * unit_px)
+def shows_its_inside(points: Floats, picture: Image, unit_px: float) -> bool:
+    """Whether the picture's mouth is open."""
+    gap = float(np.linalg.norm(gaps(points), axis=1).max()) / unit_px
+    upper, lower = points[UPPER_INNER[3:8], :2], points[LOWER_INNER[3:8], :2]
+    across = np.linspace(0, 1, 13, dtype=np.float32)[:, None]
+    seen = colours_at(picture, upper[:, None] + (lower - upper)[:, None] * across)
+    lip = colours_at(picture, points[np.concatenate([UPPER_ROWS[1:3, 3:8], LOWER_ROWS[1:3, 3:8]]).ravel(), :2])
+    lip_colour = np.median(lip, axis=0)
+    dark = seen.mean(axis=-1) < HOLLOW_DARKNESS * lip_colour.mean()
+    pale = _redness(seen) < TEETH_REDNESS * _redness(lip_colour)
+    return bool(gap * (dark | pale).mean() > OPEN_GAP)
+
+
+def _redness(colours: Floats) -> Floats:
+    return np.asarray((colours[..., 0] - colours[..., 1]) / np.maximum(colours[..., 0], 1), np.float32)
 
 
 def settle(points: Floats, picture: Image, unit_px: float) -> Floats:
     """Points [468, 3] whose lips lie where the picture shows the dark line of the mouth.
 
-    Closed inner lips become one line on it. Slightly parted lips move together until the upper one ends on it. A mouth that
-    is well open is left as found: there is no line, and the landmarks are good.
+    Closed inner lips become one line on it. Slightly parted lips move together until the upper one ends on it. A mouth
+    that is well open is left as found: there is no line, and the landmarks are good.
     """
-    opened = is_open(points, unit_px)
+    opened = shows_its_inside(points, picture, unit_px)
     if opened and np.linalg.norm(gaps(points), axis=1).max() > PARTED_GAP * unit_px:
         return points
     line = points[UPPER_INNER] if opened else (points[UPPER_INNER] + points[LOWER_INNER]) / 2
@@ -83,10 +100,10 @@ def _seam_offset(line: Floats, picture: Image, unit_px: float) -> Floats:
     places = line[BETWEEN_CORNERS, None] + steps[:, None] * across
     grey = cv2.GaussianBlur(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), (0, 0), max(0.008 * unit_px, 0.3))
     x, y = (np.ascontiguousarray(places[..., i] - 0.5) for i in (0, 1))
-    cost = cv2.remap(grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-    cost += SEAM_STAY * (steps / (SEAM_REACH * unit_px)) ** 2
+    seen = cv2.remap(grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    cost = seen + SEAM_STAY * (steps / (SEAM_REACH * unit_px)) ** 2
     # A neighbour's darkness counts too: the seam is a line, a freckle is not.
-    cost = cv2.blur(cost, (1, 3), borderType=cv2.BORDER_REPLICATE)
+    cost = np.asarray(cv2.blur(cost, (1, 3), borderType=cv2.BORDER_REPLICATE))
     offset = np.pad(steps[cost.argmin(axis=1)], 2, mode="edge")
     smooth = np.convolve(offset, np.array([1, 2, 1], np.float32) / 4, mode="valid")
     smooth[[0, -1]] *= CORNER_PULL
@@ -113,18 +130,17 @@ def closure_delta(points: Floats, unit_px: float) -> Floats:
 
 
 def _nearest(points: Floats, row: NDArray[np.intp]) -> NDArray[np.intp]:
-    return np.linalg.norm(points[:, None, :2] - points[None, row, :2], axis=2).argmin(axis=1)
+    distance = np.linalg.norm(points[:, None, :2] - points[None, row, :2], axis=2)
+    return np.asarray(distance.argmin(axis=1))
 
 
 def tuck(points: Floats, unit_px: float) -> Floats:
     """Texture shift float32 [468, 2] of the two inner rows towards the middle of the lip, if the mouth is open.
 
-    The inner edge of an open mouth's lips is never exactly where the landmarks have it; what the lips show when they are
-    shut is taken from safely inside them.
+    The inner edge of an open mouth's lips is never exactly where the landmarks have it; what the lips show when they
+    are shut is taken from safely inside them.
     """
     shift = np.zeros((468, 2), np.float32)
-    if not is_open(points, unit_px):
-        return shift
     gap = float(np.linalg.norm(gaps(points), axis=1).max()) / unit_px
     amount = TUCK * min(1.0, gap / FULL_TUCK_GAP)
     for rows in (UPPER_ROWS, LOWER_ROWS):
@@ -141,3 +157,11 @@ def mouth_axes(closed: Floats, down: Floats, unit_px: float) -> Floats:
     right = right / np.linalg.norm(right)
     down = down - right * (down @ right)
     return np.stack([origin, right, down / np.linalg.norm(down)]).astype(np.float32)
+
+
+def between_triangles() -> NDArray[np.int32]:
+    """int32 [20, 3] that span the open mouth, over the upper and then the lower inner lip's vertices [22]."""
+    upper = np.arange(len(UPPER_INNER) - 1)
+    lower = upper + len(UPPER_INNER)
+    quads = [np.stack([upper, upper + 1, lower], axis=1), np.stack([upper + 1, lower + 1, lower], axis=1)]
+    return np.concatenate(quads).astype(np.int32)

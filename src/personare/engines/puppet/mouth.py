@@ -1,7 +1,8 @@
 """The inside of the mouth: what is seen between the lips once they part.
 
-Drawn back to front: the hollow, the tongue, the lower teeth, the shadow of the upper teeth, the upper teeth; then the lips'
-shade over all, and the picture's light. Too dark, and it is a black hole; too bright, and it is a set of dentures.
+Drawn back to front: the hollow, the tongue, the lower teeth, the shadow of the upper teeth, the upper teeth; then the
+lips' shade over all, and the picture's light. Too dark, and it is a black hole; too bright, and it is a set of
+dentures.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 
 from personare.engines.puppet import teeth
 from personare.engines.puppet.lips import LOWER_INNER, UPPER_INNER
+from personare.engines.puppet.pose import Posed
 from personare.engines.puppet.rig import Rig
 from personare.engines.puppet.state import UNIT
-from personare.engines.puppet.warp import Posed
 from personare.heads import CHIN
 from personare.types import Image
 
@@ -31,7 +32,8 @@ TONGUE = np.array([178, 88, 84], np.float32)
 TONGUE_HALF_WIDTH, TONGUE_HALF_HEIGHT = 0.25, 0.095
 TONGUE_FOLLOWS_JAW = 0.72
 TONGUE_BELOW, TONGUE_RISES = 0.040, 0.075
-"""The tongue's middle lies this far below the closed lips, and rises by this much for l, n, t, d and th; eye distances."""
+"""The tongue's middle lies this far below the closed lips, and rises by this much for l, n, t, d and th; eye
+distances."""
 LOWER_DROP, LOWER_SCALE, LOWER_BRIGHTNESS = 0.055, 0.96, 0.82
 """Biting edge of the lower teeth below the closed lips with a shut jaw; they are smaller and stand in the shade."""
 UPPER_BRIGHTNESS = 1.02
@@ -75,13 +77,15 @@ class MouthInterior:
         self._upper = teeth.sprite(teeth.UPPER, resolution)
         self._lower = teeth.sprite(teeth.LOWER, resolution)
         photo_alpha = rig.photo_teeth[..., 3].astype(np.float32) / 255
-        self._photo_alpha = photo_alpha if photo_alpha.any() else None
+        self._photo_alpha = photo_alpha
+        self._shows_teeth = bool(photo_alpha.any())
         self._photo_rgb = rig.photo_teeth[..., :3] * photo_alpha[..., None]
 
     def opening(self, posed: Posed) -> tuple[Floats, tuple[int, int]]:
-        """How much of each pixel lies between the lips: float32 [h, w] in 0..1 and its corner (x, y); [0, 0] if none."""
-        upper = smooth_line(posed.vertices[list(UPPER_INNER), :2])
-        lower = smooth_line(posed.vertices[list(LOWER_INNER), :2])
+        """How much of each pixel lies between the lips: float32 [h, w] in 0..1 and its corner (x, y); [0, 0] if
+        none."""
+        upper = smooth_line(posed.skin.vertices[list(UPPER_INNER), :2])
+        lower = smooth_line(posed.skin.vertices[list(LOWER_INNER), :2])
         nothing = np.zeros((0, 0), np.float32)
         if (lower[:, 1] - upper[:, 1]).max() < PARTED_PX:
             return nothing, (0, 0)
@@ -94,8 +98,8 @@ class MouthInterior:
         mask = np.zeros((height * fine, width * fine), np.uint8)
         cv2.fillPoly(mask, [np.rint(((outline - (x0, y0)) * fine - 0.5) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
         sigma = fine * np.hypot(MASK_BLUR_PX, self._rig.softness_px)
-        mask = cv2.resize(cv2.GaussianBlur(mask, (0, 0), sigma), (width, height), interpolation=cv2.INTER_AREA)
-        return mask.astype(np.float32) / 255, (x0, y0)
+        soft = cv2.resize(cv2.GaussianBlur(mask, (0, 0), sigma), (width, height), interpolation=cv2.INTER_AREA)
+        return np.asarray(soft, np.float32) / np.float32(255), (x0, y0)
 
     def draw(self, frame: Image, posed: Posed, curves: Floats, tongue: float) -> None:
         """Draw the inside of the mouth into the frame, in place."""
@@ -114,7 +118,7 @@ class MouthInterior:
         """float32 [h, w, 3]"""
         height, width = alpha.shape
         origin, _, down = self._rig.mouth_axes
-        jaw = np.tensordot(curves[JAW], self._rig.deltas[JAW, CHIN], 1)
+        jaw = np.einsum("u,uc->c", curves[JAW], self._rig.deltas[JAW, CHIN])
         unit_px = self._unit_px
         picture = np.empty((height, width, 3), np.float32)
         picture[:] = HOLLOW
@@ -131,9 +135,9 @@ class MouthInterior:
         picture += rgb * UPPER_BRIGHTNESS
         picture *= self._rig.mouth_light
         picture *= self._lip_shade(alpha, corner, posed)[..., None] ** SHADE_TINT
-        if self._photo_alpha is not None:
+        if self._shows_teeth:
             self._draw_photo_teeth(picture, corner, posed)
-        return cv2.GaussianBlur(picture, (0, 0), float(np.hypot(0.5, self._rig.softness_px)))
+        return np.asarray(cv2.GaussianBlur(picture, (0, 0), float(np.hypot(0.5, self._rig.softness_px))))
 
     def _draw_tongue(self, picture: Floats, middle: Floats, raised: float) -> None:
         """A soft ellipse with a groove along its middle."""
@@ -148,7 +152,13 @@ class MouthInterior:
         picture += (TONGUE * shade[..., None] - picture) * cover[..., None]
 
     def _place(
-        self, sprite: teeth.Sprite, at: Floats, scale: float, posed: Posed, corner: tuple[int, int], size: tuple[int, int]
+        self,
+        sprite: teeth.Sprite,
+        at: Floats,
+        scale: float,
+        posed: Posed,
+        corner: tuple[int, int],
+        size: tuple[int, int],
     ) -> tuple[Floats, Floats]:
         """Colours and cover of a sprite whose biting edge is at a point of the head: float32 [h, w, 3], [h, w]."""
         _, right, down = self._rig.mouth_axes
@@ -159,7 +169,8 @@ class MouthInterior:
         there = np.array([[x, y], [x + step, y], [x, y + step]], np.float32)
         # Half a pixel: cv2 counts from the middle of the first pixel, we from its corner.
         matrix = cv2.getAffineTransform(there - np.float32(0.5), (here - 0.5).astype(np.float32))
-        return cv2.warpAffine(sprite.rgb, matrix, size), cv2.warpAffine(sprite.alpha, matrix, size)
+        rgb, alpha = (cv2.warpAffine(layer, matrix, size) for layer in (sprite.rgb, sprite.alpha))
+        return np.asarray(rgb), np.asarray(alpha)
 
     def _draw_photo_teeth(self, picture: Floats, corner: tuple[int, int], posed: Posed) -> None:
         """The picture's own upper teeth, where its head has carried them."""
@@ -179,10 +190,10 @@ class MouthInterior:
         height, width = alpha.shape
         depth = cv2.distanceTransform((alpha > 0.5).astype(np.uint8), cv2.DIST_L2, 3)
         near_lips = 1 - LIP_SHADE + LIP_SHADE * np.clip(depth / (LIP_SHADE_REACH * unit_px), 0, 1)
-        left, right = posed.vertices[[UPPER_INNER[0], UPPER_INNER[-1]], 0] - corner[0]
+        left, right = posed.skin.vertices[[UPPER_INNER[0], UPPER_INNER[-1]], 0] - corner[0]
         aside = (np.arange(width, dtype=np.float32) + 0.5 - (left + right) / 2) / max((right - left) / 2, 1.0)
         corners = np.clip(1 - CORNER_SHADE * np.abs(aside) ** CORNER_POWER, 0.15, 1)
-        upper_lip = posed.vertices[UPPER_INNER[5], 1] - corner[1]
+        upper_lip = posed.skin.vertices[UPPER_INNER[5], 1] - corner[1]
         below = (np.arange(height, dtype=np.float32) + 0.5 - upper_lip) / (UPPER_LIP_REACH * unit_px)
         under_upper = 1 - UPPER_LIP_SHADE * (1 - np.clip(below, 0, 1))
         return np.asarray(near_lips * corners * under_upper[:, None], np.float32)

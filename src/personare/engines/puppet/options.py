@@ -16,7 +16,9 @@ FrameRate = Annotated[Fraction, BeforeValidator(frame_rate), PlainSerializer(str
 class PuppetOptions(EngineOptions):
     size: int = Field(512, ge=256, le=1024, multiple_of=2, description="side of the square picture in pixels, 256 to 1024, even")
     fps: FrameRate = Field(Fraction(25), description="frames per second, 1 to 120; 23.976, 29.97 and 59.94 are exact NTSC rates")
-    face_height: float = Field(0.40, ge=0.25, le=0.60, description="height of the face as a share of the picture's side, 0.25 to 0.60")
+    face_height: float = Field(
+        0.40, ge=0.25, le=0.60, description="height of the face as a share of the picture's side, 0.25 to 0.60"
+    )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of blinks, gaze and head motion; same inputs and seed, same bytes")
     head_motion: float = Field(1.0, ge=0, le=2, description="scale of head motion, 0 (still) to 2")
     expressiveness: float = Field(1.0, ge=0.5, le=1.5, description="scale of mouth movement, 0.5 to 1.5")

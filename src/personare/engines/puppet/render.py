@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from personare.engines.puppet import eyes
+from personare.engines.puppet import eyes, lips
 from personare.engines.puppet.compose import StillBackground
-from personare.engines.puppet.lips import LOWER_ROWS, UPPER_ROWS
 from personare.engines.puppet.mouth import MouthInterior, smooth_line
+from personare.engines.puppet.pose import Posed, pose
 from personare.engines.puppet.rig import BLINKS, Rig
 from personare.engines.puppet.state import FaceState
-from personare.engines.puppet.warp import FineRegion, Posed, Surface, pose
+from personare.engines.puppet.warp import FineRegion, Surface
 from personare.types import Feature, Image
 
 EYE_REACH = (0.06, 0.08, 0.05)
@@ -30,20 +30,22 @@ class FaceRenderer:
         picture = np.ascontiguousarray(features["puppet.crop"].arrays["picture"])
         self._rig = rig = Rig.from_feature(features["puppet.rig"])
         self._surface = Surface(picture, rig.triangles)
-        self._regions = [
-            FineRegion(picture, rig, [*upper, *lower], EYE_REACH, eye=i)
-            for i, (upper, lower) in enumerate(zip(eyes.UPPER_LIDS, eyes.LOWER_LIDS, strict=True))
+        self._eyes = [
+            FineRegion(picture, rig, [*upper, *lower], EYE_REACH, eyes.eyeball_triangles())
+            for upper, lower in zip(eyes.UPPER_LIDS, eyes.LOWER_LIDS, strict=True)
         ]
-        self._regions.append(FineRegion(picture, rig, [*UPPER_ROWS[-1], *LOWER_ROWS[-1]], LIPS_REACH))
+        lip_points = [*lips.UPPER_ROWS[-1], *lips.LOWER_ROWS[-1]]
+        self._lips = FineRegion(picture, rig, lip_points, LIPS_REACH, lips.between_triangles())
         self._mouth = MouthInterior(rig)
         self._still = StillBackground(picture, rig.outline)
 
     def render(self, state: FaceState) -> Image:
         """One frame, uint8 [S, S, 3], the caller's to keep."""
         posed = pose(self._rig, state)
-        frame = self._surface.draw(posed)
-        for region in self._regions:
-            region.draw(frame, posed)
+        frame = self._surface.draw(posed.skin)
+        for eye, eyeball in zip(self._eyes, posed.eyeballs, strict=True):
+            eye.draw(frame, posed.skin, eyeball)
+        self._lips.draw(frame, posed.skin, posed.between_lips)
         self._shut_eyes(frame, posed, state)
         self._mouth.draw(frame, posed, np.asarray(state.curves, np.float32), state.tongue)
         return self._still.restore(frame).copy()
@@ -52,6 +54,6 @@ class FaceRenderer:
         unit_px = self._rig.eye_distance_px
         for eye, blink in enumerate(state.curves[BLINKS]):
             if blink > LASHES_FROM:
-                eyes.smooth_lid(frame, posed.vertices, eye, self._rig.lid_colours[eye], unit_px, float(blink))
-                line = smooth_line(posed.vertices[eyes.UPPER_LIDS[eye], :2])
+                eyes.smooth_lid(frame, posed.skin.vertices, eye, self._rig.lid_colours[eye], unit_px, float(blink))
+                line = smooth_line(posed.skin.vertices[eyes.UPPER_LIDS[eye], :2])
                 eyes.draw_lashes(frame, line, self._rig.lash_colour, unit_px, self._rig.softness_px, float(blink))

@@ -1,8 +1,9 @@
 """The rig: a face fitted to its picture, ready to be moved.
 
-A triangle mesh over the picture (468 face points and four rings around them), how far each of the 52 ARKit units moves each
-of its vertices, and what eyes and mouth need. Axes are those of the picture with depth: x right, y down, z towards the
-viewer. Lengths that depend on the person are in eye distances: outer eye corner to outer eye corner, seen from the front.
+A triangle mesh over the picture (468 face points and four rings around them), how far each of the 52 ARKit units moves
+each of its vertices, and what eyes and mouth need. Axes are those of the picture with depth: x right, y down, z
+towards the viewer. Lengths that depend on the person are in eye distances: outer eye corner to outer eye corner, seen
+from the front.
 """
 
 from __future__ import annotations
@@ -36,14 +37,15 @@ class Rig:
     """n vertices (the first 468 are the face points), m triangles; positions in pixels of the crop.
 
     points: float32 [n, 3] at rest. triangles: int32 [m, 3]. deltas: float32 [52, n, 3] per unit of ARKIT_UNITS.
-    head_weight: float32 [n], 1 where a vertex goes with the head, 0 where it stays. closure: float32 [n, 3] shuts the lips
-    of a mouth that is open in the picture. lip_tuck: float32 [n, 2] texture shift that hides what lies between open lips.
-    lid_slide: float32 [2, n, 2] texture shift of a full blink, per eye. eyeballs: float32 [2, 33, 3], see eyes.eyeballs.
-    pivot: float32 [3]. mouth_axes: float32 [3, 3] middle of the closed lips, unit vectors right and down along the teeth.
-    photo_teeth: uint8 [h, w, 4] colours and alpha of the upper teeth in the picture at pixel photo_teeth_corner (x, y);
-    fully transparent if it shows none. teeth_drop: biting edge of the upper teeth below the closed lips in eye distances.
-    mouth_light: float32 [3], the picture's light in the mouth, 1 is white and bright. lid_colours: float32 [2, 3] skin near
-    either eye. lash_colour: float32 [3]. softness_px: standard deviation of the picture's own blur.
+    head_weight: float32 [n], 1 where a vertex goes with the head, 0 where it stays. closure: float32 [n, 3] shuts the
+    lips of a mouth that is open in the picture. lip_tuck: float32 [n, 2] texture shift that hides what lies between
+    open lips. lid_slide: float32 [2, n, 2] texture shift of a full blink, per eye. eyeballs: float32 [2, 33, 3], see
+    eyes.eyeballs. pivot: float32 [3]. mouth_axes: float32 [3, 3] middle of the closed lips, unit vectors right and
+    down along the teeth. photo_teeth: uint8 [h, w, 4] colours and alpha of the upper teeth in the picture at pixel
+    photo_teeth_corner (x, y); fully transparent if it shows none. teeth_drop: biting edge of the upper teeth below the
+    closed lips in eye distances. mouth_light: float32 [3], the picture's light in the mouth, 1 is white and bright.
+    lid_colours: float32 [2, 3] skin near either eye. lash_colour: float32 [3]. softness_px: standard deviation of the
+    picture's own blur.
     """
 
     points: Floats
@@ -92,8 +94,8 @@ def fit(
 ) -> Rig:
     """Fit the head data to a face.
 
-    picture: uint8 [S, S, 3]. matte: uint8 [S, S], 255 where the person is. landmarks: [468, 3] pixels, z smaller is nearer;
-    eye_contours: [2, 71, 2]; irises: [2, 5, 2].
+    picture: uint8 [S, S, 3]. matte: uint8 [S, S], 255 where the person is. landmarks: [468, 3] pixels, z smaller is
+    nearer; eye_contours: [2, 71, 2]; irises: [2, 5, 2].
     """
     points = eyes.refine_contours(landmarks * np.array([1, 1, -1], np.float32), eye_contours)
     head = head468()

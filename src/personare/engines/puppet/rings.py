@@ -1,7 +1,7 @@
 """Rings of vertices around the face that carry its motion into hair, neck and background, and let it fade out.
 
-The innermost goes with the head, the outermost stays. Where the person matte shows where the head ends, the third ring lies
-just outside the silhouette: hair moves whole with the head, and only a narrow band of background bends.
+The innermost goes with the head, the outermost stays. Where the person matte shows where the head ends, the third ring
+lies just outside the silhouette: hair moves whole with the head, and only a narrow band of background bends.
 """
 
 from __future__ import annotations
@@ -80,14 +80,15 @@ def around(points: Floats, matte: NDArray[np.uint8], unit_px: float) -> Rings:
 
 
 def _silhouette(oval: Floats, middle: Floats, matte: NDArray[np.uint8]) -> tuple[Floats, Floats]:
-    """Radius at which the person ends beyond every oval point, [36] in radii of the oval, and how far to trust it, 0..1.
+    """Radius at which the person ends beyond every oval point, [36] in radii of the oval, and how far to trust it,
+    0..1.
 
     Unknown where the matte never ends within reach (neck, shoulders, long hair), or only at the picture's border.
     """
     steps = np.linspace(1.0, SILHOUETTE_LIMITS[1] + 0.1, 80, dtype=np.float32)
     reach = middle + (oval - middle)[:, None] * steps[:, None]
     x, y = (np.ascontiguousarray(reach[..., i] - 0.5) for i in (0, 1))
-    seen = cv2.remap(matte, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=255)
+    seen = cv2.remap(matte, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     person = seen > PERSON
     last = np.where(person.any(axis=1), len(steps) - 1 - person[:, ::-1].argmax(axis=1), 0)
     known = (last < len(steps) - 1).astype(np.float32)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.engines.puppet.light import mouth_light
-from personare.engines.puppet.lips import LOWER_INNER, UPPER_INNER, is_open
+from personare.engines.puppet.lips import LOWER_INNER, UPPER_INNER, gaps
 from personare.types import Image
 
 Floats = NDArray[np.float32]
@@ -37,7 +37,8 @@ LAST_ANGLE = 1.5
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Crown widths and heights from the middle to the back, how far each stays behind the biting line, arch radius; mm."""
+    """Crown widths and heights from the middle to the back, how far each stays behind the biting line, arch radius;
+    mm."""
 
     widths: tuple[float, ...]
     heights: tuple[float, ...]
@@ -67,7 +68,8 @@ DROP_LIMITS = (0.030, 0.090)
 
 @dataclass(frozen=True, slots=True)
 class Sprite:
-    """rgb: float32 [h, w, 3] premultiplied by alpha: float32 [h, w]. origin: (x, y) of the middle of the biting line."""
+    """rgb: float32 [h, w, 3] premultiplied by alpha: float32 [h, w]. origin: (x, y) of the middle of the biting
+    line."""
 
     rgb: Floats
     alpha: Floats
@@ -77,7 +79,8 @@ class Sprite:
 
 @dataclass(frozen=True, slots=True)
 class PhotoTeeth:
-    """rgba: uint8 [h, w, 4] at pixel `corner` (x, y) of the picture. drop: biting edge below the closed lips in eye distances.
+    """rgba: uint8 [h, w, 4] at pixel `corner` (x, y) of the picture. drop: biting edge below the closed lips in eye
+    distances.
 
     light: float32 [3], gain per channel that makes drawn teeth look like these.
     """
@@ -151,7 +154,7 @@ def photo_teeth(picture: Image, points: Floats, axes: Floats, unit_px: float, sk
     points: face points [468, 3]. axes: origin, right and down of the teeth [3, 3]. skin: cheek colour [3].
     """
     hidden = PhotoTeeth(np.zeros((1, 1, 4), np.uint8), (0, 0), HIDDEN_DROP, mouth_light(skin))
-    if not is_open(points, unit_px):
+    if np.abs(gaps(points)).max() < 1:
         return hidden
     outline = np.concatenate([points[UPPER_INNER, :2], points[LOWER_INNER[-2:0:-1], :2]])
     size = np.array(picture.shape[1::-1])

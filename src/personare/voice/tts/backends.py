@@ -148,9 +148,7 @@ class EspeakProgram(BackEnd):
     def catalogue(self) -> Catalogue:
         return Catalogue(
             voices=tuple(_read_voice_table(self._run(["--voices"]))),
-            variants=tuple(
-                v.identifier.removeprefix("!v/") for v in _read_voice_table(self._run(["--voices=variant"]))
-            ),
+            variants=tuple(v.identifier.removeprefix("!v/") for v in _read_voice_table(self._run(["--voices=variant"]))),
         )
 
     def speak(self, texts: Sequence[str], identifier: str) -> Iterator[Sound | Phoneme]:
@@ -178,9 +176,7 @@ def find_back_ends(environment: Mapping[str, str] = os.environ) -> tuple[BackEnd
     if importlib.util.find_spec("espeakng_loader"):
         import espeakng_loader
 
-        found.append(
-            EspeakLibrary("espeakng_loader", espeakng_loader.get_library_path(), espeakng_loader.get_data_path())
-        )
+        found.append(EspeakLibrary("espeakng_loader", espeakng_loader.get_library_path(), espeakng_loader.get_data_path()))
     if library := ctypes.util.find_library("espeak-ng"):
         found.append(EspeakLibrary("libespeak-ng", library))
     for command in ("espeak-ng", "espeak"):

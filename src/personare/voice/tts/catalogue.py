@@ -69,9 +69,7 @@ def voices(back_ends: Sequence[BackEnd] | None = None) -> list[VoiceInfo]:
         back_end, catalogue = working_back_end(back_ends)
     except WeightsMissing as error:
         return [VoiceInfo(name, (tag,), "", error.hint) for name, tag in _EXPECTED]
-    found = [
-        VoiceInfo(v.name, tuple(tag for _, tag in v.languages), back_end.name) for v in catalogue.voices if v.languages
-    ]
+    found = [VoiceInfo(v.name, tuple(tag for _, tag in v.languages), back_end.name) for v in catalogue.voices if v.languages]
     return sorted(found, key=lambda v: (v.language, v.name))
 
 
@@ -88,9 +86,7 @@ def match_voice(catalogue: Catalogue, wanted: str) -> tuple[str, CatalogueVoice]
         known = {v.lower(): v for v in catalogue.variants}
         if variant.lower() not in known:
             close = difflib.get_close_matches(variant.lower(), known, n=3) or sorted(known)[:3]
-            raise UnknownName(
-                f"no voice variant {variant!r}", hint=f"variants: {', '.join(known[c] for c in close)}, ..."
-            )
+            raise UnknownName(f"no voice variant {variant!r}", hint=f"variants: {', '.join(known[c] for c in close)}, ...")
         return f"{voice.identifier}+{known[variant.lower()]}", voice
     return voice.identifier, voice
 
@@ -111,9 +107,7 @@ def _find(catalogue: Catalogue, name: str) -> CatalogueVoice | None:
 
 
 def _suggest(catalogue: Catalogue, name: str) -> str:
-    names = {v.name.lower(): v.name for v in catalogue.voices} | {
-        t: t for v in catalogue.voices for _, t in v.languages
-    }
+    names = {v.name.lower(): v.name for v in catalogue.voices} | {t: t for v in catalogue.voices for _, t in v.languages}
     close = difflib.get_close_matches(name, names, n=4, cutoff=0.5)
     listed = ", ".join(names[c] for c in close)
     return f"did you mean {listed}?" if close else "`personare voices` lists them; try en, zh, ja, de, fr or es"

@@ -79,9 +79,7 @@ def run_child(command: Sequence[str], request: bytes, name: str, silence_seconds
     """
     # what the child says on stderr is not for the user, and a pipe that nobody reads would block it
     try:
-        process = subprocess.Popen(
-            list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+        process = subprocess.Popen(list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     except OSError as error:
         raise EngineError(f"{name} cannot be started: {error}", hint=HINT) from error
     try:

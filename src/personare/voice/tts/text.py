@@ -34,12 +34,8 @@ def clean_text(text: str) -> str:
     characters and UnusableSpeech if nothing in it can be spoken.
     """
     if len(text) > LONGEST_TEXT:
-        raise InputError(
-            f"the text has {len(text):,} characters, more than {LONGEST_TEXT:,}", hint="split it into several clips"
-        )
-    kept = (
-        " " if unicodedata.category(c) in _UNSPEAKABLE and c != "\n" else c for c in unicodedata.normalize("NFC", text)
-    )
+        raise InputError(f"the text has {len(text):,} characters, more than {LONGEST_TEXT:,}", hint="split it into several clips")
+    kept = (" " if unicodedata.category(c) in _UNSPEAKABLE and c != "\n" else c for c in unicodedata.normalize("NFC", text))
     # espeak's own program takes [[...]] as phonemes
     plain = re.sub(r"\[(?=\[)", "[ ", "".join(kept))
     plain = re.sub(r"[^\S\n]+", " ", plain)

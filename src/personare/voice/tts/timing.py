@@ -84,9 +84,7 @@ def _segments(phonemes: Sequence[Phoneme], end: int, origin: int) -> list[_Segme
     return [_Segment("", origin, first), *segments] if first > origin else segments
 
 
-def _without_false_pauses(
-    segments: Sequence[_Segment], sound: NDArray[np.int16], origin: int, shortest: int
-) -> list[_Segment]:
+def _without_false_pauses(segments: Sequence[_Segment], sound: NDArray[np.int16], origin: int, shortest: int) -> list[_Segment]:
     """Pauses joined to one; what sounds or is too short becomes part of the sound before it."""
     joined: list[_Segment] = []
     for segment in segments:

@@ -1,0 +1,106 @@
+"""From a FaceState to where every vertex is in the frame, and which place in the picture it shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personare.engines.puppet import eyes
+from personare.engines.puppet.lips import LOWER_INNER, UPPER_INNER
+from personare.engines.puppet.rig import BLINKS, Rig
+from personare.engines.puppet.state import UNIT, FaceState
+
+Floats = NDArray[np.float32]
+
+LID_SLIDE_LEAD = 1.3
+"""The lid's texture slides ahead of the lid, so that no lashes are stretched over a half-shut eye."""
+BEHIND_PX = 1000.0
+"""Depth of eyeballs and mouth behind lids and lips; any number larger than a head."""
+PARTED_JAW = 0.25
+STAYS_PARTED = 0.45
+"""A mouth that is open in the picture is pulled shut in full for closed sounds; with the jaw this far open, this share
+of the picture's own gap comes back (an upper lip raised by a smile stays raised)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """vertices: float32 [k, 3] in the frame. texture: float32 [k, 2], the place in the picture that each shows."""
+
+    vertices: Floats
+    texture: Floats
+
+    def over(self, behind: Layer) -> Layer:
+        """Both, with this layer's vertices first."""
+        return Layer(np.concatenate([self.vertices, behind.vertices]), np.concatenate([self.texture, behind.texture]))
+
+
+@dataclass(frozen=True, slots=True)
+class Posed:
+    """Where everything is in one frame.
+
+    skin: the rig's vertices. eyeballs: those of eyes.eyeballs, the eye at image left first. between_lips: the upper
+    and the lower inner lip once more, [22], to span the open mouth behind them. `turn` takes other points of the head,
+    such as teeth, along.
+    """
+
+    skin: Layer
+    eyeballs: tuple[Layer, Layer]
+    between_lips: Layer
+    rotation: Floats
+    translation: Floats
+
+    def turn(self, points: Floats) -> Floats:
+        """Head motion of points [..., 3]."""
+        return np.asarray(points @ self.rotation.T + self.translation, np.float32)
+
+
+def pose(rig: Rig, state: FaceState) -> Posed:
+    """Expression in the head's own frame, then head motion, of which the neck and the background take less."""
+    curves = np.asarray(state.curves, np.float32)
+    rotation = head_rotation(*state.head)
+    shift = np.array([*state.shift, 0.0], np.float32) * np.float32(rig.eye_distance_px)
+    translation = rig.pivot - rotation @ rig.pivot + shift
+    moved = _expression(rig, curves)
+    turned = moved @ rotation.T + translation
+    vertices = moved + (turned - moved) * rig.head_weight[:, None]
+    vertices[:, 2] = turned[:, 2]
+    skin = Layer(vertices.astype(np.float32), _skin_texture(rig, curves))
+    inner = np.concatenate([UPPER_INNER, LOWER_INNER])
+    mouth = Layer(vertices[inner] - np.array([0, 0, BEHIND_PX], np.float32), skin.texture[inner])
+    gaze = np.array(state.gaze, np.float32) * np.float32(rig.eye_distance_px)
+    left, right = (_eyeball(points @ rotation.T + translation, points[:, :2], gaze) for points in rig.eyeballs)
+    return Posed(skin, (left, right), mouth, rotation, translation)
+
+
+def head_rotation(yaw: float, pitch: float, roll: float) -> Floats:
+    """float32 [3, 3] from degrees: yaw turns the nose to image right, pitch lifts it, roll tilts clockwise in the
+    image."""
+    (cy, cp, cr), (sy, sp, sr) = (f(np.radians([yaw, pitch, roll])) for f in (np.cos, np.sin))
+    turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    nod = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    tilt = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    return np.asarray(tilt @ turn @ nod, np.float32)
+
+
+def _expression(rig: Rig, curves: Floats) -> Floats:
+    active = np.flatnonzero(curves)
+    # einsum, not tensordot: BLAS may add up in another order with another number of threads.
+    deltas = np.einsum("u,unc->nc", curves[active], rig.deltas[active])
+    parted = min(1.0, max(0.0, float(curves[UNIT["jawOpen"]])) / PARTED_JAW)
+    return np.asarray(rig.points + deltas + rig.closure * np.float32(1 - STAYS_PARTED * parted), np.float32)
+
+
+def _skin_texture(rig: Rig, curves: Floats) -> Floats:
+    texture = rig.points[:, :2] + rig.lip_tuck
+    for blink, slide in zip(curves[BLINKS], rig.lid_slide, strict=True):
+        if blink > 0:
+            texture = texture + slide * np.float32(min(1.0, float(blink) * LID_SLIDE_LEAD))
+    return np.asarray(texture, np.float32)
+
+
+def _eyeball(turned: Floats, texture: Floats, gaze: Floats) -> Layer:
+    vertices = turned - np.array([0, 0, BEHIND_PX], np.float32)
+    vertices[:, :2] += gaze * eyes.EYEBALL_MOVES[:, None]
+    return Layer(vertices.astype(np.float32), texture + eyes.edge_slide(float(gaze[0])))

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from personare.engines.puppet import light, lips, teeth
+from personare.engines.puppet.mouth import MouthInterior, smooth_line
+from personare.engines.puppet.pose import pose
+from personare.engines.puppet.render import FaceRenderer
+from personare.engines.puppet.rig import Rig
+from tests.unit.puppet_avatars import AA, face_state, prepare
+
+
+@pytest.fixture(scope="module")
+def avatar():
+    return prepare(size=256)
+
+
+@pytest.fixture(scope="module")
+def rig(avatar):
+    return Rig.from_feature(avatar["puppet.rig"])
+
+
+def middle_of_mouth(avatar, rig, state) -> np.ndarray:
+    """Colours float [n, 3] of the pixels well between the lips."""
+    opening, (x, y) = MouthInterior(rig).opening(pose(rig, state))
+    frame = FaceRenderer(avatar).render(state)[y : y + opening.shape[0], x : x + opening.shape[1]]
+    return frame[opening > 0.9].astype(float)
+
+
+@pytest.mark.parametrize("row", [teeth.UPPER, teeth.LOWER])
+def test_teeth_bite_at_their_origin_and_are_symmetric(row):
+    sprite = teeth.sprite(row, 2.0)
+    x, y = sprite.origin
+    inside = slice(0, round(y)) if row is teeth.UPPER else slice(round(y), None)
+    outside = slice(round(y) + 2, None) if row is teeth.UPPER else slice(0, round(y) - 2)
+    assert sprite.alpha[inside, round(x) - 4].max() > 0.95
+    assert sprite.alpha[outside].max() < 0.05
+    assert np.allclose(sprite.alpha, sprite.alpha[:, ::-1], atol=1e-4)
+    assert (sprite.rgb <= 255.5 * sprite.alpha[..., None] + 1e-3).all(), "premultiplied"
+
+
+def test_teeth_are_ivory_not_grey_nor_blue():
+    sprite = teeth.sprite(teeth.UPPER, 3.0)
+    x, y = sprite.origin
+    crown = sprite.rgb[round(y) - 20 : round(y) - 8, round(x) - 20 : round(x) + 20].reshape(-1, 3).mean(axis=0)
+    assert crown[0] > crown[1] > crown[2] > 150
+
+
+def test_sprites_keep_their_measure_at_any_scale():
+    small, large = teeth.sprite(teeth.UPPER, 1.0), teeth.sprite(teeth.UPPER, 4.0)
+    for name in ("alpha",):
+        wide = [getattr(s, name).sum() / s.px_per_mm**2 for s in (small, large)]
+        assert wide[0] == pytest.approx(wide[1], rel=0.04)
+
+
+def test_an_open_mouth_is_no_black_hole(avatar, rig):
+    inside = middle_of_mouth(avatar, rig, face_state(AA))
+    assert len(inside) > 100
+    assert inside.mean() > 55
+    assert (inside.max(axis=1) > 150).mean() > 0.15, "teeth are seen"
+
+
+def test_a_raised_tongue_is_seen(avatar, rig):
+    low, high = (middle_of_mouth(avatar, rig, face_state(AA, tongue=t)) for t in (0.0, 1.0))
+
+    def redness(colours: np.ndarray) -> float:
+        return float(np.clip(colours[:, 0] - colours[:, 1], 0, None).sum())
+
+    assert redness(high) > 1.05 * redness(low)
+
+
+def test_upper_teeth_stay_with_the_head_and_lower_teeth_go_with_the_jaw(avatar, rig):
+    """The upper part of the mouth hardly changes while the jaw drops further."""
+    less, more = (FaceRenderer(avatar).render(face_state({"jawOpen": jaw})).astype(int) for jaw in (0.40, 0.50))
+    x, y = np.rint(rig.mouth_axes[0, :2] + [0, 0.02 * rig.eye_distance_px]).astype(int)
+    upper = np.abs(less - more)[y - 1 : y + 2, x - 6 : x + 7].mean()
+    lip = np.abs(less - more)[y : y + round(0.35 * rig.eye_distance_px), x - 6 : x + 7].mean()
+    assert upper < 0.5 * lip
+
+
+def test_light_follows_the_skin():
+    bright, dim = light.mouth_light(np.float32([210, 165, 145])), light.mouth_light(np.float32([105, 82, 72]))
+    assert bright.mean() == pytest.approx(1.05, abs=0.1)
+    assert dim.mean() < 0.65
+    yellow = light.mouth_light(np.float32([200, 150, 60]))
+    assert yellow[0] > yellow[1] > yellow[2], "yellow light, and no green in it"
+
+
+def test_smooth_line_goes_through_its_points():
+    points = np.float32([[0, 0], [1, 2], [3, 1], [4, 4]])
+    line = smooth_line(points)
+    assert line.shape == (13, 2)
+    assert np.allclose(line[::4], points, atol=1e-6)
+
+
+def closed_mouth(gap_px: float) -> np.ndarray:
+    """Face points with lips around y = 50, 60 px wide, eye distance 100."""
+    points = np.zeros((468, 3), np.float32)
+    points[:, :2] = [-500, -500]
+    x = np.linspace(20, 80, 11)
+    for row, distance in enumerate((0, 2, 5, 9)):
+        points[lips.UPPER_ROWS[row], :2] = np.stack([x, np.full(11, 50 - distance - gap_px / 2)], axis=1)
+        points[lips.LOWER_ROWS[row], :2] = np.stack([x, np.full(11, 50 + distance + gap_px / 2)], axis=1)
+    points[[lips.UPPER_INNER[0], lips.UPPER_INNER[-1]], 1] = 50
+    return points
+
+
+def test_closed_lips_settle_on_the_dark_line():
+    picture = np.full((100, 100, 3), 180, np.uint8)
+    picture[52:54, 15:85] = 60
+    settled = lips.settle(closed_mouth(1.0), picture, 100.0)
+    between = slice(1, -1)
+    assert np.allclose(settled[lips.UPPER_INNER[between], 1], 53, atol=0.6)
+    assert np.array_equal(settled[lips.UPPER_INNER], settled[lips.LOWER_INNER])
+
+
+def test_without_a_line_closed_lips_stay_where_the_landmarks_are():
+    picture = np.full((100, 100, 3), 180, np.uint8)
+    settled = lips.settle(closed_mouth(1.0), picture, 100.0)
+    assert np.allclose(settled[lips.UPPER_INNER, 1], 50, atol=0.2)
+
+
+def test_an_open_mouth_is_told_from_a_closed_one_by_what_it_shows():
+    """The landmarks of both are the same."""
+    lip, tooth, hollow = (190, 120, 115), (225, 215, 200), (40, 18, 15)
+    points = closed_mouth(4.0)
+    for between, shows in ((lip, False), (tooth, True), (hollow, True)):
+        picture = np.full((100, 100, 3), lip, np.uint8)
+        picture[48:52, 20:80] = between
+        assert lips.shows_its_inside(points, picture, 100.0) == shows
+
+
+def test_closure_brings_open_lips_together():
+    points = closed_mouth(10.0)
+    shut = points + lips.closure_delta(points, 100.0)
+    assert np.abs(lips.gaps(shut)).max() < 1e-3
+    assert (shut[lips.LOWER_ROWS[3], 1] > shut[lips.LOWER_INNER, 1])[1:-1].all(), "the lip keeps its thickness"

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from personare.engines.puppet import eyes, lips
+from personare.engines.puppet.compose import StillBackground
+from personare.engines.puppet.mouth import MouthInterior, smooth_line
+from personare.engines.puppet.pose import Layer, head_rotation, pose
+from personare.engines.puppet.render import FaceRenderer
+from personare.engines.puppet.rig import BLINKS, Rig
+from personare.media.image import read_image
+from tests.unit.puppet_avatars import AA, BLINK, PORTRAIT, PP, face_state, prepare, write_picture
+
+EVERYTHING = face_state({**AA, "browInnerUp": 0.3, "eyeBlink": 0.4}, (5, -3, 4), (0.03, -0.02), (0.02, 0.01), 0.5)
+
+
+@pytest.fixture(scope="module")
+def avatar():
+    return prepare(size=256)
+
+
+@pytest.fixture(scope="module")
+def renderer(avatar):
+    return FaceRenderer(avatar)
+
+
+@pytest.fixture(scope="module")
+def shut_avatar(avatar, tmp_path_factory):
+    """Prepared from a picture of the same person with her mouth closed."""
+    picture = FaceRenderer(prepare(size=512)).render(face_state(PP))
+    return prepare(write_picture(tmp_path_factory.mktemp("shut") / "shut.jpg", picture), size=512)
+
+
+def picture_of(avatar) -> np.ndarray:
+    return avatar["puppet.crop"].arrays["picture"]
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.abs(a.astype(int) - b.astype(int))
+
+
+def test_frames_are_the_callers_to_keep(renderer):
+    first = renderer.render(face_state())
+    kept = first.copy()
+    renderer.render(EVERYTHING)
+    assert first.dtype == np.uint8
+    assert first.shape == (256, 256, 3)
+    assert np.array_equal(first, kept)
+
+
+def test_same_state_same_bytes_whatever_the_thread_count(avatar, renderer):
+    before = renderer.render(EVERYTHING)
+    renderer.render(face_state(BLINK))
+    assert np.array_equal(renderer.render(EVERYTHING), before), "no frame leaves traces in the next"
+    threads = cv2.getNumThreads()
+    try:
+        for count in (1, 4):
+            cv2.setNumThreads(count)
+            assert np.array_equal(FaceRenderer(avatar).render(EVERYTHING), before)
+    finally:
+        cv2.setNumThreads(threads)
+
+
+@pytest.mark.parametrize("size", [256, 258, 1024])
+def test_nothing_outside_the_moving_region_changes(size):
+    avatar = prepare(size=size, face_height=0.25)
+    rig = Rig.from_feature(avatar["puppet.rig"])
+    picture = picture_of(avatar)
+    still = ~StillBackground(picture, rig.outline).moving
+    assert still.mean() > 0.1, "a wide crop must have background for this test"
+    frame = FaceRenderer(avatar).render(EVERYTHING)
+    assert np.array_equal(frame[still], picture[still])
+    assert difference(frame, picture).mean() > 1
+
+
+def test_neutral_is_the_picture(shut_avatar):
+    frame, picture = FaceRenderer(shut_avatar).render(face_state()), picture_of(shut_avatar)
+    assert difference(frame, picture).mean() < 0.1
+    assert difference(frame, picture).max() <= 24, "supersampled edges differ a little"
+
+
+@pytest.mark.parametrize("state", [face_state(PP), face_state(), face_state(PP, head=(6, 3, -4))])
+def test_lips_meet_for_closed_sounds(avatar, shut_avatar, state):
+    for features in (avatar, shut_avatar):
+        rig = Rig.from_feature(features["puppet.rig"])
+        opening, _ = MouthInterior(rig).opening(pose(rig, state))
+        assert opening.size == 0 or opening.max() < 0.05
+
+
+def test_opening_grows_with_the_jaw(avatar, shut_avatar):
+    for features in (avatar, shut_avatar):
+        rig = Rig.from_feature(features["puppet.rig"])
+        mouth = MouthInterior(rig)
+        areas = [mouth.opening(pose(rig, face_state({"jawOpen": jaw})))[0].sum() for jaw in np.linspace(0, 0.5, 11)]
+        assert (np.diff(areas) > 0).all(), areas
+        assert areas[-1] > 0.04 * rig.eye_distance_px**2
+
+
+def green(frame: np.ndarray) -> int:
+    """Pixels that are clearly greener than anything in the portrait."""
+    red, other, blue = (frame[..., i].astype(int) for i in range(3))
+    return int((other - np.maximum(red, blue) > 40).sum())
+
+
+def test_the_pictures_own_teeth_do_not_show_between_shut_lips(tmp_path):
+    """On a picture whose teeth are painted green."""
+    landmarks = prepare(size=256)["puppet.face"].arrays["landmarks"]
+    outline = np.concatenate([landmarks[lips.UPPER_INNER, :2], landmarks[lips.LOWER_INNER[::-1], :2]])
+    picture = read_image(PORTRAIT)
+    mouth = np.zeros(picture.shape[:2], np.uint8)
+    cv2.fillPoly(mouth, [np.rint(outline - 0.5).astype(np.int32)], 255)
+    picture[(mouth > 0) & (picture.min(axis=2) > 120)] = (90, 240, 110)
+    avatar = prepare(write_picture(tmp_path / "green.jpg", picture), size=256)
+    renderer = FaceRenderer(avatar)
+    assert green(picture_of(avatar)) > 100
+    assert green(renderer.render(face_state(PP))) == 0
+    assert green(renderer.render(face_state(AA))) > 50, "they are the teeth of the open mouth"
+
+
+def test_a_blink_hides_the_irises(tmp_path):
+    """On a picture whose irises are painted green."""
+    plain = prepare(size=256)
+    crop, face = plain["puppet.crop"], plain["puppet.face"].arrays
+    picture = read_image(PORTRAIT)
+    for iris in face["irises"]:
+        radius = float(np.linalg.norm(iris[1:] - iris[0], axis=1).mean())
+        cv2.circle(picture, np.rint(iris[0]).astype(int).tolist(), max(2, round(radius * 0.7)), (20, 230, 40), -1)
+    avatar = prepare(write_picture(tmp_path / "green.jpg", picture), size=256)
+    assert abs(avatar["puppet.crop"].metadata["side"] - crop.metadata["side"]) < 4
+
+    renderer = FaceRenderer(avatar)
+    open_eyes = green(renderer.render(face_state()))
+    assert open_eyes > 30
+    assert green(renderer.render(face_state(BLINK))) == 0
+    assert 0 < green(renderer.render(face_state({"eyeBlink": 0.5}))) < 0.8 * open_eyes
+    left_only = green(renderer.render(face_state({"eyeBlinkLeft": 1.0})))
+    assert 0 < left_only < 0.8 * open_eyes
+
+
+def test_each_blink_shuts_the_persons_own_side(avatar, renderer):
+    middle = int(Rig.from_feature(avatar["puppet.rig"]).points[168, 0])
+    change = difference(renderer.render(face_state({"eyeBlinkLeft": 1.0})), renderer.render(face_state()))
+    assert change[:, middle:].sum() > 20 * change[:, :middle].sum(), "the person's left eye is at image right"
+
+
+def test_gaze_moves_the_irises_and_nothing_else(avatar, renderer):
+    rig = Rig.from_feature(avatar["puppet.rig"])
+    change = difference(renderer.render(face_state(gaze=(0.03, 0))), renderer.render(face_state())).max(axis=2)
+    around = np.zeros((256, 256), np.uint8)
+    for eyeball in rig.eyeballs:
+        cv2.fillConvexPoly(around, cv2.convexHull(np.rint(eyeball[17:, :2]).astype(np.int32)), 1)
+    around = cv2.dilate(around, np.ones((7, 7), np.uint8))
+    assert change[around > 0].max() > 40
+    assert change[around == 0].max() == 0
+
+
+@pytest.mark.parametrize(("head", "axis", "sign"), [((6, 0, 0), 0, 1), ((-6, 0, 0), 0, -1), ((0, 6, 0), 1, -1), ((0, -6, 0), 1, 1)])
+def test_head_turns_the_nose_the_way_it_says(avatar, head, axis, sign):
+    rig = Rig.from_feature(avatar["puppet.rig"])
+    nose = pose(rig, face_state(head=head)).skin.vertices[1] - rig.points[1]
+    assert sign * nose[axis] > 0.02 * rig.eye_distance_px
+
+
+def test_roll_tilts_clockwise():
+    tilted = head_rotation(0, 0, 10) @ np.array([1.0, 0.0, 0.0])
+    assert tilted[1] > 0, "what was at image right goes down"
+
+
+def test_yaw_moves_the_nose_in_the_frame(avatar, renderer):
+    """Found again by the face networks in the rendered frame."""
+    from personare.perception import find_face
+
+    nose_x = [find_face(renderer.render(face_state(head=(yaw, 0, 0))), min_eye_distance_px=20).landmarks[1, 0] for yaw in (-6, 6)]
+    assert nose_x[1] - nose_x[0] > 4
+
+
+def test_painting_like_low_contrast_is_drawn(tmp_path):
+    flat = (read_image(PORTRAIT).astype(np.float32) * 0.3 + 70).astype(np.uint8)
+    flat = cv2.bilateralFilter(flat, 9, 20, 5)
+    frame = FaceRenderer(prepare(write_picture(tmp_path / "flat.jpg", flat), size=256)).render(EVERYTHING)
+    assert frame.std() > 5
+
+
+def test_units_at_their_limits_are_drawn(renderer):
+    for units in ({"jawOpen": 1.0, "mouthLowerDown": 1.0}, {"mouthClose": 1.0}, {"mouthPucker": 1.0, "jawLeft": 1.0}):
+        assert renderer.render(face_state(units, (25, 20, 20), (0.5, 0.5), (0.2, 0.2), 1.0)).shape == (256, 256, 3)
+
+
+def rasterised(layer: Layer, triangles: np.ndarray, size: int) -> np.ndarray:
+    """Where every pixel fetches its colour, float [size, size, 2] places; plain z-buffer, one triangle after another."""
+    y, x = np.mgrid[0:size, 0:size] + 0.5
+    places, depth = np.stack([x, y], axis=-1), np.full((size, size), -np.inf)
+    for triangle in triangles:
+        a, b, c = layer.vertices[triangle].astype(float)
+        area = (b[0] - a[0]) * (c[1] - a[1]) - (c[0] - a[0]) * (b[1] - a[1])
+        low = np.clip(np.floor(np.min([a, b, c], axis=0)[:2]).astype(int), 0, size)
+        high = np.clip(np.ceil(np.max([a, b, c], axis=0)[:2]).astype(int) + 1, 0, size)
+        if abs(area) < 1e-9 or (high <= low).any():
+            continue
+        box = (slice(low[1], high[1]), slice(low[0], high[0]))
+        wb = ((x[box] - a[0]) * (c[1] - a[1]) - (c[0] - a[0]) * (y[box] - a[1])) / area
+        wc = ((b[0] - a[0]) * (y[box] - a[1]) - (x[box] - a[0]) * (b[1] - a[1])) / area
+        weights = np.stack([1 - wb - wc, wb, wc], axis=-1)
+        z = weights @ [a[2], b[2], c[2]]
+        nearer = (weights >= 0).all(axis=-1) & (z > depth[box])
+        depth[box][nearer] = z[nearer]
+        places[box][nearer] = (weights @ layer.texture[triangle])[nearer]
+    return places
+
+
+def reference(avatar, state) -> np.ndarray:
+    """A frame at full resolution from one z-buffer, without regions, half-resolution flow or background restore."""
+    picture, rig = picture_of(avatar), Rig.from_feature(avatar["puppet.rig"])
+    posed = pose(rig, state)
+    layer, triangles = posed.skin, [rig.triangles]
+    backdrops = [(posed.eyeballs[0], eyes.eyeball_triangles()), (posed.eyeballs[1], eyes.eyeball_triangles())]
+    for behind, faces in [*backdrops, (posed.between_lips, lips.between_triangles())]:
+        triangles.append(faces + len(layer.vertices))
+        layer = layer.over(behind)
+    places = rasterised(layer, np.concatenate(triangles), len(picture)).astype(np.float32) - 0.5
+    frame = cv2.remap(picture, places[..., 0], places[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    for eye, blink in enumerate(state.curves[BLINKS]):
+        if blink > 0:
+            eyes.smooth_lid(frame, posed.skin.vertices, eye, rig.lid_colours[eye], rig.eye_distance_px, float(blink))
+            line = smooth_line(posed.skin.vertices[eyes.UPPER_LIDS[eye], :2])
+            eyes.draw_lashes(frame, line, rig.lash_colour, rig.eye_distance_px, rig.softness_px, float(blink))
+    MouthInterior(rig).draw(frame, posed, state.curves, state.tongue)
+    return frame
+
+
+@pytest.mark.parametrize("state", [EVERYTHING, face_state(AA, gaze=(-0.03, 0.0)), face_state(BLINK, (-5, 2, 0))])
+def test_fast_path_agrees_with_a_plain_reference(avatar, renderer, state):
+    change = difference(renderer.render(state), reference(avatar, state))
+    assert change.mean() < 0.35
+    assert np.percentile(change, 99) < 8
