@@ -28,7 +28,8 @@ def prepare(portrait: Path = PORTRAIT, **options: object) -> dict[str, Feature]:
 
 
 def write_picture(path: Path, picture: np.ndarray) -> Path:
-    assert cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 97])
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 97, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    assert cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)
     return path
 
 

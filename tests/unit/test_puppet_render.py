@@ -111,12 +111,13 @@ def test_the_pictures_own_teeth_do_not_show_between_shut_lips(tmp_path):
     picture = read_image(PORTRAIT)
     mouth = np.zeros(picture.shape[:2], np.uint8)
     cv2.fillPoly(mouth, [np.rint(outline - 0.5).astype(np.int32)], 255)
-    picture[(mouth > 0) & (picture.min(axis=2) > 120)] = (90, 240, 110)
+    red, other, blue = (picture[..., i].astype(int) for i in range(3))
+    picture[(mouth > 0) & (blue > 130) & (red - other < 25)] = (90, 240, 110)
     avatar = prepare(write_picture(tmp_path / "green.jpg", picture), size=256)
     renderer = FaceRenderer(avatar)
-    assert green(picture_of(avatar)) > 100
+    assert green(picture_of(avatar)) > 60
     assert green(renderer.render(face_state(PP))) == 0
-    assert green(renderer.render(face_state(AA))) > 50, "they are the teeth of the open mouth"
+    assert green(renderer.render(face_state(AA))) > 20, "they are the teeth of the open mouth"
 
 
 def test_a_blink_hides_the_irises(tmp_path):
@@ -189,7 +190,7 @@ def test_units_at_their_limits_are_drawn(renderer):
 
 
 def rasterised(layer: Layer, triangles: np.ndarray, size: int) -> np.ndarray:
-    """Where every pixel fetches its colour, float [size, size, 2] places; plain z-buffer, one triangle after another."""
+    """Where every pixel fetches its colour, float [size, size, 2]; plain z-buffer, one triangle after another."""
     y, x = np.mgrid[0:size, 0:size] + 0.5
     places, depth = np.stack([x, y], axis=-1), np.full((size, size), -np.inf)
     for triangle in triangles:

@@ -1,4 +1,4 @@
-"""How a voice moves through time, without look-ahead: whether anyone speaks, how loudly for this voice, what is stressed."""
+"""How a voice moves, without look-ahead: whether anyone speaks, how loudly for this voice, what is stressed."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _RISE, _FALL = 1 / 5, 1 / 20
 class SpeechActivity:
     """Whether someone speaks, with hysteresis: decided frame by frame from what the network hears and from the level.
 
-    To start it takes three frames in a row that sound like speech and stand 6 dB above the noise floor (the lowest level so
-    far, rising 5 dB per second): steady noise, which the network takes for speech now and then, does not. To stop it takes
-    180 ms without a voice.
+    To start it takes three frames in a row that sound like speech and stand 6 dB above the noise floor (the lowest
+    level so far, rising 5 dB per second). Steady noise, which the network takes for speech now and then, does not. To
+    stop it takes 180 ms without a voice.
     """
 
     def __init__(self) -> None:
@@ -59,8 +59,11 @@ class RunningQuantile:
 
 @dataclass(frozen=True, slots=True)
 class ProsodyFrame:
-    """presence: 0 (mouth at rest) .. 1 (speaking), eased. relative_level: 0 at this voice's quiet frames, 1 at its loud ones,
-    unclipped. loudness, emphasis: 0 .. 1, 0 at rest; emphasis is high on syllables louder than those before."""
+    """The voice in one frame of 10 ms.
+
+    presence: 0 (mouth at rest) .. 1 (speaking), eased. relative_level: 0 at this voice's quiet frames, 1 at its loud
+    ones, unclipped. loudness, emphasis: 0 .. 1, 0 at rest; emphasis is high on syllables louder than those before.
+    """
 
     presence: float
     relative_level: float
@@ -72,7 +75,7 @@ class Prosody:
     """Presence, loudness and emphasis of one utterance, frame by frame."""
 
     _QUIET_QUANTILE, _LOUD_QUANTILE = 0.10, 0.92
-    _QUIET_BELOW_ONSET_DB, _LOUD_ABOVE_ONSET_DB = 8.0, 6.0
+    _QUIET_BELOW_ONSET_DB, _LOUD_ABOVE_ONSET_DB = 6.0, 12.0
     _STEP_DB = 0.6
     _SMALLEST_RANGE_DB = 6.0
     _MEAN_SMOOTHING = 1 / 150

@@ -5,6 +5,7 @@ The classes, their order and the sound -> class table are those the articulation
 
 from __future__ import annotations
 
+import unicodedata
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def visemes_of(symbol: str) -> list[tuple[int, float]]:
     """
     if not symbol or symbol[0] in _PAUSES:
         return [(VISEME["sil"], 1.0)]
-    letters = [letter for letter in symbol if letter in _CLASS]
+    letters = [letter for letter in unicodedata.normalize("NFD", symbol) if letter in _CLASS]
     if not letters:
         return []
     classes = _affricate(letters) or _vowel_parts(letters) or [_CLASS[letters[0]]]

@@ -1,192 +1,124 @@
-"""Drive: speech in pieces of any size -> what the mouth does in each video frame.
-
-    samples -> ArticulationStream (100 Hz) -> known phones painted over -> Coarticulation -> closures, loudness, rest -> video rate
-
-Times are exact: video frame i shows the mouth of the moment i / fps + LEAD, in rational arithmetic.
-"""
+"""Drive: speech (and phones, where the text is known) -> what the voice asks of the mouth, per video frame."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from personare.engines.puppet.state import UNIT, MouthFrame
-from personare.types import Phone, Samples, frame_count
-from personare.voice.articulation import LOOKAHEAD_SAMPLES, ArticulationFrames, ArticulationStream
-from personare.voice.coarticulation import AHEAD_FRAMES, Coarticulation, MouthShape, shut
-from personare.voice.visemes import VISEME, VISEMES, PhonePainter
+from personare.engines.puppet.state import MouthFrame
+from personare.types import SAMPLE_RATE, Phone, Samples, frame_count
+from personare.voice import articulation, coarticulation
+from personare.voice.articulation import (
+    CLOSED,
+    LABIODENTAL,
+    OUTPUTS,
+    VOICE,
+    ArticulationFrames,
+    ArticulationStream,
+)
+from personare.voice.coarticulation import Coarticulation
+from personare.voice.features import SILENT_DBFS
+from personare.voice.visemes import FRAME_SAMPLES, VISEME, VISEMES, PaintedFrames, PhonePainter
 
-Floats = NDArray[np.float32]
+_FRAMES_PER_SECOND = Fraction(SAMPLE_RATE, FRAME_SAMPLES)
+_LEAD_SECONDS = Fraction(1, 40)
+"""Lips move before they sound: the mouth of a video frame is that of 25 ms later."""
 
-FRAMES_PER_SECOND = 100
-LEAD = Fraction(20, 1000)
-"""Lips move ahead of the sound; viewers forgive that far rather than the reverse."""
+_FRAMES_BEHIND_END = 6
+"""Frames of silence that the last video frame may look at: lead, interpolation and coarticulation."""
 
-CLOSED_FROM, CLOSED_AT = 0.50, 0.68
-LABIODENTAL_FROM, LABIODENTAL_AT = 0.35, 0.50
-"""Network probabilities at which a closure begins and is complete."""
-QUIET_SILENCE, QUIET_VOICE, QUIET_DBFS = 0.5, 0.2, -62.0
-"""A frame is quiet if silence is this likely, or voice this unlikely, or the level lower."""
-REST_AFTER_FRAMES = 12
-OPENING_FRAMES, RESTING_FRAMES = 5, 12
-"""Frames of quiet after which the mouth goes to rest, and how long it takes to leave rest and to reach it."""
-LOUD_RANGE_DB = 30.0
-LOUDEST_START_DBFS, LOUDEST_ATTACK, LOUDEST_DECAY_DB = -24.0, 0.3, 0.015
-"""The voice's loud syllables: followed upwards fast, downwards by 1.5 dB per second."""
-LOUDNESS_SMOOTHING, SLOW_SMOOTHING = 0.15, 0.01
-JAW_GAIN_BASE, JAW_GAIN_LOUDNESS = 0.60, 0.60
-EMPHASIS_RANGE = 0.30
-"""A syllable this much louder than the running mean is fully stressed."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Moment:
-    """One settled frame of 10 ms."""
-
-    curves: Floats
-    tongue: float
-    closed: float
-    labiodental: float
-    loudness: float
-    emphasis: float
-    presence: float
+_LONGEST_CLOSURE_REACH = 2
 
 
 class MouthDrive:
-    """The mouth of one utterance.
+    """The mouth of one utterance at a video rate; how the speech is cut into pieces does not change a bit of it."""
 
-    Video frame i is returned by the `push` that makes `lookahead_seconds` of speech after its time i / fps known, at the
-    latest; `finish` returns the rest.
-    """
-
-    lookahead_seconds = float(LEAD) + (1 + AHEAD_FRAMES) / FRAMES_PER_SECOND + LOOKAHEAD_SAMPLES / 16000
+    lookahead_seconds: ClassVar[float] = float(
+        _LEAD_SECONDS
+        + Fraction(1, 2) / _FRAMES_PER_SECOND  # A moment lies between the middles of two frames.
+        + coarticulation.LOOKAHEAD_FRAMES / _FRAMES_PER_SECOND
+        + Fraction(articulation.LOOKAHEAD_SAMPLES, SAMPLE_RATE)
+    )
+    """Video frame i is out as soon as the samples up to i / fps + lookahead_seconds have been pushed: 157.5 ms."""
 
     def __init__(self, fps: Fraction, expressiveness: float) -> None:
+        """fps: 1 .. 120, exact. expressiveness: scale of the mouth's movement except closures, 0.5 .. 1.5."""
         self._fps = fps
-        self._expressiveness = np.float32(expressiveness)
         self._articulation = ArticulationStream()
         self._painter = PhonePainter()
-        self._coarticulation = Coarticulation()
-        self._voice = _Voice()
-        self._waiting: deque[tuple[float, float, float]] = deque()
-        self._moments: deque[_Moment] = deque()
-        self._first_moment = 0
+        reach = min(_LONGEST_CLOSURE_REACH, math.ceil(_FRAMES_PER_SECOND / fps / 2))
+        self._coarticulation = Coarticulation(reach, expressiveness)
+        self._mouth: deque[MouthFrame] = deque()
+        self._mouth_first = 0
         self._samples = 0
         self._next_frame = 0
-        self._closure_window = max(2, math.ceil(FRAMES_PER_SECOND / fps))
 
     def push(self, samples: Samples, phones: Sequence[Phone] | None = None) -> list[MouthFrame]:
-        """Frames that are settled by now. phones: those that start within these samples, if the text is known."""
+        """Every video frame that is settled by now.
+
+        samples: float32 [n], any n >= 0. phones: in time order, positions from the start of the utterance, each given
+        no later than with the samples in which it starts; where they say what is spoken, they and not the sound drive
+        the mouth. Raises EngineError after `finish`.
+        """
         self._samples += len(samples)
         self._painter.add(phones or ())
-        self._take(self._articulation.push(samples))
-        return self._sample()
+        self._settle(self._articulation.push(samples))
+        return list(self._video_frames())
 
     def finish(self) -> list[MouthFrame]:
-        """The remaining frames; over the utterance ceil(samples * fps / 16000) of them."""
-        self._take(self._articulation.finish())
-        made = self._sample()
-        silence = np.eye(len(VISEMES), dtype=np.float32)[VISEME["sil"]]
+        """The remaining frames, as if silence followed: over the utterance, frame_count(samples, fps) of them."""
+        heard = self._articulation.finish()
+        self._settle(heard)
+        self._settle(_silence(heard.first + len(heard)))
+        return list(self._video_frames())
+
+    def _settle(self, heard: ArticulationFrames) -> None:
+        mouth = self._coarticulation.push(_overruled(heard, self._painter.paint(heard.first, len(heard))))
+        for t in range(len(mouth)):
+            melody = float(mouth.loudness[t]), float(mouth.emphasis[t])
+            self._mouth.append(MouthFrame(mouth.curves[t], float(mouth.tongue[t]), *melody))
+
+    def _video_frames(self) -> Iterator[MouthFrame]:
+        """Frames of the speech so far whose moment lies between two settled mouths."""
         while self._next_frame < frame_count(self._samples, self._fps):
-            self._step(silence, 0.0, 0.0, quiet=True, level_dbfs=-100.0)
-            made += self._sample()
-        return made
-
-    def _take(self, heard: ArticulationFrames) -> None:
-        painted = self._painter.paint(heard.first, len(heard))
-        for t in range(len(heard)):
-            known = painted.covered[t]
-            visemes = painted.visemes[t] + heard.visemes[t] * (1 - known)
-            listening = known < 0.5
-            closed = _soft(heard.closed[t], CLOSED_FROM, CLOSED_AT) if listening else painted.closed[t]
-            labiodental = _soft(heard.labiodental[t], LABIODENTAL_FROM, LABIODENTAL_AT) if listening else painted.labiodental[t]
-            level = float(heard.level_dbfs[t])
-            quiet = bool(visemes[VISEME["sil"]] > QUIET_SILENCE or level < QUIET_DBFS)
-            if listening:
-                quiet = quiet or bool(heard.voice[t] < QUIET_VOICE)
-            self._step(visemes, float(closed), float(labiodental), quiet=quiet, level_dbfs=level)
-
-    def _step(self, visemes: Floats, closed: float, labiodental: float, *, quiet: bool, level_dbfs: float) -> None:
-        shape = self._coarticulation.push(visemes, closed, labiodental)
-        self._waiting.append(self._voice.push(quiet, level_dbfs))
-        if shape is not None:
-            # Presence is that of the frame just heard: the mouth leaves its rest a little before the sound.
-            presence = self._waiting[-1][2]
-            loudness, emphasis, _ = self._waiting.popleft()
-            self._moments.append(self._moment(shape, loudness, emphasis, presence))
-
-    def _moment(self, shape: MouthShape, loudness: float, emphasis: float, presence: float) -> _Moment:
-        curves = shape.curves * self._expressiveness
-        curves[UNIT["jawOpen"]] *= np.float32(JAW_GAIN_BASE + JAW_GAIN_LOUDNESS * loudness)
-        return _Moment(curves, shape.tongue, shape.closed, shape.labiodental, loudness * presence, emphasis * presence, presence)
-
-    def _sample(self) -> list[MouthFrame]:
-        made: list[MouthFrame] = []
-        while self._next_frame < frame_count(self._samples, self._fps):
-            place = (self._next_frame / self._fps + LEAD) * FRAMES_PER_SECOND - Fraction(1, 2)
-            before = math.floor(place)
-            if self._first_moment + len(self._moments) < before + 2:
-                break
-            made.append(self._mouth(before, np.float32(place - before)))
+            # Articulation frame t is centred at t + 1/2.
+            at = (self._next_frame / self._fps + _LEAD_SECONDS) * _FRAMES_PER_SECOND - Fraction(1, 2)
+            before, after = math.floor(at) - self._mouth_first, math.ceil(at) - self._mouth_first
+            if after >= len(self._mouth):
+                return
+            yield _between(self._mouth[before], self._mouth[after], float(at % 1))
             self._next_frame += 1
-            while self._first_moment < before + 1 - self._closure_window:
-                self._moments.popleft()
-                self._first_moment += 1
-        return made
-
-    def _mouth(self, before: int, part: np.float32) -> MouthFrame:
-        here = [self._moments[before + i - self._first_moment] for i in (0, 1)]
-        # A closure is shorter than a video frame: the strongest since the last frame counts.
-        low = max(before + 2 - self._closure_window, self._first_moment)
-        around = [self._moments[i - self._first_moment] for i in range(low, before + 2)]
-
-        def mixed(values: tuple[float, float]) -> float:
-            return float(values[0] + (values[1] - values[0]) * part)
-
-        presence = mixed((here[0].presence, here[1].presence))
-        curves = here[0].curves + (here[1].curves - here[0].curves) * part
-        closed = max(moment.closed for moment in around)
-        labiodental = max(moment.labiodental for moment in around)
-        return MouthFrame(
-            curves=np.clip(shut(curves, closed, labiodental) * np.float32(presence), 0, 1),
-            tongue=mixed((here[0].tongue, here[1].tongue)) * presence,
-            loudness=mixed((here[0].loudness, here[1].loudness)),
-            emphasis=mixed((here[0].emphasis, here[1].emphasis)),
-        )
+            for _ in range(before):
+                self._mouth.popleft()
+            self._mouth_first += before
 
 
-class _Voice:
-    """How loud the voice is for this speaker, which syllables are stressed, and whether anyone speaks at all."""
-
-    def __init__(self) -> None:
-        self._loudest_dbfs = LOUDEST_START_DBFS
-        self._loudness = self._slow = 0.0
-        self._quiet_frames = REST_AFTER_FRAMES
-        self._presence = 0.0
-
-    def push(self, quiet: bool, level_dbfs: float) -> tuple[float, float, float]:
-        """Loudness, emphasis and presence after one more frame, each 0..1."""
-        if level_dbfs > self._loudest_dbfs:
-            self._loudest_dbfs += LOUDEST_ATTACK * (level_dbfs - self._loudest_dbfs)
-        elif not quiet:
-            self._loudest_dbfs -= LOUDEST_DECAY_DB
-        now = 0.0 if quiet else min(max(1 + (level_dbfs - self._loudest_dbfs) / LOUD_RANGE_DB, 0.0), 1.0)
-        self._loudness += LOUDNESS_SMOOTHING * (now - self._loudness)
-        self._slow += SLOW_SMOOTHING * (self._loudness - self._slow)
-        emphasis = min(max((self._loudness - self._slow) / EMPHASIS_RANGE, 0.0), 1.0)
-        self._quiet_frames = self._quiet_frames + 1 if quiet else 0
-        step = -1 / RESTING_FRAMES if self._quiet_frames >= REST_AFTER_FRAMES else 1 / OPENING_FRAMES
-        self._presence = min(max(self._presence + step, 0.0), 1.0)
-        if self._presence < 0.5 / RESTING_FRAMES:
-            self._presence = 0.0
-        return self._loudness, emphasis, self._presence * self._presence * (3 - 2 * self._presence)
+def _between(a: MouthFrame, b: MouthFrame, share: float) -> MouthFrame:
+    return MouthFrame(
+        curves=a.curves + np.float32(share) * (b.curves - a.curves),
+        tongue=a.tongue + share * (b.tongue - a.tongue),
+        loudness=a.loudness + share * (b.loudness - a.loudness),
+        emphasis=a.emphasis + share * (b.emphasis - a.emphasis),
+    )
 
 
-def _soft(probability: float, start: float, full: float) -> float:
-    return float(min(max((probability - start) / (full - start), 0.0), 1.0))
+def _overruled(heard: ArticulationFrames, said: PaintedFrames) -> ArticulationFrames:
+    """What phones say in place of what was heard, in the share of each frame that they cover."""
+    probabilities = heard.probabilities * (1 - said.covered)[:, None]
+    probabilities[:, : len(VISEMES)] += said.visemes
+    probabilities[:, VOICE] += said.covered - said.visemes[:, VISEME["sil"]]
+    probabilities[:, CLOSED] = np.maximum(probabilities[:, CLOSED], said.closed)
+    probabilities[:, LABIODENTAL] = np.maximum(probabilities[:, LABIODENTAL], said.labiodental)
+    return ArticulationFrames(heard.first, probabilities, heard.level_dbfs, known=said.covered > 0.5)
+
+
+def _silence(first: int) -> ArticulationFrames:
+    probabilities = np.zeros((_FRAMES_BEHIND_END, OUTPUTS), np.float32)
+    probabilities[:, VISEME["sil"]] = 1
+    level = np.full(_FRAMES_BEHIND_END, SILENT_DBFS, np.float32)
+    return ArticulationFrames(first, probabilities, level, known=np.zeros(_FRAMES_BEHIND_END, np.bool_))

@@ -33,7 +33,8 @@ FACE_FROM_TOP = 0.46
 TIGHTEST = 1.2
 """A picture that leaves less room around the face than this, in face heights, is continued beyond its border."""
 MATTE_CONTEXT = 1.5
-"""The matting network sees this much more than the crop, where the picture has it: it was trained on people, not faces."""
+"""The matting network sees this much more than the crop, where the picture has it: it was trained on people, not
+faces."""
 ENLARGED_BLUR = 0.35
 """Standard deviation of the blur of an enlarged picture, in its own pixels."""
 
