@@ -1,6 +1,6 @@
 """Frames of a clip side by side, to look at what was made.
 
-python tools/contact_sheet.py CLIP.mp4 -o sheet.png [--columns 8 --rows 3 --start 0.0 --seconds S --crop mouth]
+python tools/contact_sheet.py CLIP.mp4 -o sheet.png|jpg [--columns 8 --rows 3 --start 0.0 --seconds S --crop mouth]
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
-from personare.media.image import write_png
 from personare.media.video import VideoSource
 
 
@@ -42,7 +42,7 @@ def main() -> None:
         tiles.append(tile)
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % arguments.columns)
     rows = [np.hstack(tiles[i : i + arguments.columns]) for i in range(0, len(tiles), arguments.columns)]
-    write_png(arguments.output, np.vstack(rows))
+    Image.fromarray(np.vstack(rows)).save(arguments.output, quality=85)
 
 
 def _window(image: np.ndarray, crop: str) -> tuple[int, int, int, int]:

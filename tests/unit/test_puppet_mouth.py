@@ -136,3 +136,12 @@ def test_closure_brings_open_lips_together():
     shut = points + lips.closure_delta(points, 100.0)
     assert np.abs(lips.gaps(shut)).max() < 1e-3
     assert (shut[lips.LOWER_ROWS[3], 1] > shut[lips.LOWER_INNER, 1])[1:-1].all(), "the lip keeps its thickness"
+
+
+def test_shut_lips_show_what_is_safely_inside_them():
+    points = closed_mouth(10.0)
+    shift = lips.tuck(points, 100.0)
+    between = slice(1, -1)
+    assert (shift[lips.UPPER_INNER[between], 1] < -1).all()
+    assert (shift[lips.LOWER_INNER[between], 1] > 1).all()
+    assert not lips.tuck(closed_mouth(0.0), 100.0).any()

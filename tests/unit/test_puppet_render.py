@@ -112,7 +112,8 @@ def test_the_pictures_own_teeth_do_not_show_between_shut_lips(tmp_path):
     mouth = np.zeros(picture.shape[:2], np.uint8)
     cv2.fillPoly(mouth, [np.rint(outline - 0.5).astype(np.int32)], 255)
     red, other, blue = (picture[..., i].astype(int) for i in range(3))
-    picture[(mouth > 0) & (blue > 130) & (red - other < 25)] = (90, 240, 110)
+    shown = ((mouth > 0) & (blue > 130) & (red - other < 25)).astype(np.uint8)
+    picture[cv2.dilate(shown, np.ones((3, 3), np.uint8)) > 0] = (90, 240, 110)
     avatar = prepare(write_picture(tmp_path / "green.jpg", picture), size=256)
     renderer = FaceRenderer(avatar)
     assert green(picture_of(avatar)) > 60
@@ -162,6 +163,12 @@ def test_head_turns_the_nose_the_way_it_says(avatar, head, axis, sign):
     rig = Rig.from_feature(avatar["puppet.rig"])
     nose = pose(rig, face_state(head=head)).skin.vertices[1] - rig.points[1]
     assert sign * nose[axis] > 0.02 * rig.eye_distance_px
+
+
+def test_head_rotation_keeps_distances():
+    rotation = head_rotation(13, -8, 21)
+    assert np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-6)
+    assert np.linalg.det(rotation) == pytest.approx(1)
 
 
 def test_roll_tilts_clockwise():
@@ -234,5 +241,5 @@ def reference(avatar, state) -> np.ndarray:
 @pytest.mark.parametrize("state", [EVERYTHING, face_state(AA, gaze=(-0.03, 0.0)), face_state(BLINK, (-5, 2, 0))])
 def test_fast_path_agrees_with_a_plain_reference(avatar, renderer, state):
     change = difference(renderer.render(state), reference(avatar, state))
-    assert change.mean() < 0.35
-    assert np.percentile(change, 99) < 8
+    assert change.mean() < 0.12
+    assert np.percentile(change, 99) <= 2

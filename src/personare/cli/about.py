@@ -54,8 +54,8 @@ def voices(as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False) 
     if as_json:
         print_json({"voices": found})
         return
-    rows = [[v.name, v.language, ", ".join(v.languages[1:]), v.back_end, v.missing or "ready"] for v in found]
-    print_table(["voice", "language", "also", "back end", "state"], rows, empty="no voice is installed")
+    rows = [[v.name, v.language, v.description, v.backend, v.needed or "ready"] for v in found]
+    print_table(["voice", "language", "description", "back end", "state"], rows, empty="no voice is installed")
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class Region:
     def to_image(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Points in the region's own frame (0..1 across and down), float32 [..., 2], as pixels of the picture."""
         turned = (points - 0.5) * self.side @ _rotation(self.angle).T
-        return (turned + [self.x, self.y]).astype(np.float32)
+        return np.asarray(turned + np.array([self.x, self.y]), np.float32)
 
 
 def region_around(points: NDArray[np.float32], angle: float, scale: float) -> Region:

@@ -120,6 +120,7 @@ _KERNELS = _kernels()
 _TARGETS_BY_GROUP = _targets().reshape(3 * len(VISEMES), _CHANNELS)
 _PRESSED, _BITTEN = _target("PP"), _target("FF")
 _AT_REST = np.eye(1, len(VISEMES))
+_PRESSING = np.flatnonzero(_PRESSED)
 _NOT_ROUNDING = np.setdiff1d(np.arange(_CHANNELS), _ROUNDING)
 
 
@@ -222,4 +223,5 @@ def _bite(channels: NDArray[np.float64], contact: float) -> NDArray[np.float64]:
 def _close(channels: NDArray[np.float64], contact: float) -> NDArray[np.float64]:
     closed = channels.copy()
     closed[_PARTING] *= 1 - contact
-    return np.maximum(closed, contact * _PRESSED)
+    closed[_PRESSING] += contact * (_PRESSED - channels)[_PRESSING]
+    return closed

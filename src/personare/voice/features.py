@@ -117,7 +117,7 @@ def _high_pass_matrix() -> NDArray[np.float64]:
 class RunningLevel:
     """The level of the speech so far, without look-ahead: a gated running mean of mel power.
 
-    Starts at speech of -26 dBFS and adapts within a second. Quiet frames only let it sink, 2 dB per second, so that
+    Starts at speech of -26 dBFS and adapts within seconds. Quiet frames only let it sink, 2 dB per second, so that
     pauses do not lift background noise to the level of speech.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 _VOICE_ON, _VOICE_STAYS = 0.5, 0.35
@@ -10,6 +11,7 @@ _FRAMES_TO_START = 3
 _FRAMES_TO_STOP = 18
 _ABOVE_FLOOR_DB = 6.0
 _FLOOR_AT_START_DBFS = -40.0
+_FRAMES_TO_FIND_FLOOR = 30
 _FLOOR_RISE_DB = 0.05
 _LEVEL_SMOOTHING = 0.25
 _RISE, _FALL = 1 / 5, 1 / 20
@@ -19,22 +21,24 @@ _RISE, _FALL = 1 / 5, 1 / 20
 class SpeechActivity:
     """Whether someone speaks, with hysteresis: decided frame by frame from what the network hears and from the level.
 
-    To start it takes three frames in a row that sound like speech and stand 6 dB above the noise floor (the lowest
-    level so far, rising 5 dB per second). Steady noise, which the network takes for speech now and then, does not. To
-    stop it takes 180 ms without a voice.
+    To start it takes three frames in a row that sound like speech and stand 6 dB above the noise floor, which steady
+    noise does not, though the network takes it for speech now and then. To stop it takes 180 ms without a voice. The
+    floor is the lowest level so far, rising 5 dB per second; for 300 ms, until something is known, at most -40 dBFS.
     """
 
     def __init__(self) -> None:
-        self._floor_dbfs: float | None = None
+        self._frames = 0
+        self._floor_dbfs = math.inf
         self._frames_like_speech = 0
         self._frames_unlike_speech = _FRAMES_TO_STOP
 
     def push(self, voice: float, silence: float, level_dbfs: float, known: bool) -> bool:
         """One frame: probabilities of voice and silence, smoothed level; `known` if phones say what is spoken."""
-        if self._floor_dbfs is None:
-            self._floor_dbfs = min(level_dbfs, _FLOOR_AT_START_DBFS)
+        self._frames += 1
         self._floor_dbfs = min(level_dbfs, self._floor_dbfs + _FLOOR_RISE_DB)
-        stands_out = known or level_dbfs > self._floor_dbfs + _ABOVE_FLOOR_DB
+        found = self._frames > _FRAMES_TO_FIND_FLOOR
+        floor_dbfs = self._floor_dbfs if found else min(self._floor_dbfs, _FLOOR_AT_START_DBFS)
+        stands_out = known or level_dbfs > floor_dbfs + _ABOVE_FLOOR_DB
         like_speech = voice > _VOICE_ON and silence < _SILENCE_OFF and stands_out
         self._frames_like_speech = self._frames_like_speech + 1 if like_speech else 0
         active = self._frames_unlike_speech < _FRAMES_TO_STOP

@@ -22,8 +22,8 @@ CORNERS = (61, 291)
 BETWEEN_CORNERS = slice(1, -1)
 
 OPEN_GAP = 0.008
-"""A mouth is open if it shows this much hollow or teeth between its inner lips, in eye distances. The landmarks alone do
-not say: they part the lips of every smile."""
+"""A mouth is open if it shows this much hollow or teeth between its inner lips, in eye distances. The landmarks alone
+do not say: they part the lips of every smile."""
 HOLLOW_DARKNESS, TEETH_REDNESS = 0.60, 0.50
 """Between lips, what is this dark or this little red compared with them is no lip."""
 SEAM_REACH = 0.035

@@ -161,10 +161,13 @@ class EspeakProgram(BackEnd):
                 raise _nonsense(self.name)
             while piece := child.read(_PROGRAM_PIECE):
                 yield Sound(np.frombuffer(piece[: len(piece) // 2 * 2], dtype="<i2").astype(np.int16), rate)
+            child.expect_success()
 
     def _run(self, arguments: list[str]) -> str:
         with run_child([self.program, *arguments], b"", self.name, self.silence_seconds) as child:
-            return child.read(_LONGEST_MESSAGE).decode("utf-8", "replace")
+            table = child.read(_LONGEST_MESSAGE).decode("utf-8", "replace")
+            child.expect_success()
+        return table
 
 
 def find_back_ends(environment: Mapping[str, str] = os.environ) -> tuple[BackEnd, ...]:

@@ -22,20 +22,21 @@ _EXPECTED = (
 
 @dataclass(frozen=True, slots=True)
 class VoiceInfo:
-    """A voice for `open_text`. languages: tags, its own first. missing: how to install it, "" if it can speak."""
+    """A voice, as `personare voices` shows it.
+
+    name: what open_text and --voice take, a language tag wherever it is unique. language: the tag without region.
+    needed: how to install it, "" if it can speak now.
+    """
 
     name: str
-    languages: tuple[str, ...]
-    back_end: str
-    missing: str = ""
-
-    @property
-    def language(self) -> str:
-        return self.languages[0]
+    language: str
+    description: str
+    backend: str
+    needed: str = ""
 
     @property
     def available(self) -> bool:
-        return not self.missing
+        return not self.needed
 
 
 @lru_cache(maxsize=8)
@@ -68,9 +69,14 @@ def voices(back_ends: Sequence[BackEnd] | None = None) -> list[VoiceInfo]:
     try:
         back_end, catalogue = working_back_end(back_ends)
     except WeightsMissing as error:
-        return [VoiceInfo(name, (tag,), "", error.hint) for name, tag in _EXPECTED]
-    found = [VoiceInfo(v.name, tuple(tag for _, tag in v.languages), back_end.name) for v in catalogue.voices if v.languages]
-    return sorted(found, key=lambda v: (v.language, v.name))
+        return [VoiceInfo(tag, tag.partition("-")[0], name, "espeak-ng", error.hint) for name, tag in _EXPECTED]
+    found: dict[str, VoiceInfo] = {}
+    for voice in catalogue.voices:
+        tags = [tag for _, tag in voice.languages]
+        name = voice.name if not tags or tags[0] in found else tags[0]
+        language = min(tags, key=len, default="").partition("-")[0]
+        found[name] = VoiceInfo(name, language, voice.name, back_end.name)
+    return sorted(found.values(), key=lambda v: (v.language, v.name))
 
 
 def match_voice(catalogue: Catalogue, wanted: str) -> tuple[str, CatalogueVoice]:

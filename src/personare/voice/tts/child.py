@@ -39,10 +39,14 @@ class Child:
 
     def ended_early(self) -> EngineError:
         """What to raise when the output stops before it is complete."""
-        with self._watched():
-            status = self._process.wait()
+        status = self._wait()
         how = f"was stopped by signal {-status}" if status < 0 else f"ended with status {status}"
         return EngineError(f"{self._name} {how} before it was done", hint=HINT)
+
+    def expect_success(self) -> None:
+        """At the end of the output: raises EngineError unless the child ends by itself with status 0."""
+        if self._wait() != 0:
+            raise self.ended_early()
 
     def send(self, request: bytes) -> None:
         assert self._process.stdin is not None
@@ -52,6 +56,10 @@ class Child:
             self._process.stdin.flush()
         with suppress(OSError):
             self._process.stdin.close()
+
+    def _wait(self) -> int:
+        with self._watched():
+            return self._process.wait()
 
     def _stop(self) -> None:
         self._hung = True

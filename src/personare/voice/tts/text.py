@@ -16,6 +16,7 @@ PIECE_LENGTH = 1000
 
 _UNSPEAKABLE = frozenset({"Cc", "Cs", "Co", "Cn"})
 _SPEAKABLE = frozenset("LN") | {"Sc", "So"}
+_HALF_WIDTH_KANA = re.compile("[\uff66-\uff9f]+")
 _SENTENCE_END = re.compile(r"[.!?…]\s+|[。！？]\s*|\n+")
 
 # first word of the Unicode character name -> language of the voice
@@ -30,14 +31,17 @@ _LANGUAGE_OF_SCRIPT = {
 def clean_text(text: str) -> str:
     """The text without control characters, lone surrogates and phoneme brackets; markup stays and is read out.
 
-    Returns NFC text with single spaces and at most one empty line in a row. Raises InputError for more than LONGEST_TEXT
-    characters and UnusableSpeech if nothing in it can be spoken.
+    Returns NFC text with single spaces and at most one empty line in a row. Raises InputError for more than
+    LONGEST_TEXT characters and UnusableSpeech if nothing in it can be spoken.
     """
     if len(text) > LONGEST_TEXT:
         raise InputError(f"the text has {len(text):,} characters, more than {LONGEST_TEXT:,}", hint="split it into several clips")
     kept = (" " if unicodedata.category(c) in _UNSPEAKABLE and c != "\n" else c for c in unicodedata.normalize("NFC", text))
+    plain = _HALF_WIDTH_KANA.sub(lambda run: unicodedata.normalize("NFKC", run[0]), "".join(kept))
     # espeak's own program takes [[...]] as phonemes
-    plain = re.sub(r"\[(?=\[)", "[ ", "".join(kept))
+    plain = re.sub(r"\[(?=\[)", "[ ", plain)
+    # a million dots would be minutes of silence
+    plain = re.sub(r"([^\w\s])\1{3,}", r"\1\1\1", plain)
     plain = re.sub(r"[^\S\n]+", " ", plain)
     plain = re.sub(r" ?\n( ?\n)+ ?", "\n\n", plain).strip()
     if not any(category in _SPEAKABLE or category[0] in _SPEAKABLE for category in map(unicodedata.category, plain)):
@@ -48,12 +52,15 @@ def clean_text(text: str) -> str:
 def split_text(text: str) -> list[str]:
     """Pieces of at most PIECE_LENGTH characters, cut after a sentence where there is one, else between words."""
     pieces = []
-    while len(text) > PIECE_LENGTH:
-        ends = [match.end() for match in _SENTENCE_END.finditer(text, 0, PIECE_LENGTH)]
-        cut = ends[-1] if ends else text.rfind(" ", 0, PIECE_LENGTH) + 1 or PIECE_LENGTH
-        pieces.append(text[:cut].strip())
-        text = text[cut:].lstrip()
-    return [piece for piece in [*pieces, text] if piece]
+    start = 0
+    while len(text) - start > PIECE_LENGTH:
+        limit = start + PIECE_LENGTH
+        ends = [match.end() for match in _SENTENCE_END.finditer(text, start, limit)]
+        cut = ends[-1] if ends else text.rfind(" ", start, limit) + 1 or limit
+        pieces.append(text[start:cut].strip())
+        start = cut
+    pieces.append(text[start:].strip())
+    return [piece for piece in pieces if piece]
 
 
 def guess_language(text: str) -> str:

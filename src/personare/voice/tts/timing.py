@@ -4,10 +4,14 @@ espeak reports an event where the recorded or synthesised unit of a phoneme star
 
 * A stop (or affricate) is reported at its burst. Its closure is a run of zeros before, so it begins where those begin.
 * After a closure (stop or nasal) the unit still holds the transition into the next sound: lips open before the event.
+
+Measured on the energy dips (600-5000 Hz) of 159 p, b and m in six languages, median of the start and the end minus the
+dip's: p -2, +14 ms (raw events +37, +36; the rest at its end is aspiration), b -3, +2 (-3, +22), m -2, -2 (-3, +20).
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -48,7 +52,7 @@ class _Segment:
 def phones_of(phonemes: Sequence[Phoneme], sound: NDArray[np.int16], origin: int, rate: int) -> tuple[Phone, ...]:
     """Phones that cover `sound` without gaps, silences of SHORTEST_PAUSE_SECONDS and more as "".
 
-    phonemes: events inside the sound, in order. sound: int16 [n], whose first sample is the utterance's number `origin`.
+    phonemes: events inside the sound, in order. sound: int16 [n]; its first sample is the utterance's number `origin`.
     Returns positions at 16 kHz from the start of the utterance, ceil(sample * 16000 / rate).
     """
     segments = _segments(phonemes, origin + len(sound), origin)
@@ -72,9 +76,9 @@ def _ipa(symbol: str) -> str:
 
 def _segments(phonemes: Sequence[Phoneme], end: int, origin: int) -> list[_Segment]:
     """Events as segments; language switches and sounds without length leave their time to the one before."""
-    starts = [p.sample for p in phonemes[1:]] + [end]
     segments: list[_Segment] = []
-    for phoneme, stop in zip(phonemes, starts, strict=True):
+    for phoneme, following in itertools.pairwise([*phonemes, Phoneme(end, "")]):
+        stop = following.sample
         switch = _LANGUAGE_SWITCH.fullmatch(phoneme.symbol) is not None
         if segments and (switch or stop <= phoneme.sample):
             segments[-1] = replace(segments[-1], end=max(stop, segments[-1].end))

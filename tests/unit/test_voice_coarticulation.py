@@ -1,0 +1,121 @@
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from personare.types import ARKIT_UNITS
+from personare.voice.articulation import CLOSED, LABIODENTAL, OUTPUTS, VOICE, ArticulationFrames
+from personare.voice.coarticulation import LOOKAHEAD_FRAMES, Coarticulation, Contact, MouthCurves
+from personare.voice.visemes import VISEME
+
+JAW, PRESS, PUCKER = (ARKIT_UNITS.index(name) for name in ("jawOpen", "mouthPressLeft", "mouthPucker"))
+ROLL, FUNNEL = ARKIT_UNITS.index("mouthRollLower"), ARKIT_UNITS.index("mouthFunnel")
+
+
+def spoken(*stretches: tuple[str, int], first: int = 0) -> ArticulationFrames:
+    """Certain frames: (viseme, frames) one after the other, at a steady level."""
+    names = [name for name, n in stretches for _ in range(n)]
+    probabilities = np.zeros((len(names), OUTPUTS), np.float32)
+    probabilities[range(len(names)), [VISEME[name] for name in names]] = 1
+    probabilities[:, VOICE] = [name != "sil" for name in names]
+    probabilities[:, CLOSED] = [name == "PP" for name in names]
+    probabilities[:, LABIODENTAL] = [name == "FF" for name in names]
+    level = np.where([name == "sil" for name in names], -80, -25).astype(np.float32)
+    return ArticulationFrames(first, probabilities, level, known=np.zeros(len(names), np.bool_))
+
+
+def moved(frames: ArticulationFrames, reach: int = 2, expressiveness: float = 1.0) -> NDArray[np.float32]:
+    return Coarticulation(reach, expressiveness).push(frames).curves
+
+
+def test_frames_come_in_order_three_later() -> None:
+    mouth = Coarticulation(2, 1.0)
+    assert len(mouth.push(spoken(("aa", LOOKAHEAD_FRAMES)))) == 0
+    settled = mouth.push(spoken(("aa", 2), first=LOOKAHEAD_FRAMES))
+    assert (settled.first, len(settled)) == (0, 2)
+
+
+def test_pieces_do_not_change_a_bit() -> None:
+    speech = spoken(("sil", 10), ("PP", 6), ("aa", 14), ("FF", 5), ("ou", 9), ("SS", 8), ("sil", 60))
+    whole = Coarticulation(2, 1.1).push(speech)
+    mouth = Coarticulation(2, 1.1)
+    parts: list[MouthCurves] = []
+    at = 0
+    for size in (1, 2, 0, 7, 30, 1, 100):
+        parts.append(mouth.push(speech[at : at + size]))
+        at += size
+    for name in ("curves", "tongue", "loudness", "emphasis"):
+        assert np.concatenate([getattr(part, name) for part in parts]).tobytes() == getattr(whole, name).tobytes()
+
+
+def test_vowels_differ_in_jaw_and_rounding() -> None:
+    curves = moved(spoken(("sil", 5), ("aa", 30), ("ou", 30), ("ih", 30)))
+    aa, ou, ih = curves[25], curves[55], curves[85]
+    assert aa[JAW] > 2 * max(ou[JAW], ih[JAW])
+    assert aa[JAW] <= 0.52
+    assert ou[PUCKER] > 0.5
+    assert max(aa[PUCKER], ih[PUCKER]) < 0.1
+
+
+def test_lips_meet_for_a_closure_of_two_frames_and_ease_around_it() -> None:
+    curves = moved(spoken(("sil", 5), ("aa", 30), ("PP", 2), ("aa", 30)))
+    parted = curves[:, JAW]
+    assert (parted[33:39] == 0).all()
+    assert parted[32] > 0
+    assert 0 < parted[39] < parted[40] < parted[41]
+    assert (curves[33:39, PRESS] > 0.2).all()
+
+
+def test_at_high_frame_rates_lips_ease_into_a_closure_too() -> None:
+    parted = moved(spoken(("sil", 5), ("aa", 30), ("PP", 4), ("aa", 30)), reach=1)[:, JAW]
+    assert (parted[34:40] == 0).all()
+    assert 0 < parted[33] < 0.6 * parted[31]
+
+
+def test_one_stray_frame_is_not_a_closure() -> None:
+    speech = spoken(("sil", 5), ("aa", 60))
+    speech.probabilities[35, CLOSED] = 1
+    assert moved(speech)[30:40, JAW].min() > 0.3
+
+
+def test_the_lip_goes_to_the_teeth() -> None:
+    curves = moved(spoken(("sil", 5), ("aa", 30), ("FF", 6), ("aa", 30)))
+    assert curves[37, JAW] == pytest.approx(0.05)
+    assert curves[37, ROLL] == pytest.approx(0.45)
+
+
+def test_expressiveness_scales_all_but_contacts() -> None:
+    speech = spoken(("sil", 5), ("oh", 30), ("PP", 4), ("oh", 30), ("FF", 6), ("oh", 20))
+    calm, lively = moved(speech, expressiveness=1.0), moved(speech, expressiveness=1.2)
+    assert lively[25, [JAW, FUNNEL]] == pytest.approx(1.2 * calm[25, [JAW, FUNNEL]], rel=1e-5)
+    closed = calm[:, JAW] == 0
+    assert (lively[closed][:, [JAW, FUNNEL]] == 0).all()
+    assert lively[36, PRESS] == calm[36, PRESS] > 0.2
+    assert lively[71, ROLL] == pytest.approx(calm[71, ROLL])
+
+
+def test_a_long_pause_is_exactly_still() -> None:
+    curves = moved(spoken(("sil", 30), ("aa", 30), ("sil", 80)))
+    assert not curves[:20].any()
+    assert curves[40, JAW] > 0.3
+    assert not curves[60 + 45 :].any()
+    steps = np.abs(np.diff(curves[:, JAW]))
+    assert steps.max() < 0.2
+
+
+def test_only_jaw_and_mouth_move_and_weights_are_weights() -> None:
+    speech = spoken(*[(name, 9) for name in VISEME], ("aa", 9), ("PP", 3), ("ou", 9))
+    curves = moved(speech, expressiveness=1.5)
+    others = [i for i, name in enumerate(ARKIT_UNITS) if not name.startswith(("jaw", "mouth"))]
+    assert not curves[:, others].any()
+    assert curves.min() >= 0
+    assert curves.max() <= 1
+
+
+@pytest.mark.parametrize("reach", [1, 2])
+def test_a_contact_is_widened_by_its_reach(reach: int) -> None:
+    contact = Contact(0.5, 0.62, reach)
+    likely = [0.0] * 10 + [0.9, 0.9] + [0.0] * 15
+    values = [contact.push(p) for p in likely][LOOKAHEAD_FRAMES:]
+    full = [t for t, value in enumerate(values) if value == 1]
+    assert full == list(range(10 - reach, 12 + reach))
+    assert values[-1] == 0
