@@ -214,13 +214,15 @@ def test_prepare_passes_features_on_and_reports(tmp_path, photo):
         )
     )
     store = FeatureStore(tmp_path / "features")
-    seen = []
+    seen: list[tuple[int, int]] = []
     first = prepare(recipe, photo, store, lambda what, done, total: seen.append((done, total)))
     assert bytes(first.features["t.double"].arrays["a"] // 2) == b"a photo"
     assert dict(first.outcome) == {"t.read": "miss", "t.double": "miss"}
-    assert dict(prepare(recipe, photo, store).outcome) == {"t.read": "hit", "t.double": "hit"}
+    again = prepare(recipe, photo, FeatureStore(store.folder))
+    assert dict(again.outcome) == {"t.read": "hit", "t.double": "hit"}
     assert seen[-1] == (2, 2)
     assert [status.cached for status in explain(recipe, first.keys, store)] == [True, True]
+    assert {entry.stage: entry.hits for entry in FeatureStore(store.folder).entries()} == {"t.read": 1, "t.double": 1}
     photo.write_bytes(b"b photo")
     assert dict(prepare(recipe, photo, store).outcome) == {"t.read": "miss", "t.double": "miss"}
 

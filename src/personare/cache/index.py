@@ -105,7 +105,7 @@ class Index:
             self._touched[key] = (hits + 1, now)
             if abs(now - self._flushed_at) >= _FLUSH_AFTER_SECONDS:
                 self._flushed_at = now
-                self._flush()
+                self.flush()
 
     def knows(self, key: str) -> bool:
         """Whether there is a row for this key; True if the index is too busy to say."""
@@ -115,13 +115,13 @@ class Index:
             return True
 
     def row(self, key: str) -> Row | None:
-        self._flush()
+        self.flush()
         found = self._run(lambda db: db.execute("SELECT * FROM features WHERE key = ?", (key,)).fetchone())
         return Row(*found) if found else None
 
     def rows(self) -> list[Row]:
         """All features, least recently used first."""
-        self._flush()
+        self.flush()
         found = self._run(lambda db: db.execute("SELECT * FROM features ORDER BY last_used, key").fetchall())
         return [Row(*values) for values in found]
 
@@ -183,10 +183,11 @@ class Index:
     def close(self) -> None:
         with self._lock:
             if self._connection is not None:
-                self._flush()
+                self.flush()
                 self._disconnect()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write the uses that were noted; a busy index keeps them waiting."""
         statement = "UPDATE features SET hits = hits + ?, last_used = max(last_used, ?) WHERE key = ?"
         with self._lock, suppress(IndexBusy):
             if self._touched:

@@ -72,6 +72,7 @@ def prepare(recipe: Recipe, portrait: Path, store: FeatureStore, progress: Progr
         seconds[stage.name] = time.perf_counter() - began
         log.info("%s %s in %.3f s", stage.name, "found" if hit else "computed", seconds[stage.name])
         progress(stage.name, done + 1, total)
+    store.flush()
     return Preparation(digest, keys, features, outcome, seconds)
 
 

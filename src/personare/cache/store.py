@@ -154,6 +154,11 @@ class FeatureStore:
         self._disk.empty_quarantine()
         return self._remove(lambda entry, _: not (keep_pinned and entry.pinned_by))
 
+    def flush(self) -> None:
+        """Note on disk what was used, for eviction; otherwise this happens about once a second."""
+        if self.mode != "off":
+            self._index.flush()
+
     def pin(self, avatar: str, keys: Collection[str], shelf: Path) -> None:
         """Let an avatar of a shelf hold these features, and no others."""
         with self._answered():
