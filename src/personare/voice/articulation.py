@@ -30,7 +30,7 @@ from personare.voice.features import (
 from personare.voice.visemes import FRAME_SAMPLES, VISEMES
 
 NETWORK = Path(__file__).parent / "networks" / "articulation.onnx"
-NETWORK_SHA256 = "5cd59e77ee368b655950c444835042ecc4e7a57cd4bed69863da6dd914f7645b"
+NETWORK_SHA256 = NETWORK.with_name("SHA256SUMS").read_text(encoding="utf-8").split()[0]
 
 CLOSED, LABIODENTAL, ROUNDED, OPEN, VOICE = range(len(VISEMES), len(VISEMES) + 5)
 """Columns of the flags in the network's output, after the visemes."""

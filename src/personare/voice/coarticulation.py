@@ -55,8 +55,8 @@ _TARGETS: Mapping[str, Mapping[str, float]] = {
            "tongue": 0.5},
     "nn": {"jawOpen": 0.14, "mouthLowerDown": 0.20, "mouthUpperUp": 0.05, "mouthStretch": 0.10, "tongue": 1.0},
     "RR": {"jawOpen": 0.14, "mouthFunnel": 0.40, "mouthPucker": 0.18, "mouthLowerDown": 0.14, "tongue": 0.4},
-    "aa": {"jawOpen": 0.47, "mouthLowerDown": 0.24, "mouthUpperUp": 0.18, "mouthStretch": 0.06},
-    "E": {"jawOpen": 0.26, "mouthStretch": 0.22, "mouthSmile": 0.14, "mouthLowerDown": 0.30, "mouthUpperUp": 0.16,
+    "aa": {"jawOpen": 0.47, "mouthLowerDown": 0.30, "mouthUpperUp": 0.20, "mouthStretch": 0.06},
+    "E": {"jawOpen": 0.27, "mouthStretch": 0.22, "mouthSmile": 0.12, "mouthLowerDown": 0.32, "mouthUpperUp": 0.16,
           "tongue": 0.1},
     "ih": {"jawOpen": 0.16, "mouthStretch": 0.32, "mouthSmile": 0.18, "mouthLowerDown": 0.30, "mouthUpperUp": 0.18,
            "tongue": 0.3},
@@ -83,7 +83,7 @@ _PAST_LENGTH = 0.6
 _CONTRAST = 1.5
 """Posteriors of an unsure network (mean top .55) are raised to this power, or the mouth would stay in the average."""
 
-_JAW_QUIET, _JAW_LOUD, _JAW_BASE, _JAW_SLOPE = 0.60, 1.10, 0.72, 0.42
+_JAW_QUIET, _JAW_LOUD, _JAW_BASE, _JAW_SLOPE = 0.60, 1.10, 0.78, 0.42
 """Loud syllables open the jaw further. 1.1 keeps a shouted aa at jawOpen .5: more looks dislocated."""
 _CLOSING, _CLOSED = 0.50, 0.62
 _BITING, _BITTEN_BY = 0.35, 0.50

@@ -29,8 +29,8 @@ _FRAMES_PER_SECOND = Fraction(SAMPLE_RATE, FRAME_SAMPLES)
 _LEAD_SECONDS = Fraction(1, 40)
 """Lips move before they sound: the mouth of a video frame is that of 25 ms later."""
 
-_FRAMES_BEHIND_END = 6
-"""Frames of silence that the last video frame may look at: lead, interpolation and coarticulation."""
+_FRAMES_BEHIND_END = math.ceil(_LEAD_SECONDS * _FRAMES_PER_SECOND) + coarticulation.LOOKAHEAD_FRAMES
+"""Frames of silence that the last video frame looks at: lead and coarticulation."""
 
 _LONGEST_CLOSURE_REACH = 2
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from personare.cache.recipe import Recipe
 from personare.engines.engine import Engine, EngineOptions, Performance, one_dimensional
 from personare.engines.puppet.options import PuppetOptions
-from personare.errors import EngineError
+from personare.errors import EngineError, WeightsError
 from personare.types import SAMPLE_RATE, Avatar, Frames, Phone, Samples
 
 if TYPE_CHECKING:
@@ -36,8 +36,14 @@ class Puppet(Engine):
 
     def missing(self) -> list[str]:
         from personare.perception.networks import damaged_networks
+        from personare.voice.articulation import NETWORK, NETWORK_SHA256, open_network
 
-        return [f"carried network {name} is missing or damaged: reinstall personare" for name in damaged_networks()]
+        damaged = damaged_networks()
+        try:
+            open_network(NETWORK, NETWORK_SHA256)
+        except WeightsError:
+            damaged.append("articulation")
+        return [f"carried network {name} is missing or damaged: reinstall personare" for name in damaged]
 
     def recipe(self, options: EngineOptions) -> Recipe:
         from personare.engines.puppet.prepare import recipe
