@@ -58,7 +58,8 @@ def test_sound_and_phonemes_arrive():
         ('send(b"E", b"[]")', "not speech"),
         ('send(b"A", b"\\0")', "not speech"),
         ('send(b"Q")', "not speech"),
-        ('send(b"P", b"[[-1, 2]]")', "not speech"),
+        ('send(b"P", json.dumps([[-1, "m"]]).encode())', "not speech"),
+        ('send(b"P", json.dumps([[1, 2]]).encode())', "not speech"),
         ('send(b"P", b"{")', "not speech"),
         ('send(b"R", b"\\0\\0\\0\\0")', "not speech"),
         ("sys.stdout.buffer.write(b'A\\xff\\xff\\xff\\xff')", "not speech"),
@@ -73,6 +74,17 @@ def test_a_crash_or_nonsense_is_an_error_with_a_hint(code, says):
 def test_sound_before_its_rate_is_nonsense():
     with pytest.raises(EngineError, match="not speech"):
         heard(fake('send(b"A", b"\\0\\0")', prelude=PRELUDE.replace('send(b"R"', '(lambda *_: 0)(b"R"')))
+
+
+def test_sound_without_phonemes_goes_out_all_the_same():
+    wordless = fake("""
+        send(b"P", b'[[0, "a"]]')
+        for _ in range(60): send(b"A", b"\\1\\0" * 22050)
+        send(b"Z")
+    """)
+    lengths = [len(c.samples) for c in open_text("hello", "fake", back_ends=[wordless]).chunks()]
+    assert sum(lengths) == 60 * 16000
+    assert max(lengths) < 12 * 16000
 
 
 @pytest.mark.parametrize("code", ["time.sleep(600)", 'send(b"A", b"\\0\\0"); time.sleep(600)'])
@@ -173,6 +185,7 @@ def test_a_program_speaks_without_phone_times(tmp_path):
     )
     assert [(v.name, v.language, v.description) for v in voices([program])] == [("cmn", "zh", "Chinese (Mandarin)")]
     chunks = list(open_text("你好", "zh+f3", back_ends=[program]).chunks())
+    assert len(chunks) > 1
     assert sum(len(c.voice) for c in chunks) == 30000
     assert sum(len(c.samples) for c in chunks) == -(-30000 * 16000 // 22050)
     assert all(c.phones is None for c in chunks)

@@ -12,6 +12,7 @@ from personare.errors import EngineError, InputError, UnknownName, UnusableSpeec
 from personare.types import Speech
 from personare.voice.tts import VOICE_RATE, open_text
 from personare.voice.tts.backends import EspeakLibrary
+from personare.voice.tts.text import clean_text, split_text
 from personare.voice.visemes import visemes_of
 
 SENTENCES = {
@@ -134,6 +135,14 @@ def test_a_long_text_starts_at_once_and_stays_small():
     assert max(chunks) < 11 * 16000
     # the request itself is about 2 MB
     assert peak < 12e6
+
+
+def test_sentences_are_parted_by_pauses_also_between_pieces():
+    text = "Hello there, my friend. " * 60
+    assert len(split_text(clean_text(text))) > 1
+    _, _, phones = said(open_text(text))
+    before_hello = [a.symbol for a, b in itertools.pairwise(phones) if b.symbol == "h"]
+    assert before_hello == [""] * 59
 
 
 def test_speech_without_a_pause_is_cut_after_ten_seconds():

@@ -28,10 +28,10 @@ GAZE_RETURN_CHANCE = 0.6
 """Every other jump or so goes back to the viewer."""
 GAZE_JUMP_SECONDS = 0.05
 
-SWAY_DEGREES = np.array([1.6, 0.9, 0.8])
+SWAY_DEGREES = np.array([2.6, 1.5, 1.2])
 """Amplitude of the slow sway: yaw, pitch, roll."""
-SWAY_HZ = np.array([[0.11, 0.23, 0.47], [0.13, 0.31, 0.53], [0.09, 0.19, 0.41]])
-SWAY_SHARES = np.array([1.0, 0.5, 0.2])
+SWAY_HZ = np.array([[0.067, 0.113, 0.19, 0.31, 0.47], [0.079, 0.137, 0.21, 0.33, 0.53], [0.059, 0.097, 0.17, 0.29, 0.41]])
+SWAY_SHARES = np.array([1.0, 0.9, 0.6, 0.35, 0.2])
 FREQUENCY_SPREAD = 0.15
 """Each person's frequencies differ by up to this share, and their ratios are no small integers: no period one notices."""
 IDLE_SHARE = 0.7

@@ -3,8 +3,8 @@
     text -> clean_text, guess_language -> match_voice -> back end (a child process) -> phones, soxr -> Speech
 
 Back ends, in the order they are tried: the espeak-ng library of the package `espeakng_loader` (extra `[tts]`; GPL-3.0,
-so it is optional), the system's libespeak-ng, an installed `espeak-ng` or `espeak` program (sound only: `phones` is None
-and the engine listens).
+so it is optional), the system's libespeak-ng, an installed `espeak-ng` or `espeak` program (sound only: `phones` is
+None and the engine listens).
 """
 
 from personare.voice.tts.backends import BackEnd, find_back_ends

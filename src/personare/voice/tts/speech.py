@@ -101,12 +101,19 @@ class _Pending:
 
     def settled_end(self) -> int | None:
         """Where the sound can be cut: in the last complete pause, or anywhere if none comes; None to wait for more."""
-        end = self._last_pause() if self._has_phones else self.received
-        if end is None and self.received - self.taken > _LONGEST_CLAUSE:
-            end = self._phonemes[-1].sample if self._phonemes else self.received
-        if end is None or end <= self.taken or self._heard_count(end) > len(self._heard):
+        given = self._heard_before(self.taken) + len(self._heard)
+        resampled_end = given * VOICE_RATE // SAMPLE_RATE
+        if not self._has_phones:
+            end = resampled_end
+        elif (pause := self._last_pause()) is not None:
+            end = pause
+        elif self.received - self.taken > _LONGEST_CLAUSE:
+            latest = self._phonemes[-1].sample if self._phonemes else self.taken
+            # without phonemes for so long the sound must go out all the same
+            end = min(latest, resampled_end) if latest > self.taken else resampled_end
+        else:
             return None
-        return end
+        return end if self.taken < end <= resampled_end else None
 
     def take(self, end: int) -> SpeechChunk:
         """The sound up to `end`, both ways, and the phones that start in it."""
@@ -124,9 +131,6 @@ class _Pending:
         inside = []
         while self._phonemes and self._phonemes[0].sample < end:
             inside.append(self._phonemes.popleft())
-        if inside and inside[-1].symbol == "":
-            # the rest of a pause that was cut
-            self._phonemes.appendleft(Phoneme(end, ""))
         return phones_of(inside, sound, self.taken, VOICE_RATE)
 
     def _last_pause(self) -> int | None:
@@ -140,9 +144,13 @@ class _Pending:
         heard = self._resampler.resample_chunk(_as_float(samples), last=last)
         self._heard = np.concatenate([self._heard, np.clip(heard, -1.0, 1.0)])
 
+    def _heard_before(self, end: int) -> int:
+        """16 kHz samples up to sample `end` of the voice."""
+        return -(-end * SAMPLE_RATE // VOICE_RATE)
+
     def _heard_count(self, end: int) -> int:
-        """16 kHz samples from the last cut to `end`; up to sample m of the voice there are ceil(m * 16000 / rate)."""
-        return -(-end * SAMPLE_RATE // VOICE_RATE) + (self.taken * SAMPLE_RATE // -VOICE_RATE)
+        """16 kHz samples from the last cut to `end`."""
+        return self._heard_before(end) - self._heard_before(self.taken)
 
 
 def _as_float(samples: NDArray[np.int16]) -> NDArray[np.float32]:
