@@ -123,7 +123,7 @@ def read_feature(file: BinaryIO, key: str, *, verify: bool) -> tuple[Feature, st
         arrays: dict[str, NDArray[Any]] = {
             name: np.ndarray(shape, dtype, buffer=content, offset=begin) for name, (dtype, shape, begin) in header.arrays.items()
         }
-    except (ValueError, OverflowError):  # an axis too long for numpy, beside one of length 0
+    except (ValueError, OverflowError):  # a negative axis, or one too long beside one of length 0
         raise DamagedFeature("an array has an impossible shape") from None
     return Feature(arrays, header.metadata), header.stage
 
@@ -179,7 +179,7 @@ def _parse_arrays(described: Mapping[str, Any], start: int, size: int) -> dict[s
     position = 0
     for name, array in described.items():
         dtype, shape, offsets = np.dtype(_DTYPES[array["dtype"]]), array["shape"], array["data_offsets"]
-        if len(shape) > _MAX_DIMENSIONS or not all(type(n) is int and n >= 0 for n in (*shape, *offsets)):
+        if len(shape) > _MAX_DIMENSIONS or not all(type(n) is int for n in (*shape, *offsets)):
             raise DamagedFeature(f"array {name!r} has an impossible shape")
         begin, end = offsets
         if begin != position or end - begin != math.prod(shape) * dtype.itemsize:

@@ -11,13 +11,13 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import RLock
 from typing import Any, TypeVar
 
-from filelock import BaseFileLock, FileLock
+from filelock import FileLock
 
 from personare.cache.keys import FileStamp
 from personare.errors import CacheError
@@ -25,7 +25,6 @@ from personare.errors import CacheError
 log = logging.getLogger(__name__)
 
 _SCHEMA_VERSION = 1
-_BUSY_TIMEOUT_SECONDS = 5.0
 _FLUSH_AFTER_SECONDS = 1.0
 _MAX_DIGESTS = 4096
 _TABLES = (
@@ -80,18 +79,26 @@ class IndexBusy(CacheError):
 
 
 class Index:
-    """The index at `path`. Thread-safe; every process opens its own. `look` is asked when the index has to be rebuilt."""
+    """The index at `path`. Thread-safe; every process opens its own. `look` tells `reconcile` what the files say."""
+
+    busy_timeout_seconds = 5.0
 
     def __init__(self, path: Path, look: Look) -> None:
         self.path = path
         self.look = look
         self._lock = RLock()
+        self._file_lock = FileLock(f"{path}.lock")
         self._connection: sqlite3.Connection | None = None
         self._inode: int | None = None
         self._in_memory = False
         self._just_deleted = False
         self._touched: dict[str, tuple[int, float]] = {}
         self._flushed_at = 0.0
+
+    def open(self) -> None:
+        """Make sure that there is an index before there is a first feature: where it is missing then, it was lost."""
+        with suppress(IndexBusy):
+            self._run(lambda _: None)
 
     def record(self, row: Row) -> None:
         """Enter a feature, or replace what was known of it. A busy index is left as it is: `reconcile` catches up."""
@@ -192,14 +199,15 @@ class Index:
         with self._lock, suppress(IndexBusy):
             if self._touched:
                 used = [(hits, when, key) for key, (hits, when) in self._touched.items()]
-                self._run(lambda db: _many(db, statement, used), wait_seconds=0.0)
+                self._run(lambda db: _many(db, statement, used), wait=False)
                 self._touched.clear()
 
-    def _run(self, action: Callable[[sqlite3.Connection], Result], wait_seconds: float = _BUSY_TIMEOUT_SECONDS) -> Result:
+    def _run(self, action: Callable[[sqlite3.Connection], Result], *, wait: bool = True) -> Result:
         """Do something in one transaction, on a rebuilt index if the present one is damaged.
 
-        Raises IndexBusy if another process holds the index for longer than `wait_seconds`.
+        Raises IndexBusy if another process holds the index: at once, or after `busy_timeout_seconds` if it may wait.
         """
+        wait_seconds = self.busy_timeout_seconds if wait else 0.0
         with self._lock:
             while True:
                 try:
@@ -225,16 +233,16 @@ class Index:
         if self._in_memory:
             self._connection = _open(":memory:")
             return self._connection
-        with _opening(self.path):
+        with self._opening():
             self._inode = _inode(self.path)
             self._connection = _open(self.path)
             self._inode = _inode(self.path)
-        if self._connection.execute("PRAGMA user_version").fetchone() != (_SCHEMA_VERSION,):
-            adopted = self.reconcile()
-            self._connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
-            if adopted:
-                log.warning("index %s was missing or damaged; rebuilt from %d feature files", self.path, adopted)
-        return self._connection
+            if self._connection.execute("PRAGMA user_version").fetchone() != (_SCHEMA_VERSION,):
+                adopted = self.reconcile()
+                self._connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+                if adopted:
+                    log.warning("index %s was missing or damaged; rebuilt from %d feature files", self.path, adopted)
+            return self._connection
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -247,7 +255,7 @@ class Index:
         self._disconnect()
         if damaged and not self._just_deleted:
             self._just_deleted = True
-            with suppress(OSError), _opening(self.path):
+            with suppress(OSError), self._opening():
                 if _inode(self.path) == self._inode:
                     for suffix in ("", "-wal", "-shm"):
                         Path(f"{self.path}{suffix}").unlink(missing_ok=True)
@@ -255,27 +263,18 @@ class Index:
         log.info("index %s cannot be kept (%s); going on with one in memory", self.path, error)
         self._in_memory = True
 
-
-@contextmanager
-def _opening(path: Path) -> Iterator[None]:
-    """Only one process at a time opens, creates or deletes an index; in a folder without write access nobody needs to wait."""
-    waiting = FileLock(f"{path}.lock")
-    lock: BaseFileLock | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        waiting.acquire()
-        lock = waiting
-    except OSError:
-        pass
-    try:
-        yield
-    finally:
-        if lock is not None:
-            lock.release()
+    @contextmanager
+    def _opening(self) -> Iterator[None]:
+        """Only one process at a time opens, fills or deletes an index; where no lock can be made, none can be created."""
+        with ExitStack() as held:
+            with suppress(OSError):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                held.enter_context(self._file_lock)
+            yield
 
 
 def _open(path: Path | str) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_SECONDS, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")

@@ -33,7 +33,7 @@ class StageTotals:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The store as a whole. The memory figures are of this process; writable is whether features can be kept there."""
+    """The store as a whole. The memory figures are of this process; writable is what the folder's permissions say."""
 
     folder: str
     mode: str

@@ -1,25 +1,33 @@
-"""The feature store: memory, then disk; one process computes, the others wait; damaged files are never served."""
+"""The feature store: memory, then disk; computed once, verified on first read, evicted by last use.
+
+A store that cannot be written (read-only folder, full disk) serves what it can read, computes the rest, says so once.
+See disk.py for the files and index.py for what is known about them.
+"""
 
 from __future__ import annotations
 
 import logging
+import os
 import time
+import weakref
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
-from filelock import BaseFileLock, FileLock
+from filelock import FileLock, Timeout
 
 from personare.cache.disk import DiskTier, FileFacts
 from personare.cache.feature_file import storable
 from personare.cache.index import Index, IndexBusy, Row, Surroundings
 from personare.cache.keys import portrait_digest
-from personare.cache.manifest import folder_name, manifests
+from personare.cache.manifest import MANIFEST, folder_name, manifests
 from personare.cache.memory import MemoryTier
 from personare.cache.recipe import Stage
 from personare.cache.reports import Damage, Entry, PruneReport, StageTotals, Stats, VerifyReport
-from personare.errors import CacheError, InvalidOption
+from personare.errors import InvalidOption
 from personare.types import Feature
 
 log = logging.getLogger(__name__)
@@ -32,9 +40,9 @@ DEFAULT_MEMORY_BYTES = 256 * 10**6
 class FeatureStore:
     """Features by key. Thread-safe; any number of processes may share the folder.
 
-    mode: "use"; "refresh" computes and overwrites; "off" neither reads nor writes. max_bytes: budget on disk, kept by evicting the
-    least recently used features that no avatar pins. A folder that cannot be written is read where possible; the first failure is
-    logged, the rest is silent.
+    mode: "use"; "refresh" computes and overwrites; "off" neither reads nor writes. max_bytes: budget on disk, kept by
+    evicting the least recently used features that no avatar pins. memory_bytes: budget of the tier in memory.
+    Raises InvalidOption for an unknown mode or a negative budget.
     """
 
     def __init__(
@@ -45,29 +53,34 @@ class FeatureStore:
         max_bytes: int = DEFAULT_MAX_BYTES,
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
     ) -> None:
-        self.folder = folder
+        if mode not in get_args(Mode):
+            raise InvalidOption(f"no cache mode {mode!r}", hint=f"modes are: {', '.join(get_args(Mode))}")
+        _checked_budget(max_bytes)
+        _checked_budget(memory_bytes)
+        self.folder = folder.absolute()
         self.mode = mode
         self.max_bytes = max_bytes
-        self._shelf: Path | None = None
-        self._disk = DiskTier(folder)
         self._memory = MemoryTier(memory_bytes)
-        self._index = Index(folder / "index.sqlite3", self._look)
+        self._disk = DiskTier(self.folder)
+        self._index = Index(self.folder / "index.sqlite3", partial(_look_around, self._disk, None))
         self._warned = False
+        weakref.finalize(self, self._index.close)  # also at exit: the last uses are still to be written
 
     def follow_avatars(self, shelf: Path) -> None:
-        """Take the pins of a rebuilt index from the manifests in this folder."""
-        self._shelf = shelf
+        """Let the manifests in this folder say what is pinned, also after the index was lost."""
+        self._index.look = partial(_look_around, self._disk, shelf.absolute())
 
     def fetch(self, stage: Stage, key: str, compute: Callable[[], Feature]) -> tuple[Feature, bool]:
         """The feature of a stage, and whether it was there already. `compute` runs in one process at a time per key.
 
-        Raises what `compute` raises; never because the cache cannot be read or written.
+        Raises what `compute` raises, and EngineError for a feature that no file can hold; never because the cache
+        cannot be read or written.
         """
         if self.mode == "off":
             return storable(compute(), stage.name), False
         if self.mode == "use" and (known := self.get(key)) is not None:
             return known, True
-        with self._alone(key):
+        with self._alone(key, stage.name):
             # Another process may have computed it while this one waited.
             if self.mode == "use" and (known := self.get(key)) is not None:
                 return known, True
@@ -86,45 +99,51 @@ class FeatureStore:
                 return None
             feature, stage, facts = found
             self._memory.put(key, feature)
-            if not self._index.knows(key):
+            if not self._index.knows(key):  # its writer was killed before it could enter it
                 self._index.record(_row(key, stage, facts))
         self._index.touch(key, time.time())
         return feature
 
     def contains(self, key: str) -> Entry | None:
-        """What is known of a cached feature, without loading it."""
+        """What is known of a cached feature, without loading or checking it; None if there is none."""
         facts = self._disk.facts(key)
-        if facts is None:
+        if self.mode == "off" or facts is None:
             return None
-        row = self._index.row(key) or _row(key, self._disk.stage(key) or "", facts)
+        row = self._index.row(key)
+        if row is None:
+            stage = self._disk.stage(key)
+            if stage is None:
+                return None
+            row = _row(key, stage, facts)
         return _entry(row, self._index.pins().get(key, ()))
 
     def entries(self) -> list[Entry]:
         """All features, least recently used first."""
-        with self._answered():
-            self._index.reconcile()
-            pins = self._index.pins()
-            return [_entry(row, pins.get(row.key, ())) for row in self._index.rows()]
+        self._index.reconcile()
+        pins = self._index.pins()
+        return [_entry(row, pins.get(row.key, ())) for row in self._index.rows()]
 
     def stats(self) -> Stats:
         """The store in numbers."""
         entries = self.entries()
-        by_stage: dict[str, StageTotals] = {}
+        by_stage: defaultdict[str, list[Entry]] = defaultdict(list)
         for entry in entries:
-            so_far = by_stage.get(entry.stage, StageTotals(0, 0, 0))
-            by_stage[entry.stage] = StageTotals(so_far.features + 1, so_far.bytes + entry.bytes, so_far.hits + entry.hits)
-        pinned = [entry.bytes for entry in entries if entry.pinned_by]
+            by_stage[entry.stage].append(entry)
+        pinned = [entry for entry in entries if entry.pinned_by]
         return Stats(
             folder=str(self.folder),
             mode=self.mode,
-            writable=self._writable(),
+            writable=_is_writable(self.folder),
             features=len(entries),
-            bytes=sum(entry.bytes for entry in entries),
+            bytes=_bytes(entries),
             max_bytes=self.max_bytes,
             hits=sum(entry.hits for entry in entries),
-            by_stage=dict(sorted(by_stage.items())),
+            by_stage={
+                stage: StageTotals(len(these), _bytes(these), sum(entry.hits for entry in these))
+                for stage, these in sorted(by_stage.items())
+            },
             pinned_features=len(pinned),
-            pinned_bytes=sum(pinned),
+            pinned_bytes=_bytes(pinned),
             quarantined=len(self._disk.quarantined()),
             memory_features=len(self._memory),
             memory_bytes=self._memory.nbytes,
@@ -133,130 +152,155 @@ class FeatureStore:
 
     def verify(self) -> VerifyReport:
         """Check every file against its checksum; damaged ones go to quarantine."""
-        entries = self.entries()
-        damaged = []
-        for entry in entries:
-            if (reason := self._disk.damage(entry.key)) is not None:
-                damaged.append(Damage(entry.key, entry.stage, reason))
+        files = list(self._disk.scan())
+        reasons = {key: reason for key, _ in files if (reason := self._disk.damage(key))}
+        stages = {row.key: row.stage for row in self._index.rows()}  # a lost index is rebuilt from sound files only
+        damaged = tuple(Damage(key, stages.get(key, ""), reason) for key, reason in reasons.items())
         self._memory.clear()
-        with self._answered():
-            self._index.forget([damage.key for damage in damaged])
-        return VerifyReport(len(entries), sum(entry.bytes for entry in entries), tuple(damaged))
+        self._index.reconcile()
+        return VerifyReport(len(files), sum(facts.bytes for _, facts in files), damaged)
 
     def prune(self, max_bytes: int) -> PruneReport:
-        """Delete the least recently used features until the rest fits; what avatars pin stays. Raises InvalidOption."""
-        if max_bytes < 0:
-            raise InvalidOption(f"a cache cannot be {max_bytes} bytes large", hint="give 0 or more")
-        return self._remove(lambda entry, kept: kept > max_bytes and not entry.pinned_by)
+        """Delete what is in quarantine, then the least recently used features until the rest fits.
+
+        What avatars pin stays, even if it alone takes more. Raises InvalidOption for a negative budget.
+        """
+        return self._remove(_checked_budget(max_bytes))
 
     def clear(self, *, keep_pinned: bool = True) -> PruneReport:
-        """Delete all features, or all that no avatar pins, and what is in quarantine."""
-        self._disk.empty_quarantine()
-        return self._remove(lambda entry, _: not (keep_pinned and entry.pinned_by))
+        """Delete what is in quarantine and all features, or all that no avatar pins."""
+        self._memory.clear()
+        return self._remove(0, keep_pinned=keep_pinned)
 
     def flush(self) -> None:
-        """Note on disk what was used, for eviction; otherwise this happens about once a second."""
+        """Note on disk what was used, for eviction; otherwise this happens about once a second and at the end."""
         if self.mode != "off":
             self._index.flush()
 
     def pin(self, avatar: str, keys: Collection[str], shelf: Path) -> None:
         """Let an avatar of a shelf hold these features, and no others."""
-        with self._answered():
-            self._index.pin(str(shelf.absolute()), avatar, keys)
+        self._index.pin(str(shelf.absolute()), avatar, keys)
 
     def unpin(self, avatar: str, shelf: Path) -> None:
-        """Let go of what an avatar of a shelf held."""
-        with self._answered():
-            self._index.unpin(str(shelf.absolute()), avatar)
+        """Leave an avatar's features to eviction."""
+        self._index.unpin(str(shelf.absolute()), avatar)
 
     def portrait_digest(self, path: Path) -> str:
         """The digest of a portrait file, recalled where the file is unchanged. Raises UnreadableMedia."""
         return portrait_digest(path, None if self.mode == "off" else self._index)
 
+    def close(self) -> None:
+        """Write what is known of the last uses and let go of the index; a later call opens it again."""
+        self._index.close()
+
     def _keep(self, key: str, feature: Feature, stage: str) -> None:
         self._memory.put(key, feature)
+        self._index.open()
         try:
             facts = self._disk.write(key, feature, stage)
         except OSError as error:
-            self._warn(f"features cannot be kept in {self.folder}: {error.strerror or error}")
+            self._warn_once(error)
             return
         self._index.record(_row(key, stage, facts))
-        try:
+        with suppress(IndexBusy):  # whoever writes next finds the cache too large again
             if self._index.total_bytes() > self.max_bytes:
-                self.prune(self.max_bytes)
-        except (IndexBusy, CacheError):
-            log.info("the index is busy; the cache is pruned another time")
+                self._evict(self.max_bytes, spare=key)
 
-    def _remove(self, unwanted: Callable[[Entry, int], bool]) -> PruneReport:
-        entries = self.entries()
-        kept, freed, removed = sum(entry.bytes for entry in entries), 0, []
-        for entry in entries:
-            if unwanted(entry, kept):
-                freed += self._disk.remove(entry.key)
-                kept -= entry.bytes
-                removed.append(entry.key)
-        self._memory.clear()
-        with self._answered():
-            self._index.forget(removed)
-        pinned = sum(entry.bytes for entry in entries if entry.pinned_by and entry.key not in removed)
-        return PruneReport(len(removed), freed, len(entries) - len(removed), kept, pinned)
+    def _evict(self, max_bytes: int, *, keep_pinned: bool = True, spare: str = "") -> tuple[int, int]:
+        """Delete features, least recently used first, until the rest fits; how many, and their bytes."""
+        self._index.reconcile()
+        pinned = self._index.pins() if keep_pinned else {}
+        keys = [row.key for row in to_evict(self._index.rows(), max_bytes, {spare, *pinned})]
+        self._index.forget(keys)  # before the files: one without a row is found again, a row without a file misleads
+        freed = sum(self._disk.remove(key) for key in keys)
+        if keys:
+            log.info("evicted %d features (%d bytes) from %s", len(keys), freed, self.folder)
+        return len(keys), freed
+
+    def _remove(self, max_bytes: int, *, keep_pinned: bool = True) -> PruneReport:
+        quarantined_bytes = self._disk.empty_quarantine()
+        removed, freed_bytes = self._evict(max_bytes, keep_pinned=keep_pinned)
+        left = self.entries()
+        pinned_bytes = _bytes([entry for entry in left if entry.pinned_by])
+        return PruneReport(removed, freed_bytes + quarantined_bytes, len(left), _bytes(left), pinned_bytes)
 
     @contextmanager
-    def _alone(self, key: str) -> Iterator[None]:
-        """Only one process computes a key; where no lock can be made, nobody waits."""
-        waiting = FileLock(self.folder / "locks" / f"{key}.lock")
-        lock: BaseFileLock | None = None
-        try:
-            (self.folder / "locks").mkdir(parents=True, exist_ok=True)
-            waiting.acquire()
-            lock = waiting
-        except OSError as error:
-            self._warn(f"features cannot be kept in {self.folder}: {error.strerror or error}")
+    def _alone(self, key: str, stage: str) -> Iterator[None]:
+        """Only one process (and thread) at a time computes a key; where no lock can be made, nobody waits."""
+        lock = self._locked(key, stage)
         try:
             yield
         finally:
             if lock is not None:
+                with suppress(OSError):  # while it is held: whoever waits for this very file then starts over
+                    Path(lock.lock_file).unlink(missing_ok=True)
                 lock.release()
 
-    @contextmanager
-    def _answered(self) -> Iterator[None]:
+    def _locked(self, key: str, stage: str) -> FileLock | None:
+        path = self.folder / "locks" / f"{key}.lock"
+        lock: FileLock = FileLock(path)
         try:
-            yield
-        except IndexBusy:
-            raise CacheError(f"the index of {self.folder} is held by another process", hint="try again when it has ended") from None
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                log.info("waiting for another process that computes %s", stage)
+                lock.acquire()
+        except OSError as error:
+            self._warn_once(error)
+            return None
+        return lock
 
-    def _look(self, known: Collection[str], pinned: Collection[tuple[str, str]]) -> Surroundings:
-        files = dict(self._disk.scan())
-        unknown = [
-            _row(key, stage, facts)
-            for key, facts in files.items()
-            if key not in known and (stage := self._disk.stage(key)) is not None
-        ]
-        if self._shelf is None:
-            return Surroundings(files, unknown)
-        pins = {manifest.name: tuple(manifest.keys.values()) for manifest in manifests(self._shelf)}
-        here = str(self._shelf)
-        # A damaged manifest may still be mended: only an avatar whose folder is gone has lost its pins.
-        gone = [a for shelf, a in pinned if shelf == here and not (self._shelf / folder_name(a)).exists()]
-        return Surroundings(files, unknown, here, pins, gone)
-
-    def _writable(self) -> bool:
-        probe = FileLock(self.folder / "locks" / "probe.lock")
-        try:
-            (self.folder / "locks").mkdir(parents=True, exist_ok=True)
-            with probe:
-                return True
-        except OSError:
-            return False
-
-    def _warn(self, message: str) -> None:
+    def _warn_once(self, error: OSError) -> None:
         if not self._warned:
             self._warned = True
-            log.warning("%s; going on without", message)
+            reason = error.strerror or error
+            log.warning("features cannot be kept in %s: %s; going on without", self.folder, reason)
+
+
+def to_evict(rows: Collection[Row], max_bytes: int, spared: Collection[str]) -> list[Row]:
+    """Which of these rows (least recently used first) have to go so that the rest takes at most max_bytes."""
+    excess = sum(row.bytes for row in rows) - max_bytes
+    chosen = []
+    for row in rows:
+        if excess <= 0:
+            break
+        if row.key not in spared:
+            chosen.append(row)
+            excess -= row.bytes
+    return chosen
+
+
+def _look_around(disk: DiskTier, shelf: Path | None, known: Collection[str], pinned: Collection[tuple[str, str]]) -> Surroundings:
+    files = dict(disk.scan())
+    new = sorted(files.keys() - set(known))
+    unknown = [_row(key, stage, files[key]) for key in new if (stage := disk.stage(key)) is not None]
+    if shelf is None:
+        return Surroundings(files, unknown)
+    pins = {manifest.name: tuple(manifest.keys.values()) for manifest in manifests(shelf)}
+    ours = [name for where, name in pinned if where == str(shelf)]
+    # A damaged manifest may still be mended: only an avatar that has none any more has lost its pins.
+    gone = [name for name in ours if not (shelf / folder_name(name) / MANIFEST).exists()]
+    return Surroundings(files, unknown, str(shelf), pins, gone)
+
+
+def _checked_budget(max_bytes: int) -> int:
+    if max_bytes < 0:
+        raise InvalidOption(f"a cache cannot be {max_bytes} bytes large", hint="give 0 or more")
+    return max_bytes
+
+
+def _is_writable(folder: Path) -> bool:
+    nearest = next(path for path in (folder, *folder.parents) if path.exists())
+    return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+
+
+def _bytes(entries: Collection[Entry]) -> int:
+    return sum(entry.bytes for entry in entries)
 
 
 def _row(key: str, stage: str, facts: FileFacts) -> Row:
-    return Row(key, stage, facts.bytes, facts.modified, facts.modified)
+    return Row(key, stage, facts.bytes, created=facts.modified, last_used=facts.modified)
 
 
 def _entry(row: Row, pinned_by: tuple[str, ...]) -> Entry:

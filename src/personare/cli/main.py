@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
 import sys
 from types import FrameType
@@ -49,17 +51,29 @@ def run() -> None:
     """The program: runs the command and exits with the code that `personare.errors` gives."""
     start_logging(0)
     signal.signal(signal.SIGTERM, _terminated)
+    code = _run_command()
+    # The error is forgotten by now, and with it the decoders and networks that its traceback held: they end before Python does.
+    gc.collect()
+    if code == 130:
+        # Every block has ended by now. A call that was interrupted half-way keeps its objects, and Python's teardown would complain.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _run_command() -> int:
     try:
         app()
     except PersonareError as error:
-        sys.exit(report_error(error))
+        return report_error(error)
     except BrokenPipeError:
         sys.stderr.close()
-        sys.exit(1)
+        return 1
     except SystemExit as end:
         if end.code == 130:
             typer.echo("error: interrupted; nothing half-written is left", err=True)
-        raise
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:
         if SESSION.debug:
             raise
@@ -67,7 +81,8 @@ def run() -> None:
             f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}",
             hint="run again with --debug and report what it prints",
         )
-        sys.exit(report_error(wrapped))
+        return report_error(wrapped)
+    return 0
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:
