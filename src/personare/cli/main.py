@@ -55,7 +55,7 @@ def run() -> None:
     # The error is forgotten by now, and with it the decoders and networks that its traceback held: they end before Python does.
     gc.collect()
     if code == 130:
-        # Every block has ended by now. A call that was interrupted half-way keeps its objects, and Python's teardown would complain.
+        # Every block has ended by now. What an interrupted call still holds, Python would complain about.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
