@@ -10,6 +10,7 @@ clip.save("out.mp4")
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,8 +24,10 @@ from personare.engines.engine import Engine, EngineOptions, Performance, load_en
 from personare.errors import EngineError, InvalidOption, UnknownName
 from personare.media.audio import open_speech
 from personare.media.writer import ClipWriter, checked_target
-from personare.report import Report, Stopwatch, peak_memory_mb
+from personare.report import Report, peak_memory_mb
+from personare.stopwatch import Stopwatch
 from personare.types import SAMPLE_RATE, Avatar, Frames, Progress, Speech, frame_count, no_progress
+from personare.weights.finder import Weights
 
 CacheMode = Literal["use", "refresh", "off"]
 DEFAULT_ENGINE = "puppet"
@@ -45,11 +48,12 @@ class Studio:
     """Where avatars and features live, and what happens to them.
 
     cache_dir: folder of features (default: under PERSONARE_HOME or the user's cache folder). cache: "use", "refresh" (recompute
-    and overwrite) or "off" (neither read nor write).
+    and overwrite) or "off" (neither read nor write). weights: folder of checkpoints, searched first (`--weights`).
     """
 
     cache_dir: Path | None = None
     cache: CacheMode = "use"
+    weights: Path | None = None
     store: FeatureStore = field(init=False, repr=False)
     shelf: AvatarShelf = field(init=False, repr=False)
 
@@ -67,16 +71,20 @@ class Studio:
         path, wanted = Path(portrait), dict(options or {})
         manifest = None if isinstance(portrait, Path) or _is_file(path) else self._avatar(portrait)
         if manifest is None:
-            made = load_engine(engine or DEFAULT_ENGINE)
+            made = self.open(engine or DEFAULT_ENGINE)
             return Cast(made, made.read_options(wanted), path)
         if engine not in (None, manifest.engine):
             raise EngineError(
                 f"avatar {manifest.name!r} was made for engine {manifest.engine}, not {engine}",
                 hint=f"personare avatar create NAME PORTRAIT --engine {engine}",
             )
-        made = load_engine(manifest.engine)
+        made = self.open(manifest.engine)
         options_in_force = made.read_options({**manifest.options, **wanted})
         return Cast(made, options_in_force, self.shelf.portrait(manifest), manifest.name)
+
+    def open(self, engine: str) -> Engine:
+        """An engine by name, which finds its checkpoints where this studio does. Raises UnknownName."""
+        return load_engine(engine, Weights(self.weights))
 
     def _avatar(self, name: str) -> AvatarManifest:
         try:
@@ -94,6 +102,7 @@ class Studio:
             keys=preparation.keys,
             features=preparation.features,
             name=cast.name,
+            portrait_file=cast.portrait,
         )
         return avatar, preparation
 
@@ -108,7 +117,8 @@ class Studio:
         watch = Stopwatch()
         checked_target(output)
         avatar, preparation = self.prepare(cast, progress)
-        return Clip(cast.engine, cast.options, avatar, speech).save(output, progress, preparation=preparation, watch=watch)
+        clip = Clip(cast.engine, cast.options, avatar, speech, self.store)
+        return clip.save(output, progress, preparation=preparation, watch=watch)
 
 
 @dataclass(frozen=True)
@@ -119,12 +129,13 @@ class Clip:
     options: EngineOptions
     avatar: Avatar
     speech: Speech
+    store: FeatureStore | None = None
 
     def __iter__(self) -> Iterator[Frames]:
-        performance = self.engine.perform(self.avatar, self.options)
-        for chunk in self.speech.chunks():
-            yield from performance.feed(chunk.samples, chunk.phones)
-        yield from performance.finish()
+        with closing(self.engine.perform(self.avatar, self.options, self.store)) as performance:
+            for chunk in self.speech.chunks():
+                yield from performance.feed(chunk.samples, chunk.phones)
+            yield from performance.finish()
 
     def save(
         self,
@@ -136,7 +147,8 @@ class Clip:
     ) -> Report:
         """Write the clip as mp4; the file appears when it is complete. Raises PersonareError; then there is no file."""
         watch = watch or Stopwatch()
-        performance = self.engine.perform(self.avatar, self.options)
+        performance = self.engine.perform(self.avatar, self.options, self.store)
+        performance.progress = progress
         (height, width), fps, speech = performance.size, performance.fps, self.speech
         expected = None if speech.seconds is None else frame_count(round(speech.seconds * SAMPLE_RATE), fps)
         samples = frames = 0
@@ -147,7 +159,7 @@ class Clip:
             voice_rate=speech.voice_rate,
             voice_channels=speech.voice_channels,
         )
-        with watch.leaving("write", target) as writer:
+        with closing(performance), watch.leaving("write", target) as writer:
             for chunk in watch.each("hear", speech.chunks()):
                 samples += len(chunk.samples)
                 with watch("write"):
@@ -160,8 +172,9 @@ class Clip:
                 progress("speaking", frames, expected)
             if frames != frame_count(samples, fps):
                 raise EngineError(f"{self.engine.name} made {frames} frames of {samples} samples at {fps} fps")
-        stages = dict(preparation.outcome) if preparation else {}
-        seconds = {**(preparation.seconds if preparation else {}), **watch.seconds, "total": watch.total()}
+        stages = {**(preparation.outcome if preparation else {}), **performance.heard}
+        prepared = preparation.seconds if preparation else {}
+        seconds = {**prepared, **performance.watch.seconds, **watch.seconds, "total": watch.total()}
         return Report(
             output=str(output),
             engine=self.engine.name,
@@ -202,7 +215,7 @@ class OpenEngine:
     def speak(self, avatar: Avatar, speech: str | Path | Speech, **options: Any) -> Clip:
         """A clip, not yet made: iterate it for Frames or `.save` it. `options` may change what does not enter preparation."""
         heard = speech if isinstance(speech, Speech) else open_speech(Path(speech))
-        return Clip(self.engine, self._options(avatar, options), avatar, heard)
+        return Clip(self.engine, self._options(avatar, options), avatar, heard, self.studio.store)
 
     def perform(self, avatar: Avatar, **options: Any) -> Performance:
         """A live run: feed it speech as it comes."""
@@ -215,9 +228,20 @@ class OpenEngine:
         return options
 
 
-def open_engine(name: str = DEFAULT_ENGINE, *, cache_dir: str | Path | None = None, cache: CacheMode = "use") -> OpenEngine:
-    """An engine by name. Raises UnknownName."""
-    return OpenEngine(load_engine(name), Studio(Path(cache_dir) if cache_dir is not None else None, cache))
+def open_engine(
+    name: str = DEFAULT_ENGINE,
+    *,
+    cache_dir: str | Path | None = None,
+    cache: CacheMode = "use",
+    weights: str | Path | None = None,
+) -> OpenEngine:
+    """An engine by name; see Studio for the rest. Raises UnknownName."""
+    studio = Studio(_path(cache_dir), cache, _path(weights))
+    return OpenEngine(studio.open(name), studio)
+
+
+def _path(given: str | Path | None) -> Path | None:
+    return None if given is None else Path(given)
 
 
 def _is_file(path: Path) -> bool:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -117,8 +118,8 @@ class Avatar:
     """A portrait prepared for one engine.
 
     `keys` names the feature of every stage in the store; `features` are those features, by stage name. `portrait` is the
-    blake3 digest of the portrait file's bytes; `options` the engine options it was prepared with. `name` is "" if nobody
-    named it.
+    blake3 digest of the portrait file's bytes, `portrait_file` where they are (for engines that show the template's own
+    frames); `options` the engine options it was prepared with. `name` is "" if nobody named it.
     """
 
     engine: str
@@ -127,6 +128,7 @@ class Avatar:
     keys: Mapping[str, str]
     features: Mapping[str, Feature]
     name: str = ""
+    portrait_file: Path | None = None
 
 
 Progress = Callable[[str, int, int | None], None]

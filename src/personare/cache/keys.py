@@ -13,9 +13,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 from blake3 import blake3
 
 from personare.errors import UnreadableMedia
+from personare.types import Samples
 
 KEY_SCHEMA = 1
 """Raised when the recipe of the key itself changes; every feature is then computed anew."""
@@ -65,15 +67,16 @@ def stage_key(
     parameters: Mapping[str, Any],
     needs: Mapping[str, str],
     portrait: str | None,
+    speech: str | None = None,
     weights: Sequence[str],
     numeric_format: str,
 ) -> str:
     """The key of a stage's feature: 64 hex digits of blake3 over the canonical JSON of all that the stage reads.
 
-    needs: stage name -> key. portrait: digest of the portrait file, None if the stage does not open it. weights: sha256 of
-    each checkpoint, in any order. Raises TypeError or ValueError for parameters that are not JSON.
+    needs: stage name -> key. portrait, speech: digests of the portrait file and of the samples, None if the stage does not
+    read them. weights: sha256 of each checkpoint, in any order. Raises TypeError or ValueError for parameters that are not JSON.
     """
-    identity = {
+    identity: dict[str, Any] = {
         "schema": KEY_SCHEMA,
         "name": name,
         "version": version,
@@ -83,6 +86,8 @@ def stage_key(
         "weights": sorted(weights),
         "numeric_format": numeric_format,
     }
+    if speech is not None:
+        identity["speech"] = speech
     return blake3(canonical_json(identity).encode("ascii")).hexdigest()
 
 
@@ -135,6 +140,11 @@ def portrait_digest(path: Path, memo: DigestMemo | None = None) -> str:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnreadableMedia(f"cannot read {path}: {reason}", hint="check the path and its permissions") from None
     return digest
+
+
+def speech_digest(samples: Samples) -> str:
+    """The blake3 digest of a speech: of its float32 samples at 16 kHz, whatever file they came from."""
+    return blake3(np.ascontiguousarray(samples, dtype="<f4").data).hexdigest()
 
 
 def file_stamp(path: Path) -> FileStamp:

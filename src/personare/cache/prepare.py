@@ -1,21 +1,21 @@
-"""Running a recipe against the store, and saying beforehand what that would compute."""
+"""Running a recipe against the store, for a portrait or for a speech, and saying beforehand what that would compute."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from personare.cache.keys import FileStamp, file_stamp
+from personare.cache.keys import FileStamp, file_stamp, speech_digest
 from personare.cache.recipe import Recipe, Stage, StageInputs
 from personare.cache.store import FeatureStore
 from personare.errors import EngineError, PersonareError, UnreadableMedia
-from personare.types import Feature, Progress, no_progress
+from personare.types import Feature, Progress, Samples, no_progress
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,50 @@ def prepare(recipe: Recipe, portrait: Path, store: FeatureStore, progress: Progr
     stamp = _stamp(portrait)
     digest = store.portrait_digest(portrait)
     keys = recipe.keys(digest)
+
+    def compute(stage: Stage, features: Mapping[str, Feature]) -> Feature:
+        # A stage that opens a portrait which is not in its key would poison the cache: it is given a path that names its fault.
+        path = portrait if stage.reads_portrait else Path(f"{stage.name} does not declare reads_portrait")
+        feature = _computed(stage, StageInputs(path, stage.parameters, features, progress), str(portrait))
+        if stage.reads_portrait and _stamp(portrait) != stamp:
+            raise UnreadableMedia(f"{portrait} changed while it was being prepared", hint="try again when it is complete")
+        return feature
+
+    return Preparation(digest, keys, *_run(recipe, keys, compute, store, progress))
+
+
+@dataclass(frozen=True, slots=True)
+class Hearing:
+    """What was heard in a speech. All mappings are by stage name, in recipe order."""
+
+    features: Mapping[str, Feature]
+    outcome: Mapping[str, Outcome]
+    seconds: Mapping[str, float]
+
+
+def hear(recipe: Recipe, samples: Samples, store: FeatureStore | None, progress: Progress = no_progress) -> Hearing:
+    """The features of every stage for a piece of speech (float32 [n], 16 kHz mono): cached by its content, for every portrait.
+
+    store: None computes everything and keeps nothing. Raises what the stages raise, as `prepare`.
+    """
+    keys = recipe.keys("", speech_digest(samples)) if store else {}
+
+    def compute(stage: Stage, features: Mapping[str, Feature]) -> Feature:
+        path = Path(f"{stage.name} hears a speech and has no portrait")
+        speech = samples if stage.reads_speech else None
+        return _computed(stage, StageInputs(path, stage.parameters, features, progress, speech), "the speech")
+
+    return Hearing(*_run(recipe, keys, compute, store, progress))
+
+
+def _run(
+    recipe: Recipe,
+    keys: Mapping[str, str],
+    compute: Callable[[Stage, Mapping[str, Feature]], Feature],
+    store: FeatureStore | None,
+    progress: Progress,
+) -> tuple[dict[str, Feature], dict[str, Outcome], dict[str, float]]:
+    """Every stage in order: its features, whether each was there already, and the seconds that each took."""
     features: dict[str, Feature] = {}
     outcome: dict[str, Outcome] = {}
     seconds: dict[str, float] = {}
@@ -66,14 +110,18 @@ def prepare(recipe: Recipe, portrait: Path, store: FeatureStore, progress: Progr
     for done, stage in enumerate(recipe.stages):
         progress(stage.name, done, total)
         began = time.perf_counter()
-        compute = partial(_compute, stage, portrait, stamp, features, progress)
-        features[stage.name], hit = store.fetch(stage, keys[stage.name], compute)
+        needed = MappingProxyType({name: features[name] for name in stage.needs})
+        if store is None:
+            features[stage.name], hit = compute(stage, needed), False
+        else:
+            features[stage.name], hit = store.fetch(stage, keys[stage.name], partial(compute, stage, needed))
         outcome[stage.name] = "hit" if hit else "miss"
         seconds[stage.name] = time.perf_counter() - began
         log.info("%s %s in %.3f s", stage.name, "found" if hit else "computed", seconds[stage.name])
         progress(stage.name, done + 1, total)
-    store.flush()
-    return Preparation(digest, keys, features, outcome, seconds)
+    if store is not None:
+        store.flush()
+    return features, outcome, seconds
 
 
 def explain(recipe: Recipe, keys: Mapping[str, str], store: FeatureStore) -> list[StageStatus]:
@@ -108,25 +156,17 @@ def changed_by(recipe: Recipe, changed: Recipe, portrait: str) -> list[str]:
     return [stage for stage, key in changed.keys(portrait).items() if made.get(stage) != key]
 
 
-def _compute(stage: Stage, portrait: Path, stamp: FileStamp, features: Mapping[str, Feature], progress: Progress) -> Feature:
-    # A stage that opens a portrait which is not in its key would poison the cache: it is given a path that names its fault.
-    inputs = StageInputs(
-        portrait=portrait if stage.reads_portrait else Path(f"{stage.name} does not declare reads_portrait"),
-        parameters=MappingProxyType(dict(stage.parameters)),
-        features=MappingProxyType({name: features[name] for name in stage.needs}),
-        progress=progress,
-    )
+def _computed(stage: Stage, inputs: StageInputs, source: str) -> Feature:
+    inputs = replace(inputs, parameters=MappingProxyType(dict(inputs.parameters)))
     try:
         feature = stage.compute(inputs)
     except PersonareError:
         raise
     except Exception as error:
         hint = "this is a fault of the engine: please report it with the output of --debug"
-        raise EngineError(f"{stage.name} failed on {portrait}: {type(error).__name__}: {error}", hint) from error
+        raise EngineError(f"{stage.name} failed on {source}: {type(error).__name__}: {error}", hint) from error
     if not isinstance(feature, Feature):
         raise EngineError(f"{stage.name} made no Feature but {type(feature).__name__}")
-    if stage.reads_portrait and _stamp(portrait) != stamp:
-        raise UnreadableMedia(f"{portrait} changed while it was being prepared", hint="try again when it is complete")
     return feature
 
 

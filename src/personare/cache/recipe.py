@@ -1,4 +1,7 @@
-"""A recipe: the stages of one engine's preparation as a graph, with keys that are known before anything is computed."""
+"""A recipe: stages as a graph, with keys that are known before anything is computed.
+
+There are two kinds: what an engine prepares of a portrait, and what it hears in a speech. Both are cached alike.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,19 @@ from typing import Any
 
 from personare.cache.keys import stage_key
 from personare.errors import EngineError
-from personare.types import Feature, Progress, no_progress
+from personare.types import Feature, Progress, Samples, no_progress
 
 
 @dataclass(frozen=True, slots=True)
 class StageInputs:
-    """All that a stage may look at: the portrait file, the parameters it declared, the features of the stages it needs."""
+    """All that a stage may look at: the portrait file or the speech (float32 [n], 16 kHz mono), the parameters it declared,
+    the features of the stages it needs."""
 
     portrait: Path
     parameters: Mapping[str, Any]
     features: Mapping[str, Feature]
     progress: Progress = no_progress
+    speech: Samples | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +33,8 @@ class Stage:
 
     name: "ENGINE.STAGE", for example "puppet.face". version: raised by hand whenever `compute` gives other results.
     parameters: name -> JSON value of just those options that `compute` reads. needs: names of the stages whose features it
-    reads. reads_portrait: whether it opens the portrait file. weights: sha256 of every checkpoint it uses.
-    numeric_format: for example "float32"; part of the key because results differ with it.
+    reads. reads_portrait: whether it opens the portrait file; reads_speech: whether it hears the samples. weights: sha256 of
+    every checkpoint it uses. numeric_format: for example "float32"; part of the key because results differ with it.
     """
 
     name: str
@@ -38,6 +43,7 @@ class Stage:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     reads_portrait: bool = False
+    reads_speech: bool = False
     weights: tuple[str, ...] = ()
     numeric_format: str = "float32"
 
@@ -65,8 +71,8 @@ class Recipe:
                 raise EngineError(f"stage {stage.name} needs {', '.join(missing)}, which no stage before it makes")
             seen.add(stage.name)
 
-    def keys(self, portrait: str) -> dict[str, str]:
-        """Stage name -> key of its feature, in recipe order, for a portrait with this digest. Nothing is computed.
+    def keys(self, portrait: str, speech: str = "") -> dict[str, str]:
+        """Stage name -> key of its feature, in recipe order, for a portrait or speech with this digest. Nothing is computed.
 
         Raises EngineError if a parameter is not a JSON value.
         """
@@ -79,6 +85,7 @@ class Recipe:
                     parameters=stage.parameters,
                     needs={name: keys[name] for name in stage.needs},
                     portrait=portrait if stage.reads_portrait else None,
+                    speech=speech if stage.reads_speech else None,
                     weights=stage.weights,
                     numeric_format=stage.numeric_format,
                 )

@@ -12,9 +12,11 @@ from personare.cli.session import (
     AsJson,
     CacheDir,
     Debug,
+    Device,
     EngineName,
     Setting,
     Verbose,
+    WeightsDir,
     age_text,
     print_json,
     print_table,
@@ -34,9 +36,11 @@ Name = Annotated[str, typer.Argument(help="The avatar's name.")]
 @app.command()
 def create(
     name: Name,
-    portrait: Annotated[Path, typer.Argument(help="A photo.")],
+    portrait: Annotated[Path, typer.Argument(help="A photo or a template video.")],
     engine: EngineName = None,
     settings: Setting = None,
+    device: Device = None,
+    weights: WeightsDir = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an avatar of the same name.")] = False,
     cache_dir: CacheDir = None,
     as_json: AsJson = False,
@@ -46,8 +50,8 @@ def create(
     """Prepare PORTRAIT and keep it as NAME; the cache never evicts it."""
     from personare.studio import Studio
 
-    studio = Studio(cache_dir)
-    cast = studio.cast(portrait, engine, read_settings(settings))
+    studio = Studio(cache_dir, weights=weights)
+    cast = studio.cast(portrait, engine, read_settings(settings, device=device))
     with progress_bar() as progress:
         preparation = studio.create(name, cast, replace=replace, progress=progress)
     if as_json:
@@ -91,6 +95,7 @@ def show(name: Name, cache_dir: CacheDir = None, as_json: AsJson = False, verbos
 def status(
     name: Name,
     settings: Setting = None,
+    weights: WeightsDir = None,
     cache_dir: CacheDir = None,
     as_json: AsJson = False,
     verbose: Verbose = 0,
@@ -100,7 +105,7 @@ def status(
     from personare.cache.prepare import explain
     from personare.studio import Studio
 
-    studio = Studio(cache_dir)
+    studio = Studio(cache_dir, weights=weights)
     cast = studio.cast(name, None, read_settings(settings))
     manifest = studio.shelf.load_manifest(name)
     recipe = cast.engine.recipe(cast.options)

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from personare.cli import about, avatar, cache, demo, speak
-from personare.cli.session import SESSION, report_error, start_logging
+from personare.cli.session import SESSION, report_error, several_settings, start_logging
 from personare.errors import EngineError, PersonareError
 
 app = typer.Typer(
@@ -64,7 +64,7 @@ def run() -> None:
 
 def _run_command() -> int:
     try:
-        app()
+        app(several_settings(sys.argv[1:]))
     except PersonareError as error:
         return report_error(error)
     except BrokenPipeError:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from personare.types import Progress
 
 PROGRESS_AFTER_SECONDS = 0.7
+_SETTING = re.compile(r"[a-z][a-z0-9_]*=")
 
 
 @dataclass
@@ -58,17 +60,33 @@ CacheDir = Annotated[Path | None, typer.Option("--cache-dir", help="Folder of ca
 Setting = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An engine option; may be repeated.", show_default=False)
 ]
+WeightsDir = Annotated[
+    Path | None, typer.Option("--weights", help="Folder of checkpoints, searched before the usual places.", show_default=False)
+]
+Device = Annotated[
+    str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps, for engines that have it.", show_default=False)
+]
 EngineName = Annotated[str | None, typer.Option("--engine", help="Which engine animates.", show_default="puppet")]
 
 
-def read_settings(settings: list[str] | None) -> dict[str, str]:
-    """{"size": "256"} from ["size=256"]. Raises InvalidOption."""
-    read: dict[str, str] = {}
+def read_settings(settings: list[str] | None, **named: str | None) -> dict[str, str]:
+    """{"size": "256"} from ["size=256"]. named: options that have a switch of their own. Raises InvalidOption."""
+    read = {key: value for key, value in named.items() if value is not None}
     for setting in settings or []:
         key, equals, value = setting.partition("=")
         if not equals or not key.strip():
             raise InvalidOption(f"--set {setting!r} is not KEY=VALUE", hint="for example --set size=256")
         read[key.strip()] = value.strip()
+    return read
+
+
+def several_settings(arguments: Sequence[str]) -> list[str]:
+    """The command line with every KEY=VALUE that follows another one of --set given a --set of its own."""
+    read: list[str] = []
+    for argument in arguments:
+        if len(read) > 1 and read[-2] == "--set" and _SETTING.match(argument):
+            read.append("--set")
+        read.append(argument)
     return read
 
 

@@ -12,9 +12,11 @@ from personare.cli.session import (
     AsJson,
     CacheDir,
     Debug,
+    Device,
     EngineName,
     Setting,
     Verbose,
+    WeightsDir,
     print_json,
     progress_bar,
     read_settings,
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def speak(
-    portrait: Annotated[str, typer.Argument(help="A photo, or the name of an avatar.")],
+    portrait: Annotated[str, typer.Argument(help="A photo, a template video, or the name of an avatar.")],
     speech: Annotated[Path | None, typer.Argument(help="A voice: any audio file.", show_default=False)] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="The clip to write (.mp4).", show_default=False)] = ...,  # type: ignore[assignment]
     text: Annotated[str | None, typer.Option("--text", help="Speak this text instead of a voice.")] = None,
@@ -37,6 +39,9 @@ def speak(
     voice: Annotated[str | None, typer.Option("--voice", help="Voice or language for text: see `personare voices`.")] = None,
     engine: EngineName = None,
     settings: Setting = None,
+    fps: Annotated[str | None, typer.Option("--fps", help="Frames per second: the engine option fps.", show_default=False)] = None,
+    device: Device = None,
+    weights: WeightsDir = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write cached features.")] = False,
     refresh: Annotated[bool, typer.Option("--refresh", help="Recompute cached features and overwrite them.")] = False,
     cache_dir: CacheDir = None,
@@ -55,8 +60,8 @@ def speak(
 
     from personare.studio import Studio
 
-    studio = Studio(cache_dir, mode)
-    cast = studio.cast(portrait, engine, read_settings(settings))
+    studio = Studio(cache_dir, mode, weights)
+    cast = studio.cast(portrait, engine, read_settings(settings, fps=fps, device=device))
     with progress_bar() as progress:
         report = studio.speak(cast, open_voice(speech, text, text_file, voice), output, progress)
     if as_json:

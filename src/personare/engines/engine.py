@@ -14,14 +14,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from personare.cache.prepare import Outcome
 from personare.cache.recipe import Recipe
 from personare.errors import EngineError, InvalidOption, UnknownName
-from personare.types import Avatar, Frames, Phone, Samples
+from personare.stopwatch import Stopwatch
+from personare.types import Avatar, Frames, Phone, Progress, Samples, no_progress
+
+if TYPE_CHECKING:
+    from personare.cache.store import FeatureStore
+    from personare.weights.finder import Weights
 
 ENTRY_POINT_GROUP = "personare.engines"
 
@@ -46,6 +52,20 @@ class Performance(ABC):
     fps: Fraction
     size: tuple[int, int]
     """(height, width) of the frames in pixels."""
+    watch: Stopwatch
+    """Seconds spent in each room of the wing: "drive", "motion", "render", "compose"."""
+    heard: dict[str, Outcome]
+    """Stages of the speech that came from the cache, and those that did not."""
+    progress: Progress
+    """Told about anything long that makes no frames, such as hearing a whole file; may be set before the first `feed`."""
+
+    def __init__(self) -> None:
+        self.watch = Stopwatch()
+        self.heard = {}
+        self.progress = no_progress
+
+    def close(self) -> None:  # noqa: B027 - most performances hold nothing
+        """End threads and let go of what the performance holds; nothing may be called after it."""
 
     @abstractmethod
     def feed(self, samples: Samples, phones: Sequence[Phone] | None = None) -> Iterator[Frames]:
@@ -84,6 +104,21 @@ class Engine(ABC):
     exact_streaming: ClassVar[bool] = True
     licences: ClassVar[Mapping[str, str]]
     """What it consists of ("code", "networks", ...) -> SPDX expression or plain words."""
+    version: ClassVar[int] = 1
+    """Raised whenever a performance gives other frames than before: finished clips of the old version are then not served."""
+
+    def __init__(self, weights: Weights | None = None) -> None:
+        """weights: where checkpoints are looked for; None for the usual places. Engines without checkpoints ignore it."""
+        self._weights = weights
+
+    @property
+    def weights(self) -> Weights:
+        """Where this engine's checkpoints are looked for."""
+        if self._weights is None:
+            from personare.weights.finder import Weights
+
+            self._weights = Weights()
+        return self._weights
 
     @abstractmethod
     def missing(self) -> list[str]:
@@ -94,8 +129,15 @@ class Engine(ABC):
         """The preparation of a portrait, as stages."""
 
     @abstractmethod
-    def perform(self, avatar: Avatar, options: EngineOptions) -> Performance:
-        """Start a performance of a prepared avatar."""
+    def perform(self, avatar: Avatar, options: EngineOptions, store: FeatureStore | None = None) -> Performance:
+        """Start a performance of a prepared avatar.
+
+        store: where features of whole speeches are kept and found; None (live voices) keeps nothing.
+        """
+
+    def performance_weights(self, options: EngineOptions) -> tuple[str, ...]:  # noqa: ARG002
+        """sha256 of every checkpoint that a performance uses: part of what names a finished clip."""
+        return ()
 
     def read_options(self, values: Mapping[str, Any]) -> EngineOptions:
         """Validated options; raises InvalidOption with the field, what is wrong and what exists."""
@@ -123,8 +165,11 @@ def engine_entry_points() -> dict[str, EntryPoint]:
     return {point.name: point for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name)}
 
 
-def load_engine(name: str) -> Engine:
-    """An engine by name. Raises UnknownName with the list of installed ones, EngineError if its module cannot be imported."""
+def load_engine(name: str, weights: Weights | None = None) -> Engine:
+    """An engine by name, which looks for its checkpoints in `weights`.
+
+    Raises UnknownName with the list of installed ones, EngineError if its module cannot be imported.
+    """
     points = engine_entry_points()
     if name not in points:
         raise UnknownName(f"no engine named {name!r}", hint=f"installed engines: {', '.join(points) or 'none'}")
@@ -132,7 +177,7 @@ def load_engine(name: str) -> Engine:
         loaded = points[name].load()
     except ImportError as error:
         raise EngineError(f"engine {name} cannot be imported: {error}", hint=f"reinstall the package of {name}") from error
-    engine = loaded()
+    engine = loaded(weights)
     if not isinstance(engine, Engine):
         raise EngineError(f"entry point {name} is not a personare engine: {points[name].value}")
     return engine

@@ -12,6 +12,7 @@ from personare.errors import EngineError, WeightsError
 from personare.types import SAMPLE_RATE, Avatar, Frames, Phone, Samples
 
 if TYPE_CHECKING:
+    from personare.cache.store import FeatureStore
     from personare.engines.puppet.drive import MouthDrive
     from personare.engines.puppet.state import MouthFrame
 
@@ -50,7 +51,7 @@ class Puppet(Engine):
 
         return recipe(_puppet_options(options))
 
-    def perform(self, avatar: Avatar, options: EngineOptions) -> PuppetPerformance:
+    def perform(self, avatar: Avatar, options: EngineOptions, store: FeatureStore | None = None) -> PuppetPerformance:  # noqa: ARG002
         return PuppetPerformance(avatar, _puppet_options(options))
 
 
@@ -61,6 +62,7 @@ class PuppetPerformance(Performance):
         from personare.engines.puppet.motion import Motion
         from personare.engines.puppet.render import FaceRenderer
 
+        super().__init__()
         self.fps = options.fps
         self.size = (options.size, options.size)
         self._options = options
