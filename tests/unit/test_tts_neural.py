@@ -97,8 +97,8 @@ def test_a_piper_voice_says_sentence_after_sentence(folder: Path) -> None:
     assert first_b.start == pytest.approx(2 * 5 * 256 - 0.040 * RATE, abs=2)
     pauses = [phone for phone in phones if not phone.symbol and phone.end - phone.start > 0.2 * RATE]
     assert len(pauses) >= 3
-    middle = pauses[0].end - 1000
-    assert not samples[middle : middle + 500].any()
+    quiet = samples[pauses[0].start : pauses[0].end] == 0
+    assert quiet.sum() > 0.28 * RATE
 
 
 def test_the_same_text_is_the_same_sound(folder: Path) -> None:
