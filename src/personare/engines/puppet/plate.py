@@ -17,6 +17,8 @@ Floats = NDArray[np.float32]
 
 PERSON = 0.25 * 255
 """A matte from here on is taken for the person: rather a bit of background that moves along than hair that stays."""
+TRUSTED = 0.90
+"""A matte is believed if it covers this share of the face."""
 MARGIN, SOFT = 0.055, 0.035
 """The cut goes this far beyond the matte, and then falls to nothing, in eye distances."""
 UNCOVERED = 0.30
@@ -28,10 +30,15 @@ CONTINUED_BLUR_PX = 3.0
 
 def behind(picture: Image, matte: NDArray[np.uint8], landmarks: Floats) -> Feature:
     """plate: uint8 [S, S, 3], the picture outside the cut, and the background continued inside. cut: uint8 [S, S], 255 on
-    the person and near, 0 on the background.
+    the person and near, 0 on the background; 255 everywhere if the matte misses the face and so cannot be trusted.
     """
     unit_px = float(np.linalg.norm(landmarks[RIGHT_EYE_OUTER] - landmarks[LEFT_EYE_OUTER]))
     person = (matte > PERSON).astype(np.uint8)
+    face = np.zeros_like(person)
+    cv2.fillConvexPoly(face, cv2.convexHull(np.rint(landmarks[:, :2] - 0.5).astype(np.int32)), 1)
+    if person[face > 0].mean() < TRUSTED:
+        return Feature({"plate": picture, "cut": np.full_like(matte, 255)})
+    person |= face
     away = cv2.distanceTransform(1 - person, cv2.DIST_L2, 5) - MARGIN * unit_px
     cut = np.rint(255 * np.clip(1 - away / (SOFT * unit_px), 0, 1)).astype(np.uint8)
     core = (cut == 255).astype(np.uint8)
