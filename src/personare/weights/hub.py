@@ -60,8 +60,8 @@ class _Remote:
 def pull(entry: Component, to: Path | None = None, progress: Progress = no_progress) -> Located:
     """A component, fetched into the hub cache, or into the weights folder `to` in the layout that `Weights` finds.
 
-    Files that are there already are read, and fetched again only if they are wrong; a transfer that was interrupted goes on where it ended.
-    progress: in bytes, by file. Raises WeightsMissing (not on the hub, no network, HF_HUB_OFFLINE, huggingface_hub is not
+    Files that are there already are read, and fetched again only if they are wrong; a transfer that was interrupted goes on
+    where it ended. progress: in bytes, by file. Raises WeightsMissing (not on the hub, no network, HF_HUB_OFFLINE, huggingface_hub is not
     installed), LicenceNotAccepted, WeightsMismatch (wrong bytes: they are removed), UnwritableOutput.
     """
     if not entry.sources:
@@ -203,8 +203,7 @@ def _transfer(remote: _Remote, part: Path, name: str, progress: Progress) -> Non
 def _append(remote: _Remote, part: Path, have: int, name: str, progress: Progress) -> None:
     """One request for what is not there yet. Raises what the transport raises."""
     from huggingface_hub import get_session
-    from huggingface_hub.utils._headers import build_hf_headers
-    from huggingface_hub.utils._http import hf_raise_for_status
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
     headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
     if have:
@@ -214,7 +213,8 @@ def _append(remote: _Remote, part: Path, have: int, name: str, progress: Progres
         is_continued = have > 0 and response.status_code == 206
         with part.open("ab" if is_continued else "wb", buffering=0) as file:
             done = have if is_continued else 0
-            for block in response.iter_bytes(1 << 20):
+            # As they come: with a block size, what does not fill one would be lost when the transfer breaks.
+            for block in response.iter_bytes():
                 file.write(block)
                 done += len(block)
                 progress(name, done, remote.size)
