@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from personare.errors import WeightsMismatch
 from personare.types import SAMPLE_RATE, Samples
-from personare.weights.loading import load_strictly
+from personare.weights.loading import load_strictly, unallocated
 
 Floats = NDArray[np.float32]
 
@@ -161,12 +161,10 @@ def encoder_from_state(
 
     config: None reads the sizes off the tensors, with heads of 64 as in every released whisper. Raises WeightsMismatch.
     """
-    with torch.device("meta"):
+    with unallocated():
         encoder = SpeechEncoder(config or _sizes(state, source))
-    load_strictly(
-        encoder.encoder, state, rename=library_name, ignore=_NOT_THE_ENCODER, device=torch.device(device), dtype=dtype, source=source
-    )
-    return encoder.eval().requires_grad_(False)
+    load_strictly(encoder.encoder, state, rename=library_name, ignore=_NOT_THE_ENCODER, device=device, dtype=dtype, source=source)
+    return encoder
 
 
 def library_name(name: str) -> str:
