@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from personare.engines.musetalk import latents
 from personare.engines.musetalk.networks.bisenet import bisenet_from_state
-from personare.engines.musetalk.networks.diffusion import unet_from_state
+from personare.engines.musetalk.networks.diffusion import unet_from_state, vae_from_state
 from personare.engines.musetalk.networks.rtmpose import rtmpose_from_state
 from personare.perception.s3fd import s3fd_from_state
 from tests.conformance.case import Arrays, Case, Replay, Tolerance
@@ -34,7 +35,7 @@ def recorded(**modules: torch.nn.Module) -> Iterator[dict[str, Any]]:
 
 def _unet(replay: Replay) -> Arrays:
     unet = unet_from_state(replay.state("unet"), replay.config("unet"), "the golden")
-    latents, audio = (torch.from_numpy(replay.arrays[name]) for name in ("latents", "audio"))
+    noisy, audio = (torch.from_numpy(replay.arrays[name]) for name in ("latents", "audio"))
     parts = {
         "time_emb": unet.time_embedding,
         "conv_in": unet.conv_in,
@@ -44,7 +45,7 @@ def _unet(replay: Replay) -> Arrays:
         "up0": unet.up_blocks[0],
     }
     with torch.inference_mode(), recorded(**parts) as seen:
-        out = unet(latents, torch.tensor([0]), encoder_hidden_states=audio, return_dict=False)[0]
+        out = unet(noisy, torch.tensor([0]), encoder_hidden_states=audio, return_dict=False)[0]
     return {
         "out": out.numpy(),
         "time_emb": seen["time_emb"][:1].numpy(),
@@ -53,6 +54,28 @@ def _unet(replay: Replay) -> Arrays:
         "down3": seen["down3"][0][:, ::8].numpy(),
         "mid": seen["mid"][:, ::8].numpy(),
         "up0": seen["up0"][:, ::8, ::2, ::2].numpy(),
+    }
+
+
+def _vae(replay: Replay) -> Arrays:
+    vae = vae_from_state(replay.state("vae"), replay.config("vae"), "the golden")
+    crop = np.ascontiguousarray(replay.arrays["image_bgr_u8"][..., ::-1])
+    half, full = latents.picture_input(crop)
+    mean, deviation = (both.numpy() for both in latents.posterior(vae, np.stack([half, full])))
+    eps = replay.arrays["eps"]
+    sample = latents.encoded(vae, [crop], np.concatenate([np.zeros_like(eps), eps], axis=1))
+    decoded = latents.decoded(vae, torch.from_numpy(replay.arrays["z"]))
+    return {
+        "half_rgb": half[None, :, ::4, ::4],
+        "full_rgb": full[None, :, ::4, ::4],
+        "mean_half": mean[:1],
+        "mean_full": mean[1:],
+        "logvar_half": 2 * np.log(deviation[:1]),
+        "logvar_full": 2 * np.log(deviation[1:]),
+        "latent_full_sample": sample[:, sample.shape[1] // 2 :],
+        "latents_unet_mode": latents.encoded(vae, [crop]),
+        "decoded": decoded[:, :, ::2, ::2].numpy(),
+        "decoded_bgr_u8": latents.to_bytes(decoded)[..., ::-1],
     }
 
 
@@ -109,6 +132,12 @@ def _dwpose_net(replay: Replay) -> Arrays:
 
 CASES = {
     "unet": Case(_unet, {".*": Tolerance(1e-4, of_std=True)}, inputs=("latents", "audio"), components=("unet",)),
+    "vae": Case(
+        _vae,
+        {"decoded_bgr_u8": Tolerance(1), ".*": Tolerance(1e-4, of_std=True)},
+        inputs=("image_bgr_u8", "z", "eps"),
+        components=("vae",),
+    ),
     "bisenet": Case(_bisenet, {".*": Tolerance(1e-3, of_std=True)}, inputs=("x",), components=("face_parsing",)),
     "s3fd": Case(_s3fd, {".*": Tolerance(1e-3, of_std=True)}, inputs=("x",), components=("s3fd",)),
     "dwpose_net": Case(_dwpose_net, {".*": Tolerance(1e-3, of_std=True)}, inputs=("x",), components=("dwpose",)),

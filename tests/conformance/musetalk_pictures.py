@@ -69,7 +69,7 @@ def _one_pose(arrays: Arrays, case: str, size: tuple[int, int]) -> dict[str, np.
 
 def _landmark_bbox(replay: Replay) -> Arrays:
     points = replay.arrays["keypoints"][:, pose.FACE]
-    detected = [None if box[0] < 0 else box for box in replay.arrays["detector_boxes"].tolist()]
+    detected = [None if set(box) == {-1} else box for box in replay.arrays["detector_boxes"].tolist()]
     outputs: dict[str, np.ndarray] = {}
     for name in replay.arrays:
         if match := re.fullmatch(r"(boxes|range)_shift_(-?\d+)", name):
