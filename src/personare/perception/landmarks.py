@@ -25,12 +25,16 @@ def face_landmarks(image: Image, detection: Detection) -> tuple[NDArray[np.float
     right_eye, left_eye = detection.keypoints[:2]
     centre = (detection.box[:2] + detection.box[2:]) / 2
     side = detection.size_px * _MARGIN
-    first, _ = _read(image, Region(float(centre[0]), float(centre[1]), side, line_angle(right_eye, left_eye)))
+    first, _ = read_landmarks(image, Region(float(centre[0]), float(centre[1]), side, line_angle(right_eye, left_eye)))
     angle = line_angle(first[RIGHT_EYE_OUTER], first[LEFT_EYE_OUTER])
-    return _read(image, region_around(first[:, :2], angle, _MARGIN))
+    return read_landmarks(image, region_around(first[:, :2], angle, _MARGIN))
 
 
-def _read(image: Image, region: Region) -> tuple[NDArray[np.float32], float]:
+def read_landmarks(image: Image, region: Region) -> tuple[NDArray[np.float32], float]:
+    """One pass over a region of the picture: landmarks and probability as for `face_landmarks`.
+
+    The landmarks depend on the picture and the region alone, so that a face may be followed without smoothing.
+    """
     reader = network(NETWORK)
     # A black border would pull the landmarks of faces at the picture's edge inwards, by several pixels.
     landmarks, logit = reader(region.crop(image, reader.side_px, cv2.BORDER_REPLICATE) / 255.0)
