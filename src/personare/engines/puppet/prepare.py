@@ -40,7 +40,9 @@ ENLARGED_BLUR = 0.35
 
 
 def recipe(options: PuppetOptions) -> Recipe:
-    """The stages that turn a portrait into the features that `render.FaceRenderer` needs."""
+    """The stages that turn a portrait into the features that `render.FaceRenderer` needs; none for the carried head."""
+    if options.look == "mesh":
+        return Recipe(())
     return Recipe(
         (
             Stage(
