@@ -32,6 +32,7 @@ class Puppet(Engine):
     chunk_seconds: ClassVar[float] = 0.04
     lookahead_seconds: ClassVar[float] = LOOKAHEAD_SECONDS
     curves: ClassVar[bool] = True
+    version: ClassVar[int] = 2
     licences: ClassVar[Mapping[str, str]] = {
         "code": "Apache-2.0",
         "face networks": "Apache-2.0 (MediaPipe)",
