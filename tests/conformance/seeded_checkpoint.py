@@ -84,7 +84,9 @@ def _on_disk(array: np.ndarray, scratch: Path) -> Any:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.conformance.seeded_checkpoint", description="Writes stand-in checkpoints.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.conformance.seeded_checkpoint", description="Writes stand-in checkpoints."
+    )
     parser.add_argument("--engine", required=True)
     parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
     parser.add_argument("--seed", type=int, default=0)
