@@ -40,8 +40,7 @@ def _e2e(replay: Replay, mode: masks.ParsingMode, extra_margin: int) -> Arrays:
 
     def paint(rows: np.ndarray) -> torch.Tensor:
         with torch.inference_mode():
-            painted = unet(shown[rows], torch.tensor(0), encoder_hidden_states=tokens[rows], return_dict=False)[0]
-        return painted
+            return unet(shown[rows], torch.tensor(0), encoder_hidden_states=tokens[rows], return_dict=False)[0]
 
     predicted = torch.cat(list(in_batches(paint, count, BatchSize(_BATCH, torch.device("cpu")))))
     index = given["index"]

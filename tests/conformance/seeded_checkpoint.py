@@ -2,7 +2,7 @@
 
     python -m tests.conformance.seeded_checkpoint --engine musetalk --size tiny|full [--seed S] [--only COMPONENT]... DIR
 
-ENGINE_layout.py says which files. Tensors are written one after another: the full size needs disk (twice the checkpoint), not memory.
+ENGINE_layout.py says which files. Tensors are written one after another: the full size needs disk (twice its own), not memory.
 """
 
 from __future__ import annotations
