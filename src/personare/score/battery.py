@@ -78,7 +78,9 @@ def score_clip(
     expected = None if source.seconds is None else round(source.seconds * float(source.fps))
     seen = watch(source.frames(), lambda done: progress("looking", done, expected))
     if not seen.seen.any():
-        raise NoFaceFound(f"{shown(clip)}: no face in any of {len(seen)} pictures", hint="give a clip of one face, seen from the front")
+        raise NoFaceFound(
+            f"{shown(clip)}: no face in any of {len(seen)} pictures", hint="give a clip of one face, seen from the front"
+        )
     offset = picture_offset_seconds(clip) if speech is None else 0.0
     return Score(
         clip=str(clip),
@@ -117,7 +119,13 @@ def rows(seen: FaceSeen, heard: SoundHeard, fps: Fraction, offset_seconds: float
     mouth = mouth_of(seen, offset_seconds)
     share = float(1 - visible.mean())
     yield at_most("face lost", 100 * share, 0.0, "%", f"{int((~visible).sum())} of {len(seen)} pictures")
-    yield at_most("shut lips as seen", mouth.floor, SHUT_AT_MOST, "eye distances", "2nd percentile of the gap; the openings below are above it")
+    yield at_most(
+        "shut lips as seen",
+        mouth.floor,
+        SHUT_AT_MOST,
+        "eye distances",
+        "2nd percentile of the gap; the openings below are above it",
+    )
     yield from _follows(mouth, heard)
     yield from _lags(mouth, heard, fps)
     yield from _rests(mouth, heard)
@@ -144,7 +152,9 @@ def _follows(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
     why = "" if spoken.sum() >= _FEWEST_FRAMES else "no speech"
     by = "our articulation network" if heard.closures is None else "the phones"
     target, loudness = at(heard.target, mouth.seconds), at(heard.loudness, mouth.seconds)
-    yield at_least("opening follows articulation, r", _correlation(mouth.opening, target, spoken), 0.8, note=why or f"as {by} say it")
+    yield at_least(
+        "opening follows articulation, r", _correlation(mouth.opening, target, spoken), 0.8, note=why or f"as {by} say it"
+    )
     yield at_least("opening follows loudness, r", _correlation(mouth.opening, loudness, spoken), 0.5, note=why)
 
 
@@ -205,7 +215,10 @@ def _rests(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
 
 
 def _closes(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
-    for name, spoken, share in (("p b m closed", heard.closures, CLOSED_SHARE), ("f v lip to teeth", heard.bites, LIP_TO_TEETH_SHARE)):
+    for name, spoken, share in (
+        ("p b m closed", heard.closures, CLOSED_SHARE),
+        ("f v lip to teeth", heard.bites, LIP_TO_TEETH_SHARE),
+    ):
         least = [least_opening(mouth, span) for span in spoken or ()]
         shown_ones = [opening for opening in least if opening is not None]
         note = "phones not known" if spoken is None else f"{len(shown_ones)} sounds" if shown_ones else "none spoken"
@@ -224,7 +237,13 @@ def least_opening(mouth: Mouth, span: Span) -> float | None:
 
 def _stays(seen: FaceSeen, heard: SoundHeard, offset_seconds: float) -> Iterator[Row]:
     skin = seen.skin_spike_px[seen.seen]
-    yield at_most("skin, single-frame spikes", int((skin > SPIKE_PX).sum()), 0, "", f"largest {skin.max():.1f} px; more than 3 px at 512 count")
+    yield at_most(
+        "skin, single-frame spikes",
+        int((skin > SPIKE_PX).sum()),
+        0,
+        "",
+        f"largest {skin.max():.1f} px; more than 3 px at 512 count",
+    )
     steady = np.zeros(len(seen), bool)
     for start, end in heard.steady_vowels or ():
         steady |= (seen.seconds + offset_seconds > start + 0.1) & (seen.seconds + offset_seconds < end - 0.1)
@@ -233,7 +252,9 @@ def _stays(seen: FaceSeen, heard: SoundHeard, offset_seconds: float) -> Iterator
     yield at_most("lips in steady vowels, single-frame spikes", int((lips > SPIKE_PX).sum()) if len(lips) else None, 0, "", note)
     sharp, bright = seen.sharpness[seen.seen], seen.brightness[seen.seen]
     held = float(np.percentile(sharp, 5) / max(np.median(sharp), 1e-6))
-    yield at_least("sharpness, least over usual", held, 0.8, "", f"usual {np.median(sharp):.1f} grey levels, between eyes and mouth")
+    yield at_least(
+        "sharpness, least over usual", held, 0.8, "", f"usual {np.median(sharp):.1f} grey levels, between eyes and mouth"
+    )
     change = np.abs(bright[1:-1] - (bright[:-2] + bright[2:]) / 2) if len(bright) > 2 else np.zeros(1)
     yield at_most("flicker, 95th percentile", float(np.percentile(change, 95)), 0.5, "grey levels", "between eyes and mouth")
 
