@@ -6,15 +6,13 @@ a network hears them (`move_boundaries`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from network import Network, answers
 from numpy.typing import NDArray
 from shards import UNKNOWN, Labels, Power, speech_level
 
-from personare.voice.features import network_input
 from personare.voice.visemes import VISEME, VISEMES, visemes_of
 
 Posteriors = NDArray[np.float32]
@@ -35,14 +33,9 @@ class Aligned:
     quality: float
 
 
-def hear(network: Network, power: Power) -> dict[str, Posteriors]:
-    """Both heads' answers for an utterance at its own level."""
-    return answers(network, network_input(power, speech_level(power)))
-
-
-def align(network: Network, power: Power, words: Sequence[Sequence[str]]) -> Aligned | None:
-    """words: the IPA sounds of each. Silence may lie between words; None if the text is too long for the sound."""
-    heard = hear(network, power)
+def align(heard: Mapping[str, Posteriors], power: Power, words: Sequence[Sequence[str]]) -> Aligned | None:
+    """heard: what a network answers ("far" and "near", [n, 20] each) for the mel power [n, 40] of a recording. words: the IPA
+    sounds of each. Silence may lie between words; None if the text is too long for the sound."""
     mixed = 0.6 * heard["far"] + 0.4 * heard["near"]
     posteriors, closed = mixed[:, : len(VISEMES)], (heard["far"] + heard["near"])[:, len(VISEMES)] / 2
     posteriors[:, VISEME["PP"]] = np.maximum(posteriors[:, VISEME["PP"]], np.where(closed > 0.3, 0.7 * closed, 0))

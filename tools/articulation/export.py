@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from network import CHANNELS, DILATIONS, LOOKAHEAD_FRAMES, OUTPUTS, PRIMING_FRAMES, Network, answers, load_weights
+from network import CHANNELS, DILATIONS, FLAGS, LOOKAHEAD_FRAMES, OUTPUTS, PRIMING_FRAMES, Network, answers, load_weights
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
@@ -29,6 +29,8 @@ from personare.voice.visemes import VISEMES
 Array = NDArray[np.float64]
 OPSET, IR_VERSION = 17, 8
 HALF_PRECISION_TOLERANCE, STREAMING_TOLERANCE = 2e-3, 1e-5
+RIVALS = {"one": 1.0, "rivalry": 0.3}
+"""closed x (1 - .3 labiodental): v and f are what closures are most often mistaken for, and lips cannot do both. Found on half 0."""
 _END = 2**31
 
 
@@ -108,7 +110,12 @@ def build(network: Network) -> onnx.ModelProto:
     logits = graph.node("Transpose", [logits], "logits", perm=[0, 2, 1])
     visemes = graph.node("Softmax", [graph.cut(logits, 0, len(VISEMES), 2, "viseme_logits")], "visemes", axis=2)
     flags = graph.node("Sigmoid", [graph.cut(logits, len(VISEMES), OUTPUTS, 2, "flag_logits")], "flags")
-    graph.node("Concat", [visemes, flags], "near", axis=2)
+    closed, bitten = (graph.cut(flags, k, k + 1, 2, FLAGS[k]) for k in range(2))
+    graph.constants += [numpy_helper.from_array(np.array([value], np.float32), name) for name, value in RIVALS.items()]
+    spared = graph.node("Sub", ["one", graph.node("Mul", [bitten, "rivalry"], "rival")], "spared")
+    closed = graph.node("Mul", [closed, spared], "closed_alone")
+    others = graph.cut(flags, 1, len(FLAGS), 2, "other_flags")
+    graph.node("Concat", [visemes, closed, others], "near", axis=2)
     return graph.finish()
 
 
@@ -125,6 +132,7 @@ def check(model: bytes, network: Network) -> tuple[float, float]:
         near, state = session.run(["near", "state_out"], {"x": frame[None, None], "state": state})
         parts.append(near[0])
     torchs = answers(network, mel)["near"]
+    torchs[:, len(VISEMES)] *= 1 - RIVALS["rivalry"] * torchs[:, len(VISEMES) + 1]
     return float(np.abs(whole[-len(mel) :] - torchs).max()), float(np.abs(whole - np.concatenate(parts)).max())
 
 

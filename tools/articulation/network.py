@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from shards import Power
+from shards import Power, speech_level
 from torch import Tensor, nn
 from torch.nn import functional
 
-from personare.voice.features import MELS, SILENT_INPUT
+from personare.voice.features import MELS, SILENT_INPUT, network_input
 from personare.voice.visemes import VISEMES
 
 FLAGS = ("closed", "labiodental", "rounded", "open", "voice")
@@ -23,7 +23,7 @@ FLAG_TABLE = torch.tensor([[float(viseme in raised) for raised in FLAG_VISEMES] 
 OUTPUTS = len(VISEMES) + len(FLAGS)
 LOOKAHEAD_FRAMES = {"far": 16, "near": 8}
 """Two heads on one trunk; the product uses "near", "far" only teaches the trunk."""
-PRIMING_FRAMES = 64
+PRIMING_FRAMES = 96
 CHANNELS = 128
 DILATIONS = (1, 2, 4, 8) * 3
 
@@ -82,3 +82,8 @@ def answers(network: Network, mel: Power) -> dict[str, Answers]:
         visemes, flags = torch.softmax(part[: len(VISEMES)], 0), torch.sigmoid(part[len(VISEMES) :])
         heard[head] = torch.cat([visemes, flags]).T.numpy()
     return heard
+
+
+def hear(network: Network, power: Power) -> dict[str, Answers]:
+    """The answers for an utterance of mel power [n, 40] at its own level."""
+    return answers(network, network_input(power, speech_level(power)))

@@ -22,7 +22,7 @@ import av
 import numpy as np
 import torch
 from alignment import align
-from network import Network, load_weights
+from network import Network, hear, load_weights
 from shards import Utterance, mel_power, save
 
 from personare.types import SAMPLE_RATE, Samples
@@ -92,7 +92,7 @@ def heard(recordings: Iterator[Recording], network: Network) -> list[Utterance]:
         if not SHORTEST_SECONDS <= len(samples) / SAMPLE_RATE <= LONGEST_SECONDS:
             continue
         power = mel_power(samples + rng.normal(0, 1e-4, len(samples)).astype(np.float32))
-        aligned = align(network, power, words_of(recording.text, recording.espeak))
+        aligned = align(hear(network, power), power, words_of(recording.text, recording.espeak))
         if aligned is not None:
             utterances.append(Utterance(power, aligned.label, recording.voice))
             qualities.append(aligned.quality)

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from alignment import hear, move_boundaries
-from network import Network, load_weights
+from alignment import move_boundaries
+from network import Network, hear, load_weights
 from shards import Labels, load, save
 
 from personare.voice.visemes import VISEMES
