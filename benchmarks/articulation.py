@@ -227,8 +227,9 @@ def network_figures(references: Sequence[Reference]) -> dict[str, float]:
         "open at rest (breaths, room)": float(np.concatenate(open_at_rest).mean()),
     }
     for name, (said, found, predicted, good) in {**contacts, f"f/v > {LABIODENTAL_THRESHOLD}": bites}.items():
-        figures[f"{name}: recall of {said}"] = float(found / said)
-        figures[f"{name}: precision of {predicted}"] = float(good / predicted)
+        figures[f"{name}: recall"] = float(found / said)
+        figures[f"{name}: precision"] = float(good / max(predicted, 1))
+    figures["p/b/m in the reference"] = float(contacts[f"closed > {CLOSED_THRESHOLDS[0]:.2f}"][0])
     return figures
 
 
@@ -259,7 +260,7 @@ def video_figures(references: Sequence[Reference]) -> dict[str, float]:
     """MouthDrive at 25 fps, fed everything at once; opening of the inner lips of the carried head, in eye distances."""
     deltas = head468().deltas
     opening_of_unit = deltas[:, 13, 1] - deltas[:, 14, 1]
-    openings, wanted, shown, wrong = [], [], [], []
+    openings, wanted, shown, wrong, at_rest = [], [], [], [], []
     started = time.process_time()
     for real in references:
         drive = MouthDrive(Fraction(25), 1.0)
@@ -275,6 +276,7 @@ def video_figures(references: Sequence[Reference]) -> dict[str, float]:
         contact = np.isin(real.classes, [UNKNOWN, VISEME["sil"], VISEME["PP"], VISEME["FF"]])
         parted = real.scored & ~near(contact, 8)
         wrong.append(opening[parted[middle]] < SHUT_OPENING)
+        at_rest.append(opening[real.resting[middle]] > SHUT_OPENING)
     spent = time.process_time() - started
     pooled = np.concatenate(openings)
     return {
@@ -283,6 +285,7 @@ def video_figures(references: Sequence[Reference]) -> dict[str, float]:
         "video: opening, 95th percentile": float(np.percentile(pooled, 95)),
         f"video: p/b/m shown shut, of {len(shown)}": float(np.mean(shown)),
         "video: shut where nothing closes": float(np.mean(np.concatenate(wrong))),
+        "video: open at rest": float(np.concatenate(at_rest).mean()),
         "video: CPU seconds per second of speech": spent / sum(len(r.speech) / SAMPLE_RATE for r in references),
         "video: look-ahead, seconds": MouthDrive.lookahead_seconds,
     }

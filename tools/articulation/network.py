@@ -25,7 +25,7 @@ LOOKAHEAD_FRAMES = {"far": 16, "near": 8}
 """Two heads on one trunk; the product uses "near", "far" only teaches the trunk."""
 PRIMING_FRAMES = 96
 CHANNELS = 128
-DILATIONS = (1, 2, 4, 8) * 3
+DILATIONS = (1, 2, 4, 8)
 
 Answers = NDArray[np.float32]
 
@@ -46,10 +46,12 @@ class Block(nn.Module):
 class Network(nn.Module):
     """Normalised log mel (B, 40, T) -> logits (B, 40, T): 20 of the far head, then 20 of the near, delayed by their look-ahead."""
 
-    def __init__(self) -> None:
+    def __init__(self, stacks: int = 3) -> None:
+        """stacks: how often the dilations 1 2 4 8 follow each other."""
         super().__init__()
         self.inp = nn.Conv1d(2 * MELS, CHANNELS, 1)
-        self.blocks = nn.ModuleList(Block(dilation) for dilation in DILATIONS)
+        self.dilations = DILATIONS * stacks
+        self.blocks = nn.ModuleList(Block(dilation) for dilation in self.dilations)
         self.far, self.near = nn.Conv1d(CHANNELS, OUTPUTS, 1), nn.Conv1d(CHANNELS, OUTPUTS, 1)
 
     def forward(self, mel: Tensor) -> Tensor:
@@ -67,6 +69,14 @@ def load_weights(network: Network, path: Path) -> None:
         if name.endswith(".mix") and f"{name}.weight" in missing:
             nn.init.zeros_(module.weight)
             nn.init.zeros_(module.bias)
+
+
+def load_network(path: Path) -> Network:
+    """A network of as many blocks as the file has."""
+    blocks = {name.split(".")[1] for name in torch.load(path, weights_only=True) if name.startswith("blocks.")}
+    network = Network(len(blocks) // len(DILATIONS))
+    load_weights(network, path)
+    return network
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ import av
 import numpy as np
 import torch
 from alignment import align
-from network import Network, hear, load_weights
+from network import Network, hear, load_network
 from shards import Utterance, mel_power, save
 
 from personare.types import SAMPLE_RATE, Samples
@@ -107,8 +107,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    network = Network()
-    load_weights(network, arguments.weights)
+    network = load_network(arguments.weights)
     arguments.out.mkdir(parents=True, exist_ok=True)
     listed = [("prompts", language, prompts(arguments.packages, language)) for language in PROMPTS]
     listed += [("actors", language, actors(arguments.packages, language)) for language in ACTORS]

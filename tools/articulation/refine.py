@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from alignment import move_boundaries
-from network import Network, hear, load_weights
+from network import hear, load_network
 from shards import Labels, load, save
 
 from personare.voice.visemes import VISEMES
@@ -27,8 +27,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    network = Network()
-    load_weights(network, arguments.weights)
+    network = load_network(arguments.weights)
     arguments.out.mkdir(parents=True, exist_ok=True)
     for path in arguments.shards:
         source, utterances = load(path)
