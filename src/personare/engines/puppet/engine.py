@@ -93,7 +93,7 @@ class PuppetPerformance(Performance):
             raise EngineError(f"idle({n}): ask for at least one frame")
         if self._drive is not None:
             raise EngineError("idle() while an utterance is under way", hint="call finish() or interrupt() first")
-        return Frames(self._advance(n), np.stack([self._renderer.render(self._motion.rest()) for _ in range(n)]))
+        return Frames(self._advance(n), np.stack([self._renderer.render(self._motion.rest(), self.watch) for _ in range(n)]))
 
     def interrupt(self) -> None:
         self._drive = None
@@ -105,13 +105,17 @@ class PuppetPerformance(Performance):
         for start in range(0, len(samples), _FEED_PIECE):
             piece = samples[start : start + _FEED_PIECE]
             # Phones may lie ahead of their samples, never behind: all of them go in with the first piece.
-            yield from self._rendered(drive.push(piece, phones if start == 0 or phones is None else ()), utterance)
+            with self.watch("drive"):
+                mouths = drive.push(piece, phones if start == 0 or phones is None else ())
+            yield from self._rendered(mouths, utterance)
             if utterance != self._utterance:
                 return
 
     def _said(self, drive: MouthDrive) -> Iterator[Frames]:
         utterance = self._utterance
-        yield from self._rendered(drive.finish(), utterance)
+        with self.watch("drive"):
+            mouths = drive.finish()
+        yield from self._rendered(mouths, utterance)
         if utterance == self._utterance:
             self._motion.release()
             self._utterance += 1
@@ -120,7 +124,9 @@ class PuppetPerformance(Performance):
         for mouth in mouths:
             if utterance != self._utterance:
                 return
-            image = self._renderer.render(self._motion.speak(mouth))
+            with self.watch("motion"):
+                state = self._motion.speak(mouth)
+            image = self._renderer.render(state, self.watch)
             yield Frames(self._advance(1), image[None])
 
     def _advance(self, n: int) -> int:
