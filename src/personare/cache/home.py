@@ -14,10 +14,11 @@ from personare.cache.store import DEFAULT_MAX_BYTES, FeatureStore, Mode
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The folder of features (may be deleted at any time) and the folder of avatars (the user's own)."""
+    """The folders of features and of finished clips (may be deleted at any time) and the folder of avatars (the user's own)."""
 
     features: Path
     avatars: Path
+    clips: Path
 
     def store(self, *, mode: Mode = "use", max_bytes: int = DEFAULT_MAX_BYTES) -> FeatureStore:
         """The feature store of this home, which knows what this home's avatars pin."""
@@ -33,12 +34,15 @@ class Home:
 def home(cache_dir: Path | None = None) -> Home:
     """Where things live: below PERSONARE_HOME if it is set, else in the user's cache and data folders of the platform.
 
-    cache_dir: another folder for the features alone (`--cache-dir`).
+    cache_dir: another folder for the features (`--cache-dir`), with the finished clips in a folder inside it.
     """
     if place := os.environ.get("PERSONARE_HOME"):
         root = Path(place).expanduser().absolute()
-        features, avatars = root / "features", root / "avatars"
+        caches, avatars = root, root / "avatars"
     else:
-        features = user_cache_path("personare", appauthor=False) / "features"
+        caches = user_cache_path("personare", appauthor=False)
         avatars = user_data_path("personare", appauthor=False) / "avatars"
-    return Home(cache_dir.expanduser().absolute() if cache_dir else features, avatars)
+    if cache_dir is None:
+        return Home(caches / "features", avatars, caches / "clips")
+    chosen = cache_dir.expanduser().absolute()
+    return Home(chosen, avatars, chosen / "clips")

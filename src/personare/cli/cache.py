@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +21,10 @@ from personare.cli.session import (
 )
 from personare.errors import CacheError, InvalidOption
 
+if TYPE_CHECKING:
+    from personare.cache.clips import ClipsKept
+    from personare.cache.reports import PruneReport
+
 app = typer.Typer(help="Cached features: what is kept, whether it is sound.", no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -29,14 +34,16 @@ def stats(cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose 
     from personare.studio import Studio
 
     studio = Studio(cache_dir)
-    numbers = studio.store.stats()
+    numbers, clips = studio.store.stats(), studio.clips.stats()
     if as_json:
-        print_json(numbers)
+        print_json({**asdict(numbers), "clips": {**asdict(clips), "max_bytes": studio.clips.max_bytes}})
         return
     pinned = size_text(numbers.pinned_bytes)
     say(f"{numbers.folder}: {numbers.features} features, {size_text(numbers.bytes)}, of these pinned by avatars {pinned}")
     rows = [[name, str(s.features), size_text(s.bytes), str(s.hits)] for name, s in numbers.by_stage.items()]
     print_table(["stage", "features", "size", "hits"], rows, empty="the cache is empty")
+    if clips.clips:
+        say(f"{studio.clips.folder}: {clips.clips} finished clips, {size_text(clips.bytes)}")
     if numbers.quarantined:
         say(f"{numbers.quarantined} damaged files in quarantine")
 
@@ -82,14 +89,11 @@ def prune(
     verbose: Verbose = 0,
     debug: Debug = False,
 ) -> None:
-    """Remove the least recently used features until the rest fits; what named avatars need stays."""
+    """Remove the least recently used features, and clips, until the rest of each fits; what named avatars need stays."""
     from personare.studio import Studio
 
-    outcome = Studio(cache_dir).store.prune(read_size(max_size))
-    if as_json:
-        print_json(outcome)
-    else:
-        say(f"removed {outcome.removed} features, {size_text(outcome.freed_bytes)}; kept {size_text(outcome.kept_bytes)}")
+    studio, size = Studio(cache_dir), read_size(max_size)
+    _tell_removed(studio.store.prune(size), studio.clips.prune(size), as_json)
 
 
 @app.command()
@@ -100,14 +104,20 @@ def clear(
     verbose: Verbose = 0,
     debug: Debug = False,
 ) -> None:
-    """Remove all features but those that named avatars need."""
+    """Remove all finished clips, and all features but those that named avatars need."""
     from personare.studio import Studio
 
-    outcome = Studio(cache_dir).store.clear(keep_pinned=not everything)
+    studio = Studio(cache_dir)
+    _tell_removed(studio.store.clear(keep_pinned=not everything), studio.clips.prune(0), as_json)
+
+
+def _tell_removed(features: PruneReport, clips: ClipsKept, as_json: bool) -> None:
     if as_json:
-        print_json(outcome)
-    else:
-        say(f"removed {outcome.removed} features, {size_text(outcome.freed_bytes)}; kept {size_text(outcome.kept_bytes)}")
+        print_json({**asdict(features), "clips": clips})
+        return
+    say(f"removed {features.removed} features, {size_text(features.freed_bytes)}; kept {size_text(features.kept_bytes)}")
+    if clips.clips:
+        say(f"removed {clips.clips} finished clips, {size_text(clips.bytes)}")
 
 
 def read_size(text: str) -> int:

@@ -66,6 +66,7 @@ WeightsDir = Annotated[
 Device = Annotated[
     str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps, for engines that have it.", show_default=False)
 ]
+NoClipCache = Annotated[bool, typer.Option("--no-clip-cache", help="Neither look for the finished clip nor keep it.")]
 EngineName = Annotated[str | None, typer.Option("--engine", help="Which engine animates.", show_default="puppet")]
 
 
