@@ -13,7 +13,6 @@ from personare.engines.puppet.pose import Posed, pose
 from personare.engines.puppet.rig import BLINKS, Rig
 from personare.engines.puppet.state import FaceState
 from personare.engines.puppet.warp import FineRegion, Surface
-from personare.stopwatch import Stopwatch
 from personare.types import Feature, Image
 
 EYE_REACH = (0.06, 0.08, 0.05)
@@ -40,15 +39,8 @@ class FaceRenderer:
         self._mouth = MouthInterior(rig)
         self._still = StillBackground(picture, rig.outline)
 
-    def render(self, state: FaceState, watch: Stopwatch | None = None) -> Image:
-        """One frame, uint8 [S, S, 3], the caller's to keep. watch: told the seconds of "render" and "compose"."""
-        watch = watch or Stopwatch()
-        with watch("render"):
-            frame = self._drawn(state)
-        with watch("compose"):
-            return self._still.restore(frame).copy()
-
-    def _drawn(self, state: FaceState) -> Image:
+    def render(self, state: FaceState) -> Image:
+        """One frame, uint8 [S, S, 3], the caller's to keep."""
         posed = pose(self._rig, state)
         frame = self._surface.draw(posed.skin)
         for eye, eyeball in zip(self._eyes, posed.eyeballs, strict=True):
@@ -56,7 +48,7 @@ class FaceRenderer:
         self._lips.draw(frame, posed.skin, posed.between_lips)
         self._shut_eyes(frame, posed, state)
         self._mouth.draw(frame, posed, np.asarray(state.curves, np.float32), state.tongue)
-        return frame
+        return self._still.restore(frame).copy()
 
     def _shut_eyes(self, frame: Image, posed: Posed, state: FaceState) -> None:
         unit_px = self._rig.eye_distance_px
