@@ -51,20 +51,21 @@ class Studio:
 
     cache_dir: folder of features (default: under PERSONARE_HOME or the user's cache folder). cache: "use", "refresh" (recompute
     and overwrite) or "off" (neither read nor write). weights: folder of checkpoints, searched first (`--weights`). keep_clips:
-    whether `speak` keeps finished clips and serves them again.
+    whether `speak` keeps finished clips and serves them again. cache_remote: URL of a tier that several machines share.
     """
 
     cache_dir: Path | None = None
     cache: CacheMode = "use"
     weights: Path | None = None
     keep_clips: bool = True
+    cache_remote: str | None = None
     store: FeatureStore = field(init=False, repr=False)
     shelf: AvatarShelf = field(init=False, repr=False)
     clips: ClipCache = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         here = home(self.cache_dir)
-        store = here.store(mode=self.cache)
+        store = here.store(mode=self.cache, remote=self.cache_remote)
         object.__setattr__(self, "store", store)
         object.__setattr__(self, "shelf", here.shelf(store))
         object.__setattr__(self, "clips", ClipCache(here.clips))

@@ -33,9 +33,10 @@ class Workplace:
     cache: CacheMode = "use"
     weights: Path | None = None
     keep_clips: bool = True
+    cache_remote: str | None = None
 
     def studio(self) -> Studio:
-        return Studio(self.cache_dir, self.cache, self.weights, keep_clips=self.keep_clips)
+        return Studio(self.cache_dir, self.cache, self.weights, keep_clips=self.keep_clips, cache_remote=self.cache_remote)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 from platformdirs import user_cache_path, user_data_path
 
 from personare.cache.avatars import AvatarShelf
+from personare.cache.remote import RemoteTier
 from personare.cache.store import DEFAULT_MAX_BYTES, FeatureStore, Mode
 
 
@@ -20,9 +21,14 @@ class Home:
     avatars: Path
     clips: Path
 
-    def store(self, *, mode: Mode = "use", max_bytes: int = DEFAULT_MAX_BYTES) -> FeatureStore:
-        """The feature store of this home, which knows what this home's avatars pin."""
-        store = FeatureStore(self.features, mode=mode, max_bytes=max_bytes)
+    def store(self, *, mode: Mode = "use", max_bytes: int = DEFAULT_MAX_BYTES, remote: str | None = None) -> FeatureStore:
+        """The feature store of this home, which knows what this home's avatars pin.
+
+        remote: URL of the tier behind it; PERSONARE_CACHE_REMOTE by default. Raises InvalidOption if it is not usable.
+        """
+        url = remote or os.environ.get("PERSONARE_CACHE_REMOTE")
+        tier = RemoteTier(url) if url and mode != "off" else None
+        store = FeatureStore(self.features, mode=mode, max_bytes=max_bytes, remote=tier)
         store.follow_avatars(self.avatars)
         return store
 

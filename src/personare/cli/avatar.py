@@ -11,6 +11,7 @@ import typer
 from personare.cli.session import (
     AsJson,
     CacheDir,
+    CacheRemote,
     Debug,
     Device,
     EngineName,
@@ -45,6 +46,7 @@ def create(
     weights: WeightsDir = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an avatar of the same name.")] = False,
     cache_dir: CacheDir = None,
+    cache_remote: CacheRemote = None,
     as_json: AsJson = False,
     verbose: Verbose = 0,
     debug: Debug = False,
@@ -52,7 +54,7 @@ def create(
     """Prepare PORTRAIT and keep it as NAME; the cache never evicts it."""
     from personare.studio import Studio
 
-    studio = Studio(cache_dir, weights=weights)
+    studio = Studio(cache_dir, weights=weights, cache_remote=cache_remote)
     cast = studio.cast(portrait, engine, read_settings(settings, device=device))
     with progress_bar() as progress:
         preparation = studio.create(name, cast, replace=replace, progress=progress)

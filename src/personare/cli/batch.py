@@ -10,6 +10,7 @@ import typer
 from personare.cli.session import (
     AsJson,
     CacheDir,
+    CacheRemote,
     Debug,
     Device,
     EngineName,
@@ -47,6 +48,7 @@ def batch(
     refresh: Annotated[bool, typer.Option("--refresh", help="Make every clip again, finished or not.")] = False,
     no_clip_cache: NoClipCache = False,
     cache_dir: CacheDir = None,
+    cache_remote: CacheRemote = None,
     as_json: AsJson = False,
     verbose: Verbose = 0,
     debug: Debug = False,
@@ -72,7 +74,9 @@ def batch(
         raise typer.BadParameter("--portrait is for folders; a jobs file names its portraits")
     else:
         wanted = read_jobs(jobs.absolute(), target, defaults)
-    workplace = Workplace(cache_dir, "refresh" if refresh else "use", weights, keep_clips=not no_clip_cache)
+    workplace = Workplace(
+        cache_dir, "refresh" if refresh else "use", weights, keep_clips=not no_clip_cache, cache_remote=cache_remote
+    )
     with progress_bar() as progress:
         summary = run_batch(wanted, target, workplace, workers=workers, progress=progress)
     if as_json:

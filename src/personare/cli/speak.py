@@ -11,6 +11,7 @@ import typer
 from personare.cli.session import (
     AsJson,
     CacheDir,
+    CacheRemote,
     Debug,
     Device,
     EngineName,
@@ -50,6 +51,7 @@ def speak(
     refresh: Annotated[bool, typer.Option("--refresh", help="Recompute cached features and clips and overwrite them.")] = False,
     no_clip_cache: NoClipCache = False,
     cache_dir: CacheDir = None,
+    cache_remote: CacheRemote = None,
     as_json: AsJson = False,
     verbose: Verbose = 0,
     debug: Debug = False,
@@ -67,7 +69,7 @@ def speak(
 
     from personare.studio import Studio
 
-    studio = Studio(cache_dir, mode, weights, keep_clips=not no_clip_cache)
+    studio = Studio(cache_dir, mode, weights, keep_clips=not no_clip_cache, cache_remote=cache_remote)
     cast = studio.cast(portrait, engine, read_settings(settings, fps=fps, device=device))
     with progress_bar() as progress:
         report = studio.speak(cast, open_voice(speech, text, text_file, voice), output, progress)
