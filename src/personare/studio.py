@@ -93,9 +93,13 @@ class Studio:
                 f"avatar {manifest.name!r} was made for engine {manifest.engine}, not {engine}",
                 hint=f"personare avatar create NAME PORTRAIT --engine {engine}",
             )
+        return self.cast_of(manifest, wanted)
+
+    def cast_of(self, manifest: AvatarManifest, changes: Mapping[str, Any] | None = None) -> Cast:
+        """The cast of a kept avatar. Raises InvalidOption, CacheError if its portrait is lost."""
         made = self.open(manifest.engine)
-        options_in_force = made.read_options({**manifest.options, **wanted})
-        return Cast(made, options_in_force, self.shelf.portrait(manifest), manifest.name)
+        options = made.read_options({**manifest.options, **(changes or {})})
+        return Cast(made, options, self.shelf.portrait(manifest), manifest.name)
 
     def _carried(self, engine: str, options: Mapping[str, Any]) -> Cast:
         made = self.open(engine)
@@ -133,6 +137,15 @@ class Studio:
         """Prepare a cast, keep it under a name, and pin its features."""
         avatar, preparation = self.prepare(cast, progress)
         self.shelf.save(name, avatar, cast.portrait, replace=replace)
+        return preparation
+
+    def warm(self, name: str, progress: Progress = no_progress) -> Preparation:
+        """Compute what an avatar has missing, and pin what this version of its engine needs. Raises UnknownName."""
+        manifest = self.shelf.load_manifest(name)
+        cast = self.cast_of(manifest)
+        avatar, preparation = self.prepare(cast, progress)
+        if dict(avatar.keys) != manifest.keys:
+            self.shelf.save(manifest.name, avatar, cast.portrait, replace=True)
         return preparation
 
     def speak(self, cast: Cast, speech: Speech, output: Path, progress: Progress = no_progress) -> Report:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from personare.cache.feature_file import DamagedFeature, read_feature
+from personare.cache.feature_file import DamagedFeature, check_feature
 from personare.errors import InvalidOption
 
 log = logging.getLogger(__name__)
@@ -79,10 +79,7 @@ class RemoteTier:
                         raise DamagedFeature(f"it is larger than {self._max_feature_bytes} bytes")
                     target.write(block)
                     alive()
-            with part.open("rb") as file:
-                _, made_by = read_feature(file, key, verify=True)
-            if made_by != stage:
-                raise DamagedFeature(f"it is of stage {made_by[:80]!r}")
+            check_feature(part, key, stage)
             return True
 
         try:

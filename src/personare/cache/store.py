@@ -198,28 +198,39 @@ class FeatureStore:
         """Write what is known of the last uses and let go of the index; a later call opens it again."""
         self._index.close()
 
-    def _from_remote(self, key: str, stage: str) -> Feature | None:
-        """The feature from the remote, which the disk then has as well; None if there is none."""
-        if self._remote is None or self._remote.dead:
-            return None
+    def adopt(self, key: str, stage: str, write: Callable[[Path], bool]) -> bool:
+        """Put a feature file that somebody else wrote among the features, whole or not at all; whether it is there now.
+
+        write: writes it to a path; False if it is not to be taken after all. Checking it is `write`'s business.
+        """
         self._index.open()
-        found = False
+        path = self._disk.path(key)
         try:
-            path = self._disk.path(key)
             path.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(_NotThere), replaced_when_complete(path) as part:
-                if not self._remote.download(key, stage, part):
-                    raise _NotThere
-                found = True
+            with replaced_when_complete(path) as part:
+                if not write(part):
+                    raise _NotTaken
+        except _NotTaken:
+            return False
         except OSError as error:
             self._warn_once(error)
-            return None
-        if not found:
-            return None
-        log.info("%s came from %s", stage, self._remote.url)
-        feature = self.get(key)
+            return False
+        if (facts := self._disk.facts(key)) is not None:
+            self._index.record(_row(key, stage, facts))
         self._make_room(spare=key)
-        return feature
+        return True
+
+    def file(self, key: str) -> Path | None:
+        """Where a feature is kept on disk, None if it is not."""
+        return None if self._disk.facts(key) is None else self._disk.path(key)
+
+    def _from_remote(self, key: str, stage: str) -> Feature | None:
+        """The feature from the remote, which the disk then has as well; None if there is none."""
+        remote = self._remote
+        if remote is None or remote.dead or not self.adopt(key, stage, lambda part: remote.download(key, stage, part)):
+            return None
+        log.info("%s came from %s", stage, remote.url)
+        return self.get(key)
 
     def _keep(self, key: str, feature: Feature, stage: str) -> None:
         self._memory.put(key, feature)
@@ -291,8 +302,8 @@ class FeatureStore:
             log.warning("features cannot be kept in %s: %s; going on without", self.folder, reason)
 
 
-class _NotThere(Exception):
-    """Ends a download of nothing, so that no file appears."""
+class _NotTaken(Exception):
+    """Ends the writing of a file that is not to appear."""
 
 
 def to_evict(rows: Collection[Row], max_bytes: int, spared: Collection[str]) -> list[Row]:

@@ -151,3 +151,48 @@ def affected_stages(recipe: Recipe, option: str) -> list[str]:
         if option in stage.parameters or any(need in hit for need in stage.needs):
             hit.append(stage.name)
     return hit
+
+
+@app.command("export")
+def export(
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="The file to write (.avatar).")],
+    weights: WeightsDir = None,
+    cache_dir: CacheDir = None,
+    as_json: AsJson = False,
+    verbose: Verbose = 0,
+    debug: Debug = False,
+) -> None:
+    """Write an avatar into one file: manifest, portrait and features."""
+    from personare.archive import export_avatar
+    from personare.studio import Studio
+
+    with progress_bar() as progress:
+        size = export_avatar(Studio(cache_dir, weights=weights), name, file, progress)
+    if as_json:
+        print_json({"avatar": name, "file": file, "bytes": size})
+    else:
+        say(f"{file}: {name}, {size_text(size)}; try: personare avatar import {str(file)!r}")
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(help="A file that `personare avatar export` wrote.")],
+    name: Annotated[str | None, typer.Option("--name", help="Another name than its own.", show_default=False)] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an avatar of the same name.")] = False,
+    weights: WeightsDir = None,
+    cache_dir: CacheDir = None,
+    as_json: AsJson = False,
+    verbose: Verbose = 0,
+    debug: Debug = False,
+) -> None:
+    """Keep the avatar in FILE; every byte of it is checked first."""
+    from personare.archive import import_avatar
+    from personare.studio import Studio
+
+    imported = import_avatar(Studio(cache_dir, weights=weights), file, name, replace=replace)
+    if as_json:
+        print_json(imported)
+        return
+    later = f"; {', '.join(imported.missing)} will be computed when it first speaks" if imported.missing else ""
+    say(f"{imported.avatar}: ready for {imported.engine}{later}")

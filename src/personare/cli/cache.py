@@ -11,11 +11,14 @@ import typer
 from personare.cli.session import (
     AsJson,
     CacheDir,
+    CacheRemote,
     Debug,
     Verbose,
+    WeightsDir,
     age_text,
     print_json,
     print_table,
+    progress_bar,
     say,
     size_text,
 )
@@ -118,6 +121,45 @@ def _tell_removed(features: PruneReport, clips: ClipsKept, as_json: bool) -> Non
     say(f"removed {features.removed} features, {size_text(features.freed_bytes)}; kept {size_text(features.kept_bytes)}")
     if clips.clips:
         say(f"removed {clips.clips} finished clips, {size_text(clips.bytes)}")
+
+
+@app.command()
+def warm(
+    names: Annotated[list[str] | None, typer.Argument(help="Avatars.", show_default=False)] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="Every avatar there is.")] = False,
+    weights: WeightsDir = None,
+    cache_dir: CacheDir = None,
+    cache_remote: CacheRemote = None,
+    as_json: AsJson = False,
+    verbose: Verbose = 0,
+    debug: Debug = False,
+) -> None:
+    """Compute every missing stage of avatars NAME..., so that they speak at once."""
+    from personare.studio import Studio
+
+    if everyone == bool(names):
+        raise typer.BadParameter("give names of avatars, or --all")
+    studio = Studio(cache_dir, weights=weights, cache_remote=cache_remote)
+    wanted = names or [manifest.name for manifest in studio.shelf.list()]
+    for name in wanted:
+        studio.shelf.load_manifest(name)
+    done = {}
+    with progress_bar() as progress:
+        for name in wanted:
+            done[name] = studio.warm(name, progress)
+    if as_json:
+        print_json({"avatars": [{"avatar": name, "stages": p.outcome, "seconds": p.seconds} for name, p in done.items()]})
+        return
+    rows = [
+        [
+            name,
+            str(list(p.outcome.values()).count("miss")),
+            str(list(p.outcome.values()).count("hit")),
+            f"{sum(p.seconds.values()):.1f} s",
+        ]
+        for name, p in done.items()
+    ]
+    print_table(["avatar", "computed", "were there", "took"], rows, empty="no avatars yet: personare avatar create NAME PHOTO")
 
 
 def read_size(text: str) -> int:
