@@ -11,7 +11,7 @@ from typing import Literal
 from personare.cache.clips import ClipCache, ClipFacts, SpeechDigest, cast_key
 from personare.cache.store import Mode
 from personare.engines.engine import Engine, EngineOptions
-from personare.machine import numerics
+from personare.machine import numerics, source_digest
 from personare.media.writer import ClipWriter
 from personare.stopwatch import Stopwatch
 from personare.types import SAMPLE_RATE, Progress, Speech, SpeechChunk
@@ -35,6 +35,7 @@ def clip_key(engine: Engine, options: EngineOptions, portrait: str, suffix: str)
         weights=engine.performance_weights(options),
         container=f"{suffix.lower()} {ClipWriter.settings()}",
         numerics=numerics(),
+        source=sorted({source_digest(name) for name in ("personare", type(engine).__module__.partition(".")[0])}),
     )
 
 

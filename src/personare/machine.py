@@ -7,7 +7,10 @@ import platform
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
+
+from blake3 import blake3
 
 _LIBRARIES = (
     "personare", "numpy", "opencv-python-headless", "onnxruntime", "av", "soxr", "pillow",
@@ -64,6 +67,26 @@ def numerics() -> dict[str, object]:
         "versions": here.versions,
         "environment": {name: os.environ[name] for name in _NUMERIC_ENVIRONMENT if name in os.environ},
     }
+
+
+@cache
+def source_digest(package: str) -> str:
+    """64 hex digits over an installed package: its Python files by content, all others by size. "" if it has no folder.
+
+    So that a clip of yesterday's code is never taken for today's, also where nobody raised a version (a checkout under work).
+    """
+    found = find_spec(package)
+    hasher = blake3()
+    folders = [Path(place) for place in (found.submodule_search_locations or ())] if found else []
+    if not folders:
+        return ""
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and path.suffix != ".pyc":
+                content = path.read_bytes() if path.suffix == ".py" else b""
+                hasher.update(f"{path.relative_to(folder).as_posix()} {path.stat().st_size}\0".encode())
+                hasher.update(content)
+    return hasher.hexdigest()
 
 
 def _described_processor() -> dict[str, str]:

@@ -11,7 +11,6 @@ import pytest
 from personare.bench.plot import check_plot, parts
 from personare.bench.runs import STAGES, read_run, run_bench, syllables
 from personare.errors import UnreadableMedia, UnwritableOutput, WeightsMissing
-from personare.machine import machine, numerics
 from tests.conftest import write_wav
 
 
@@ -96,13 +95,3 @@ def test_syllables_are_speech_like_and_always_the_same():
     assert len(samples) == 32000
     assert 0.4 < np.abs(samples).max() <= 0.5
     assert np.array_equal(samples, syllables(2))
-
-
-def test_numerics_are_json_and_hold_still(monkeypatch):
-    from personare.cache.keys import canonical_json
-
-    before = canonical_json(numerics())
-    assert canonical_json(numerics()) == before
-    monkeypatch.setenv("OPENBLAS_CORETYPE", "another")
-    assert canonical_json(numerics()) != before
-    assert machine() is machine()

@@ -102,6 +102,7 @@ def test_every_part_of_a_cast_is_in_its_key():
         "weights": ("c" * 64,),
         "container": ".mp4 x264",
         "numerics": {"versions": {"numpy": "2.0"}},
+        "source": ["5" * 64],
     }
     changes = {
         "engine": "float",
@@ -112,6 +113,7 @@ def test_every_part_of_a_cast_is_in_its_key():
         "weights": ("d" * 64,),
         "container": ".mov x264",
         "numerics": {"versions": {"numpy": "2.1"}},
+        "source": ["6" * 64],
     }
     keys = {cast_key(**parts)} | {cast_key(**{**parts, name: changed}) for name, changed in changes.items()}
     assert len(keys) == len(parts) + 1

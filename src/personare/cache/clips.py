@@ -15,7 +15,7 @@ import logging
 import os
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,11 +72,13 @@ def cast_key(
     weights: tuple[str, ...],
     container: str,
     numerics: Mapping[str, Any],
+    source: Sequence[str],
 ) -> str:
     """64 hex digits over everything that enters a clip but the speech.
 
     options: all in force, as JSON values. portrait: digest of its file; keys: those of its features. weights: sha256 of what a
-    performance uses. container: the output's suffix. numerics: see `personare.machine.numerics`.
+    performance uses. container: the output's suffix. numerics: see `personare.machine.numerics`; source: digests of
+    the code itself.
     """
     identity = {
         "schema": CLIP_SCHEMA,
@@ -88,6 +90,7 @@ def cast_key(
         "weights": list(weights),
         "container": container,
         "numerics": numerics,
+        "source": list(source),
     }
     return blake3(canonical_json(identity).encode("ascii")).hexdigest()
 

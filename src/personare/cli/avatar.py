@@ -26,9 +26,11 @@ from personare.cli.session import (
     say,
     size_text,
 )
+from personare.errors import InputError
 
 if TYPE_CHECKING:
     from personare.cache.recipe import Recipe
+    from personare.perception.photo_report import PhotoReport
 
 app = typer.Typer(help="Portraits that are prepared once and kept by name.", no_args_is_help=True, rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(help="The avatar's name.")]
@@ -58,12 +60,39 @@ def create(
     cast = studio.cast(portrait, engine, read_settings(settings, device=device))
     with progress_bar() as progress:
         preparation = studio.create(name, cast, replace=replace, progress=progress)
+    photo = None if portrait is None else look_at(portrait)
     if as_json:
         seconds = {stage: round(value, 4) for stage, value in preparation.seconds.items()}
-        print_json({"avatar": name, "engine": cast.engine.name, "stages": preparation.outcome, "seconds": seconds})
+        made = {"avatar": name, "engine": cast.engine.name, "stages": preparation.outcome, "seconds": seconds, "photo": photo}
+        print_json(made)
     else:
         took = sum(preparation.seconds.values())
+        if photo is not None:
+            say(photo_lines(photo))
         say(f"{name}: ready for {cast.engine.name} in {took:.1f} s; try: personare speak {name!r} VOICE.wav -o out.mp4")
+
+
+def look_at(portrait: Path) -> PhotoReport | None:
+    """What the photo, or a video's first picture, is good for; None where no face is found (engines may see more than we do)."""
+    from personare.media.template import Template
+    from personare.perception.photo_report import photo_report
+
+    try:
+        template = Template(portrait)
+        return photo_report(next(iter(template)), portrait.name, moving=template.moving)
+    except InputError:
+        return None
+
+
+def photo_lines(photo: PhotoReport) -> str:
+    """What was seen of the photo, and advice, in lines for people."""
+    mouth = f"open ({photo.mouth_open:.2f} of the eyes' distance)" if photo.is_open else "closed"
+    lines = [
+        f"photo: {photo.width}x{photo.height}, face {photo.face_height_px:.0f} px high, {photo.eye_distance_px:.0f} px between the "
+        f"eyes' outer corners; turned {photo.yaw:+.0f} aside, {photo.pitch:+.0f} up, leaning {photo.roll:+.0f} degrees; "
+        f"sharpness {photo.sharpness:.2f}; mouth {mouth}; {'looks like glasses' if photo.glasses else 'no glasses seen'}"
+    ]
+    return "\n".join([*lines, *(f"  -> {line}" for line in photo.advice)])
 
 
 @app.command("list")
