@@ -32,7 +32,8 @@ SHUT_PERCENTILE, SHUT_SPREAD, SHUT_AT_MOST = 2, 1.6, 0.07
 """Landmarks part lips that are shut, more in a smile, and by up to this factor more or less with pose and expression
 (measured on portraits whose lips are known to be shut: 2nd to 98th percentile .041 to .066 and .013 to .020)."""
 CLOSED_SHARE = 0.10
-LIP_TO_TEETH_SHARE = 0.35
+LIP_TO_TEETH_SHARE = 0.25
+OPEN_SHARE = 0.25
 TOLERANCE_SECONDS = 0.040
 SPIKE_PX = 3.0
 LAG_RANGE_SECONDS = 0.30
@@ -121,8 +122,7 @@ def rows(seen: FaceSeen, heard: SoundHeard, fps: Fraction, offset_seconds: float
     yield from _follows(mouth, heard)
     yield from _lags(mouth, heard, fps)
     yield from _rests(mouth, heard)
-    yield at_least("opening, 95th percentile", float(np.percentile(mouth.gap, 95)) - mouth.floor, 0.17, "eye distances")
-    yield at_least("mouth width, standard deviation", float(mouth.width.std()), 0.03, "eye distances")
+    yield from _expresses(mouth, heard)
     yield from _closes(mouth, heard)
     yield from _stays(seen, heard, offset_seconds)
     yield from _lives(seen, fps)
@@ -144,8 +144,17 @@ def _follows(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
     why = "" if spoken.sum() >= _FEWEST_FRAMES else "no speech"
     by = "our articulation network" if heard.closures is None else "the phones"
     target, loudness = at(heard.target, mouth.seconds), at(heard.loudness, mouth.seconds)
-    yield at_least("opening follows articulation, r", _correlation(mouth.opening, target, spoken), 0.8, note=why or f"as {by} say it")
+    yield at_least("opening follows articulation, r", _correlation(mouth.opening, target, spoken), 0.8, note=why or f"of {by}")
     yield at_least("opening follows loudness, r", _correlation(mouth.opening, loudness, spoken), 0.5, note=why)
+
+
+def _expresses(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
+    spoken = at(heard.spoken.astype(np.float64), mouth.seconds) > 0.5
+    enough = spoken.sum() >= _FEWEST_FRAMES
+    widest = float(np.percentile(mouth.gap[spoken], 95)) - mouth.floor if enough else None
+    note = "while speaking" if enough else "no speech"
+    yield at_least("opening, 95th percentile", widest, 0.17, "eye distances", f"{note}; above the clip's 2nd")
+    yield at_least("mouth width, standard deviation", float(mouth.width[spoken].std()) if enough else None, 0.03, "eye distances", note)
 
 
 def at(curve: Floats, seconds: Floats) -> Floats:
@@ -206,11 +215,24 @@ def _rests(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
 
 def _closes(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
     for name, spoken, share in (("p b m closed", heard.closures, CLOSED_SHARE), ("f v lip to teeth", heard.bites, LIP_TO_TEETH_SHARE)):
-        least = [least_opening(mouth, span) for span in spoken or ()]
-        shown_ones = [opening for opening in least if opening is not None]
-        note = "phones not known" if spoken is None else f"{len(shown_ones)} sounds" if shown_ones else "none spoken"
-        value = 100 * float(np.mean([opening < share * mouth.reach for opening in shown_ones])) if shown_ones else None
-        yield at_least(name, value, 95, "%", note)
+        met = meets(mouth, spoken or (), share)
+        note = "phones not known" if spoken is None else f"{len(met)} sounds" if len(met) else "none spoken"
+        yield at_least(name, 100 * float(met.mean()) if len(met) else None, 95, "%", note)
+    parted = parts(mouth, heard.open_vowels or ())
+    note = "phones not known" if heard.open_vowels is None else f"{len(parted)} vowels; so that lips that never part do not pass"
+    yield at_least("open vowels open", 100 * float(parted.mean()) if len(parted) else None, 90, "%", note)
+
+
+def parts(mouth: Mouth, spoken: Sequence[Span]) -> Mask:
+    """For each vowel of which a picture was seen: whether the opening exceeds OPEN_SHARE of its 95th percentile."""
+    widest = [mouth.opening[inside].max() for inside in (mouth.between(*span) for span in spoken) if inside.any()]
+    return np.array(widest) > OPEN_SHARE * mouth.reach
+
+
+def meets(mouth: Mouth, spoken: Sequence[Span], share: float) -> Mask:
+    """For each sound of which a picture was seen: whether the opening falls below this share of its 95th percentile."""
+    least = (least_opening(mouth, span) for span in spoken)
+    return np.array([opening < share * mouth.reach for opening in least if opening is not None], bool)
 
 
 def least_opening(mouth: Mouth, span: Span) -> float | None:

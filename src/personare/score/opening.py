@@ -54,7 +54,7 @@ class FaceSeen:
     width: corner to corner of the mouth. eye_opening: between the lids, mean of both eyes, in widths of the eye. yaw,
     pitch, roll: degrees. skin_spike_px, lip_spike_px: how far the worst point of the still skin, or of the lips, jumps
     away for this one picture and back. sharpness: standard deviation of the Laplacian between eyes and mouth, grey
-    levels. brightness: mean grey level there.
+    levels. brightness: mean grey level there, its middle counting most.
     """
 
     seconds: Floats
@@ -102,7 +102,7 @@ def measure(image: Image, landmarks: Landmarks) -> dict[str, float]:
         "pitch": pose.pitch,
         "roll": pose.roll,
         "sharpness": float(cv2.Laplacian(patch, cv2.CV_32F).std()) if patch.size else float("nan"),
-        "brightness": float(patch.mean()) if patch.size else float("nan"),
+        "brightness": _brightness(patch) if patch.size else float("nan"),
     }
 
 
@@ -157,14 +157,19 @@ def _eye_opening(points: Floats, upper: tuple[int, ...], lower: tuple[int, ...])
     return float(lids / max(np.linalg.norm(points[upper[0]] - points[upper[-1]]), 1e-6))
 
 
+def _brightness(patch: NDArray[np.float32]) -> float:
+    """Mean grey level, fading out to the edges of the patch: a landmark's own trembling must not look like flicker."""
+    down, across = (np.hanning(length + 2)[1:-1] for length in patch.shape)
+    return float(down @ patch @ across / (down.sum() * across.sum()))
+
+
 def _patch(image: Image, points: Floats, unit: float) -> NDArray[np.float32]:
-    """The skin between eyes and mouth in grey, at the picture's own pixels: resampling would change its sharpness."""
+    """The skin between eyes and mouth in grey, at the picture's own scale, placed between pixels so that it moves with the face."""
     x = points[[_NOSE_BRIDGE, _NOSE_BASE], 0].mean()
     top, base = points[_NOSE_BRIDGE, 1], points[_NOSE_BASE, 1]
-    low = np.rint([x - _PATCH_HALF_WIDTH * unit, top + _PATCH_FROM * (base - top)]).astype(int)
-    high = np.rint([x + _PATCH_HALF_WIDTH * unit, top + _PATCH_TO * (base - top)]).astype(int)
-    (x0, y0), (x1, y1) = np.maximum(low, 0), np.maximum(high, 0)
-    part = image[y0:y1, x0:x1]
-    if not part.size:
+    y = top + (_PATCH_FROM + _PATCH_TO) / 2 * (base - top)
+    width, height = round(2 * _PATCH_HALF_WIDTH * unit), round((_PATCH_TO - _PATCH_FROM) * (base - top))
+    if width < 3 or height < 3:
         return np.zeros((0, 0), np.float32)
+    part = cv2.getRectSubPix(image, (width, height), (float(x) - 0.5, float(y) - 0.5))
     return np.asarray(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), np.float32)

@@ -37,7 +37,8 @@ class SoundHeard:
 
     target: the opening that the sounds ask for, as the phones say it, or as our articulation network hears it. loudness:
     level over the last 35 dB below the loud frames. spoken: within 0.3 s of speech. silences: of at least 0.3 s.
-    closures, bites, steady_vowels: from phones alone, None without: p b m; f v; vowels of at least 0.25 s.
+    closures, bites, open_vowels, steady_vowels: from phones alone, None without: p b m; f v; vowels as in "father", "bed", "law";
+    any vowels of at least 0.25 s.
     """
 
     target: Floats
@@ -46,6 +47,7 @@ class SoundHeard:
     silences: tuple[Span, ...]
     closures: tuple[Span, ...] | None
     bites: tuple[Span, ...] | None
+    open_vowels: tuple[Span, ...] | None
     steady_vowels: tuple[Span, ...] | None
 
     @property
@@ -84,6 +86,7 @@ def _heard(pieces: Iterable[Samples], phones: Sequence[Phone] | None) -> SoundHe
         silences=spans(silent, SHORTEST_SILENCE_SECONDS),
         closures=None if phones is None else _spoken(phones, "PP"),
         bites=None if phones is None else _spoken(phones, "FF"),
+        open_vowels=None if phones is None else _spoken(phones, "aa", "E", "oh"),
         steady_vowels=None if phones is None else _steady(phones),
     )
 
@@ -107,13 +110,13 @@ def _near(mask: NDArray[np.bool_], frames: int) -> NDArray[np.bool_]:
     return np.asarray(np.convolve(mask, np.ones(2 * frames + 1), "full")[frames : frames + len(mask)] > 0)
 
 
-def _spoken(phones: Sequence[Phone], viseme: str) -> tuple[Span, ...]:
+def _spoken(phones: Sequence[Phone], *visemes: str) -> tuple[Span, ...]:
     found = []
     for phone in phones:
         begin = 0.0
         for heard, share in visemes_of(phone.symbol):
             start, end = (phone.start + (phone.end - phone.start) * part for part in (begin, begin + share))
-            if VISEMES[heard] == viseme and end > start:
+            if VISEMES[heard] in visemes and end > start:
                 found.append((start / SAMPLE_RATE, end / SAMPLE_RATE))
             begin += share
     return tuple(found)
