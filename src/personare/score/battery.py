@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from av.stream import Stream
 from numpy.typing import NDArray
 
 from personare.errors import NoFaceFound, UnreadableMedia
@@ -79,7 +80,9 @@ def score_clip(
     expected = None if source.seconds is None else round(source.seconds * float(source.fps))
     seen = watch(source.frames(), lambda done: progress("looking", done, expected))
     if not seen.seen.any():
-        raise NoFaceFound(f"{shown(clip)}: no face in any of {len(seen)} pictures", hint="give a clip of one face, seen from the front")
+        raise NoFaceFound(
+            f"{shown(clip)}: no face in any of {len(seen)} pictures", hint="give a clip of one face, seen from the front"
+        )
     offset = picture_offset_seconds(clip) if speech is None else 0.0
     return Score(
         clip=str(clip),
@@ -104,12 +107,14 @@ def open_speech_of(clip: Path) -> Speech:
 def picture_offset_seconds(clip: Path) -> float:
     """How much later than its sound the first picture of a clip begins."""
     with opened_container(clip, "video") as container:
-        starts = []
-        for kind in ("video", "audio"):
-            stream = container.streams.best(kind)
-            known = stream is not None and stream.start_time is not None and stream.time_base is not None
-            starts.append(float(stream.start_time * stream.time_base) if known else 0.0)
-    return starts[0] - max(starts[1], 0.0)
+        picture, sound = (_start_seconds(container.streams.best(kind)) for kind in ("video", "audio"))
+    return picture - max(sound, 0.0)  # an encoder's priming lies before 0 and is not heard
+
+
+def _start_seconds(stream: Stream | None) -> float:
+    if stream is None or stream.start_time is None or stream.time_base is None:
+        return 0.0
+    return float(stream.start_time * stream.time_base)
 
 
 def rows(seen: FaceSeen, heard: SoundHeard, fps: Fraction, offset_seconds: float = 0.0) -> Iterator[Row]:
@@ -118,7 +123,13 @@ def rows(seen: FaceSeen, heard: SoundHeard, fps: Fraction, offset_seconds: float
     mouth = mouth_of(seen, offset_seconds)
     share = float(1 - visible.mean())
     yield at_most("face lost", 100 * share, 0.0, "%", f"{int((~visible).sum())} of {len(seen)} pictures")
-    yield at_most("shut lips as seen", mouth.floor, SHUT_AT_MOST, "eye distances", "2nd percentile of the gap; the openings below are above it")
+    yield at_most(
+        "shut lips as seen",
+        mouth.floor,
+        SHUT_AT_MOST,
+        "eye distances",
+        "2nd percentile of the gap; the openings below are above it",
+    )
     yield from _follows(mouth, heard)
     yield from _lags(mouth, heard, fps)
     yield from _rests(mouth, heard)
@@ -154,7 +165,9 @@ def _expresses(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
     widest = float(np.percentile(mouth.gap[spoken], 95)) - mouth.floor if enough else None
     note = "while speaking" if enough else "no speech"
     yield at_least("opening, 95th percentile", widest, 0.17, "eye distances", f"{note}; above the clip's 2nd")
-    yield at_least("mouth width, standard deviation", float(mouth.width[spoken].std()) if enough else None, 0.03, "eye distances", note)
+    yield at_least(
+        "mouth width, standard deviation", float(mouth.width[spoken].std()) if enough else None, 0.03, "eye distances", note
+    )
 
 
 def at(curve: Floats, seconds: Floats) -> Floats:
@@ -214,7 +227,10 @@ def _rests(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
 
 
 def _closes(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
-    for name, spoken, share in (("p b m closed", heard.closures, CLOSED_SHARE), ("f v lip to teeth", heard.bites, LIP_TO_TEETH_SHARE)):
+    for name, spoken, share in (
+        ("p b m closed", heard.closures, CLOSED_SHARE),
+        ("f v lip to teeth", heard.bites, LIP_TO_TEETH_SHARE),
+    ):
         met = meets(mouth, spoken or (), share)
         note = "phones not known" if spoken is None else f"{len(met)} sounds" if len(met) else "none spoken"
         yield at_least(name, 100 * float(met.mean()) if len(met) else None, 95, "%", note)
@@ -246,7 +262,13 @@ def least_opening(mouth: Mouth, span: Span) -> float | None:
 
 def _stays(seen: FaceSeen, heard: SoundHeard, offset_seconds: float) -> Iterator[Row]:
     skin = seen.skin_spike_px[seen.seen]
-    yield at_most("skin, single-frame spikes", int((skin > SPIKE_PX).sum()), 0, "", f"largest {skin.max():.1f} px; more than 3 px at 512 count")
+    yield at_most(
+        "skin, single-frame spikes",
+        int((skin > SPIKE_PX).sum()),
+        0,
+        "",
+        f"largest {skin.max():.1f} px; more than 3 px at 512 count",
+    )
     steady = np.zeros(len(seen), bool)
     for start, end in heard.steady_vowels or ():
         steady |= (seen.seconds + offset_seconds > start + 0.1) & (seen.seconds + offset_seconds < end - 0.1)
@@ -255,9 +277,11 @@ def _stays(seen: FaceSeen, heard: SoundHeard, offset_seconds: float) -> Iterator
     yield at_most("lips in steady vowels, single-frame spikes", int((lips > SPIKE_PX).sum()) if len(lips) else None, 0, "", note)
     sharp, bright = seen.sharpness[seen.seen], seen.brightness[seen.seen]
     held = float(np.percentile(sharp, 5) / max(np.median(sharp), 1e-6))
-    yield at_least("sharpness, least over usual", held, 0.8, "", f"usual {np.median(sharp):.1f} grey levels, between eyes and mouth")
-    change = np.abs(bright[1:-1] - (bright[:-2] + bright[2:]) / 2) if len(bright) > 2 else np.zeros(1)
-    yield at_most("flicker, 95th percentile", float(np.percentile(change, 95)), 0.5, "grey levels", "between eyes and mouth")
+    yield at_least(
+        "sharpness, least over usual", held, 0.8, "", f"usual {np.median(sharp):.1f} grey levels, between eyes and mouth"
+    )
+    change = np.abs(np.diff(bright, 2)) / 2 if len(bright) > 2 else np.array([0.0])
+    yield at_most("flicker, 95th percentile", float(np.percentile(change, 95)), 1.0, "grey levels", "between eyes and mouth")
 
 
 def _lives(seen: FaceSeen, fps: Fraction) -> Iterator[Row]:

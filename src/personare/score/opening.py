@@ -6,6 +6,7 @@ pixels of a picture whose shorter side is 512.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import cache
@@ -33,8 +34,7 @@ from personare.types import ARKIT_UNITS, Image
 Floats = NDArray[np.float64]
 
 SPIKE_SIDE_PX = 512
-_MIDDLE = slice(4, 7)
-"""Of the eleven points of an inner lip."""
+_UPPER_MIDDLE, _LOWER_MIDDLE = list(UPPER_INNER_LIP)[4:7], list(LOWER_INNER_LIP)[4:7]
 _CORNERS = (61, 291)
 _EYES = ((RIGHT_EYE_UPPER, RIGHT_EYE_LOWER), (LEFT_EYE_UPPER, LEFT_EYE_LOWER))
 _STILL_DELTA = 0.004
@@ -77,13 +77,14 @@ class FaceSeen:
         return np.isfinite(self.gap)
 
 
-def watch(frames: Iterable[VideoFrameAt], tell: Callable[[int], None] = lambda done: None) -> FaceSeen:
+def watch(frames: Iterable[VideoFrameAt], tell: Callable[[int], None] | None = None) -> FaceSeen:
     """Measure a clip picture by picture; 88 bytes of each picture are kept. tell(pictures done) is called after each."""
-    columns: dict[str, list[float]] = {field.name: [] for field in fields(FaceSeen)}
+    columns = {field.name: array("d") for field in fields(FaceSeen)}
     for row in _measured(frames):
         for name, value in row.items():
             columns[name].append(value)
-        tell(len(columns["seconds"]))
+        if tell is not None:
+            tell(len(columns["seconds"]))
     return FaceSeen(**{name: np.array(values, np.float64) for name, values in columns.items()})
 
 
@@ -92,7 +93,7 @@ def measure(image: Image, landmarks: Landmarks) -> dict[str, float]:
     pose = head_pose(landmarks)
     unit = pose.eye_distance_px
     points = landmarks[:, :2].astype(np.float64)
-    upper, lower = points[list(UPPER_INNER_LIP[_MIDDLE])], points[list(LOWER_INNER_LIP[_MIDDLE])]
+    upper, lower = points[_UPPER_MIDDLE], points[_LOWER_MIDDLE]
     patch = _patch(image, points, unit)
     return {
         "gap": float(np.linalg.norm(lower - upper, axis=1).mean() / unit),
