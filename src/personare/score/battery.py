@@ -204,8 +204,8 @@ def lag_seconds(mouth: Mouth, heard: SoundHeard, start: float = -np.inf, end: fl
     inside = mouth.between(start, end)
     if inside.sum() * np.median(np.diff(mouth.seconds, prepend=0.0)) < _LONG_ENOUGH_SECONDS / 2:
         return None
-    lags = np.arange(-round(LAG_RANGE_SECONDS / _LAG_STEP_SECONDS), round(LAG_RANGE_SECONDS / _LAG_STEP_SECONDS) + 1)
-    lags = lags * _LAG_STEP_SECONDS
+    steps = round(LAG_RANGE_SECONDS / _LAG_STEP_SECONDS)
+    lags = np.asarray(np.arange(-steps, steps + 1) * _LAG_STEP_SECONDS, np.float64)
     matches = [_correlation(mouth.opening, at(heard.target, mouth.seconds - lag), inside) for lag in lags]
     if any(match is None for match in matches):
         return None
