@@ -10,15 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.perception.detector import Detection, detections_by_scale
-from personare.perception.landmarks import LEFT_EYE_OUTER, RIGHT_EYE_OUTER, face_landmarks, read_landmarks
+from personare.perception.landmarks import face_landmarks, face_region, landmarks_in
 from personare.perception.pose import head_pose
-from personare.perception.regions import Region, line_angle, region_around
+from personare.perception.regions import Region
 from personare.types import Image
 
 MIN_PROBABILITY = 0.5
 """Below it the network does not see a face; looking for one anew asks for more than keeping one."""
 MIN_PROBABILITY_ANEW = 0.9
-_MARGIN = 1.5
 _STEADINESS = 0.85
 """Share of the region's last place in the next one, while the face moves little."""
 _LARGE_MOVE = 0.12
@@ -39,9 +38,9 @@ class FaceFollower:
         image: uint8 [H, W, 3] RGB. The first face is the largest of the picture; a lost face is looked for again.
         """
         if self._region is not None:
-            found, probability = read_landmarks(image, self._region)
+            found, probability = landmarks_in(image, self._region)
             if probability >= MIN_PROBABILITY:
-                self._region = _steadied(self._region, _region_of(found))
+                self._region = _steadied(self._region, face_region(found))
                 return found
             self._region = None
         return self._look_anew(image)
@@ -51,18 +50,14 @@ class FaceFollower:
             confirmed = [found for found in (_confirmed(image, seen) for seen in detections) if found is not None]
             if confirmed:
                 largest = max(confirmed, key=lambda found: head_pose(found).eye_distance_px)
-                self._region = _region_of(largest)
-                return read_landmarks(image, self._region)[0]
+                self._region = face_region(largest)
+                return landmarks_in(image, self._region)[0]
         return None
 
 
 def _confirmed(image: Image, detection: Detection) -> Landmarks | None:
     found, probability = face_landmarks(image, detection)
     return found if probability >= MIN_PROBABILITY_ANEW else None
-
-
-def _region_of(landmarks: Landmarks) -> Region:
-    return region_around(landmarks[:, :2], line_angle(landmarks[RIGHT_EYE_OUTER], landmarks[LEFT_EYE_OUTER]), _MARGIN)
 
 
 def _steadied(last: Region, seen: Region) -> Region:

@@ -4,21 +4,21 @@
     puppet.crop    a square picture around it            (the picture, size, face_height)
     puppet.rig     the face fitted, ready to be moved    (the crop)
 
+Of a video, see following.py: the face in every picture, and the lower face of one of them.
+
 Only what a stage reads is in its key: another frame rate or seed prepares nothing again, another size leaves the face.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from personare.cache.recipe import Recipe, Stage, StageInputs
-from personare.engines.puppet import rig
+from personare.engines.puppet import following, rig
 from personare.engines.puppet.options import PuppetOptions
-from personare.media.image import read_image
+from personare.media.image import is_picture, read_image
+from personare.media.paste import Square, resized
 from personare.perception import NETWORK_SHA256, find_face, person_matte
 from personare.types import Feature, Image
 
@@ -40,19 +40,21 @@ ENLARGED_BLUR = 0.35
 
 
 def recipe(options: PuppetOptions) -> Recipe:
-    """The stages that turn a portrait into the features that `render.FaceRenderer` needs."""
+    """The stages that turn a portrait into the features that `render.FaceRenderer` needs; none for the carried head."""
+    if options.look == "mesh":
+        return Recipe(())
     return Recipe(
         (
             Stage(
                 name=FACE,
-                version=1,
+                version=2,
                 compute=_face,
                 reads_portrait=True,
                 weights=tuple(NETWORK_SHA256[name] for name in FACE_NETWORKS),
             ),
             Stage(
                 name=CROP,
-                version=1,
+                version=2,
                 compute=_crop,
                 parameters={"size": options.size, "face_height": options.face_height},
                 needs=(FACE,),
@@ -65,6 +67,8 @@ def recipe(options: PuppetOptions) -> Recipe:
 
 
 def _face(inputs: StageInputs) -> Feature:
+    if not is_picture(inputs.portrait):
+        return following.face(inputs.portrait, inputs.progress)
     picture = read_image(inputs.portrait)
     face = find_face(picture, inputs.portrait.name)
     height, width = picture.shape[:2]
@@ -82,6 +86,8 @@ def _face(inputs: StageInputs) -> Feature:
 
 
 def _crop(inputs: StageInputs) -> Feature:
+    if not is_picture(inputs.portrait):
+        return following.crop(inputs.portrait, inputs.features[FACE])
     face = inputs.features[FACE].arrays
     picture = read_image(inputs.portrait)
     size = int(inputs.parameters["size"])
@@ -91,7 +97,7 @@ def _crop(inputs: StageInputs) -> Feature:
     landmarks = np.concatenate([face["landmarks"][:, :2] - place, face["landmarks"][:, 2:]], axis=1) * np.float32(scale)
     return Feature(
         {
-            "picture": _resized(square.cut(picture), size),
+            "picture": resized(square.cut(picture), size),
             "matte": _matte(picture, square, size),
             "landmarks": landmarks.astype(np.float32),
             "eye_contours": ((face["eye_contours"] - place) * np.float32(scale)).astype(np.float32),
@@ -116,31 +122,14 @@ def _rig(inputs: StageInputs) -> Feature:
     return fitted.to_feature()
 
 
-@dataclass(frozen=True, slots=True)
-class _Square:
-    """A square of whole pixels of a picture; it may reach beyond the picture's border."""
-
-    x: int
-    y: int
-    side: int
-
-    def cut(self, picture: Image) -> Image:
-        """The square's pixels; beyond the border, those of the border."""
-        height, width = picture.shape[:2]
-        left, top = max(0, -self.x), max(0, -self.y)
-        right, bottom = max(0, self.x + self.side - width), max(0, self.y + self.side - height)
-        inside = picture[max(0, self.y) : self.y + self.side, max(0, self.x) : self.x + self.side]
-        return np.asarray(cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_REPLICATE))
-
-
-def _square_around(landmarks: Floats, picture: Image, face_height: float) -> _Square:
+def _square_around(landmarks: Floats, picture: Image, face_height: float) -> Square:
     """Where to crop. Rather a tighter crop or a face off the middle than a picture continued beyond its border."""
     height, width = picture.shape[:2]
     low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
     face_side = float((high - low).max())
     side = round(max(min(float(high[1] - low[1]) / face_height, height, width), TIGHTEST * face_side))
     x, y = (low + high) / 2 - (side / 2, side * FACE_FROM_TOP)
-    return _Square(_within(x, side, width), _within(y, side, height), side)
+    return Square(_within(x, side, width), _within(y, side, height), side)
 
 
 def _within(start: float, side: int, available: int) -> int:
@@ -148,12 +137,7 @@ def _within(start: float, side: int, available: int) -> int:
     return round(min(max(start, 0), room)) if room >= 0 else round(max(min(start, 0), room))
 
 
-def _resized(square: Image, size: int) -> Image:
-    shrinks = len(square) > size
-    return np.asarray(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC))
-
-
-def _matte(picture: Image, square: _Square, size: int) -> NDArray[np.uint8]:
+def _matte(picture: Image, square: Square, size: int) -> NDArray[np.uint8]:
     """uint8 [size, size], 255 where the person is."""
     height, width = picture.shape[:2]
     margin = round((MATTE_CONTEXT - 1) / 2 * square.side)
@@ -161,4 +145,4 @@ def _matte(picture: Image, square: _Square, size: int) -> NDArray[np.uint8]:
     x1, y1 = min(width, square.x + square.side + margin), min(height, square.y + square.side + margin)
     wider = np.zeros((height, width), np.uint8)
     wider[y0:y1, x0:x1] = np.rint(person_matte(picture[y0:y1, x0:x1]) * 255)
-    return _resized(square.cut(wider), size)
+    return resized(square.cut(wider), size)
