@@ -127,11 +127,11 @@ def closures(workshop: Workshop) -> Iterator[Row]:
             f"opening, 95th percentile, {by}",
             mean(each, "opening, 95th percentile"),
             0.17,
-            "eye distances",
+            "ed",
             worst(each, "opening, 95th percentile"),
         )
         name = "mouth width, standard deviation"
-        yield at_least(f"{name}, {by}", mean(each, name), 0.03, "eye distances", worst(each, name))
+        yield at_least(f"{name}, {by}", mean(each, name), 0.03, "ed", worst(each, name))
         lags = [row["lag"].value for row in each]
         yield at_most(f"lag, {by}, worst voice", max(lags, key=abs), 1.0, "frames")
 
@@ -154,12 +154,12 @@ def foreign(workshop: Workshop) -> Iterator[Row]:
     for name, bar, unit in (
         ("opening follows articulation, r", 0.8, ""),
         ("opening follows loudness, r", 0.5, ""),
-        ("opening, 95th percentile", 0.17, "eye distances"),
-        ("mouth width, standard deviation", 0.03, "eye distances"),
+        ("opening, 95th percentile", 0.17, "ed"),
+        ("mouth width, standard deviation", 0.03, "ed"),
     ):
         yield at_least(f"{name}, {len(each)} foreign voices", mean(each, name), bar, unit, worst(each, name))
     yield at_least("closed in inserted silences", float(np.mean(closed)), 98, "%", f"worst voice {min(closed):.0f} %")
-    yield at_most("opening there, median absolute deviation", max(steady), 0.02, "eye distances", "worst voice")
+    yield at_most("opening there, median absolute deviation", max(steady), 0.02, "ed", "worst voice")
     yield at_most("lag, foreign, worst voice", max((row["lag"].value for row in each), key=abs), 1.0, "frames")
     yield at_most("skin, single-frame spikes, all of these clips", sum(row["skin, single-frame spikes"].value for row in each), 0)
     yield at_most(
@@ -206,7 +206,7 @@ def vowels(workshop: Workshop) -> Iterator[Row]:
         "noise floor: gap of a resting mouth, standard deviation",
         float(still.gap.std()),
         0.02,
-        "eye distances",
+        "ed",
         "the head moves, the lips do not",
     )
 

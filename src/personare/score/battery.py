@@ -127,7 +127,7 @@ def rows(seen: FaceSeen, heard: SoundHeard, fps: Fraction, offset_seconds: float
         "shut lips as seen",
         mouth.floor,
         SHUT_AT_MOST,
-        "eye distances",
+        "ed",
         "2nd percentile of the gap; the openings below are above it",
     )
     yield from _follows(mouth, heard)
@@ -164,10 +164,8 @@ def _expresses(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
     enough = spoken.sum() >= _FEWEST_FRAMES
     widest = float(np.percentile(mouth.gap[spoken], 95)) - mouth.floor if enough else None
     note = "while speaking" if enough else "no speech"
-    yield at_least("opening, 95th percentile", widest, 0.17, "eye distances", f"{note}; above the clip's 2nd")
-    yield at_least(
-        "mouth width, standard deviation", float(mouth.width[spoken].std()) if enough else None, 0.03, "eye distances", note
-    )
+    yield at_least("opening, 95th percentile", widest, 0.17, "ed", f"{note}; above the clip's 2nd")
+    yield at_least("mouth width, standard deviation", float(mouth.width[spoken].std()) if enough else None, 0.03, "ed", note)
 
 
 def at(curve: Floats, seconds: Floats) -> Floats:
@@ -223,7 +221,7 @@ def _rests(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
     share = 100 * float(np.concatenate(closed).mean()) if closed else None
     deviation = float(np.median(np.concatenate(deviations))) if closed else None
     yield at_least("closed in silence", share, 98, "%", note)
-    yield at_most("opening in silence, median absolute deviation", deviation, 0.02, "eye distances", note)
+    yield at_most("opening in silence, median absolute deviation", deviation, 0.02, "ed", note)
 
 
 def _closes(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
