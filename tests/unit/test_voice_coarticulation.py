@@ -8,6 +8,7 @@ from personare.voice.coarticulation import LOOKAHEAD_FRAMES, Coarticulation, Con
 from personare.voice.visemes import VISEME
 
 JAW, PRESS, PUCKER = (ARKIT_UNITS.index(name) for name in ("jawOpen", "mouthPressLeft", "mouthPucker"))
+LOWER_LIP = ARKIT_UNITS.index("mouthLowerDownLeft")
 ROLL, FUNNEL = ARKIT_UNITS.index("mouthRollLower"), ARKIT_UNITS.index("mouthFunnel")
 
 
@@ -91,6 +92,28 @@ def test_expressiveness_scales_all_but_contacts() -> None:
     assert (lively[closed][:, [JAW, FUNNEL]] == 0).all()
     assert lively[36, PRESS] == calm[36, PRESS] > 0.2
     assert lively[71, ROLL] == pytest.approx(calm[71, ROLL])
+
+
+def test_no_expressiveness_dislocates_the_jaw() -> None:
+    assert 0.6 < moved(spoken(("sil", 5), ("aa", 30)), expressiveness=1.5)[:, JAW].max() <= 0.72
+
+
+def test_quiet_syllables_open_the_jaw_less() -> None:
+    speech = spoken(("sil", 5), ("aa", 200))
+    speech.level_dbfs[100:112] -= 12
+    jaw = moved(speech)[:, JAW]
+    assert 0.1 < jaw[105:112].min() < 0.75 * jaw[90]
+    assert jaw[150] > 0.9 * jaw[90]
+
+
+def test_a_voice_of_which_the_network_is_unsure_still_opens_the_mouth() -> None:
+    """Posteriors spread over three classes would leave every vowel half open."""
+    unsure = spoken(("sil", 5), ("aa", 400))
+    unsure.probabilities[5:, VISEME["aa"]] = 0.4
+    unsure.probabilities[5:, [VISEME["nn"], VISEME["ih"]]] = 0.3
+    curves = moved(unsure)
+    early, late = (curves[at, JAW] / curves[at, LOWER_LIP] for at in (40, 380))  # the lip follows loudness alone
+    assert late > 1.2 * early
 
 
 def test_a_long_pause_is_exactly_still() -> None:

@@ -88,8 +88,9 @@ _CONTRAST = 1.5
 """Posteriors of an unsure network (mean top .55) are raised to this power, or the mouth would stay in the average."""
 
 _JAW_QUIET, _JAW_LOUD, _JAW_BASE, _JAW_SLOPE = 0.32, 1.10, 0.50, 0.90
-_JAW_WIDEST = 0.60
-"""Loud syllables open the jaw further, quiet ones less; more than .6 looks dislocated on a face that smiles."""
+_JAW_WIDEST, _JAW_WIDEST_EVER = 0.60, 0.72
+"""Loud syllables open the jaw further, quiet ones less; more than .6 looks dislocated on a face that smiles. No expressiveness
+goes beyond the second."""
 _REACH_QUANTILE, _USUAL_REACH, _REACH_STEP = 0.90, 0.36, 0.004
 """The widest tenth of a voice's frames usually opens the jaw this far before loudness; how fast it is learnt, per frame."""
 _MOST_GAIN, _EMPHASIS_GAIN = 1.45, 0.10
@@ -220,6 +221,7 @@ class Coarticulation:
         channels[_JAW] = np.minimum(channels[_JAW] * loud * self._liveliness(float(channels[_JAW[0]]), prosody), _JAW_WIDEST)
         channels[_LIFTS] *= loud
         channels[:_TONGUE] *= self._expressiveness
+        channels[_JAW] = np.minimum(channels[_JAW], _JAW_WIDEST_EVER)
         channels = _bite(channels, bitten)
         return np.minimum(_close(channels, closed), 1) * prosody.presence
 
