@@ -112,6 +112,7 @@ def test_a_mouth_that_follows_correlates_and_another_does_not() -> None:
     good, bad = ({row.name: row for row in rows(seen, heard_of(target), FPS)} for seen in (follows, else_where))
     assert good[name].value == pytest.approx(1, abs=0.03)
     assert (good[name].verdict, bad[name].verdict) == ("pass", "below")
+    assert lag_seconds(mouth_of(seen_of(np.ones(1000))), heard_of(target)) is None
 
 
 def test_silence_is_where_nobody_speaks_and_the_mouth_must_shut_there() -> None:

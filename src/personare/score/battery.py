@@ -39,6 +39,8 @@ TOLERANCE_SECONDS = 0.040
 SPIKE_PX = 3.0
 LAG_RANGE_SECONDS = 0.30
 _LAG_STEP_SECONDS = 0.01
+LEAST_MATCH = 0.3
+"""A mouth that follows the sound less than this at any shift has no lag."""
 SILENCE_SETTLES_SECONDS, SILENCE_ENDS_SECONDS = 0.20, 0.10
 """Of a silence, the mouth may take so long to close, and open so long before the next sound."""
 BLINK_DEPTH, BLINK_LONGEST_SECONDS = 0.35, 0.5
@@ -189,7 +191,7 @@ def _lags(mouth: Mouth, heard: SoundHeard, fps: Fraction) -> Iterator[Row]:
     for name, (start, stop) in stretches.items():
         late = lag_seconds(mouth, heard, start, stop)
         lags[name] = late
-        note = "no speech that moves the mouth" if late is None else f"{late * 1000:+.0f} ms; + is a late mouth"
+        note = "the mouth follows no speech" if late is None else f"{late * 1000:+.0f} ms; + is a late mouth"
         yield at_most(name, None if late is None else late / frame, 1.0, "frames", note)
     first, last = lags["lag, first minute"], lags["lag, last minute"]
     long = end > 2 * MINUTE and first is not None and last is not None
@@ -198,16 +200,20 @@ def _lags(mouth: Mouth, heard: SoundHeard, fps: Fraction) -> Iterator[Row]:
 
 
 def lag_seconds(mouth: Mouth, heard: SoundHeard, start: float = -np.inf, end: float = np.inf) -> float | None:
-    """By how much the mouth comes after what the sound asks for: argmax of the cross-correlation, to 10 ms."""
+    """By how much the mouth comes after what the sound asks for: argmax of the cross-correlation, to 10 ms.
+
+    None where the mouth follows nothing, or not for half a second.
+    """
     inside = mouth.between(start, end)
     if inside.sum() * np.median(np.diff(mouth.seconds, prepend=0.0)) < _LONG_ENOUGH_SECONDS / 2:
         return None
     steps = round(LAG_RANGE_SECONDS / _LAG_STEP_SECONDS)
     lags = np.asarray(np.arange(-steps, steps + 1) * _LAG_STEP_SECONDS, np.float64)
     matches = [_correlation(mouth.opening, at(heard.target, mouth.seconds - lag), inside) for lag in lags]
-    if any(match is None for match in matches):
+    found = [match for match in matches if match is not None]
+    if len(found) < len(matches) or max(found) < LEAST_MATCH:
         return None
-    return float(lags[int(np.argmax(np.array(matches, np.float64)))])
+    return float(lags[int(np.argmax(found))])
 
 
 def _rests(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
