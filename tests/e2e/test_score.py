@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import error_lines, write_wav
 
-TEXT = "My mother bought five purple shoes. How about a big apple pie, Bob?"
+TEXT = "My mother bought five purple shoes. Wow, Bob!"
 
 
 @pytest.fixture(scope="module")

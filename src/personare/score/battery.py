@@ -71,13 +71,13 @@ def score_clip(
     """Measure one clip of one talking face.
 
     speech: the voice, if it is not the clip's own sound. phones: what is spoken when, positions at 16 kHz from the start of the
-    voice. Memory does not grow with the clip but for about 150 bytes a picture and 60 bytes per 10 ms.
+    voice. Memory does not grow with the clip but for about 150 bytes a picture and 32 bytes per 10 ms.
     Raises UnreadableMedia for a clip without pictures or without sound, NoFaceFound for one without a face, UnusableSpeech.
     """
     if not has_video(clip):
         raise UnreadableMedia(f"{shown(clip)} has no moving pictures", hint="give a clip of a talking face (mp4, mov, webm, mkv)")
     voice = open_speech_of(clip) if speech is None else open_speech(speech)
-    heard = listen(voice, phones)
+    heard = listen(voice, phones, progress)
     source = VideoSource(clip)
     expected = None if source.seconds is None else round(source.seconds * float(source.fps))
     seen = watch(source.frames(), lambda done: progress("looking", done, expected))
