@@ -38,12 +38,20 @@ from personare.studio import Studio
 from personare.types import SAMPLE_RATE, Phone, Samples
 from personare.voice.tts import open_text
 
-HELD_OUT_VOICES = ("en-us+Annie", "en-gb+Michael", "en-gb-scotland+belinda", "en-029+Andy")
-"""The network that ships heard espeak-ng's variants m1 to m7 and f1 to f5 in training; never these, nor these accents."""
 TEXT = (
     "Before the fever moved, my brother Bob asked the farmer for a cup of very warm coffee. Wow! How about a big apple pie? "
     "She sees the cheese, and we all laugh at father's joke. Five people from the village gave me a beautiful map of the river."
 )
+OTHER_TEXT = (
+    "Every morning Peter puts bread, butter and plum jam on the table. Nobody ever believed the photograph of a whale above the "
+    "village. My grandmother bakes pumpkin pie from a very old family book."
+)
+HELD_OUT_VOICES = {
+    "en-us+Annie": TEXT, "en-gb+Michael": TEXT, "en-gb-x-gbclan+linda": OTHER_TEXT, "en-us-nyc+paul": OTHER_TEXT,
+}  # fmt: skip
+"""The network that ships heard espeak-ng's variants m1 to m7 and f1 to f5 in training, never these; nor the accents of the last
+two, which read a text that the mouth was not tuned on."""
+VOICE = "en-us+Annie"
 FOREIGN = ("english-1", "english-2", "english-3", "chinese-1", "japanese-1")
 FOREIGN_SECONDS, SILENCE_EVERY_SECONDS, SILENCE_SECONDS = 20.0, 4.0, 0.6
 VOWELS = {"ɑː": (750, 1250, 2600), "iː": (280, 2250, 3000), "uː": (310, 870, 2250), "ɛ": (550, 1800, 2550), "ɔː": (500, 800, 2600)}
@@ -120,7 +128,7 @@ def closures(workshop: Workshop) -> Iterator[Row]:
             shut.append(meets(mouth, heard.closures or (), CLOSED_SHARE))
             bitten.append(meets(mouth, heard.bites or (), LIP_TO_TEETH_SHARE))
             parted.append(parts(mouth, heard.open_vowels or ()))
-            each.append(named(rows(seen, heard, FPS)))
+            each.append({**named(rows(seen, heard, FPS)), "voice": voice})
         yield pooled(f"p b m closed, {by}", shut, bar)
         yield pooled(f"f v lip to teeth, {by}", bitten, bar)
         yield pooled(f"open vowels open, {by}", parted, 90 if given else 80)
@@ -180,7 +188,7 @@ def foreign(workshop: Workshop) -> Iterator[Row]:
 
 def minutes(workshop: Workshop) -> Iterator[Row]:
     """Ten minutes against ten seconds."""
-    samples, _ = spoken(HELD_OUT_VOICES[0])
+    samples, _ = spoken(VOICE)
     voice = np.concatenate([samples, np.zeros(SAMPLE_RATE // 2, np.float32)])
     short, long = (write_wav(workshop.folder / f"{s}.wav", np.resize(voice, s * SAMPLE_RATE)) for s in (10, TEN_MINUTES))
     peak_short = workshop.speak(short, "short.mp4")["peak_memory_mb"]
@@ -221,7 +229,7 @@ def vowels(workshop: Workshop) -> Iterator[Row]:
 
 def speed(workshop: Workshop) -> Iterator[Row]:
     """30 s at 512x512: cold, then warm; and how soon the first frame is there."""
-    samples, _ = spoken(HELD_OUT_VOICES[0])
+    samples, _ = spoken(VOICE)
     voice = write_wav(workshop.folder / "30.wav", np.resize(samples, 30 * SAMPLE_RATE))
     cold = workshop.speak(voice, "cold.mp4", "--refresh")
     warm = workshop.speak(voice, "warm.mp4")
@@ -276,7 +284,7 @@ PARTS: dict[str, Callable[[Workshop], Iterator[Row]]] = {
 
 
 def spoken(voice: str) -> tuple[Samples, list[Phone]]:
-    chunks = list(open_text(TEXT, voice).chunks())
+    chunks = list(open_text(HELD_OUT_VOICES[voice], voice).chunks())
     return np.concatenate([chunk.samples for chunk in chunks]), [phone for chunk in chunks for phone in chunk.phones or ()]
 
 

@@ -52,7 +52,7 @@ def test_vowels_differ_in_jaw_and_rounding() -> None:
     curves = moved(spoken(("sil", 5), ("aa", 30), ("ou", 30), ("ih", 30)))
     aa, ou, ih = curves[25], curves[55], curves[85]
     assert aa[JAW] > 2 * max(ou[JAW], ih[JAW])
-    assert aa[JAW] <= 0.60001
+    assert aa[JAW] <= 0.62001
     assert ou[PUCKER] > 0.5
     assert max(aa[PUCKER], ih[PUCKER]) < 0.12
 
@@ -122,7 +122,7 @@ def test_a_long_pause_is_exactly_still() -> None:
     assert curves[40, JAW] > 0.3
     assert not curves[60 + 45 :].any()
     steps = np.abs(np.diff(curves[:, JAW]))
-    assert steps.max() < 0.22
+    assert steps.max() < 0.25
 
 
 def test_only_jaw_and_mouth_move_and_weights_are_weights() -> None:
