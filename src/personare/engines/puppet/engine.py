@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from personare.engines.puppet.state import MouthFrame
     from personare.types import FaceState, Image
 
-LOOKAHEAD_SECONDS = 0.16
+LOOKAHEAD_SECONDS = 0.145
 _FEED_PIECE = SAMPLE_RATE
 """Speech is taken in pieces of at most a second, so that a long array does not become a long list of motion."""
 
