@@ -1,0 +1,10 @@
+"""musetalk: each golden name and the function that replays it. Tolerances are those of musetalk/README.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tests.conformance import musetalk_faces
+from tests.conformance.case import Case
+
+CASES: Mapping[str, Case] = {**musetalk_faces.CASES}
