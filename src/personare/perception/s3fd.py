@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from personare.weights.loading import load_strictly
+from personare.weights.loading import load_strictly, unallocated
 
 COMPONENT = "s3fd"
 PIXEL_MEAN = (104.0, 117.0, 123.0)
@@ -98,15 +98,15 @@ def s3fd_from_state(
     state: Mapping[str, Tensor], source: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> S3FD:
     """The network with the released file's tensors. Raises WeightsMismatch with the missing and the extra names."""
-    with torch.device("meta"):
+    with unallocated():
         network = S3FD()
-    load_strictly(network, state, rename=None, ignore=(), device=torch.device(device), dtype=dtype, source=source)
-    return network.eval().requires_grad_(False)
+    load_strictly(network, state, device=device, dtype=dtype, source=source)
+    return network
 
 
 @torch.inference_mode()
 def face_boxes(network: S3FD, picture: Tensor) -> NDArray[np.float32]:
-    """Faces in one picture [3, H, W] as the network wants it: float32 [n, 5] x0 y0 x1 y1 score, by falling score, above MIN_SCORE."""
+    """Faces in one picture [3, H, W] as the network wants it: float32 [n, 5] x0 y0 x1 y1 score, best first, scores above MIN_SCORE."""
     maps = [(classes[0].float().cpu().numpy(), offsets[0].float().cpu().numpy()) for classes, offsets in network(picture[None])]
     return surviving(candidates(maps))
 
