@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ from personare.engines.float.networks.config import FloatConfig
 from personare.engines.float.networks.decoder import StyleDecoder
 from personare.engines.float.networks.encoder import AppearanceEncoder
 from personare.engines.float.networks.transformer import FlowTransformer, attention_band, position_table
-from personare.weights.loading import load_strictly, read_state
+from personare.weights.loading import load_strictly, read_state, unallocated
 
 ENCODER, DECODER = "motion_autoencoder.enc.", "motion_autoencoder.dec."
 TRANSFORMER = "fmt."
@@ -66,23 +66,22 @@ class FloatState:
 
     def projection(self, device: torch.device) -> nn.Sequential:
         """wav2vec2's layers side by side [.., layers * audio_width] -> [.., width]"""
-        config = self.config
         return _frozen(self._loaded(_projection, PROJECTION, device))
 
     def _loaded(
         self,
-        build: "type[Network] | Callable[[FloatConfig], Network]",
+        build: Callable[[FloatConfig], Network],
         prefix: str,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
         state: dict[str, Tensor] | None = None,
         ignore: tuple[str, ...] = (),
     ) -> Network:
-        with torch.device("meta"):
+        with unallocated():
             network = build(self.config)
         state = self.part(prefix) if state is None else state
         ignored = (_CONSTANT, _UNUSED, *ignore)
-        load_strictly(network, state, rename=None, ignore=ignored, device=device, dtype=dtype, source=self.source)
+        load_strictly(network, state, ignore=ignored, device=device, dtype=dtype, source=self.source)
         return network
 
 
