@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from personare.cache.store import FeatureStore
     from personare.engines.puppet.drive import MouthDrive
     from personare.engines.puppet.state import MouthFrame
+    from personare.types import FaceState, Image
 
 LOOKAHEAD_SECONDS = 0.16
 _FEED_PIECE = SAMPLE_RATE
@@ -28,6 +29,7 @@ class Puppet(Engine):
     driven_by: ClassVar[frozenset[str]] = frozenset({"speech"})
     chunk_seconds: ClassVar[float] = 0.04
     lookahead_seconds: ClassVar[float] = LOOKAHEAD_SECONDS
+    curves: ClassVar[bool] = True
     licences: ClassVar[Mapping[str, str]] = {
         "code": "Apache-2.0",
         "face networks": "Apache-2.0 (MediaPipe)",
@@ -93,12 +95,26 @@ class PuppetPerformance(Performance):
             raise EngineError(f"idle({n}): ask for at least one frame")
         if self._drive is not None:
             raise EngineError("idle() while an utterance is under way", hint="call finish() or interrupt() first")
-        return Frames(self._advance(n), np.stack([self._renderer.render(self._motion.rest()) for _ in range(n)]))
+        return Frames(self._advance(n), np.stack([self._render(self._motion.rest()) for _ in range(n)]))
 
     def interrupt(self) -> None:
         self._drive = None
         self._utterance += 1
         self._motion.release()
+
+    def follow(self, states: Iterable[FaceState]) -> Iterator[Frames]:
+        if self._drive is not None:
+            raise EngineError("follow() while an utterance is under way", hint="call finish() or interrupt() first")
+        utterance = self._utterance
+        for state in states:
+            if utterance != self._utterance:
+                return
+            yield Frames(self._advance(1), self._render(state)[None])
+
+    def _render(self, state: FaceState) -> Image:
+        if self.curves is not None:
+            self.curves.write(state)
+        return self._renderer.render(state)
 
     def _heard(self, drive: MouthDrive, samples: Samples, phones: Sequence[Phone] | None) -> Iterator[Frames]:
         utterance = self._utterance
@@ -120,8 +136,7 @@ class PuppetPerformance(Performance):
         for mouth in mouths:
             if utterance != self._utterance:
                 return
-            image = self._renderer.render(self._motion.speak(mouth))
-            yield Frames(self._advance(1), image[None])
+            yield Frames(self._advance(1), self._render(self._motion.speak(mouth))[None])
 
     def _advance(self, n: int) -> int:
         first = self._next_frame
