@@ -61,7 +61,8 @@ def choose_device(name: str = "auto", machine: Machine | None = None) -> torch.d
 def choose_dtype(device: torch.device, precision: str = "auto", machine: Machine | None = None) -> torch.dtype:
     """The format that networks compute in. auto: float16 on CUDA and MPS, on the CPU bfloat16 or float32.
 
-    The CPU gets bfloat16 where it multiplies that. A precision that is named is taken as it is. Raises InvalidOption for one that does not exist.
+    The CPU gets bfloat16 where it multiplies that. A precision that is named is taken as it is.
+    Raises InvalidOption for one that does not exist.
     """
     import torch
 

@@ -116,10 +116,13 @@ def _what_is_missing(absent: Sequence[Component]) -> str:
     return f"weights are missing: {'; '.join(parts)}"
 
 
+def named_digest(path: Path) -> str | None:
+    """The sha256 by which the hub cache names a file that is a link into it; None for all other files."""
+    if not path.is_symlink():
+        return None
+    blob = path.readlink()
+    return blob.name if blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name) else None
+
+
 def _content_sha256(path: Path, progress: Progress) -> str:
-    """The digest of a file; from its name where it is a link to a blob that the hub cache named by its digest."""
-    if path.is_symlink():
-        blob = path.readlink()
-        if blob.parent.name == "blobs" and _SHA256.fullmatch(blob.name):
-            return blob.name
-    return remembered_sha256(path, progress)
+    return named_digest(path) or remembered_sha256(path, progress)

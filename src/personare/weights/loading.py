@@ -94,8 +94,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_zip(path: Path) -> Any:
     import torch
 
-    from personare.weights.legacy_pickle import read_legacy
+    from personare.weights.legacy_pickle import read_legacy, zip_root
 
+    zip_root(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError:

@@ -1,4 +1,4 @@
-"""What the restricted pickle reader makes of classes that it does not know."""
+"""What the restricted pickle reader makes of names and classes that it does not know."""
 
 from __future__ import annotations
 
@@ -10,12 +10,23 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+@dataclass(frozen=True, slots=True)
+class Global:
+    """A class or function that a pickle names. It was neither imported nor called."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
 @dataclass(eq=False, slots=True)
 class Record:
     """An object of a class that was not called: what the file said about it, and no more.
 
     kind: "module.Class". arguments: what it would have been constructed from. state: what it would have been given. items: what
-    was put into it, for classes derived from list or dict.
+    was put into it, for classes derived from list or dict (of these as pairs).
     """
 
     kind: str
@@ -25,6 +36,11 @@ class Record:
 
     def __repr__(self) -> str:
         return f"Record({self.kind})"
+
+
+def is_leaf(value: Any) -> bool:
+    """Whether a value holds no others."""
+    return isinstance(value, str | bytes | bytearray | int | float | complex | None | Global)
 
 
 def module_tensors(record: Record) -> dict[str, Tensor]:
