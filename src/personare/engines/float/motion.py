@@ -122,22 +122,22 @@ class MotionSampler:
     def _integrated(self, voice: Tensor, x: Tensor) -> Tensor:
         import torch
 
-        rows, index = self._conditions(voice)
+        rows, index = self.conditions(voice)
         before = torch.from_numpy(self.carried.motion).to(x)
         for step, time in zip(self._steps, self._times, strict=True):
-            x = x + step * self._velocity(torch.cat([before, x]), rows + time, index)
+            x = x + step * self.velocity(torch.cat([before, x]), rows + time, index, len(x))
         return x
 
-    def _velocity(self, latents: Tensor, rows: Tensor, index: Tensor) -> Tensor:
-        """Guided velocity [chunk, width] of latents [previous + chunk, width]."""
+    def velocity(self, latents: Tensor, rows: Tensor, index: Tensor, last: int) -> Tensor:
+        """Guided velocity float32 [last, width] of the last frames of latents [previous + chunk, width]."""
         batch = latents.to(self._weight.dtype).expand(len(self._branches), -1, -1)
-        made = self._network(batch, rows, index, self._network.config.chunk).float()
+        made = self._network(batch, rows, index, last).float()
         guided = made[0] * self._branches[0][0]
         for branch, (weight, _, _) in zip(made[1:], self._branches[1:], strict=True):
             guided = guided + branch * weight
         return guided
 
-    def _conditions(self, voice: Tensor) -> tuple[Tensor, Tensor]:
+    def conditions(self, voice: Tensor) -> tuple[Tensor, Tensor]:
         """Distinct conditions [n, hidden] and which of them each frame of each branch has [B, previous + chunk].
 
         The voice of carried frames is heard in every branch; new frames without a voice are all alike.
