@@ -55,7 +55,12 @@ def _encoder(replay: Replay) -> Arrays:
     with torch.inference_mode():
         code, features = encoder(torch.from_numpy(replay.arrays["image"]))
         coefficients = encoder.motion(code)
-        named = {"s_r": code, "r_s_lambda": coefficients, "r_s": decoder.direction(coefficients), "direction_Q": decoder.direction.basis}
+        named = {
+            "s_r": code,
+            "r_s_lambda": coefficients,
+            "r_s": decoder.direction(coefficients),
+            "direction_Q": decoder.direction.basis,
+        }
     named |= {f"feat{level}": feature for level, feature in enumerate(features)}
     return {name: tensor.numpy() for name, tensor in named.items()}
 
@@ -73,7 +78,9 @@ def _layers(replay: Replay) -> Arrays:
         for level, (x, features) in enumerate([_tensors(replay, "sc_in", "tf_feat"), _tensors(replay, "tf1_in", "tf1_feat")]):
             # The golden has other features for each sample; a decoder of ours draws one person at a time.
             each = [
-                decoder.to_flows[level](x[n : n + 1], features[n : n + 1], style[n : n + 1], None if raw is None else raw[n : n + 1])
+                decoder.to_flows[level](
+                    x[n : n + 1], features[n : n + 1], style[n : n + 1], None if raw is None else raw[n : n + 1]
+                )
                 for n in range(len(x))
             ]
             warp, out, raw, flow = (torch.cat(parts) for parts in zip(*each, strict=True))
@@ -155,7 +162,9 @@ def _sample(replay: Replay) -> Arrays:
         sampler = MotionSampler(transformer, given["r_s"][0], emotion, points=nfe, guidance=guidance, seed=SEED, fixed=True)
         size = transformer.config.chunk
         chunks = [voice[first : first + size] for first in range(0, len(voice), size)]
-        return np.concatenate([sampler.sample(c, given["x0"][0] if noise is None else noise[n]) for n, c in enumerate(chunks)])[None]
+        return np.concatenate([sampler.sample(c, given["x0"][0] if noise is None else noise[n]) for n, c in enumerate(chunks)])[
+            None
+        ]
 
     return {
         "wa": voice[None],

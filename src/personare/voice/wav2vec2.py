@@ -47,7 +47,10 @@ _SIZES = (
     "layer_norm_eps",
 )
 """What of a config.json decides the network. All else is of training, or of an attention that newer libraries refuse."""
-_OLD_SPELLING = {"conv.weight_g": "conv.parametrizations.weight.original0", "conv.weight_v": "conv.parametrizations.weight.original1"}
+_OLD_SPELLING = {
+    "conv.weight_g": "conv.parametrizations.weight.original0",
+    "conv.weight_v": "conv.parametrizations.weight.original1",
+}
 """The weight norm of the positional convolution, as files of before torch 2.1 call it."""
 _PREFIX = "wav2vec2."
 
@@ -143,7 +146,9 @@ class SpeechFeatures:
         shift = norm.bias.double().cpu() - mean * scale
         return _Affine(scale.to(audio)[None, :, None], shift.to(audio)[None, :, None])
 
-    def at_frames(self, audio: Tensor, frames: int, first: int = 0, last: int | None = None, affine: _Affine | None = None) -> Tensor:
+    def at_frames(
+        self, audio: Tensor, frames: int, first: int = 0, last: int | None = None, affine: _Affine | None = None
+    ) -> Tensor:
         """The features at frames first .. last of `frames` that share the speech evenly, [1, last - first, C].
 
         Linear interpolation in which the first and the last frame fall on the first and the last feature.
@@ -253,7 +258,10 @@ def speech_features(
 
 
 def emotion_classifier(
-    state: Mapping[str, Tensor], sizes: Mapping[str, Any], device: torch.device | str = "cpu", source: str = "the emotion classifier"
+    state: Mapping[str, Tensor],
+    sizes: Mapping[str, Any],
+    device: torch.device | str = "cpu",
+    source: str = "the emotion classifier",
 ) -> EmotionClassifier:
     """The classifier from its file. Raises WeightsMismatch."""
     with unallocated():

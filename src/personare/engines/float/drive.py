@@ -56,6 +56,11 @@ class Ears:
     def emotion(self) -> EmotionClassifier:
         return self._load_emotion()
 
+    def forget(self) -> None:
+        """Let go of the networks; they are loaded again if they are needed again."""
+        self.__dict__.pop("voice", None)
+        self.__dict__.pop("emotion", None)
+
 
 def recipe(ears: Ears, whole_seconds: int, emotion: str) -> Recipe:
     """The stages of hearing a speech. The classifier's is among them only if the emotion is to be heard ("auto")."""
@@ -166,7 +171,9 @@ def emotion_scores(classifier: EmotionClassifier, samples: Samples, whole_second
 
     with torch.inference_mode():
         audio = torch.from_numpy(padded(normalised(samples), classifier.features.reach))[None].to(classifier.features.device)
-        return classifier.probabilities(audio, whole_seconds * _FEATURES_PER_SECOND if len(samples) > whole_seconds * SAMPLE_RATE else None)
+        return classifier.probabilities(
+            audio, whole_seconds * _FEATURES_PER_SECOND if len(samples) > whole_seconds * SAMPLE_RATE else None
+        )
 
 
 def requested_emotion(name: str) -> Floats:

@@ -1,9 +1,9 @@
 """The recipe: what is computed once per portrait.
 
-    float.face         where the face is                                   (the picture; S3FD or our own perception)
-    float.crop         the square around it, as the networks want it       (the picture, where the face is)
-    float.appearance   what the person looks like, how the face is held    (the square; float.pth)
-    float.reach        what moves the mouth and little else                (the appearance; float.pth; only where it is asked for)
+float.face         where the face is                                   (the picture; S3FD or our own perception)
+float.crop         the square around it, as the networks want it       (the picture, where the face is)
+float.appearance   what the person looks like, how the face is held    (the square; float.pth)
+float.reach        what moves the mouth and little else                (the appearance; float.pth; only where it is asked for)
 """
 
 from __future__ import annotations

@@ -56,7 +56,9 @@ class ToFlow(nn.Module):
         raw = (weights @ x.flatten(2)).view(len(x), 3, *x.shape[2:]).float() + self.bias
         return raw if previous is None else raw.add_(doubled(previous))
 
-    def forward(self, x: Tensor, features: Tensor, latent: Tensor, previous: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(
+        self, x: Tensor, features: Tensor, latent: Tensor, previous: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """-> warped features [B, C, s, s], x mixed with them, the raw flow for the next level, the flow [B, s, s, 2] as (x, y)."""
         raw = self.raw(x, latent, previous)
         flow = torch.tanh(raw[:, :2]).permute(0, 2, 3, 1) + base_grid(x.shape[-1], x.device)

@@ -18,6 +18,7 @@ from personare.engines.float.networks.packed import PackedLinear
 TIME_CHANNELS = 256
 _EPSILON = 1e-6
 
+
 def time_embedding(time: Tensor) -> Tensor:
     """[n] in [0, 1], not rescaled -> [n, 256]: cosines, then sines, of 128 frequencies from 1 down to 1e-4."""
     half = TIME_CHANNELS // 2
