@@ -1,4 +1,4 @@
-"""What a conformance case is: one function from the named inputs of a golden to its named outputs, through the product's own classes."""
+"""What a conformance case is: a function from a golden's named inputs to its named outputs, through the product's own classes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How far an output may be from its golden: largest absolute difference, in units of the golden's standard deviation if `of_std`;
+    """How far an output may be from its golden: the largest absolute difference, in standard deviations of the golden if `of_std`;
     `mean` bounds the mean absolute difference as well."""
 
     largest: float

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -74,7 +74,7 @@ class Template:
         for _, picture in self._forward(0):
             yield picture
 
-    def cycle(self, start: int = 0) -> Iterator[tuple[int, Image]]:
+    def cycle(self, start: int = 0) -> Generator[tuple[int, Image]]:
         """Endlessly (frame index, picture) to and fro, from place `start` of `palindrome`.
 
         Holds at most BACKWARDS_BYTES of decoded pictures. The same index gives the same bytes in either direction.

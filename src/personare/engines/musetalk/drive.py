@@ -2,8 +2,8 @@
 
     samples -> hearing (rows, 50 a second) -> SpeechDrive (one window per frame) -> motion
 
-Frame i takes the ten rows from four before floor(50 i / fps), in exact rational arithmetic, at any frame rate. The published program
-truncates the rate to a whole number and pads by another rule; at whole rates from 25 to 49 both agree (`published=True` follows it).
+Frame i takes the ten rows from four before floor(50 i / fps), in exact rational arithmetic, at any frame rate. The published
+program truncates the rate to a whole number and pads by another rule (`published=True`); at whole rates from 25 to 49 both agree.
 """
 
 from __future__ import annotations

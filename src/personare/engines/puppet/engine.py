@@ -62,15 +62,15 @@ class PuppetPerformance(Performance):
 
     def __init__(self, avatar: Avatar, options: PuppetOptions) -> None:
         from personare.engines.puppet.motion import Motion
-        from personare.engines.puppet.render import FaceRenderer
+        from personare.engines.puppet.show import is_moving, open_show
 
         super().__init__()
-        self.fps = options.fps
-        self.size = (options.size, options.size)
-        self._options = options
+        self._show = open_show(avatar, options)
+        self.fps, self.size = self._show.fps, self._show.size
+        still = {"head_motion": 0.0, "blink_rate": 0.0, "gaze": 0.0} if is_moving(avatar) else {}
+        self._options = options.model_copy(update={"fps": self.fps, **still})
         self._drive: MouthDrive | None = None
-        self._motion = Motion(options)
-        self._renderer = FaceRenderer(avatar.features)
+        self._motion = Motion(self._options)
         self._next_frame = 0
         self._utterance = 0
 
@@ -79,7 +79,7 @@ class PuppetPerformance(Performance):
         if self._drive is None:
             from personare.engines.puppet.drive import MouthDrive
 
-            self._drive = MouthDrive(self._options.fps, self._options.expressiveness)
+            self._drive = MouthDrive(self.fps, self._options.expressiveness)
         return self._heard(self._drive, samples, phones)
 
     def finish(self) -> Iterator[Frames]:
@@ -96,6 +96,9 @@ class PuppetPerformance(Performance):
         if self._drive is not None:
             raise EngineError("idle() while an utterance is under way", hint="call finish() or interrupt() first")
         return Frames(self._advance(n), np.stack([self._render(self._motion.rest()) for _ in range(n)]))
+
+    def close(self) -> None:
+        self._show.close()
 
     def interrupt(self) -> None:
         self._drive = None
@@ -114,7 +117,7 @@ class PuppetPerformance(Performance):
     def _render(self, state: FaceState) -> Image:
         if self.curves is not None:
             self.curves.write(state)
-        return self._renderer.render(state)
+        return self._show.render(state)
 
     def _heard(self, drive: MouthDrive, samples: Samples, phones: Sequence[Phone] | None) -> Iterator[Frames]:
         utterance = self._utterance
