@@ -98,6 +98,7 @@ class Stage:
         """An utterance: what was heard of it, and the speech float32 [n] itself."""
         self.stop()
         self._ears.forget()
+        self._batch  # noqa: B018 - loads the networks here, not in one of the threads to come
         self._voice = np.asarray(heard[drive.VOICE].arrays["voice"], np.float32)
         if drive.EMOTION in heard:
             self._emotion = np.asarray(heard[drive.EMOTION].arrays["scores"], np.float32)
