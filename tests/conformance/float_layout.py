@@ -1,4 +1,4 @@
-"""float: the files of its released checkpoints, as its users have them on disk. float.json is ours: the sizes, where they differ."""
+"""float: the files of its released checkpoints, as its users have them on disk. float.json is ours: other sizes."""
 
 from __future__ import annotations
 

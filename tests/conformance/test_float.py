@@ -34,7 +34,7 @@ def _corners(monkeypatch: pytest.MonkeyPatch) -> None:
     """The warp as if the grid's end points were the centres of the border samples."""
 
     def neighbours(place: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return true(((place * (count - 1) / count)), count)
+        return true((place * (count - 1) / count), count)
 
     true = warp._neighbours
     monkeypatch.setattr(warp, "_neighbours", neighbours)
@@ -53,8 +53,10 @@ def _positive_diagonal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _no_mask(monkeypatch: pytest.MonkeyPatch) -> None:
-    true = transformer.F.scaled_dot_product_attention
-    monkeypatch.setattr(transformer.F, "scaled_dot_product_attention", lambda q, k, v, attn_mask=None, **named: true(q, k, v, **named))
+    true = transformer.functional.scaled_dot_product_attention
+    monkeypatch.setattr(
+        transformer.functional, "scaled_dot_product_attention", lambda q, k, v, attn_mask=None, **named: true(q, k, v, **named)
+    )
 
 
 def _half_sample_interpolation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +64,9 @@ def _half_sample_interpolation(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def at_frames(self, audio, frames, first=0, last=None, affine=None):
         features = self.convolved(audio).transpose(1, 2)
-        return torch.nn.functional.interpolate(features, size=frames, mode="linear", align_corners=False).transpose(1, 2)[:, first:last]
+        return torch.nn.functional.interpolate(features, size=frames, mode="linear", align_corners=False).transpose(1, 2)[
+            :, first:last
+        ]
 
     monkeypatch.setattr(wav2vec2.SpeechFeatures, "at_frames", at_frames)
 

@@ -84,7 +84,9 @@ def test_a_speech_in_windows_is_close_to_the_whole(monkeypatch):
 
 def test_a_voice_is_heard_once_for_all_and_the_classifier_only_if_asked(tmp_path):
     loaded = []
-    networks = drive.Ears(lambda: loaded.append("voice") or ears(), lambda: loaded.append("emotion") or classifier(), ("a",), ("b",))
+    networks = drive.Ears(
+        lambda: loaded.append("voice") or ears(), lambda: loaded.append("emotion") or classifier(), ("a",), ("b",)
+    )
     store, samples = FeatureStore(tmp_path), noise(3000)
     given = hear(drive.recipe(networks, 60, "sad"), samples, store)
     assert (loaded, given.outcome) == (["voice"], {"float.voice": "miss"})

@@ -121,7 +121,9 @@ def test_full_head_motion_changes_nothing(seen, parts):
 
 def test_the_mouth_rests_in_silence_alone(seen, parts):
     motion = (seen["reference"] + 0.5 * noise(2, 6) @ parts[1].T).astype(np.float32)
-    made = reach.MouthAndHead(seen["reference"], *parts, head_motion=1, rest_in_silence=1).apply(motion, np.array([0, 1], np.float32))
+    made = reach.MouthAndHead(seen["reference"], *parts, head_motion=1, rest_in_silence=1).apply(
+        motion, np.array([0, 1], np.float32)
+    )
     mouth = np.linalg.norm((motion - seen["reference"]) @ parts[1] @ parts[0].T, axis=1)
     left = np.linalg.norm((made - seen["reference"]) @ parts[1] @ parts[0].T, axis=1)
     assert left[0] == pytest.approx(mouth[0], rel=1e-4)

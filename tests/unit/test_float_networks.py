@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
+from torch.nn import functional
 
 from personare.engines.float import prepare
 from personare.engines.float.motion import Guidance, MotionSampler
@@ -60,7 +60,7 @@ def test_modulating_weights_and_scaling_activations_are_the_same(up):
 def test_gathering_is_grid_sampling():
     features, mask = torch.from_numpy(noise(1, 5, 9, 9)), torch.rand(2, 1, 9, 9, generator=torch.Generator().manual_seed(0))
     flow = base_grid(9, CPU) + 0.8 * torch.from_numpy(noise(2, 9, 9, 2))  # far outside as well
-    plain = F.grid_sample(features.expand(2, -1, -1, -1), flow, align_corners=False) * mask
+    plain = functional.grid_sample(features.expand(2, -1, -1, -1), flow, align_corners=False) * mask
     assert (gathered(features, flow, mask) - plain).abs().max() < 1e-6
     assert (gathered(features, torch.full_like(flow, 1e30), mask) == 0).all()
 
@@ -82,7 +82,14 @@ def test_sampling_a_chunk_is_three_plain_branches(scales, packed):
     ours = MotionSampler(network, reference, emotion, points=4, guidance=Guidance(*scales)).sample(voice, start)
     arrays = (torch.from_numpy(array) for array in (reference, emotion))
     expected = float_published.sample_chunk(
-        plain, *arrays, before, torch.from_numpy(voice), torch.from_numpy(start), points=4, audio_scale=scales[0], emotion_scale=scales[1]
+        plain,
+        *arrays,
+        before,
+        torch.from_numpy(voice),
+        torch.from_numpy(start),
+        points=4,
+        audio_scale=scales[0],
+        emotion_scale=scales[1],
     )
     assert np.abs(ours - expected.numpy()).max() < 1e-4
 

@@ -122,7 +122,10 @@ def test_small_boxes_near_the_threshold_count_their_last_pixel():
 
 def test_options_that_are_off_add_no_stage():
     sight = prepare.Sight(lambda: None, lambda: None, ("a",), ("b",), 64)
-    names = lambda **options: [stage.name for stage in prepare.recipe(sight, FloatOptions(**options), "s3fd").stages]  # noqa: E731
+
+    def names(**options):
+        return [stage.name for stage in prepare.recipe(sight, FloatOptions(**options), "s3fd").stages]
+
     assert names() == ["float.face", "float.crop", "float.appearance"]
     assert names(no_crop=True) == ["float.crop", "float.appearance"]
     assert names(head_motion=0.5)[-1] == "float.reach"

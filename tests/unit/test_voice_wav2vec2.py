@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
+from torch.nn import functional
 
 from personare.errors import WeightsMismatch
 from personare.voice import wav2vec2
@@ -58,7 +58,7 @@ def test_first_and_last_frame_fall_on_first_and_last_feature(frames, audio):
     with torch.inference_mode():
         heard = features.at_frames(audio, frames)
         whole = features.convolved(audio)
-        expected = F.interpolate(whole.transpose(1, 2), size=frames, mode="linear", align_corners=True).transpose(1, 2)
+        expected = functional.interpolate(whole.transpose(1, 2), size=frames, mode="linear", align_corners=True).transpose(1, 2)
         assert (heard - expected).abs().max() < 2e-5
         assert (features.at_frames(audio, frames, frames // 2) - heard[:, frames // 2 :]).abs().max() < 1e-6
 

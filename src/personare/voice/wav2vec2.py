@@ -1,4 +1,4 @@
-"""What wav2vec 2.0 hears (Baevski et al. 2020): hidden states of every layer, frame by frame; and an emotion classifier on top of one.
+"""What wav2vec 2.0 hears (Baevski et al. 2020): hidden states of every layer, frame by frame; and an emotion classifier.
 
 The networks are the library's; only their parts are called one by one, because FLOAT resamples the features between them. Nothing
 here grows with the length of a speech but what is returned: convolutions run in slabs, attention over what the caller asks for.
@@ -6,6 +6,7 @@ here grows with the length of a speech but what is returned: convolutions run in
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from personare.errors import WeightsMismatch
 from personare.types import Samples
@@ -61,7 +61,7 @@ EachLayer = Callable[[int, Tensor], None]
 def normalised(samples: Samples) -> Samples:
     """float32 [n] of mean 0 and variance 1 over all of it, as the released preprocessors do: (x - mean) / sqrt(var + 1e-7)."""
     centred = samples - np.mean(samples, dtype=np.float64)
-    return (centred / np.sqrt(np.mean(np.square(centred)) + 1e-7)).astype(np.float32)
+    return np.asarray(centred / np.sqrt(np.mean(np.square(centred)) + 1e-7), np.float32)
 
 
 def read_sizes(config: Path) -> dict[str, Any]:
@@ -84,7 +84,8 @@ class _Affine:
 class SpeechFeatures:
     """A wav2vec 2.0 network that is asked for its parts. Audio is float32 [1, n], normalised, on the network's device."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Any) -> None:
+        """network: the library's Wav2Vec2Model."""
         self.network = network
         layers = network.feature_extractor.conv_layers
         self.stride = int(np.prod([layer.conv.stride[0] for layer in layers]))
@@ -101,7 +102,8 @@ class SpeechFeatures:
 
     @property
     def device(self) -> torch.device:
-        return next(self.network.parameters()).device
+        made: torch.device = next(self.network.parameters()).device
+        return made
 
     def count(self, samples: int) -> int:
         """Features of so many samples; none of fewer than one feature sees."""
@@ -190,7 +192,7 @@ class _InSlabs(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1] <= _SLAB_TOKENS:
             return self.inner(x)  # type: ignore[no-any-return]
-        return torch.cat([self.inner(slab) for slab in x.split(_SLAB_TOKENS, 1)], 1)
+        return torch.cat([self.inner(slab) for slab in torch.split(x, _SLAB_TOKENS, 1)], 1)
 
 
 class EmotionClassifier:
@@ -207,7 +209,7 @@ class EmotionClassifier:
         pieces = max(1, round(count / window)) if window else 1
         edges = np.linspace(0, count, pieces + 1).astype(int)
         total: Tensor | int = 0
-        for first, last in zip(edges, edges[1:], strict=False):
+        for first, last in itertools.pairwise(edges):
             total = total + self.features.encode(self.features.convolved(audio, int(first), int(last))).sum(1)
         return self.head(total / count)  # type: ignore[no-any-return]
 
@@ -231,9 +233,11 @@ def speech_features(
 ) -> SpeechFeatures:
     """A network from its file: names with or without "wav2vec2." before them, either spelling of the positional convolution; what
     belongs to a head is left out. Raises WeightsMismatch."""
-    from transformers import Wav2Vec2Config, Wav2Vec2Model
+    import transformers
 
-    config = Wav2Vec2Config(
+    # Untyped: its signatures are built at run time.
+    library: Any = transformers
+    config = library.Wav2Vec2Config(
         **{name: sizes[name] for name in _SIZES if name in sizes},
         num_feat_extract_layers=len(sizes["conv_dim"]),
         mask_time_prob=0.0,
@@ -241,7 +245,7 @@ def speech_features(
         attn_implementation="sdpa",
     )
     with unallocated():
-        network = Wav2Vec2Model(config)
+        network = library.Wav2Vec2Model(config)
     prefixed = any(name.startswith(_PREFIX) for name in state)
 
     def rename(name: str) -> str | None:

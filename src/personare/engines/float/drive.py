@@ -9,6 +9,7 @@ overlap by OVERLAP_SECONDS on both sides: bounded memory and linear time, and an
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -112,7 +113,7 @@ def windows(frames: int, whole: int, overlap: int) -> Iterator[Window]:
         return
     count = -(-frames // (whole - 2 * overlap))
     edges = [frames * n // count for n in range(count + 1)]
-    for keep, until in zip(edges, edges[1:], strict=False):
+    for keep, until in itertools.pairwise(edges):
         yield Window(max(0, keep - overlap), min(frames, until + overlap), keep, until)
 
 
@@ -146,18 +147,23 @@ def projected(features: SpeechFeatures, projection: nn.Module, heard: Tensor) ->
 
     Layer by layer while they are made: the 9216 numbers of each frame are never held.
     """
+    from torch import nn
+
     linear, *rest = projection.children()
-    total: list[Tensor] = [linear.bias]  # type: ignore[list-item]
-    width = linear.weight.shape[1] // features.layers  # type: ignore[union-attr, operator, index]
+    assert isinstance(linear, nn.Linear)
+    weight, width = linear.weight, linear.in_features // features.layers
+    total = linear.bias
 
     def add(layer: int, hidden: Tensor) -> None:
+        nonlocal total
         if layer > 0:
-            total[0] = total[0] + hidden @ linear.weight[:, (layer - 1) * width : layer * width].T  # type: ignore[index]
+            total = total + hidden @ weight[:, (layer - 1) * width : layer * width].T  # type: ignore[assignment]
 
     features.encode(heard, add)
+    voice: Tensor = total
     for part in rest:
-        total[0] = part(total[0])
-    return total[0]
+        voice = part(voice)
+    return voice
 
 
 def emotion_scores(classifier: EmotionClassifier, samples: Samples, whole_seconds: int) -> Floats:

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from personare.engines.float.networks.config import MODEL_FPS
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from personare.engines.float.networks.transformer import FlowTransformer
@@ -61,7 +60,7 @@ class Carried:
 class MotionSampler:
     """One utterance of one person: chunks of voice in, chunks of motion out.
 
-    points: the flow is evaluated at this many times of [0, 1] but the last ("nfe" of the published program): points - 1 Euler steps.
+    points: the flow is evaluated at this many times of [0, 1] but the last ("nfe" as published): points - 1 Euler steps.
     seed: noise is fresh in every chunk but reproducible, and the same on all devices; fixed: every chunk begins with the noise of
     the first, as published. carried: to go on where another sampler stopped.
     """
@@ -73,7 +72,7 @@ class MotionSampler:
         emotion: Floats,
         *,
         points: int = 10,
-        guidance: Guidance = Guidance(),  # noqa: B008 - frozen
+        guidance: Guidance = Guidance(),
         seed: int = 15,
         fixed: bool = False,
         carried: Carried | None = None,
@@ -136,7 +135,7 @@ class MotionSampler:
         """Guided velocity float32 [last, width] of the last frames of latents [previous + chunk, width]."""
         batch = latents.to(self._weight.dtype).expand(len(self._branches), -1, -1)
         made = self._network(batch, rows, index, last).float()
-        guided = made[0] * self._branches[0][0]
+        guided: Tensor = made[0] * self._branches[0][0]
         for branch, (weight, _, _) in zip(made[1:], self._branches[1:], strict=True):
             guided = guided + branch * weight
         return guided

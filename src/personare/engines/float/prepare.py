@@ -100,7 +100,7 @@ def detector_input(picture: Image) -> Floats:
     """uint8 [H, W, 3] RGB -> float32 [3, H, W], blue first, less the detector's mean."""
     from personare.perception.s3fd import PIXEL_MEAN
 
-    return np.ascontiguousarray((picture[:, :, ::-1].astype(np.float32) - np.float32(PIXEL_MEAN)).transpose(2, 0, 1))
+    return np.ascontiguousarray((picture[:, :, ::-1].astype(np.float32) - np.array(PIXEL_MEAN, np.float32)).transpose(2, 0, 1))
 
 
 def detected(network: S3FD, picture: Image) -> Floats:

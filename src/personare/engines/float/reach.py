@@ -1,8 +1,9 @@
 """Which part of a motion is the mouth's: found for each portrait from what the decoder's own flow does.
 
-The motion latents have no named axes. But the decoder says where each place of the picture comes from, so the effect of each direction
-of the motion basis is seen by trying it: J, the change of the flow on 64 x 64 places per unit of each of the 20 coefficients, taken
-by central differences around the portrait's own pose. A motion d is then divided by least squares: its mouth part is the e with
+The motion latents have no named axes. But the decoder says where each place of the picture comes from, so the effect of each
+direction of the motion basis is seen by trying it: J, the change of the flow on 64 x 64 places per unit of each of the 20
+coefficients, taken by central differences around the portrait's own pose. A motion d is then divided by least squares: its mouth
+part is the e with
 
     |J_mouth (e - d)|^2 + STIFFNESS |J_rest e|^2     smallest,
 
@@ -38,7 +39,7 @@ def mouth_share(network: StyleDecoder, seen: Mapping[str, NDArray[Any]]) -> Floa
 
     def energy(weight: Floats) -> NDArray[np.float64]:
         weighted = (jacobian * weight[None, :, :, None]).reshape(len(jacobian), -1).astype(np.float64)
-        return weighted @ jacobian.reshape(len(jacobian), -1).T.astype(np.float64) / weight.sum()
+        return np.asarray(weighted @ jacobian.reshape(len(jacobian), -1).T.astype(np.float64) / weight.sum())
 
     moved, kept_still = energy(mouth), energy(rest)
     both = moved + STIFFNESS * kept_still

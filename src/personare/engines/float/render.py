@@ -48,7 +48,8 @@ class FrameDecoder:
 
         with torch.inference_mode():
             latents = self._appearance + torch.from_numpy(np.ascontiguousarray(motion, np.float32)).to(self._device)
-            return self._network(latents, self._features)
+            made: Tensor = self._network(latents, self._features)
+            return made
 
     def render(self, motion: Floats) -> NDArray[np.uint8]:
         """Motion [n, width] -> uint8 [n, side, side, 3] RGB."""

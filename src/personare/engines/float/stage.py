@@ -94,11 +94,15 @@ class Stage:
         pixels = self._decoder.side**2
         return batch_by_memory(self._device, _BYTES_A_PIXEL * pixels, _AT_MOST.get(self._device.type, 32))
 
+    def _load(self) -> None:
+        """Load the networks here, not in one of the threads to come, where two might do it at once."""
+        assert self._batch.rows
+
     def begin(self, heard: Mapping[str, Feature], speech: Samples) -> None:
         """An utterance: what was heard of it, and the speech float32 [n] itself."""
         self.stop()
         self._ears.forget()
-        self._batch  # noqa: B018 - loads the networks here, not in one of the threads to come
+        self._load()
         self._voice = np.asarray(heard[drive.VOICE].arrays["voice"], np.float32)
         if drive.EMOTION in heard:
             self._emotion = np.asarray(heard[drive.EMOTION].arrays["scores"], np.float32)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from personare.engines.float.networks.config import FloatConfig
-from personare.engines.float.networks.layers import GAIN, LEAK, Bias, ConvLayer, ModulatedConv, StyledConv, doubled
+from personare.engines.float.networks.layers import LEAK, ConvLayer, ModulatedConv, StyledConv, doubled
 from personare.engines.float.networks.warp import base_grid, warped
 
 FLOW_SIDE = 64
@@ -35,7 +35,8 @@ class Direction(nn.Module):
     def forward(self, coefficients: Tensor) -> Tensor:
         """[B, motions] -> [B, width]"""
         assert self.basis is not None
-        return coefficients @ self.basis.T
+        made: Tensor = coefficients @ self.basis.T
+        return made
 
 
 class ToFlow(nn.Module):
@@ -52,8 +53,9 @@ class ToFlow(nn.Module):
     def raw(self, x: Tensor, latent: Tensor, previous: Tensor | None) -> Tensor:
         """x [B, C, s, s] -> float32 [B, 3, s, s]: flow and mask before their non-linearities, on top of the level below."""
         style = self.conv.style(latent)
-        weights = (self.conv.weight[None, :, :, 0, 0] * style[:, None, :]).to(x.dtype)  # (B, 3, C)
-        raw = (weights @ x.flatten(2)).view(len(x), 3, *x.shape[2:]).float() + self.bias
+        weights = self.conv.weight[None, :, :, 0, 0] * style[:, None, :]  # (B, 3, C)
+        # In float32: a flow rounded to bfloat16 is off by half a pixel where it moves by half the picture.
+        raw = (weights @ x.flatten(2).float()).view(len(x), 3, *x.shape[2:]) + self.bias
         return raw if previous is None else raw.add_(doubled(previous))
 
     def forward(
@@ -80,9 +82,10 @@ class ToRGB(nn.Module):
 
     def forward(self, warp: Tensor, previous: Tensor | None) -> Tensor:
         """[B, C, s, s] -> float32 [B, 3, s, s]"""
-        weight, bias = self.conv[0].weight, self.conv[1]
+        weight, bias = self.conv.weight, self.conv.bias
+        assert bias is not None
         colours = (weight[None, :, :, 0, 0].to(warp.dtype) @ warp.flatten(2)).view(len(warp), 3, *warp.shape[2:]).float()
-        colours = F.leaky_relu_(colours.add_(bias.bias), LEAK).add_(self.bias)
+        colours = functional.leaky_relu_(colours.add_(bias[:, None, None]), LEAK).add_(self.bias)
         return colours if previous is None else colours.add_(doubled(previous))
 
 
@@ -119,7 +122,7 @@ class StyleDecoder(nn.Module):
             part.fold()
 
     def forward(self, latent: Tensor, features: Sequence[Tensor]) -> Tensor:
-        """latent float32 [B, width], features of one person [1, C, side, side] smallest first -> float32 [B, 3, S, S], unclamped."""
+        """latent float32 [B, width], features of one person [1, C, side, side], smallest first -> float32 [B, 3, S, S]."""
         colours: Tensor | None = None
         for warp, _, to_rgb in self._levels(latent, features):
             colours = to_rgb(warp, colours)
@@ -130,7 +133,8 @@ class StyleDecoder(nn.Module):
         """The flow of the level of 64 px: float32 [B, 64, 64, 2], (x, y) in [-1, 1] of the picture. Larger levels are not made."""
         for _, flow, _ in self._levels(latent, features):
             if flow.shape[1] == FLOW_SIDE:
-                return flow
+                made: Tensor = flow
+                return made
         raise ValueError(f"a decoder of pictures below {FLOW_SIDE} px has no such flow")
 
     def _levels(self, latent: Tensor, features: Sequence[Tensor]):  # type: ignore[no-untyped-def]

@@ -11,7 +11,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 LEAK = 0.2
 GAIN = math.sqrt(2)
@@ -29,8 +29,8 @@ def blurred(x: Tensor, before: int, after: int, gain: float = 1.0, bias: Tensor 
     channels = x.shape[1]
     kernel = (blur_kernel() * gain).to(x).expand(channels, 1, 4, 4)
     if before != after:
-        x, before = F.pad(x, (before, after, before, after)), 0
-    return F.conv2d(x, kernel, bias, padding=before, groups=channels)
+        x, before = functional.pad(x, (before, after, before, after)), 0
+    return functional.conv2d(x, kernel, bias, padding=before, groups=channels)
 
 
 def doubled(x: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ def doubled(x: Tensor) -> Tensor:
     The same as a transposed convolution: output 2i + k - 1 takes kernel[k] of input i.
     """
     kernel = (blur_kernel() * 4).to(x).expand(x.shape[1], 1, 4, 4)
-    return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=x.shape[1])
+    return functional.conv_transpose2d(x, kernel, stride=2, padding=1, groups=x.shape[1])
 
 
 class Weight(nn.Module):
@@ -84,15 +84,25 @@ class ConvLayer(nn.Sequential):
             if isinstance(part, Weight | Bias):
                 part.fold(gain)
 
+    @property
+    def weight(self) -> Tensor:
+        part = self[int(self.down)]
+        assert isinstance(part, Weight)
+        return part.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        part = self[-1]
+        return part.flat if isinstance(part, Bias) else None
+
     def forward(self, x: Tensor) -> Tensor:
         """[B, in, H, W] -> [B, out, H, W], or half of it if `down`."""
-        weight = self[int(self.down)].weight
-        bias = self[-1].flat if self.activate else None
+        weight, bias = self.weight, self.bias
         if self.down:
-            x = F.conv2d(blurred(x, self.blur_padding, self.blur_padding), weight, bias, stride=2)
+            x = functional.conv2d(blurred(x, self.blur_padding, self.blur_padding), weight, bias, stride=2)
         else:
-            x = F.conv2d(x, weight, bias, padding=self.padding)
-        return F.leaky_relu_(x, LEAK) if self.activate else x
+            x = functional.conv2d(x, weight, bias, padding=self.padding)
+        return functional.leaky_relu_(x, LEAK) if self.activate else x
 
 
 class ResBlock(nn.Module):
@@ -110,7 +120,8 @@ class ResBlock(nn.Module):
         self.skip.fold(1 / math.sqrt(2))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv2(self.conv1(x)).add_(self.skip(x))
+        made: Tensor = self.conv2(self.conv1(x)).add_(self.skip(x))
+        return made
 
 
 class EqualLinear(nn.Linear):
@@ -143,12 +154,13 @@ class ModulatedConv(nn.Module):
 
     def style(self, latent: Tensor) -> Tensor:
         """Scale of each input channel: [B, width] -> [B, in]."""
-        return self.modulation(latent)
+        made: Tensor = self.modulation(latent)
+        return made
 
     def demodulation(self, style: Tensor) -> Tensor:
         """Scale of each output channel: [B, in] -> [B, out]."""
         assert self.energy is not None
-        return torch.rsqrt(F.linear(style.square(), self.energy) + 1e-8)
+        return torch.rsqrt(functional.linear(style.square(), self.energy) + 1e-8)
 
     def modulates_weights(self, x: Tensor) -> bool:
         height, width = x.shape[-2:]
@@ -158,8 +170,8 @@ class ModulatedConv(nn.Module):
     def convolve(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         """[B, in, H, W] -> [B, out, H, W], or [B, out, 2H + 1, 2W + 1] before its blur if `up`."""
         if self.up:
-            return F.conv_transpose2d(x, weight, bias, stride=2)
-        return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+            return functional.conv_transpose2d(x, weight, bias, stride=2)
+        return functional.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
 
 
 class Noise(nn.Module):
@@ -188,7 +200,7 @@ class StyledConv(nn.Module):
         style = self.conv.style(latent)
         gain = self.conv.demodulation(style) * GAIN
         convolved = self.modulated if self.conv.modulates_weights(x) else self.scaled
-        return F.leaky_relu_(convolved(x, style, gain), LEAK)
+        return functional.leaky_relu_(convolved(x, style, gain), LEAK)
 
     def modulated(self, x: Tensor, style: Tensor, gain: Tensor) -> Tensor:
         """By modulating the weights of each sample."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 class PackedLinear(nn.Linear):
     """A linear layer; after `pack`, on a CPU in float32, with its weight reordered once and for all.
 
-    F.linear goes through MKL there, which on processors of other makers than Intel runs at less than half of oneDNN's speed (a few
-    hundred rows, 1024 by 4096: 50 against 130 GFLOP/s on the machine of docs/engines/float.md). The sums are taken in another order,
-    so results differ in the last bits of float32.
+    torch's own linear goes through MKL there, which on processors of other makers than Intel runs at less than half of oneDNN's
+    speed (180 rows, 1024 by 4096: 50 against 130 GFLOP/s on the machine of docs/engines/float.md). The sums are taken in another
+    order, so results differ in the last bits of float32.
     """
 
     _packed: Tensor | None = None
@@ -27,7 +27,7 @@ class PackedLinear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         if self._packed is None:
-            return F.linear(x, self.weight, self.bias)
+            return functional.linear(x, self.weight, self.bias)
         flat = x.reshape(-1, self.in_features)
         made: Tensor = torch.ops.mkldnn._linear_pointwise(flat, self._packed, self.bias, "none", [], "")
         return made.view(*x.shape[:-1], self.out_features)

@@ -1,7 +1,7 @@
 """The flow-matching transformer: the velocity of motion latents at one time of the flow.
 
-Adaptive layer norm (Peebles & Xie 2023, "DiT"), frame by frame; attention in a band of a few frames. Many frames of a batch share one
-condition (all frames without a voice, carried frames with and without guidance), so conditions come as distinct rows and an index.
+Adaptive layer norm (Peebles & Xie 2023, "DiT"), frame by frame; attention in a band of a few frames. Many frames of a batch share
+one condition (all frames without a voice, carried frames of all branches), so conditions come as distinct rows and an index.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from personare.engines.float.networks.config import FloatConfig
 from personare.engines.float.networks.packed import PackedLinear
@@ -52,8 +52,9 @@ class _Attention(nn.Module):
         qkv = self.qkv(x).view(batch, frames, 3, self.heads, hidden // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, heads, frames, d) each
         # The mask is always handed over: an implementation that cannot take one raises, it is never left out.
-        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=band)
-        return self.proj(attended.transpose(1, 2).reshape(batch, frames, hidden))
+        attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=band)
+        made: Tensor = self.proj(attended.transpose(1, 2).reshape(batch, frames, hidden))
+        return made
 
 
 class _MLP(nn.Module):
@@ -63,11 +64,12 @@ class _MLP(nn.Module):
         self.fc2 = PackedLinear(wider, hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
+        made: Tensor = self.fc2(functional.gelu(self.fc1(x), approximate="tanh"))
+        return made
 
 
 def _normal(x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=_EPSILON), 1 + scale)
+    return torch.addcmul(shift, functional.layer_norm(x, x.shape[-1:], eps=_EPSILON), 1 + scale)
 
 
 def _modulation(hidden: int, parts: int) -> nn.Sequential:
@@ -80,6 +82,11 @@ class _Block(nn.Module):
         self.attn = _Attention(config.hidden, config.heads)
         self.mlp = _MLP(config.hidden, int(config.hidden * config.mlp_ratio))
         self.adaLN_modulation = _modulation(config.hidden, 6)
+
+    def modulation(self, rows: Tensor) -> Tensor:
+        """[n, hidden] -> [n, 6 * hidden]"""
+        made: Tensor = self.adaLN_modulation(rows)
+        return made
 
     def forward(self, x: Tensor, modulation: Tensor, band: Tensor) -> Tensor:
         """x, modulation: [B, frames, hidden], [B, frames, 6 * hidden]; band: bool [frames, frames]."""
@@ -96,7 +103,8 @@ class _Decoder(nn.Module):
 
     def forward(self, x: Tensor, modulation: Tensor) -> Tensor:
         shift, scale = modulation.chunk(2, -1)
-        return self.linear(_normal(x, shift, scale))
+        made: Tensor = self.linear(_normal(x, shift, scale))
+        return made
 
 
 class _Projection(nn.Module):
@@ -131,27 +139,32 @@ class FlowTransformer(nn.Module):
 
     def time(self, time: Tensor) -> Tensor:
         """Times of the flow [n] -> [n, hidden]"""
-        return self.t_embedder.mlp(time_embedding(time).to(self.c_embedder.weight.dtype))
+        made: Tensor = self.t_embedder.mlp(time_embedding(time).to(self.c_embedder.weight.dtype))
+        return made
 
     def condition(self, reference: Tensor, audio: Tensor, emotion: Tensor) -> Tensor:
         """Reference motion [width], audio [frames, width], emotion [emotions] -> [frames, hidden], the same at all times."""
         frames = len(audio)
-        return self.c_embedder(torch.cat([reference.expand(frames, -1), audio, emotion.expand(frames, -1)], -1))
+        made: Tensor = self.c_embedder(torch.cat([reference.expand(frames, -1), audio, emotion.expand(frames, -1)], -1))
+        return made
 
     def forward(self, latents: Tensor, rows: Tensor, index: Tensor, last: int) -> Tensor:
         """The velocity of the last frames of latents.
 
-        latents: [B, frames, width], carried frames first. rows: [n, hidden], distinct sums of time and condition; index: [B, frames],
-        the row of each frame. last: how many frames are wanted; a block leaves out those that can no longer be seen from there.
+        latents: [B, frames, width], carried frames first. rows: [n, hidden], distinct sums of time and condition; index:
+        [B, frames], the row of each frame. last: how many frames are wanted; a block leaves out those that can no longer be
+        seen from there.
         Returns [B, last, width].
         """
         x = self.x_embedder.proj(latents) + self.pos_embed
         frames = x.shape[1]
         for below, block in zip(reversed(range(len(self.blocks))), self.blocks, strict=True):
+            assert isinstance(block, _Block)
             seen = min(frames, last + (below + 1) * self.config.attention_window)
             x = x[:, -seen:]
-            x = block(x, block.adaLN_modulation(rows)[index[:, -seen:]], self.band[-seen:, -seen:])
-        return self.decoder(x[:, -last:], self.decoder.adaLN_modulation(rows)[index[:, -last:]])
+            x = block(x, block.modulation(rows)[index[:, -seen:]], self.band[-seen:, -seen:])
+        made: Tensor = self.decoder(x[:, -last:], self.decoder.adaLN_modulation(rows)[index[:, -last:]])
+        return made
 
     def pack(self, rows: int) -> None:
         """Reorder the weights for a CPU, for batches of about `rows` frames."""

@@ -6,7 +6,7 @@ from functools import cache
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 @cache
@@ -26,7 +26,7 @@ def warped(features: Tensor, flow: Tensor, mask: Tensor) -> Tensor:
     if features.device.type == "cpu":
         return gathered(features, flow, mask)
     expanded = features.expand(len(flow), -1, -1, -1)
-    return F.grid_sample(expanded, flow.to(features.dtype), align_corners=False) * mask.to(features.dtype)
+    return functional.grid_sample(expanded, flow.to(features.dtype), align_corners=False) * mask.to(features.dtype)
 
 
 def gathered(features: Tensor, flow: Tensor, mask: Tensor) -> Tensor:
@@ -39,12 +39,12 @@ def gathered(features: Tensor, flow: Tensor, mask: Tensor) -> Tensor:
     down = down * mask[:, 0, :, :, None]
     places = (rows * width)[..., :, None] + columns[..., None, :]  # (B, s, s, 2, 2)
     weights = (down[..., :, None] * across[..., None, :]).to(table.dtype)
-    bag = F.embedding_bag(places.view(-1, 4), table, per_sample_weights=weights.view(-1, 4), mode="sum")
+    bag = functional.embedding_bag(places.view(-1, 4), table, per_sample_weights=weights.view(-1, 4), mode="sum")
     return bag.view(batch, *flow.shape[1:3], channels).permute(0, 3, 1, 2)
 
 
 def _neighbours(place: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The two samples of `count` on either side of each place in [-1, 1]: int32 [.., 2], weights [.., 2], zero for those outside."""
+    """The two samples of `count` beside each place in [-1, 1]: int32 [.., 2], and weights [.., 2], zero for those outside."""
     position = ((place + 1) * count - 1) / 2
     low = position.floor()
     part = position - low
