@@ -114,6 +114,23 @@ class Feature:
 
 
 @dataclass(frozen=True, slots=True)
+class FaceState:
+    """What a face does in one frame: curves that other programs know too.
+
+    curves: float32 [52], weights of ARKIT_UNITS, 0 to about 1. tongue: 0 (down) .. 1 (tip at the upper teeth). head: (yaw,
+    pitch, roll) in degrees from the portrait's own pose; yaw > 0 turns the nose to image right, pitch > 0 lifts it, roll > 0
+    tilts clockwise in the image. shift: (x, y) of the head in eye distances, image right and down. gaze: (x, y) of both irises
+    in eye distances, image right and down.
+    """
+
+    curves: NDArray[np.float32]
+    tongue: float
+    head: tuple[float, float, float]
+    shift: tuple[float, float]
+    gaze: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Avatar:
     """A portrait prepared for one engine.
 

@@ -138,7 +138,9 @@ def test_without_a_back_end_there_is_one_line_and_a_hint():
     listed = voices(back_ends=[])
     assert {"en", "zh", "ja", "de", "fr", "es"} <= {v.language for v in listed}
     assert not any(v.available for v in listed)
-    assert all("pip install" in v.needed for v in listed)
+    espeak = [v for v in listed if v.backend == "espeak-ng"]
+    assert len(espeak) == 6
+    assert all("pip install" in v.needed for v in espeak)
 
 
 def test_the_environment_chooses_the_back_end(tmp_path):
@@ -183,7 +185,8 @@ def test_a_program_speaks_without_phone_times(tmp_path):
         sys.stdout.buffer.write(wav + struct.pack("<h", 100) * 30000)
     """,
     )
-    assert [(v.name, v.language, v.description) for v in voices([program])] == [("cmn", "zh", "Chinese (Mandarin)")]
+    ready = [(v.name, v.language, v.description) for v in voices([program]) if v.available]
+    assert ready == [("cmn", "zh", "Chinese (Mandarin)")]
     chunks = list(open_text("你好", "zh+f3", back_ends=[program]).chunks())
     assert len(chunks) > 1
     assert sum(len(c.voice) for c in chunks) == 30000
@@ -211,11 +214,10 @@ def test_voices_are_found_by_tag_name_and_variant():
 
 def test_every_listed_voice_can_be_asked_for_by_its_name():
     _, catalogue = working_back_end()
-    listed = voices()
+    listed = [voice for voice in voices() if voice.available]
     assert len(listed) == len(catalogue.voices) > 100
     assert len({v.name for v in listed}) == len(listed)
     assert all(match_voice(catalogue, v.name)[1].name == v.description for v in listed)
-    assert all(v.available for v in listed)
 
 
 @pytest.mark.parametrize("wanted", ["Germann", "xx", "../../etc/passwd", "en-us+nobody", "", "+f3"])

@@ -10,7 +10,8 @@ import pytest
 
 from personare.errors import EngineError, InputError, UnknownName, UnusableSpeech
 from personare.types import Speech
-from personare.voice.tts import VOICE_RATE, open_text
+from personare.voice.tts import open_text
+from personare.voice.tts.backends import ESPEAK_RATE as VOICE_RATE
 from personare.voice.tts.backends import EspeakLibrary
 from personare.voice.tts.text import clean_text, split_text
 from personare.voice.visemes import visemes_of

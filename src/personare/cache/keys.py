@@ -144,7 +144,7 @@ def portrait_digest(path: Path, memo: DigestMemo | None = None) -> str:
 
 def speech_digest(samples: Samples) -> str:
     """The blake3 digest of a speech: of its float32 samples at 16 kHz, whatever file they came from."""
-    return blake3(np.ascontiguousarray(samples, dtype="<f4").data).hexdigest()
+    return blake3(np.ascontiguousarray(samples, dtype="<f4").view(np.uint8).data).hexdigest()
 
 
 def file_stamp(path: Path) -> FileStamp:

@@ -121,6 +121,7 @@ def print_table(columns: list[str], rows: list[list[str]], *, title: str | None 
         console.print(escape(empty))
         return
     table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
+    table.columns[0].no_wrap = True  # a name is of no use when it is cut
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print(table)

@@ -11,9 +11,10 @@ Importing an engine's module must be cheap (no torch, no model loading): that ha
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -23,10 +24,11 @@ from personare.cache.prepare import Outcome
 from personare.cache.recipe import Recipe
 from personare.errors import EngineError, InvalidOption, UnknownName
 from personare.stopwatch import Stopwatch
-from personare.types import Avatar, Frames, Phone, Progress, Samples, no_progress
+from personare.types import Avatar, FaceState, Frames, Phone, Progress, Samples, no_progress
 
 if TYPE_CHECKING:
     from personare.cache.store import FeatureStore
+    from personare.media.curves import CurveSink
     from personare.weights.finder import Weights
 
 ENTRY_POINT_GROUP = "personare.engines"
@@ -58,11 +60,19 @@ class Performance(ABC):
     """Stages of the speech that came from the cache, and those that did not."""
     progress: Progress
     """Told about anything long that makes no frames, such as hearing a whole file; may be set before the first `feed`."""
+    curves: CurveSink | None
+    """Told the state of every frame that is made, by engines whose `curves` is True; may be set before the first `feed`."""
 
     def __init__(self) -> None:
+        self.curves = None
         self.watch = Stopwatch()
         self.heard = {}
         self.progress = no_progress
+
+    def follow(self, states: Iterable[FaceState]) -> Iterator[Frames]:  # noqa: ARG002
+        """Frames of given states, one each: what was told to `curves` gives the same bytes again. Raises EngineError if the
+        engine has no curves."""
+        raise EngineError("this engine does not follow curves", hint="puppet does: leave --engine out")
 
     def close(self) -> None:  # noqa: B027 - most performances hold nothing
         """End threads and let go of what the performance holds; nothing may be called after it."""
@@ -104,6 +114,8 @@ class Engine(ABC):
     exact_streaming: ClassVar[bool] = True
     licences: ClassVar[Mapping[str, str]]
     """What it consists of ("code", "networks", ...) -> SPDX expression or plain words."""
+    curves: ClassVar[bool] = False
+    """Whether performances tell the curves of their frames and follow given ones."""
     version: ClassVar[int] = 1
     """Raised whenever a performance gives other frames than before: finished clips of the old version are then not served."""
 
@@ -134,6 +146,10 @@ class Engine(ABC):
 
         store: where features of whole speeches are kept and found; None (live voices) keeps nothing.
         """
+
+    def carried_portrait(self, options: EngineOptions) -> Path | None:  # noqa: ARG002
+        """The portrait that the engine brings along where these options ask for none of the user's; else None."""
+        return None
 
     def performance_weights(self, options: EngineOptions) -> tuple[str, ...]:  # noqa: ARG002
         """sha256 of every checkpoint that a performance uses: part of what names a finished clip."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
+from contextlib import nullcontext
 from typing import Any
 
 from personare.stopwatch import Stopwatch
 
 Room = tuple[str, Callable[[Any], Any]]
-"""The name under which its seconds are counted, and what it does with one item."""
+"""The name under which its seconds are counted ("" for a room that counts its own), and what it does with one item."""
 
 
 def overlapped(items: Iterable[Any], *rooms: Room, watch: Stopwatch, depth: int = 2) -> Generator[Any, None, None]:
@@ -121,7 +122,7 @@ def _work(name: str, work: Callable[[Any], Any], place: int, belts: _Belts, watc
             belts.put(place + 1, item)
             return
         try:
-            with watch(name):
+            with watch(name) if name else nullcontext():
                 item = work(item)
         except BaseException as error:
             belts.put(place + 1, _Failure(error))

@@ -64,6 +64,18 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image:
             ) from error
 
 
+def is_picture(path: Path) -> bool:
+    """Whether the file begins like a picture that `read_image` knows. Raises UnreadableMedia as `open_local`."""
+    with open_local(path) as file, _without_warnings():
+        try:
+            with Pillow.open(file, formats=_known_formats()):
+                return True
+        except UnidentifiedImageError:
+            return False
+        except Exception:  # recognised, and damaged
+            return True
+
+
 def write_png(path: Path, image: Image) -> None:
     """Write uint8 [H, W, 3] RGB as PNG; the file appears when it is complete. Raises UnwritableOutput."""
     try:

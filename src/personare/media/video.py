@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
+import av
 import numpy as np
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace
@@ -23,6 +27,8 @@ from personare.types import Image
 
 _UNTAGGED_HD_HEIGHT_PX = 720
 _COLOURS_UNSPECIFIED = 2
+_SEEKS = 8
+"""Key pictures that are tried before giving up on a container that does not find them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,20 @@ class VideoFrameAt:
     index: int
     seconds: float
     image: Image
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What the container says about its pictures, without decoding them. Times are in ticks of `tick` seconds.
+
+    times: rising, one per picture, in the order of showing. keys: those of them from which decoding can begin; empty if
+    the container has no times, which then count pictures. end: when the last picture ends.
+    """
+
+    times: tuple[int, ...]
+    keys: tuple[int, ...]
+    end: int
+    tick: Fraction
 
 
 class VideoSource:
@@ -70,6 +90,61 @@ class VideoSource:
                 start = seconds if start is None else start
                 yield VideoFrameAt(index, seconds - start, _rgb(frame, self.size, self.rotation))
 
+    def timeline(self) -> Timeline:
+        """When each picture is shown, from the container alone; decoded only if that has no times."""
+        with opened_container(self.path, "video") as container:
+            stream = _video_track(container, self.path)
+            tick = stream.time_base or Fraction(1) / self.fps
+            packets = [packet for packet in _packets(container, stream) if packet.size and not packet.is_discard]
+            times = sorted({packet.pts for packet in packets if packet.pts is not None})
+            keys = sorted({packet.pts for packet in packets if packet.pts is not None and packet.is_keyframe})
+            if len(times) < len(packets) or not keys:
+                return self._counted()
+            # The last picture stays as long as is usual: what containers say of it may be anything.
+            usual = int(np.median(np.diff(times))) if len(times) > 1 else round(1 / self.fps / tick)
+            return Timeline(tuple(times), tuple(keys), times[-1] + usual, tick)
+
+    def decode(self, timeline: Timeline, start: int) -> Generator[tuple[int, VideoFrame]]:
+        """(time, picture) of all pictures from the last key picture at or before `start`, times rising.
+
+        Pictures that do not decode are left out. Each call opens the file anew; close the iterator to close it.
+        """
+        for key in reversed(timeline.keys[: bisect_right(timeline.keys, start)][-_SEEKS:] or (None,)):
+            last = None
+            for time, frame in self._decoded_from(timeline, key):
+                if key is not None and key > timeline.keys[0] and last is None and time > key:
+                    break  # some containers seek too far: once more, from the key picture before
+                # What is shown before its key picture refers to what was not decoded.
+                if (key is None or time >= key) and (last is None or time > last):
+                    last = time
+                    yield time, frame
+            if last is not None:
+                return
+
+    def upright(self, frame: VideoFrame) -> Image:
+        """A decoded picture as uint8 [H, W, 3] RGB of the source's size."""
+        return _rgb(frame, self.size, self.rotation)
+
+    def _decoded_from(self, timeline: Timeline, key: int | None) -> Iterator[tuple[int, VideoFrame]]:
+        with opened_container(self.path, "video") as container:
+            stream = _video_track(container, self.path)
+            if key is None:
+                yield from enumerate(_decoded(container, stream, self.path))
+                return
+            if key > timeline.keys[0]:
+                try:
+                    container.seek(key, stream=stream, backward=True)
+                except av.FFmpegError:
+                    return
+            for frame in _decoded(container, stream, self.path):
+                if frame.pts is not None:
+                    yield frame.pts, frame
+
+    def _counted(self) -> Timeline:
+        with opened_container(self.path, "video") as container:
+            count = sum(1 for _ in _decoded(container, _video_track(container, self.path), self.path))
+        return Timeline(tuple(range(count)), (), count, 1 / self.fps)
+
 
 def has_video(path: Path) -> bool:
     """Whether the file has moving pictures (cover art does not count); False if it is no container at all.
@@ -82,6 +157,12 @@ def has_video(path: Path) -> bool:
             return _moving_pictures(container) is not None
     except UnreadableMedia:
         return False
+
+
+def _packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """Of the stream, up to where the container breaks."""
+    with suppress(av.FFmpegError):
+        yield from container.demux(stream)
 
 
 def _moving_pictures(container: InputContainer) -> VideoStream | None:

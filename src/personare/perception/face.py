@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,10 +23,10 @@ MAX_PITCH_DEGREES = 25.0
 MIN_EYE_DISTANCE_PX = 32.0
 """Enlarged further, a face shows its blocks."""
 MAX_ROLL_DEGREES = 60.0
-_MIN_FACE_PROBABILITY = 0.9
+MIN_FACE_PROBABILITY = 0.9
 _SURE_PART = 0.12
 """The detector misses no face wider than this part of what it is shown."""
-_MAX_LANDMARKS_OUTSIDE = 0.15
+MAX_LANDMARKS_OUTSIDE = 0.15
 _UPSIDE_DOWN_MARGIN = 0.1
 
 
@@ -53,8 +53,8 @@ class Face:
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
-    """A detection that the landmark network confirms."""
+class SeenFace:
+    """A detection that the landmark network confirms. landmarks: float32 [468, 3] as in Face."""
 
     detection: Detection
     landmarks: NDArray[np.float32]
@@ -66,7 +66,7 @@ def find_faces(image: Image) -> list[Detection]:
 
     Where there is a large face, others may be missed that are so much smaller that one would have to look closer.
     """
-    return [seen.detection for seen in _confirmed_faces(image)]
+    return [seen.detection for seen in confirmed_faces(image)]
 
 
 def find_face(
@@ -82,13 +82,13 @@ def find_face(
     face), FaceTooSmall or FaceTurnedAway (to the side, up, down, or the whole picture), with what was measured and the
     limit.
     """
-    seen = _confirmed_faces(image)
+    seen = confirmed_faces(image)
     if not seen:
         raise NoFaceFound(
             f"{name}: no face found",
             hint="use a sharp, well-lit picture of one person who looks towards the camera; both eyes must be visible",
         )
-    best = max(seen, key=lambda face: face.pose.eye_distance_px * _centrality(face.detection, image))
+    best = main_face(seen, image)
     _check_pose(best.pose, name, max_yaw, max_pitch, min_eye_distance_px)
     _check_upright(image, best, name)
     _check_whole(image, best, name)
@@ -106,6 +106,11 @@ def find_face(
     )
 
 
+def main_face(seen: Sequence[SeenFace], image: Image) -> SeenFace:
+    """The largest, where a face at the picture's corner counts half as large as one in its middle. At least one is given."""
+    return max(seen, key=lambda face: face.pose.eye_distance_px * _centrality(face.detection, image))
+
+
 def _check_pose(pose: HeadPose, name: str, max_yaw: float, max_pitch: float, min_eye_distance_px: float) -> None:
     if pose.eye_distance_px < min_eye_distance_px:
         raise FaceTooSmall(
@@ -121,7 +126,7 @@ def _check_pose(pose: HeadPose, name: str, max_yaw: float, max_pitch: float, min
             )
 
 
-def _check_upright(image: Image, face: _Seen, name: str) -> None:
+def _check_upright(image: Image, face: SeenFace, name: str) -> None:
     """The landmark network fits an upright face even into one that stands on its head; the detector knows better."""
     centre_x, centre_y = (face.detection.box[:2] + face.detection.box[2:]) / 2
     region = Region(float(centre_x), float(centre_y), face.detection.size_px * 3)
@@ -134,21 +139,21 @@ def _check_upright(image: Image, face: _Seen, name: str) -> None:
         )
 
 
-def _check_whole(image: Image, face: _Seen, name: str) -> None:
+def _check_whole(image: Image, face: SeenFace, name: str) -> None:
     size = [image.shape[1], image.shape[0]]
     outside = ((face.landmarks[:, :2] < 0) | (face.landmarks[:, :2] > size)).any(axis=1).mean()
-    if outside > _MAX_LANDMARKS_OUTSIDE:
+    if outside > MAX_LANDMARKS_OUTSIDE:
         raise NoFaceFound(
             f"{name}: the picture's edge cuts off {outside:.0%} of the face",
             hint="use a picture that shows the whole face",
         )
 
 
-def _confirmed_faces(image: Image) -> list[_Seen]:
+def confirmed_faces(image: Image) -> list[SeenFace]:
     """Faces, largest first, each once. Looks closer and closer until no larger face can have been missed."""
-    faces: list[_Seen] = []
+    faces: list[SeenFace] = []
     for side, detections in detections_by_scale(image):
-        for seen in _confirm(image, detections):
+        for seen in confirmed(image, detections):
             if not any(_same(seen, other) for other in faces):
                 faces.append(seen)
         if any(face.detection.size_px >= _SURE_PART * side for face in faces):
@@ -156,14 +161,15 @@ def _confirmed_faces(image: Image) -> list[_Seen]:
     return sorted(faces, key=lambda face: -face.pose.eye_distance_px)
 
 
-def _confirm(image: Image, detections: list[Detection]) -> Iterator[_Seen]:
+def confirmed(image: Image, detections: Sequence[Detection]) -> Iterator[SeenFace]:
+    """Those of the detections that the landmark network takes for faces."""
     for detection in detections:
         landmarks, probability = face_landmarks(image, detection)
-        if probability >= _MIN_FACE_PROBABILITY:
-            yield _Seen(detection, landmarks, head_pose(landmarks))
+        if probability >= MIN_FACE_PROBABILITY:
+            yield SeenFace(detection, landmarks, head_pose(landmarks))
 
 
-def _same(a: _Seen, b: _Seen) -> bool:
+def _same(a: SeenFace, b: SeenFace) -> bool:
     """Whether two are one face: their landmarks' middles are closer than half an eye distance of the larger."""
     apart = np.linalg.norm(a.landmarks[:, :2].mean(axis=0) - b.landmarks[:, :2].mean(axis=0))
     return bool(apart < 0.5 * max(a.pose.eye_distance_px, b.pose.eye_distance_px))

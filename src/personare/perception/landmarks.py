@@ -25,12 +25,18 @@ def face_landmarks(image: Image, detection: Detection) -> tuple[NDArray[np.float
     right_eye, left_eye = detection.keypoints[:2]
     centre = (detection.box[:2] + detection.box[2:]) / 2
     side = detection.size_px * _MARGIN
-    first, _ = _read(image, Region(float(centre[0]), float(centre[1]), side, line_angle(right_eye, left_eye)))
-    angle = line_angle(first[RIGHT_EYE_OUTER], first[LEFT_EYE_OUTER])
-    return _read(image, region_around(first[:, :2], angle, _MARGIN))
+    first, _ = landmarks_in(image, Region(float(centre[0]), float(centre[1]), side, line_angle(right_eye, left_eye)))
+    return landmarks_in(image, face_region(first))
 
 
-def _read(image: Image, region: Region) -> tuple[NDArray[np.float32], float]:
+def face_region(landmarks: NDArray[np.float32]) -> Region:
+    """The region in which the network looks best for a face whose landmarks [468, 3] are known, if only roughly."""
+    angle = line_angle(landmarks[RIGHT_EYE_OUTER], landmarks[LEFT_EYE_OUTER])
+    return region_around(landmarks[:, :2], angle, _MARGIN)
+
+
+def landmarks_in(image: Image, region: Region) -> tuple[NDArray[np.float32], float]:
+    """Landmarks float32 [468, 3] in pixels of the picture, and the probability that the region holds a face: one pass."""
     reader = network(NETWORK)
     # A black border would pull the landmarks of faces at the picture's edge inwards, by several pixels.
     landmarks, logit = reader(region.crop(image, reader.side_px, cv2.BORDER_REPLICATE) / 255.0)

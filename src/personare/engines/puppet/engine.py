@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from personare.cache.recipe import Recipe
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from personare.cache.store import FeatureStore
     from personare.engines.puppet.drive import MouthDrive
     from personare.engines.puppet.state import MouthFrame
+    from personare.types import FaceState, Image
 
 LOOKAHEAD_SECONDS = 0.16
 _FEED_PIECE = SAMPLE_RATE
@@ -28,6 +31,7 @@ class Puppet(Engine):
     driven_by: ClassVar[frozenset[str]] = frozenset({"speech"})
     chunk_seconds: ClassVar[float] = 0.04
     lookahead_seconds: ClassVar[float] = LOOKAHEAD_SECONDS
+    curves: ClassVar[bool] = True
     licences: ClassVar[Mapping[str, str]] = {
         "code": "Apache-2.0",
         "face networks": "Apache-2.0 (MediaPipe)",
@@ -51,6 +55,15 @@ class Puppet(Engine):
 
         return recipe(_puppet_options(options))
 
+    def carried_portrait(self, options: EngineOptions) -> Path | None:
+        mesh = _puppet_options(options).look == "mesh"
+        return Path(str(files("personare.heads") / "data" / "mesh_head.jpg")) if mesh else None
+
+    def performance_weights(self, options: EngineOptions) -> tuple[str, ...]:  # noqa: ARG002
+        from personare.voice.articulation import NETWORK_SHA256
+
+        return (NETWORK_SHA256,)
+
     def perform(self, avatar: Avatar, options: EngineOptions, store: FeatureStore | None = None) -> PuppetPerformance:  # noqa: ARG002
         return PuppetPerformance(avatar, _puppet_options(options))
 
@@ -60,15 +73,15 @@ class PuppetPerformance(Performance):
 
     def __init__(self, avatar: Avatar, options: PuppetOptions) -> None:
         from personare.engines.puppet.motion import Motion
-        from personare.engines.puppet.render import FaceRenderer
+        from personare.engines.puppet.show import is_moving, open_show
 
         super().__init__()
-        self.fps = options.fps
-        self.size = (options.size, options.size)
-        self._options = options
+        self._show = open_show(avatar, options)
+        self.fps, self.size = self._show.fps, self._show.size
+        still = {"head_motion": 0.0, "blink_rate": 0.0, "gaze": 0.0} if is_moving(avatar) else {}
+        self._options = options.model_copy(update={"fps": self.fps, **still})
         self._drive: MouthDrive | None = None
-        self._motion = Motion(options)
-        self._renderer = FaceRenderer(avatar.features)
+        self._motion = Motion(self._options)
         self._next_frame = 0
         self._utterance = 0
 
@@ -77,7 +90,7 @@ class PuppetPerformance(Performance):
         if self._drive is None:
             from personare.engines.puppet.drive import MouthDrive
 
-            self._drive = MouthDrive(self._options.fps, self._options.expressiveness)
+            self._drive = MouthDrive(self.fps, self._options.expressiveness)
         return self._heard(self._drive, samples, phones)
 
     def finish(self) -> Iterator[Frames]:
@@ -93,12 +106,29 @@ class PuppetPerformance(Performance):
             raise EngineError(f"idle({n}): ask for at least one frame")
         if self._drive is not None:
             raise EngineError("idle() while an utterance is under way", hint="call finish() or interrupt() first")
-        return Frames(self._advance(n), np.stack([self._renderer.render(self._motion.rest()) for _ in range(n)]))
+        return Frames(self._advance(n), np.stack([self._render(self._motion.rest()) for _ in range(n)]))
+
+    def close(self) -> None:
+        self._show.close()
 
     def interrupt(self) -> None:
         self._drive = None
         self._utterance += 1
         self._motion.release()
+
+    def follow(self, states: Iterable[FaceState]) -> Iterator[Frames]:
+        if self._drive is not None:
+            raise EngineError("follow() while an utterance is under way", hint="call finish() or interrupt() first")
+        utterance = self._utterance
+        for state in states:
+            if utterance != self._utterance:
+                return
+            yield Frames(self._advance(1), self._render(state)[None])
+
+    def _render(self, state: FaceState) -> Image:
+        if self.curves is not None:
+            self.curves.write(state)
+        return self._show.render(state)
 
     def _heard(self, drive: MouthDrive, samples: Samples, phones: Sequence[Phone] | None) -> Iterator[Frames]:
         utterance = self._utterance
@@ -120,8 +150,7 @@ class PuppetPerformance(Performance):
         for mouth in mouths:
             if utterance != self._utterance:
                 return
-            image = self._renderer.render(self._motion.speak(mouth))
-            yield Frames(self._advance(1), image[None])
+            yield Frames(self._advance(1), self._render(self._motion.speak(mouth))[None])
 
     def _advance(self, n: int) -> int:
         first = self._next_frame

@@ -25,12 +25,12 @@ class Motion:
     def __init__(self, options: PuppetOptions) -> None:
         self._life = Life(
             options.seed,
-            options.fps,
+            options.rate,
             head_motion=options.head_motion,
             blink_rate=options.blink_rate,
             gaze=options.gaze,
         )
-        self._handover_frames = max(1, round(Fraction(HANDOVER_SECONDS).limit_denominator(1000) * options.fps))
+        self._handover_frames = max(1, round(Fraction(HANDOVER_SECONDS).limit_denominator(1000) * options.rate))
         self._left = _REST
         self._last = _REST
         self._frames_to_go = 0

@@ -3,28 +3,32 @@
     puppet.face    the face in the full picture          (the picture)
     puppet.crop    a square picture around it            (the picture, size, face_height)
     puppet.rig     the face fitted, ready to be moved    (the crop)
+    puppet.plate   what is behind the person             (the crop), if the background is to be kept
+
+Of a video, see following.py: the face in every picture, and the lower face of one of them.
 
 Only what a stage reads is in its key: another frame rate or seed prepares nothing again, another size leaves the face.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from personare.cache.recipe import Recipe, Stage, StageInputs
-from personare.engines.puppet import rig
+from personare.engines.puppet import following, plate, rig
 from personare.engines.puppet.options import PuppetOptions
-from personare.media.image import read_image
+from personare.errors import PictureTooLarge
+from personare.media.image import is_picture, read_image
+from personare.media.paste import Square, resized
 from personare.perception import NETWORK_SHA256, find_face, person_matte
 from personare.types import Feature, Image
 
 Floats = NDArray[np.float32]
 
-FACE, CROP, RIG = "puppet.face", "puppet.crop", "puppet.rig"
+FACE, CROP, RIG, PLATE = "puppet.face", "puppet.crop", "puppet.rig", "puppet.plate"
 FACE_NETWORKS = ("face_detection_short_range", "face_landmark", "iris_landmark")
 MATTE_NETWORK = "selfie_segmentation"
 
@@ -35,36 +39,54 @@ TIGHTEST = 1.2
 MATTE_CONTEXT = 1.5
 """The matting network sees this much more than the crop, where the picture has it: it was trained on people, not
 faces."""
+ORIGINAL_FACE_HEIGHT = 0.25
+"""With framing "original" the square holds all that moves: the face is this share of it."""
+MAX_SIDE = 1024
+"""Larger squares are drawn at this size and enlarged."""
+MAX_ORIGINAL_PIXELS = 16_000_000
+"""Larger pictures are no videos."""
 ENLARGED_BLUR = 0.35
 """Standard deviation of the blur of an enlarged picture, in its own pixels."""
 
 
 def recipe(options: PuppetOptions) -> Recipe:
-    """The stages that turn a portrait into the features that `render.FaceRenderer` needs."""
+    """The stages that turn a portrait into the features that `render.FaceRenderer` needs; none for the carried head."""
+    if options.look == "mesh":
+        return Recipe(())
+    behind = Stage(name=PLATE, version=1, compute=_plate, needs=(CROP,))
     return Recipe(
         (
             Stage(
                 name=FACE,
-                version=1,
+                version=2,
                 compute=_face,
                 reads_portrait=True,
                 weights=tuple(NETWORK_SHA256[name] for name in FACE_NETWORKS),
             ),
             Stage(
                 name=CROP,
-                version=1,
+                version=2,
                 compute=_crop,
-                parameters={"size": options.size, "face_height": options.face_height},
+                parameters=_framing(options),
                 needs=(FACE,),
                 reads_portrait=True,
                 weights=(NETWORK_SHA256[MATTE_NETWORK],),
             ),
             Stage(name=RIG, version=1, compute=_rig, needs=(CROP,)),
+            *([behind] if options.background == "keep" else []),
         )
     )
 
 
+def _framing(options: PuppetOptions) -> dict[str, Any]:
+    if options.framing == "original":
+        return {"framing": "original"}
+    return {"size": options.size, "face_height": options.face_height}
+
+
 def _face(inputs: StageInputs) -> Feature:
+    if not is_picture(inputs.portrait):
+        return following.face(inputs.portrait, inputs.progress)
     picture = read_image(inputs.portrait)
     face = find_face(picture, inputs.portrait.name)
     height, width = picture.shape[:2]
@@ -82,16 +104,22 @@ def _face(inputs: StageInputs) -> Feature:
 
 
 def _crop(inputs: StageInputs) -> Feature:
+    if not is_picture(inputs.portrait):
+        return following.crop(inputs.portrait, inputs.features[FACE])
     face = inputs.features[FACE].arrays
     picture = read_image(inputs.portrait)
-    size = int(inputs.parameters["size"])
-    square = _square_around(face["landmarks"], picture, float(inputs.parameters["face_height"]))
+    if inputs.parameters.get("framing") == "original":
+        square = _whole_surroundings(face["landmarks"], picture, inputs.portrait.name)
+        size = min(square.side, MAX_SIDE)
+    else:
+        square = _square_around(face["landmarks"], picture, float(inputs.parameters["face_height"]))
+        size = int(inputs.parameters["size"])
     scale = size / square.side
     place = np.array([square.x, square.y], np.float32)
     landmarks = np.concatenate([face["landmarks"][:, :2] - place, face["landmarks"][:, 2:]], axis=1) * np.float32(scale)
     return Feature(
         {
-            "picture": _resized(square.cut(picture), size),
+            "picture": resized(square.cut(picture), size),
             "matte": _matte(picture, square, size),
             "landmarks": landmarks.astype(np.float32),
             "eye_contours": ((face["eye_contours"] - place) * np.float32(scale)).astype(np.float32),
@@ -116,31 +144,33 @@ def _rig(inputs: StageInputs) -> Feature:
     return fitted.to_feature()
 
 
-@dataclass(frozen=True, slots=True)
-class _Square:
-    """A square of whole pixels of a picture; it may reach beyond the picture's border."""
-
-    x: int
-    y: int
-    side: int
-
-    def cut(self, picture: Image) -> Image:
-        """The square's pixels; beyond the border, those of the border."""
-        height, width = picture.shape[:2]
-        left, top = max(0, -self.x), max(0, -self.y)
-        right, bottom = max(0, self.x + self.side - width), max(0, self.y + self.side - height)
-        inside = picture[max(0, self.y) : self.y + self.side, max(0, self.x) : self.x + self.side]
-        return np.asarray(cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_REPLICATE))
+def _plate(inputs: StageInputs) -> Feature:
+    crop = inputs.features[CROP].arrays
+    return plate.behind(crop["picture"], crop["matte"], crop["landmarks"])
 
 
-def _square_around(landmarks: Floats, picture: Image, face_height: float) -> _Square:
+def _whole_surroundings(landmarks: Floats, picture: Image, name: str) -> Square:
+    """A square that holds all that moves, with an even side; it may reach beyond the picture's border."""
+    height, width = picture.shape[:2]
+    if height * width > MAX_ORIGINAL_PIXELS:
+        raise PictureTooLarge(
+            f"{name} has {height * width / 1e6:.0f} megapixels; for framing=original the limit is {MAX_ORIGINAL_PIXELS / 1e6:g}",
+            hint="scale it down, or use framing=square",
+        )
+    low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
+    side = 2 * round(float(high[1] - low[1]) / ORIGINAL_FACE_HEIGHT / 2)
+    x, y = (low + high) / 2 - (side / 2, side * FACE_FROM_TOP)
+    return Square(round(float(x)), round(float(y)), side)
+
+
+def _square_around(landmarks: Floats, picture: Image, face_height: float) -> Square:
     """Where to crop. Rather a tighter crop or a face off the middle than a picture continued beyond its border."""
     height, width = picture.shape[:2]
     low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
     face_side = float((high - low).max())
     side = round(max(min(float(high[1] - low[1]) / face_height, height, width), TIGHTEST * face_side))
     x, y = (low + high) / 2 - (side / 2, side * FACE_FROM_TOP)
-    return _Square(_within(x, side, width), _within(y, side, height), side)
+    return Square(_within(x, side, width), _within(y, side, height), side)
 
 
 def _within(start: float, side: int, available: int) -> int:
@@ -148,12 +178,7 @@ def _within(start: float, side: int, available: int) -> int:
     return round(min(max(start, 0), room)) if room >= 0 else round(max(min(start, 0), room))
 
 
-def _resized(square: Image, size: int) -> Image:
-    shrinks = len(square) > size
-    return np.asarray(cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC))
-
-
-def _matte(picture: Image, square: _Square, size: int) -> NDArray[np.uint8]:
+def _matte(picture: Image, square: Square, size: int) -> NDArray[np.uint8]:
     """uint8 [size, size], 255 where the person is."""
     height, width = picture.shape[:2]
     margin = round((MATTE_CONTEXT - 1) / 2 * square.side)
@@ -161,4 +186,4 @@ def _matte(picture: Image, square: _Square, size: int) -> NDArray[np.uint8]:
     x1, y1 = min(width, square.x + square.side + margin), min(height, square.y + square.side + margin)
     wider = np.zeros((height, width), np.uint8)
     wider[y0:y1, x0:x1] = np.rint(person_matte(picture[y0:y1, x0:x1]) * 255)
-    return _resized(square.cut(wider), size)
+    return resized(square.cut(wider), size)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.types import ARKIT_UNITS
+from personare.types import FaceState as FaceState
 
 UNIT = {name: i for i, name in enumerate(ARKIT_UNITS)}
 """Position of each ARKit unit in an array of curves."""
@@ -41,14 +42,3 @@ class LifeFrame:
     gaze: tuple[float, float]
     blink: float
     brow: float
-
-
-@dataclass(frozen=True, slots=True)
-class FaceState:
-    """Everything that render needs for one frame; fields as in MouthFrame and LifeFrame."""
-
-    curves: NDArray[np.float32]
-    tongue: float
-    head: tuple[float, float, float]
-    shift: tuple[float, float]
-    gaze: tuple[float, float]

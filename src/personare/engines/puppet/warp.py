@@ -32,13 +32,18 @@ FEATHER_PX = 3
 
 
 class Surface:
-    """The whole picture, moved. Holds its buffers; `draw` overwrites what it returned before."""
+    """The whole picture, moved. Holds its buffers; `draw` overwrites what it returned before.
+
+    picture: uint8 [H, W, 3], what is moved; may be another one of the same size for every frame.
+    """
 
     def __init__(self, picture: Image, triangles: NDArray[np.int32]) -> None:
-        self._picture = picture
+        self.picture = picture
         self._triangles = np.ascontiguousarray(triangles)
         height, width = picture.shape[:2]
         self._rasteriser = Rasteriser(width // COARSE, height // COARSE)
+        self._coarse_grid = _pixel_grid(width // COARSE, height // COARSE)
+        self._displacement = np.zeros((height // COARSE, width // COARSE, 3), np.float32)
         self._grid = _pixel_grid(width, height)
         self._map = np.empty_like(self._grid)
         self._frame = np.empty_like(picture)
@@ -47,15 +52,24 @@ class Surface:
         """The frame, uint8 [S, S, 3]."""
         coarse = skin.vertices.copy()
         coarse[:, :2] /= COARSE
-        displacement = self._rasteriser.draw(coarse, self._triangles, _displacement(skin))
+        displacement = self._displacement = self._rasteriser.draw(coarse, self._triangles, _displacement(skin))
         size = self._grid.shape[1::-1]
         cv2.resize(displacement[..., :2], size, dst=self._map, interpolation=cv2.INTER_LINEAR)
         cv2.add(self._map, self._grid, dst=self._map)
-        return _fetch(self._picture, self._map, self._frame)
+        return _fetch(self.picture, self._map, self._frame)
+
+    def carry(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Where the last `draw` has taken a mask of the picture, uint8 [H / COARSE, W / COARSE] both."""
+        # Two maps: OpenCV 5.0 misreads one of two channels, with linear interpolation and an empty second one.
+        x, y = (self._displacement[..., i] / COARSE + self._coarse_grid[..., i] for i in (0, 1))
+        return np.asarray(cv2.remap(mask, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 class FineRegion:
-    """A window that follows a feature of the face, drawn at twice the resolution with only the triangles near it."""
+    """A window that follows a feature of the face, drawn at twice the resolution with only the triangles near it.
+
+    picture: as in Surface.
+    """
 
     def __init__(
         self,
@@ -69,7 +83,7 @@ class FineRegion:
 
         backdrop: triangles of what is seen behind the feature, over the vertices of the layer given to `draw`.
         """
-        self._picture = picture
+        self.picture = picture
         self._anchors = list(anchors)
         at_rest = rig.points[self._anchors, :2]
         aside, above, below = (round(r * rig.eye_distance_px) + FEATHER_PX for r in reach)
@@ -99,7 +113,7 @@ class FineRegion:
         displacement = self._rasteriser.draw(local, self._triangles, _displacement(layer))
         np.add(displacement[..., :2], self._grid, out=self._map)
         self._map += np.array([x0, y0], np.float32)
-        patch = cv2.resize(_fetch(self._picture, self._map, self._fine), self._size, interpolation=cv2.INTER_AREA)
+        patch = cv2.resize(_fetch(self.picture, self._map, self._fine), self._size, interpolation=cv2.INTER_AREA)
         window = frame[y0 : y0 + height, x0 : x0 + width]
         window[:] = cv2.blendLinear(patch, np.ascontiguousarray(window), self._alpha, 1 - self._alpha)
 

@@ -2,13 +2,14 @@
 
     text -> clean_text, guess_language -> match_voice -> back end (a child process) -> phones, soxr -> Speech
 
-Back ends, in the order they are tried: the espeak-ng library of the package `espeakng_loader` (extra `[tts]`; GPL-3.0,
-so it is optional), the system's libespeak-ng, an installed `espeak-ng` or `espeak` program (sound only: `phones` is
-None and the engine listens).
+Back ends of a bare language or voice name, in the order they are tried: the espeak-ng library of the package `espeakng_loader`
+(extra `[tts]`; GPL-3.0, so it is optional), the system's libespeak-ng, an installed `espeak-ng` or `espeak` program (sound only:
+`phones` is None and the engine listens). With a prefix: Piper and Kokoro voices that lie on this disk, run on onnxruntime with
+phone times from their own durations (`piper:`, `kokoro:`), and voices over the network (`gtts:`, `edge:`; extras, sound only).
 """
 
 from personare.voice.tts.backends import BackEnd, find_back_ends
 from personare.voice.tts.catalogue import VoiceInfo, voices
-from personare.voice.tts.speech import VOICE_RATE, open_text
+from personare.voice.tts.speech import open_text
 
-__all__ = ["VOICE_RATE", "BackEnd", "VoiceInfo", "find_back_ends", "open_text", "voices"]
+__all__ = ["BackEnd", "VoiceInfo", "find_back_ends", "open_text", "voices"]

@@ -29,6 +29,9 @@ VARIABLE = "PERSONARE_ESPEAK"
 SILENCE_SECONDS = 20.0
 """A back end that gives nothing for so long is taken to hang."""
 
+ESPEAK_RATE = 22050
+"""Hz; what espeak-ng gives, whatever the voice."""
+
 _LONGEST_MESSAGE = 1 << 20
 _PROGRAM_PIECE = 1 << 14
 _OTHER_LANGUAGE = re.compile(r"\(([\w-]+) (\d+)\)")
@@ -36,11 +39,12 @@ _OTHER_LANGUAGE = re.compile(r"\(([\w-]+) (\d+)\)")
 
 @dataclass(frozen=True, slots=True)
 class CatalogueVoice:
-    """A voice as a back end lists it. languages: (priority, lower-case tag), lower numbers match better."""
+    """A voice as a back end lists it. languages: (priority, lower-case tag), lower numbers match better. rate: Hz."""
 
     name: str
     identifier: str
     languages: tuple[tuple[int, str], ...]
+    rate: int = ESPEAK_RATE
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,18 +71,26 @@ class Phoneme:
     symbol: str
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """All phonemes of the sound so far are given, and it ends in a pause: it can be heard now."""
+
+
 class BackEnd(ABC):
     """One installed synthesiser. Hashable: a catalogue is read once per process."""
 
     name: str
     has_phones: bool
+    reports_units: bool = True
+    """Whether phonemes start where espeak's recorded units do; see timing.py. False: where the sounds do."""
+    reads_kanji: bool = True
 
     @abstractmethod
     def catalogue(self) -> Catalogue:
         """All voices. Raises EngineError if the back end does not work."""
 
     @abstractmethod
-    def speak(self, texts: Sequence[str], identifier: str) -> Iterator[Sound | Phoneme]:
+    def speak(self, texts: Sequence[str], identifier: str) -> Iterator[Sound | Phoneme | Settled]:
         """Speak the texts as one utterance. A phoneme comes after the sound that holds its start.
 
         Raises EngineError if the back end crashes, hangs or sends nonsense.
@@ -95,6 +107,7 @@ class EspeakLibrary(BackEnd):
     worker: tuple[str, ...] = (sys.executable, "-I", espeak_worker.__file__)
     silence_seconds: float = SILENCE_SECONDS
     has_phones = True
+    reads_kanji = False
 
     def catalogue(self) -> Catalogue:
         for kind, payload in self._ask({}):
@@ -116,6 +129,14 @@ class EspeakLibrary(BackEnd):
                 yield from _read_phonemes(payload, self.name)
             else:
                 raise _nonsense(self.name)
+
+    def ipa(self, texts: Sequence[str], identifier: str) -> list[str]:
+        """The texts as this voice would say them, in IPA with stress marks and punctuation. Raises EngineError as `speak`."""
+        for kind, payload in self._ask({"voice": identifier, "texts": list(texts), "ipa": True}):
+            if kind == b"I":
+                return [str(written) for written in _read_json(payload, list, self.name)]
+            raise _nonsense(self.name)
+        raise _nonsense(self.name)
 
     def _ask(self, request: Mapping[str, Any]) -> Iterator[tuple[bytes, bytes]]:
         """Messages of one child (see espeak_worker) up to the complete end."""
@@ -144,6 +165,7 @@ class EspeakProgram(BackEnd):
     program: str
     silence_seconds: float = SILENCE_SECONDS
     has_phones = False
+    reads_kanji = False
 
     def catalogue(self) -> Catalogue:
         return Catalogue(

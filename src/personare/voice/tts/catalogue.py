@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from personare.errors import EngineError, UnknownName, WeightsMissing
-from personare.voice.tts.backends import BackEnd, Catalogue, CatalogueVoice, find_back_ends
+from personare.voice.tts import kokoro, network, piper
+from personare.voice.tts.backends import BackEnd, Catalogue, CatalogueVoice, EspeakLibrary, find_back_ends
 
 INSTALL_HINT = "pip install 'personare[tts]'  or  apt install espeak-ng"
 
@@ -60,12 +61,58 @@ def working_back_end(back_ends: Sequence[BackEnd] | None = None) -> tuple[BackEn
     raise WeightsMissing("no speech synthesiser is installed", hint=INSTALL_HINT)
 
 
-def voices(back_ends: Sequence[BackEnd] | None = None) -> list[VoiceInfo]:
-    """All voices of the first working back end, by language; without one, the usual voices and what they need.
+def choose_voice(wanted: str, back_ends: Sequence[BackEnd] | None = None) -> tuple[BackEnd, str, CatalogueVoice]:
+    """The back end, the identifier (with variant) and the voice that a name means.
 
-    Each can be varied with an espeak variant, as in "en-us+f3". espeak-ng's Japanese voice reads kana only (it says
-    "Chinese letter" for every kanji), so open_text refuses kanji for it. Raises EngineError if no installed one works.
+    A name with a prefix ("piper:", "kokoro:", "gtts:", "edge:") or the path of a Piper voice names that back end; everything else
+    is espeak's. Raises UnknownName with close matches, WeightsMissing with what to install, EngineError.
     """
+    kind, colon, name = wanted.strip().partition(":")
+    if wanted.strip().endswith(".onnx"):
+        return piper.voice_at(wanted.strip(), _ipa_of(back_ends))
+    if colon and kind in ("piper", "kokoro"):
+        ipa = _ipa_of(back_ends)
+        return piper.choose(name, ipa) if kind == "piper" else kokoro.choose(name, ipa)
+    if colon and kind in network.KINDS:
+        return network.choose(kind, name)
+    back_end, catalogue = working_back_end(back_ends)
+    identifier, entry = match_voice(catalogue, wanted)
+    return back_end, identifier, entry
+
+
+def _ipa_of(back_ends: Sequence[BackEnd] | None) -> EspeakLibrary:
+    """The library that writes phonemes for neural voices. Raises WeightsMissing."""
+    for back_end in find_back_ends() if back_ends is None else back_ends:
+        if isinstance(back_end, EspeakLibrary):
+            return back_end
+    raise WeightsMissing("neural voices need espeak-ng's library to write phonemes", hint=INSTALL_HINT)
+
+
+def voices(back_ends: Sequence[BackEnd] | None = None) -> list[VoiceInfo]:
+    """All voices by language: those of the first working espeak (without one, the usual ones and what they need), then the neural
+    voices on this disk, then network voices.
+
+    espeak's can be varied, as in "en-us+f3". Its Japanese voice reads kana only (it says "Chinese letter" for every kanji), so
+    open_text refuses kanji for it. Raises EngineError if no installed one works.
+    """
+    return [*_espeak_voices(back_ends), *_neural_voices(), *_network_voices()]
+
+
+def _neural_voices() -> list[VoiceInfo]:
+    found = [VoiceInfo(f"piper:{v.name}", v.language, v.description, "Piper") for v in piper.on_disk()]
+    found += [VoiceInfo(f"kokoro:{name}", language, "Kokoro-82M", "Kokoro") for name, language in kokoro.on_disk()]
+    if not any(v.backend == "Piper" for v in found):
+        found.append(VoiceInfo("piper:NAME", "", "any Piper voice", "Piper", piper.NEEDED))
+    if not any(v.backend == "Kokoro" for v in found):
+        found.append(VoiceInfo("kokoro:NAME", "", "Kokoro-82M", "Kokoro", kokoro.NEEDED))
+    return found
+
+
+def _network_voices() -> list[VoiceInfo]:
+    return [VoiceInfo(f"{kind}:{example}", "", what, what, needed) for kind, example, what, needed in network.listed()]
+
+
+def _espeak_voices(back_ends: Sequence[BackEnd] | None) -> list[VoiceInfo]:
     try:
         back_end, catalogue = working_back_end(back_ends)
     except WeightsMissing as error:

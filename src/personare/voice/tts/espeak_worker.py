@@ -6,13 +6,15 @@ libespeak-ng can take its process down (it has crashed when voices are switched 
 ours. This file needs the standard library only: the parent starts it with `python -I`, by path.
 
 Request: {"library": path or name, "data": folder or null}, and to speak "voice": identifier and "texts": [...]; without
-them the voices are listed. Message: one byte kind, uint32 length (little-endian), payload:
+them the voices are listed; with "ipa": true the texts are not spoken but written as phonemes. Message: one byte kind,
+uint32 length (little-endian), payload:
 
     V  JSON {"voices": [{"name", "identifier", "languages": [[priority, tag], ...]}], "variants": [...]}
     R  uint32: samples per second; before any sound
     A  mono int16 sound, native byte order (both ends run on one machine)
     P  JSON [[sample, IPA symbol], ...]: where phonemes start, counted from the first sample of the utterance;
        comes after the sound that holds those samples
+    I  JSON ["ipa of a text, with its commas and full stops", ...]: one string per text
     E  JSON {"message"}: what went wrong; nothing follows
     Z  empty: complete
 """
@@ -21,6 +23,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import re
 import signal
 import struct
 import sys
@@ -37,7 +40,11 @@ _CHARS_UTF8 = 1
 _END_PAUSE = 0x1000
 _EVENT_LIST_TERMINATED = 0
 _EVENT_PHONEME = 7
+_PHONEMES_IPA = 0x02
 _BUFFER_MILLISECONDS = 250
+
+_CLAUSE_END = re.compile(r"([,.;:!?…，。；：！？、])[^,.;:!?…，。；：！？、]{0,3}$")
+_MARKS = {"，": ",", "、": ",", "。": ".", "；": ";", "：": ":", "！": "!", "？": "?", "…": "."}
 
 
 class _Event(ctypes.Structure):
@@ -170,13 +177,37 @@ def _speak(library: ctypes.CDLL, rate: int, voice: str, texts: list[str]) -> Non
             raise RequestError(f"espeak-ng could not speak the text (status {status})")
 
 
+def _phonemes(library: ctypes.CDLL, voice: str, texts: list[str]) -> list[str]:
+    """IPA of each text. The library reads clause by clause and drops what ended the clause: that is put back."""
+    if library.espeak_SetVoiceByName(voice.encode()) != 0:
+        raise RequestError(f"espeak-ng cannot load its voice {voice!r}")
+    library.espeak_TextToPhonemes.restype = ctypes.c_char_p
+    library.espeak_TextToPhonemes.argtypes = [ctypes.POINTER(ctypes.c_void_p), ctypes.c_int, ctypes.c_int]
+    written = []
+    for text in texts:
+        encoded = ctypes.create_string_buffer(text.encode())
+        left = ctypes.c_void_p(ctypes.addressof(encoded))
+        clauses = []
+        while left.value:
+            before = ctypes.string_at(left.value)
+            spoken = library.espeak_TextToPhonemes(ctypes.byref(left), _CHARS_UTF8, _PHONEMES_IPA).decode("utf-8", "replace")
+            after = ctypes.string_at(left.value) if left.value else b""
+            read = before[: len(before) - len(after)].decode("utf-8", "ignore").rstrip()
+            mark = _CLAUSE_END.search(read)
+            clauses.append(spoken.strip() + (_MARKS.get(mark[1], mark[1]) if mark else ""))
+        written.append(" ".join(clauses))
+    return written
+
+
 def main() -> None:
     # Ctrl-C reaches the whole process group; dying silently leaves the words to the parent
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     request = json.loads(sys.stdin.buffer.read())
     try:
         library, rate = _load(request["library"], request["data"])
-        if "texts" in request:
+        if request.get("ipa"):
+            send(b"I", json.dumps(_phonemes(library, request["voice"], request["texts"])).encode())
+        elif "texts" in request:
             _speak(library, rate, request["voice"], request["texts"])
         else:
             send(b"V", json.dumps(_list(library)).encode())

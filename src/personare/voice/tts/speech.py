@@ -11,33 +11,30 @@ from numpy.typing import NDArray
 
 from personare.errors import EngineError, InputError, UnusableSpeech
 from personare.types import SAMPLE_RATE, Phone, Samples, Speech, SpeechChunk
-from personare.voice.tts.backends import BackEnd, Phoneme, Sound
-from personare.voice.tts.catalogue import match_voice, working_back_end
+from personare.voice.tts.backends import BackEnd, CatalogueVoice, Phoneme, Sound
+from personare.voice.tts.catalogue import choose_voice
 from personare.voice.tts.child import HINT
 from personare.voice.tts.text import clean_text, first_kanji, guess_language, split_text
 from personare.voice.tts.timing import SHORTEST_PAUSE_SECONDS, phones_of
 
-VOICE_RATE = 22050
-"""Hz; what espeak-ng gives, whatever the voice."""
-
-_LONGEST_CLAUSE = 10 * VOICE_RATE
+_LONGEST_CLAUSE_SECONDS = 10
 
 
 def open_text(text: str, voice: str | None = None, back_ends: Sequence[BackEnd] | None = None) -> Speech:
     """A speech that says `text`, with phone times if the back end is a library.
 
     text: plain text; markup is read out. voice: a language tag (en, zh, ja, de, fr, es, en-gb, ...) or a voice name of
-    `voices()`, either with a variant ("en-us+f3"); None guesses the language from the script (see guess_language).
-    back_ends: those of find_back_ends() by default. Every chunk ends in a pause if the text has any within 10 s.
+    `voices()`, either with a variant ("en-us+f3"), a neural voice ("piper:en_US-joe-medium", "kokoro:af_heart", or the path of a
+    Piper voice), a network voice ("gtts:fr", "edge:de-DE-KatjaNeural"); None guesses the language from the script (see
+    guess_language). back_ends: those of find_back_ends() by default. Every chunk ends in a pause if the text has any within 10 s.
 
     Raises UnusableSpeech (nothing to speak), InputError (too long; kanji for a Japanese voice, which knows kana only),
     UnknownName (no such voice), WeightsMissing (no synthesiser). `chunks()` raises EngineError if synthesis fails.
     """
     plain = clean_text(text)
-    back_end, catalogue = working_back_end(back_ends)
-    identifier, entry = match_voice(catalogue, voice or guess_language(plain))
+    back_end, identifier, entry = choose_voice(voice or guess_language(plain), back_ends)
     kanji = first_kanji(plain)
-    if kanji and any(tag == "ja" for _, tag in entry.languages):
+    if kanji and not back_end.reads_kanji and any(tag == "ja" for _, tag in entry.languages):
         raise InputError(
             f"the Japanese voice of {back_end.name} reads kana only, and the text has {kanji!r}",
             hint="write the text in kana, or give a recording instead of a text",
@@ -46,25 +43,26 @@ def open_text(text: str, voice: str | None = None, back_ends: Sequence[BackEnd] 
     first_words = plain[:30].replace("\n", " ")
     return Speech(
         name=f"text {first_words + ('…' if len(plain) > 30 else '')!r}",
-        voice_rate=VOICE_RATE,
+        voice_rate=entry.rate,
         voice_channels=1,
         seconds=None,
-        chunks=lambda: _speak(back_end, pieces, identifier),
+        chunks=lambda: _speak(back_end, pieces, identifier, entry),
     )
 
 
-def _speak(back_end: BackEnd, pieces: Sequence[str], identifier: str) -> Iterator[SpeechChunk]:
-    pending = _Pending(back_end.has_phones)
+def _speak(back_end: BackEnd, pieces: Sequence[str], identifier: str, voice: CatalogueVoice) -> Iterator[SpeechChunk]:
+    pending = _Pending(back_end, voice.rate)
     for item in back_end.speak(pieces, identifier):
         if isinstance(item, Phoneme):
             pending.add_phoneme(item)
             continue
-        if item.rate != VOICE_RATE:
-            raise EngineError(f"{back_end.name} speaks at {item.rate} Hz, not {VOICE_RATE} Hz", hint=HINT)
         # only now is every phoneme known that starts in the sound so far
         if (end := pending.settled_end()) is not None:
             yield pending.take(end)
-        pending.add_sound(item)
+        if isinstance(item, Sound):
+            if item.rate != voice.rate:
+                raise EngineError(f"{back_end.name} speaks at {item.rate} Hz, not {voice.rate} Hz", hint=HINT)
+            pending.add_sound(item)
     pending.finish()
     if pending.received == 0:
         raise UnusableSpeech("the voice has no sound for any of the text", hint="give a voice that knows its language")
@@ -75,13 +73,15 @@ def _speak(back_end: BackEnd, pieces: Sequence[str], identifier: str) -> Iterato
 class _Pending:
     """Sound and phonemes of the clause under way. Positions count samples of the voice from the utterance's start."""
 
-    def __init__(self, has_phones: bool) -> None:
+    def __init__(self, back_end: BackEnd, rate: int) -> None:
         self.received = 0
         self.taken = 0
-        self._has_phones = has_phones
+        self._has_phones = back_end.has_phones
+        self._reports_units = back_end.reports_units
+        self._rate = rate
         self._sound: NDArray[np.int16] = np.empty(0, np.int16)
         self._phonemes: deque[Phoneme] = deque()
-        self._resampler = soxr.ResampleStream(VOICE_RATE, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
+        self._resampler = soxr.ResampleStream(rate, SAMPLE_RATE, 1, dtype="float32", quality="HQ")
         self._heard: Samples = np.empty(0, np.float32)
 
     def add_sound(self, sound: Sound) -> None:
@@ -102,12 +102,12 @@ class _Pending:
     def settled_end(self) -> int | None:
         """Where the sound can be cut: in the last complete pause, or anywhere if none comes; None to wait for more."""
         given = self._heard_before(self.taken) + len(self._heard)
-        resampled_end = given * VOICE_RATE // SAMPLE_RATE
+        resampled_end = given * self._rate // SAMPLE_RATE
         if not self._has_phones:
             end = resampled_end
         elif (pause := self._last_pause()) is not None:
             end = pause
-        elif self.received - self.taken > _LONGEST_CLAUSE:
+        elif self.received - self.taken > _LONGEST_CLAUSE_SECONDS * self._rate:
             latest = self._phonemes[-1].sample if self._phonemes else self.taken
             # without phonemes for so long the sound must go out all the same
             end = min(latest, resampled_end) if latest > self.taken else resampled_end
@@ -131,11 +131,11 @@ class _Pending:
         inside = []
         while self._phonemes and self._phonemes[0].sample < end:
             inside.append(self._phonemes.popleft())
-        return phones_of(inside, sound, self.taken, VOICE_RATE)
+        return phones_of(inside, sound, self.taken, self._rate, units=self._reports_units)
 
     def _last_pause(self) -> int | None:
         """Just before the end of the last long pause, so that the closure of a stop after it stays with the stop."""
-        tail = 2 * round(SHORTEST_PAUSE_SECONDS * VOICE_RATE)
+        tail = 2 * round(SHORTEST_PAUSE_SECONDS * self._rate)
         pauses = zip(self._phonemes, list(self._phonemes)[1:], strict=False)
         ends = [after.sample - tail for p, after in pauses if p.symbol == "" and after.sample - p.sample > 2 * tail]
         return ends[-1] if ends else None
@@ -146,7 +146,7 @@ class _Pending:
 
     def _heard_before(self, end: int) -> int:
         """16 kHz samples up to sample `end` of the voice."""
-        return -(-end * SAMPLE_RATE // VOICE_RATE)
+        return -(-end * SAMPLE_RATE // self._rate)
 
     def _heard_count(self, end: int) -> int:
         """16 kHz samples from the last cut to `end`."""

@@ -14,6 +14,9 @@ LONGEST_TEXT = 4_000_000
 PIECE_LENGTH = 1000
 """Characters that go to the synthesiser at once, so that no counter of it overflows on a long text."""
 
+LONGEST_SENTENCE = 240
+"""Characters that a neural voice says at once."""
+
 _UNSPEAKABLE = frozenset({"Cc", "Cs", "Co", "Cn"})
 _SPEAKABLE = frozenset("LN") | {"Sc", "So"}
 _HALF_WIDTH_KANA = re.compile("[\uff66-\uff9f]+")
@@ -61,6 +64,22 @@ def split_text(text: str) -> list[str]:
         start = cut
     pieces.append(text[start:].strip())
     return [piece for piece in pieces if piece]
+
+
+def sentences(text: str) -> list[str]:
+    """The sentences of a text; a very long one is cut at a comma, or between words."""
+    found = []
+    start = 0
+    for end in [*(match.end() for match in _SENTENCE_END.finditer(text)), len(text)]:
+        sentence = text[start:end].strip()
+        while len(sentence) > LONGEST_SENTENCE:
+            cut = max(sentence.rfind(mark, 0, LONGEST_SENTENCE) for mark in ",;:，、；：") + 1
+            cut = cut or sentence.rfind(" ", 0, LONGEST_SENTENCE) + 1 or LONGEST_SENTENCE
+            found.append(sentence[:cut].strip())
+            sentence = sentence[cut:].strip()
+        found.append(sentence)
+        start = end
+    return [sentence for sentence in found if any(letter.isalnum() for letter in sentence)]
 
 
 def guess_language(text: str) -> str:

@@ -49,19 +49,38 @@ class _Segment:
         return self.symbol.lstrip("ˈˌ")[:1]
 
 
-def phones_of(phonemes: Sequence[Phoneme], sound: NDArray[np.int16], origin: int, rate: int) -> tuple[Phone, ...]:
+def phones_of(
+    phonemes: Sequence[Phoneme], sound: NDArray[np.int16], origin: int, rate: int, *, units: bool = True
+) -> tuple[Phone, ...]:
     """Phones that cover `sound` without gaps, silences of SHORTEST_PAUSE_SECONDS and more as "".
 
-    phonemes: events inside the sound, in order. sound: int16 [n]; its first sample is the utterance's number `origin`.
+    phonemes: events inside the sound, in order; units: they are where espeak's units start, and are moved to where the phones
+    do. sound: int16 [n]; its first sample is the utterance's number `origin`.
     Returns positions at 16 kHz from the start of the utterance, ceil(sample * 16000 / rate).
     """
     segments = _segments(phonemes, origin + len(sound), origin)
+    if not units:
+        return _phones(_joined_pauses(segments), rate)
     segments = _without_false_pauses(segments, sound, origin, round(SHORTEST_PAUSE_SECONDS * rate))
     for i in range(1, len(segments)):
         boundary = _boundary(segments[i - 1], segments[i], sound, origin, rate)
         segments[i - 1] = replace(segments[i - 1], end=boundary)
         segments[i] = replace(segments[i], start=boundary)
+    return _phones(segments, rate)
+
+
+def _phones(segments: Sequence[_Segment], rate: int) -> tuple[Phone, ...]:
     return tuple(Phone(s.symbol, _at_16_khz(s.start, rate), _at_16_khz(s.end, rate)) for s in segments)
+
+
+def _joined_pauses(segments: Sequence[_Segment]) -> list[_Segment]:
+    joined: list[_Segment] = []
+    for segment in segments:
+        if joined and segment.symbol == joined[-1].symbol == "":
+            joined[-1] = replace(joined[-1], end=segment.end)
+        else:
+            joined.append(segment)
+    return joined
 
 
 def _at_16_khz(sample: int, rate: int) -> int:

@@ -1,0 +1,87 @@
+"""What is shown: a photo that is moved as a whole, a template video whose mouth alone is moved, or the carried 3-D head."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
+
+from personare.engines.puppet.moving import MovingFace
+from personare.engines.puppet.options import PuppetOptions
+from personare.engines.puppet.render import FaceRenderer
+from personare.errors import EngineError
+from personare.media.image import read_image
+from personare.media.paste import PasteBack, Square
+from personare.types import Avatar, FaceState, Image
+
+
+class Show(Protocol):
+    """One run's pictures, in order. size: (height, width)."""
+
+    fps: Fraction
+    size: tuple[int, int]
+
+    def render(self, state: FaceState) -> Image:
+        """The next frame, uint8 [H, W, 3], the caller's to keep."""
+
+    def close(self) -> None:
+        """Let go of files."""
+
+
+def is_moving(avatar: Avatar) -> bool:
+    """Whether the avatar was prepared from a video."""
+    face = avatar.features.get("puppet.face")
+    return face is not None and bool(face.metadata.get("moving"))
+
+
+def open_show(avatar: Avatar, options: PuppetOptions) -> Show:
+    """Raises EngineError if the avatar's own pictures are needed and not there."""
+    if options.look == "mesh":
+        return MeshFace(options)
+    if is_moving(avatar):
+        return MovingFace(avatar.features, own_file(avatar), options.fps)
+    return StillFace(avatar, options)
+
+
+class MeshFace:
+    """Frames of the carried head."""
+
+    def __init__(self, options: PuppetOptions) -> None:
+        from personare.engines.puppet.mesh import MeshRenderer
+
+        self.fps = options.rate
+        self.size = (options.size, options.size)
+        self.render = MeshRenderer(options.size, options.face_height).render
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class StillFace:
+    """Frames of a photo: the square around the face, or the whole photo with that square in its place."""
+
+    def __init__(self, avatar: Avatar, options: PuppetOptions) -> None:
+        crop = avatar.features["puppet.crop"]
+        self.fps = options.rate
+        self.size = crop.arrays["picture"].shape[:2]
+        self._renderer = FaceRenderer(avatar.features)
+        self._paste: PasteBack | None = None
+        if options.framing == "original":
+            self._photo = read_image(own_file(avatar))
+            self.size = self._photo.shape[:2]
+            square = Square(*(int(crop.metadata[name]) for name in ("x", "y", "side")))
+            self._paste = PasteBack(square, self.size, alpha=self._renderer.still.feathered())
+
+    def render(self, state: FaceState) -> Image:
+        drawn = self._renderer.render(state)
+        return drawn if self._paste is None else self._paste.paste(self._photo.copy(), drawn)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def own_file(avatar: Avatar) -> Path:
+    """The portrait's own file. Raises EngineError if it is not there."""
+    if avatar.portrait_file is None:
+        raise EngineError("this avatar has lost its portrait", hint="prepare it again")
+    return avatar.portrait_file

@@ -1,0 +1,77 @@
+"""On which processor, and in which number format, networks run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from personare.errors import InvalidOption
+
+if TYPE_CHECKING:
+    import torch
+
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """What this machine can compute on. cuda: names of its CUDA (or ROCm) devices. cpu_bfloat16: the CPU multiplies bfloat16."""
+
+    cuda: tuple[str, ...] = ()
+    mps: bool = False
+    cpu_bfloat16: bool = False
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Names that `choose_device` accepts, besides auto and cuda."""
+        return ("cpu", *(f"cuda:{index}" for index in range(len(self.cuda))), *(("mps",) if self.mps else ()))
+
+
+def this_machine() -> Machine:
+    """What torch sees here."""
+    import torch
+
+    cuda = tuple(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())) if torch.cuda.is_available() else ()
+    # Reported by torch >= 2.7; where it is not, float32 is merely slower.
+    capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    bfloat16 = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "amx_tile"))
+    return Machine(cuda, torch.backends.mps.is_available(), bfloat16)
+
+
+def choose_device(name: str = "auto", machine: Machine | None = None) -> torch.device:
+    """The device of that name: auto (the first CUDA device, else MPS, else the CPU), cpu, cuda, cuda:1, mps.
+
+    Raises InvalidOption with what this machine has.
+    """
+    import torch
+
+    machine = machine or this_machine()
+    wanted = name.strip().lower()
+    if wanted == "auto":
+        wanted = "cuda" if machine.cuda else "mps" if machine.mps else "cpu"
+    if wanted == "cuda":
+        wanted = "cuda:0"
+    if wanted not in machine.devices:
+        names = [f"{device} ({machine.cuda[int(device[5:])]})" if ":" in device else device for device in machine.devices]
+        raise InvalidOption(f"device {name!r} is not available", hint=f"this machine has: {', '.join(names)}; auto chooses")
+    return torch.device(wanted)
+
+
+def choose_dtype(device: torch.device, precision: str = "auto", machine: Machine | None = None) -> torch.dtype:
+    """The format that networks compute in. auto: float16 on CUDA and MPS, on the CPU bfloat16 or float32.
+
+    The CPU gets bfloat16 where it multiplies that. A precision that is named is taken as it is.
+    Raises InvalidOption for one that does not exist.
+    """
+    import torch
+
+    if precision not in PRECISIONS:
+        raise InvalidOption(f"precision {precision!r} does not exist", hint=f"one of {', '.join(PRECISIONS)}")
+    if precision != "auto":
+        named: torch.dtype = getattr(torch, precision)
+        return named
+    if device.type in ("cuda", "mps"):
+        return torch.float16
+    machine = machine or this_machine()
+    return torch.bfloat16 if machine.cpu_bfloat16 else torch.float32
