@@ -21,7 +21,7 @@ from personare.cache.manifest import AvatarManifest
 from personare.cache.prepare import Preparation, prepare
 from personare.cache.store import FeatureStore
 from personare.engines.engine import Engine, EngineOptions, Performance, load_engine
-from personare.errors import EngineError, InvalidOption, UnknownName
+from personare.errors import EngineError, InvalidOption, UnknownName, UnreadableMedia
 from personare.media.audio import open_speech
 from personare.media.writer import ClipWriter, checked_target
 from personare.report import Report, peak_memory_mb
@@ -63,16 +63,24 @@ class Studio:
         object.__setattr__(self, "store", store)
         object.__setattr__(self, "shelf", here.shelf(store))
 
-    def cast(self, portrait: str | Path, engine: str | None = None, options: Mapping[str, Any] | None = None) -> Cast:
+    def cast(self, portrait: str | Path | None, engine: str | None = None, options: Mapping[str, Any] | None = None) -> Cast:
         """Who speaks, from a portrait file or an avatar's name. An avatar's own options hold unless `options` overrides them.
 
-        Raises UnknownName, InvalidOption, UnreadableMedia.
+        portrait: None where the engine brings its own with these options. Raises UnknownName, InvalidOption, UnreadableMedia.
         """
-        path, wanted = Path(portrait), dict(options or {})
+        wanted = dict(options or {})
+        if portrait is None:
+            return self._carried(engine or DEFAULT_ENGINE, wanted)
+        path = Path(portrait)
         manifest = None if isinstance(portrait, Path) or _is_file(path) else self._avatar(portrait)
         if manifest is None:
             made = self.open(engine or DEFAULT_ENGINE)
-            return Cast(made, made.read_options(wanted), path)
+            options_in_force = made.read_options(wanted)
+            if made.carried_portrait(options_in_force) is not None:
+                raise InvalidOption(
+                    f"these options need no portrait, but {path} is given", hint="leave the portrait or the options out"
+                )
+            return Cast(made, options_in_force, path)
         if engine not in (None, manifest.engine):
             raise EngineError(
                 f"avatar {manifest.name!r} was made for engine {manifest.engine}, not {engine}",
@@ -81,6 +89,14 @@ class Studio:
         made = self.open(manifest.engine)
         options_in_force = made.read_options({**manifest.options, **wanted})
         return Cast(made, options_in_force, self.shelf.portrait(manifest), manifest.name)
+
+    def _carried(self, engine: str, options: Mapping[str, Any]) -> Cast:
+        made = self.open(engine)
+        options_in_force = made.read_options(options)
+        portrait = made.carried_portrait(options_in_force)
+        if portrait is None:
+            raise UnreadableMedia("no portrait is given", hint="give a photo, a video or an avatar's name, or --set look=mesh")
+        return Cast(made, options_in_force, portrait)
 
     def open(self, engine: str) -> Engine:
         """An engine by name, which finds its checkpoints where this studio does. Raises UnknownName."""

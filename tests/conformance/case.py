@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.conformance.seeded_weights import seeded_state_dict
+from tests.conformance.seeded_weights import seeded_tensors
 
 HERE = Path(__file__).parent
 Arrays = Mapping[str, np.ndarray]
@@ -80,8 +80,8 @@ class Replay:
 
         key = (str(self.manifest_path(component)), self.seed)
         if key not in self._states:
-            state = seeded_state_dict(_read_manifest(self.manifest_path(component)), self.seed)
-            self._states[key] = {name: torch.from_numpy(np.array(array)) for name, array in state.items()}
+            tensors = seeded_tensors(_read_manifest(self.manifest_path(component)), self.seed)
+            self._states[key] = {name: torch.from_numpy(np.array(array)) for name, array in tensors}
         return dict(self._states[key])
 
 

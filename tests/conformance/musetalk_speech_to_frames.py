@@ -29,7 +29,7 @@ def _e2e(replay: Replay, mode: masks.ParsingMode, extra_margin: int) -> Arrays:
     encoded = latents.encoded(vae, [boxes.face_crop(f, box) for f, box in zip(frames, around, strict=True)])
 
     fps, samples = Fraction(str(int(given["fps"]))), samples_of(given["audio_i16"])
-    drive = SpeechDrive(Pieces(ears(replay), None), WindowRule(fps))
+    drive = SpeechDrive(Pieces(ears(replay), None), WindowRule(fps, published=True))
     count = published_frame_count(len(samples), fps)  # ours makes one more where the voice ends within a frame
     assert count is not None
     windows = np.stack([*drive.push(samples), *drive.finish()])[:count]
@@ -40,8 +40,7 @@ def _e2e(replay: Replay, mode: masks.ParsingMode, extra_margin: int) -> Arrays:
 
     def paint(rows: np.ndarray) -> torch.Tensor:
         with torch.inference_mode():
-            painted = unet(shown[rows], torch.tensor(0), encoder_hidden_states=tokens[rows], return_dict=False)[0]
-        return painted
+            return unet(shown[rows], torch.tensor(0), encoder_hidden_states=tokens[rows], return_dict=False)[0]
 
     predicted = torch.cat(list(in_batches(paint, count, BatchSize(_BATCH, torch.device("cpu")))))
     index = given["index"]

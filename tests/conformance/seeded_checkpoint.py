@@ -1,8 +1,8 @@
 """Writes checkpoints in the released layout with stand-in weights, so that a whole engine runs from files:
 
-    python -m tests.conformance.seeded_checkpoint --engine musetalk --size tiny|full [--seed S] [--only COMPONENT ...] DIR
+    python -m tests.conformance.seeded_checkpoint --engine musetalk --size tiny|full [--seed S] [--only COMPONENT]... DIR
 
-ENGINE_layout.py says which files. Tensors are written one after another: the full size needs disk (twice the checkpoint), not memory.
+ENGINE_layout.py says which files. Tensors are written one after another: the full size needs disk (twice its own), not memory.
 """
 
 from __future__ import annotations
@@ -90,7 +90,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--engine", required=True)
     parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="+", metavar="COMPONENT", help="catalogue names; all of the engine's without it")
+    parser.add_argument(
+        "--only", action="append", metavar="COMPONENT", help="catalogue name; may be repeated; without it all of the engine's"
+    )
     parser.add_argument("folder", type=Path, metavar="DIR")
     chosen = parser.parse_args(arguments)
     try:

@@ -12,8 +12,17 @@ import pytest
 import torch
 
 from personare.cache.store import FeatureStore
-from personare.engines.musetalk.drive import SpeechDrive, WindowRule, Windows, positional_encoding, published_frame_count
+from personare.engines.musetalk.drive import (
+    STREAMING_LATENCY_SECONDS,
+    SpeechDrive,
+    WindowRule,
+    Windows,
+    open_drive,
+    positional_encoding,
+    published_frame_count,
+)
 from personare.engines.musetalk.hearing import HEAR, PIECE_SAMPLES, Ears, Hearing, Pieces, Whole, Windowed
+from personare.engines.musetalk.options import MuseTalkOptions
 from personare.types import frame_count
 from personare.voice.whisper import EncoderConfig, SpeechEncoder, log_mel, mirrored, normalised, piece_mel
 
@@ -129,6 +138,20 @@ def test_positions_are_interleaved_sines() -> None:
     assert table.dtype == np.float32
     np.testing.assert_array_equal(table[0, :4], [0, 1, 0, 1])
     np.testing.assert_allclose(table[7, [2, 3]], [np.sin(7 * 10000 ** (-2 / 384)), np.cos(7 * 10000 ** (-2 / 384))], rtol=1e-6)
+
+
+@pytest.mark.parametrize("version", ["v15", "v1"])
+@pytest.mark.parametrize("audio", ["exact", "streaming"])
+def test_options_choose_how_speech_is_heard(version: str, audio: str, ears: Ears) -> None:
+    options = MuseTalkOptions(version=version, audio=audio).concrete(lambda name: False)
+    fps, samples = Fraction(25), _voice(16000 * 3)
+    drive = open_drive(options, ears, fps)
+    forms = {("v15", "exact"): Pieces, ("v1", "exact"): Whole}
+    assert type(drive.hearing) is forms.get((version, audio), Windowed)
+    at_once = list(drive.push(samples))
+    settled = len(samples) - int(STREAMING_LATENCY_SECONDS * 16000)
+    assert len(at_once) >= (settled * 25 // 16000 if audio == "streaming" else 0)
+    assert len(at_once) + len(list(drive.finish())) == 75
 
 
 # ---------------------------------------------------------------- hearing with a network

@@ -36,7 +36,9 @@ Name = Annotated[str, typer.Argument(help="The avatar's name.")]
 @app.command()
 def create(
     name: Name,
-    portrait: Annotated[Path, typer.Argument(help="A photo or a template video.")],
+    portrait: Annotated[
+        Path | None, typer.Argument(help="A photo or a template video; none with --set look=mesh.", show_default=False)
+    ] = None,
     engine: EngineName = None,
     settings: Setting = None,
     device: Device = None,

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 
 def speak(
-    portrait: Annotated[str, typer.Argument(help="A photo, a template video, or the name of an avatar.")],
+    portrait: Annotated[
+        str | None,
+        typer.Argument(help="A photo, a template video, or the name of an avatar; none with --set look=mesh.", show_default=False),
+    ] = None,
     speech: Annotated[Path | None, typer.Argument(help="A voice: any audio file.", show_default=False)] = None,
     output: Annotated[Path, typer.Option("-o", "--output", help="The clip to write (.mp4).", show_default=False)] = ...,  # type: ignore[assignment]
     text: Annotated[str | None, typer.Option("--text", help="Speak this text instead of a voice.")] = None,
@@ -50,6 +53,8 @@ def speak(
     debug: Debug = False,
 ) -> None:
     """Make a clip of PORTRAIT speaking SPEECH (or a text)."""
+    if portrait is not None and speech is text is text_file is None and "look=mesh" in (settings or ()):
+        portrait, speech = None, Path(portrait)
     if sum(given is not None for given in (speech, text, text_file)) != 1:
         raise typer.BadParameter("give exactly one of SPEECH, --text and --text-file")
     if voice is not None and speech is not None:

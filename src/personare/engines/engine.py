@@ -14,6 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -145,6 +146,10 @@ class Engine(ABC):
 
         store: where features of whole speeches are kept and found; None (live voices) keeps nothing.
         """
+
+    def carried_portrait(self, options: EngineOptions) -> Path | None:  # noqa: ARG002
+        """The portrait that the engine brings along where these options ask for none of the user's; else None."""
+        return None
 
     def performance_weights(self, options: EngineOptions) -> tuple[str, ...]:  # noqa: ARG002
         """sha256 of every checkpoint that a performance uses: part of what names a finished clip."""

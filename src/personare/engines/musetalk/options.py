@@ -76,6 +76,10 @@ class MuseTalkOptions(NeuralOptions):
         "exact",
         description="how speech is heard: exact (pieces of 30 s, as trained), or streaming (look-ahead below 1 s, approximate)",
     )
+    silence: Literal["rest", "template", "off"] = Field(
+        "rest",
+        description="while nobody speaks: rest (the mouth shut and still), template (its own pictures), off (as the network quivers)",
+    )
     front_end: Literal["auto", "current", "original"] = Field(
         "auto",
         description="whisper's features: current, original (as MuseTalk 1.0 was trained), auto: current for v15, original for v1",

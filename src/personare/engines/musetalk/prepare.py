@@ -36,6 +36,8 @@ LATENTS, LABELS, MASKS = "musetalk.latents", "musetalk.labels", "musetalk.masks"
 ORIGINAL_EXPAND = 1.2
 """In 2024 the square around a face was smaller."""
 _TRACK_NETWORKS = ("face_detection_short_range", "face_landmark")
+MIN_EYE_DISTANCE_PX = 16.0
+"""Between the outer corners. The network paints at 256 px and what it paints is made smaller, so small faces serve."""
 _ENCODE_BYTES = 500 << 20
 """Working memory of the autoencoder for one face, both variants, in float32."""
 _AT_ONCE = 8
@@ -88,7 +90,7 @@ class _Stages:
             from personare.perception.track import track_face
 
             template = Template(inputs.portrait)
-            track = track_face(template, template.fps, template.frames, inputs.progress)
+            track = track_face(template, template.fps, template.frames, inputs.progress, MIN_EYE_DISTANCE_PX)
             return Feature({"landmarks": track.landmarks, "present": track.present}, _about(template))
 
         from personare.perception import NETWORK_SHA256

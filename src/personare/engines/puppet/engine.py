@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from personare.cache.recipe import Recipe
@@ -52,6 +54,15 @@ class Puppet(Engine):
         from personare.engines.puppet.prepare import recipe
 
         return recipe(_puppet_options(options))
+
+    def carried_portrait(self, options: EngineOptions) -> Path | None:
+        mesh = _puppet_options(options).look == "mesh"
+        return Path(str(files("personare.heads") / "data" / "mesh_head.jpg")) if mesh else None
+
+    def performance_weights(self, options: EngineOptions) -> tuple[str, ...]:  # noqa: ARG002
+        from personare.voice.articulation import NETWORK_SHA256
+
+        return (NETWORK_SHA256,)
 
     def perform(self, avatar: Avatar, options: EngineOptions, store: FeatureStore | None = None) -> PuppetPerformance:  # noqa: ARG002
         return PuppetPerformance(avatar, _puppet_options(options))

@@ -1,6 +1,6 @@
 """The mesh look: the carried 3-D head in place of a photo, drawn from the same FaceState.
 
-One pass rasterises, at twice the size, the place in the paint and the light of every pixel; the paint is then looked up, lit and
+One pass rasterises, at one and a half times the size, the place in the paint and the light of every pixel; the paint is then looked up, lit and
 averaged down. Nothing is warped, so any pose and any curve is shown as it is: a test subject whose truth is known.
 """
 
@@ -17,7 +17,7 @@ from personare.types import ARKIT_UNITS, FaceState, Image
 
 Floats = NDArray[np.float32]
 
-SUPERSAMPLING = 2
+SUPERSAMPLING = 1.5
 FACE_HEIGHT = 1.72
 """Brows to chin as a photo's landmarks span them, in eye distances: turns the option face_height into a scale."""
 FACE_FROM_TOP = 0.46
@@ -55,7 +55,7 @@ class MeshRenderer:
     def __init__(self, size: int, face_height: float) -> None:
         """size: side of the square picture in pixels. face_height: of the face as a share of it."""
         self._head: MeshHead = mesh_head()
-        side = size * SUPERSAMPLING
+        side = round(size * SUPERSAMPLING)
         self._size = size
         self._scale = np.float32(face_height * side / FACE_HEIGHT)
         self._raster = Rasteriser(side, side)

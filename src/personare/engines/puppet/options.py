@@ -15,6 +15,9 @@ FrameRate = Annotated[Fraction, BeforeValidator(frame_rate), PlainSerializer(str
 
 
 class PuppetOptions(EngineOptions):
+    look: Literal["photo", "mesh"] = Field(
+        "photo", description="photo: the portrait itself; mesh: the carried 3-D head, without a portrait"
+    )
     size: int = Field(512, ge=256, le=1024, multiple_of=2, description="side of the square picture in pixels, 256 to 1024, even")
     fps: FrameRate | None = Field(
         None,

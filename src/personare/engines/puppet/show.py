@@ -1,4 +1,4 @@
-"""What is shown: a photo that is moved as a whole, or a template video whose mouth alone is moved."""
+"""What is shown: a photo that is moved as a whole, a template video whose mouth alone is moved, or the carried 3-D head."""
 
 from __future__ import annotations
 
@@ -30,14 +30,31 @@ class Show(Protocol):
 
 def is_moving(avatar: Avatar) -> bool:
     """Whether the avatar was prepared from a video."""
-    return bool(avatar.features["puppet.face"].metadata.get("moving"))
+    face = avatar.features.get("puppet.face")
+    return face is not None and bool(face.metadata.get("moving"))
 
 
 def open_show(avatar: Avatar, options: PuppetOptions) -> Show:
     """Raises EngineError if the avatar's own pictures are needed and not there."""
+    if options.look == "mesh":
+        return MeshFace(options)
     if is_moving(avatar):
         return MovingFace(avatar.features, own_file(avatar), options.fps)
     return StillFace(avatar, options)
+
+
+class MeshFace:
+    """Frames of the carried head."""
+
+    def __init__(self, options: PuppetOptions) -> None:
+        from personare.engines.puppet.mesh import MeshRenderer
+
+        self.fps = options.rate
+        self.size = (options.size, options.size)
+        self.render = MeshRenderer(options.size, options.face_height).render
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class StillFace:
