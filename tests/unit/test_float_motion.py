@@ -9,7 +9,6 @@ import pytest
 
 from personare.engines.float import prepare, reach
 from personare.engines.float.motion import MotionResampler, MotionSampler
-from personare.engines.float.silence import silence_of_frames
 from personare.types import frame_count
 from tests.unit.float_networks import CPU, noise, state
 
@@ -128,16 +127,3 @@ def test_the_mouth_rests_in_silence_alone(seen, parts):
     left = np.linalg.norm((made - seen["reference"]) @ parts[1] @ parts[0].T, axis=1)
     assert left[0] == pytest.approx(mouth[0], rel=1e-4)
     assert left[1] < mouth[1]
-
-
-def test_silence_is_found_between_words_and_not_in_closures():
-    speech = 0.3 * np.sin(np.arange(4 * 16000) / 5).astype(np.float32)
-    speech[16000:32000] = 0  # one second
-    speech[48000 : 48000 + 1280] = 0  # 80 ms
-    silence = silence_of_frames(speech, 100)
-    assert silence[:25].max() == 0
-    assert silence[30:45].min() == 1
-    assert silence[52:].max() == 0
-    assert 0 < silence[25] < 1
-    assert (silence_of_frames(np.zeros(16000, np.float32), 25) == 1).all()
-    assert silence_of_frames(speech[:100], 1).shape == (1,)

@@ -191,7 +191,7 @@ class _InSlabs(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if x.shape[1] <= _SLAB_TOKENS:
-            return self.inner(x)  # type: ignore[no-any-return]
+            return self.inner(x)
         return torch.cat([self.inner(slab) for slab in torch.split(x, _SLAB_TOKENS, 1)], 1)
 
 
@@ -211,7 +211,7 @@ class EmotionClassifier:
         total: Tensor | int = 0
         for first, last in itertools.pairwise(edges):
             total = total + self.features.encode(self.features.convolved(audio, int(first), int(last))).sum(1)
-        return self.head(total / count)  # type: ignore[no-any-return]
+        return self.head(total / count)
 
     def probabilities(self, audio: Tensor, window: int | None = None) -> NDArray[np.float32]:
         """float32 [7] in the order of EMOTIONS, of sum 1."""
@@ -225,7 +225,7 @@ class _Head(nn.Module):
         self.out_proj = nn.Linear(width, len(EMOTIONS))
 
     def forward(self, pooled: Tensor) -> Tensor:
-        return self.out_proj(torch.tanh(self.dense(pooled)))  # type: ignore[no-any-return]
+        return self.out_proj(torch.tanh(self.dense(pooled)))
 
 
 def speech_features(
@@ -279,4 +279,4 @@ def _tensor(output: Any) -> Tensor:
     """The hidden states of whatever a layer returns: newer libraries a tensor, older ones a tuple, encoders a record."""
     if isinstance(output, Tensor):
         return output
-    return output[0] if isinstance(output, Sequence) else output.last_hidden_state  # type: ignore[no-any-return]
+    return output[0] if isinstance(output, Sequence) else output.last_hidden_state

@@ -10,6 +10,7 @@ from personare.cache.prepare import hear
 from personare.cache.recipe import Recipe
 from personare.engines.engine import Engine, EngineOptions, Performance, one_dimensional
 from personare.engines.float.options import FloatOptions
+from personare.engines.neural import require_torch, torch_missing
 from personare.errors import EngineError
 from personare.types import Avatar, Frames, Phone, Samples, frame_count
 
@@ -40,16 +41,17 @@ class Float(Engine):
 
     def missing(self) -> list[str]:
         from personare.engines.float.checkpoints import needed
-        from personare.engines.neural import torch_missing
-        from personare.weights.finder import how_to_get
+        from personare.weights.finder import size_of
 
-        absent = self.weights.missing(*needed(FloatOptions(), self.weights))
-        return torch_missing() + [f"weights {entry.name}: {how_to_get([entry], self.weights.folder)}" for entry in absent]
+        wanted = self.weights.missing(*needed(FloatOptions(), self.weights))
+        lines = [f"{entry.name} ({size_of(entry)}): personare weights pull {entry.name}" for entry in wanted]
+        return torch_missing() + lines
 
     def recipe(self, options: EngineOptions) -> Recipe:
         from personare.engines.float.checkpoints import detector_of, sight
         from personare.engines.float.prepare import recipe
 
+        require_torch(self.name)
         mine = _float_options(options)
         return recipe(sight(mine, self.weights), mine, detector_of(mine, self.weights))
 
@@ -60,6 +62,7 @@ class Float(Engine):
         return (*float_sha256(self.weights), *map(self.weights.sha256, names))
 
     def perform(self, avatar: Avatar, options: EngineOptions, store: FeatureStore | None = None) -> FloatPerformance:
+        require_torch(self.name)
         return FloatPerformance(avatar, _float_options(options), self.weights, store)
 
 

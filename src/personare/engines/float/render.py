@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
+EXACT_SIDE = 32
+"""px: levels up to this side are float32 in any case. They say where things go, and are a fifth of the work."""
+
 
 class FrameDecoder:
     """Draws one person: holds the skip features in the decoder's format and layout.
@@ -34,7 +37,8 @@ class FrameDecoder:
         self._appearance = torch.from_numpy(np.array(appearance, np.float32)).to(self._device)
         self._features = []
         for name in sorted((name for name in features if name.startswith("feature")), key=lambda name: int(name[7:])):
-            tensor = torch.from_numpy(np.array(features[name]))[None].to(self._device, dtype)
+            tensor = torch.from_numpy(np.array(features[name]))[None]
+            tensor = tensor.to(self._device, torch.float32 if tensor.shape[-1] <= EXACT_SIDE else dtype)
             self._features.append(tensor.contiguous(memory_format=memory_format(tensor)))
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator, Mapping
+from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -19,13 +20,13 @@ from personare.engines.float.options import FloatOptions
 from personare.engines.float.prepare import APPEARANCE, CROP, REACH
 from personare.engines.float.reach import MouthAndHead
 from personare.engines.float.render import FrameDecoder
-from personare.engines.float.silence import silence_of_frames
 from personare.engines.neural import BatchSize, batch_by_memory, in_batches
 from personare.engines.pipeline import overlapped
 from personare.errors import EngineError
 from personare.media.image import read_image
 from personare.stopwatch import Stopwatch
 from personare.types import Avatar, Feature, Samples
+from personare.voice.activity import ActivityGate
 
 if TYPE_CHECKING:
     from personare.engines.float.networks.decoder import StyleDecoder
@@ -35,8 +36,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 Pictures = NDArray[np.uint8]
 
-_AT_MOST = {"cpu": 4}
-"""Frames decoded together: more make a CPU's caches miss."""
+_AT_MOST = {"cpu": 1}
+"""Frames decoded together: a CPU is busy with one, and more make its caches miss."""
 _CHUNKS_AHEAD = 3
 """How many chunks may have been sampled before the first frame of them is shown, at most."""
 _BYTES_A_PIXEL = 600
@@ -106,7 +107,14 @@ class Stage:
         self._voice = np.asarray(heard[drive.VOICE].arrays["voice"], np.float32)
         if drive.EMOTION in heard:
             self._emotion = np.asarray(heard[drive.EMOTION].arrays["scores"], np.float32)
-        self._silence = silence_of_frames(speech, len(self._voice))
+        self._silence = self._silent_frames(speech)
+
+    def _silent_frames(self, speech: Samples) -> Floats:
+        """float32 [frames] at the model's rate: 1 where nobody speaks; only asked where the mouth is to rest then."""
+        if self._mouth is None or self._options.rest_in_silence == 0:
+            return np.zeros(len(self._voice), np.float32)
+        gate = ActivityGate(Fraction(MODEL_FPS))
+        return 1 - np.array(gate.push(speech) + gate.finish(), np.float32)
 
     def stop(self) -> None:
         """What comes next goes on from the last frame that was shown."""

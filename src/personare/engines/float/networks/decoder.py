@@ -100,7 +100,8 @@ class Constant(nn.Module):
 class StyleDecoder(nn.Module):
     """`motion_autoencoder.dec` of float.pth.
 
-    Styles and demodulations are float32 whatever the format of the feature maps; flow and colours are summed in float32.
+    Each level computes in the format of its skip features. Styles and demodulations are float32 whatever that is; flow and colours
+    are summed in float32.
     """
 
     def __init__(self, config: FloatConfig) -> None:
@@ -142,7 +143,7 @@ class StyleDecoder(nn.Module):
         x = self.conv1(x.contiguous(memory_format=memory_format(x)), latent)
         raw: Tensor | None = None
         for level, (to_flow, to_rgb) in enumerate(zip(self.to_flows, self.to_rgbs, strict=True)):
-            x = self.convs[2 * level](x, latent)
+            x = self.convs[2 * level](x.to(features[level].dtype), latent)
             x = self.convs[2 * level + 1](x, latent)
             warp, x, raw, flow = to_flow(x, features[level], latent, raw)
             yield warp, flow, to_rgb
