@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from personare.engines.engine import EngineOptions
-from personare.errors import EngineError
+from personare.errors import EngineError, WeightsMissing
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +42,12 @@ def torch_missing() -> list[str]:
         return []
     are = "is" if len(absent) == 1 else "are"
     return [f"{', '.join(absent)} {are} not installed: pip install 'personare[neural]'"]
+
+
+def require_torch(engine: str) -> None:
+    """Raises WeightsMissing with the command that installs what is not installed of the extra [neural]."""
+    for line in torch_missing():
+        raise WeightsMissing(f"{engine} cannot run: {line}", hint="pip install 'personare[neural]'")
 
 
 class BatchSize:

@@ -1,4 +1,4 @@
-"""Rooms that work at the same time: while one batch is being composed, the next is rendered and a third is drawn from the template."""
+"""Rooms that work at the same time: while one batch is being composed, the next is rendered and a third is on its way."""
 
 from __future__ import annotations
 

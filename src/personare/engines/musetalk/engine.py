@@ -9,8 +9,8 @@ from personare.cache.recipe import Recipe
 from personare.engines.engine import Engine, EngineOptions
 from personare.engines.musetalk.hearing import WINDOWED_LOOKAHEAD_SECONDS, WINDOWED_STEP_SECONDS
 from personare.engines.musetalk.options import MuseTalkOptions
-from personare.engines.neural import torch_missing
-from personare.errors import EngineError, WeightsMissing
+from personare.engines.neural import require_torch, torch_missing
+from personare.errors import EngineError
 from personare.types import Avatar
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class MuseTalk(Engine):
     def recipe(self, options: EngineOptions) -> Recipe:
         from personare.engines.musetalk.prepare import recipe
 
-        self._require_library()
+        require_torch(self.name)
         return recipe(_options(options), self.weights)
 
     def performance_weights(self, options: EngineOptions) -> tuple[str, ...]:
@@ -60,12 +60,8 @@ class MuseTalk(Engine):
     def perform(self, avatar: Avatar, options: EngineOptions, store: FeatureStore | None = None) -> MuseTalkPerformance:
         from personare.engines.musetalk.performance import MuseTalkPerformance
 
-        self._require_library()
+        require_torch(self.name)
         return MuseTalkPerformance(avatar, _options(options), self.weights, store)
-
-    def _require_library(self) -> None:
-        for line in torch_missing():
-            raise WeightsMissing(f"musetalk cannot run: {line}", hint="pip install 'personare[neural]'")
 
 
 def _options(options: EngineOptions) -> MuseTalkOptions:
