@@ -59,7 +59,7 @@ def speak(
     """Make a clip of PORTRAIT speaking SPEECH (or a text)."""
     voiceless = speech is None and text is None and text_file is None
     if portrait is not None and voiceless and "look=mesh" in (settings or ()):
-        portrait, speech = None, Path(portrait)
+        speech, portrait = Path(portrait), None
     if sum(given is not None for given in (speech, text, text_file)) != 1:
         raise typer.BadParameter("give exactly one of SPEECH, --text and --text-file")
     if voice is not None and speech is not None:
