@@ -26,14 +26,13 @@ _FEED_PIECE = SAMPLE_RATE
 
 class Puppet(Engine):
     name: ClassVar[str] = "puppet"
-    version: ClassVar[int] = 2
     summary: ClassVar[str] = "the photo itself talks: 2.5-D warp, drawn mouth, faster than real time on any CPU"
     Options: ClassVar[type[EngineOptions]] = PuppetOptions
     driven_by: ClassVar[frozenset[str]] = frozenset({"speech"})
     chunk_seconds: ClassVar[float] = 0.04
     lookahead_seconds: ClassVar[float] = LOOKAHEAD_SECONDS
     curves: ClassVar[bool] = True
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     licences: ClassVar[Mapping[str, str]] = {
         "code": "Apache-2.0",
         "face networks": "Apache-2.0 (MediaPipe)",
