@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from personare.cache.manifest import AvatarManifest
+    from personare.clip import Clip
     from personare.engines.engine import Engine, EngineOptions, Performance
     from personare.errors import PersonareError
     from personare.report import Report
-    from personare.studio import Clip, OpenEngine, Studio, open_engine
+    from personare.studio import OpenEngine, Studio, open_engine
     from personare.types import Avatar, Frames, Phone, Speech
     from personare.voice.tts import open_text
 
@@ -28,7 +29,7 @@ _HOME = {
     "Performance": "personare.engines.engine",
     "PersonareError": "personare.errors",
     "Report": "personare.report",
-    "Clip": "personare.studio",
+    "Clip": "personare.clip",
     "OpenEngine": "personare.studio",
     "Studio": "personare.studio",
     "open_engine": "personare.studio",

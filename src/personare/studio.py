@@ -9,24 +9,26 @@ clip.save("out.mp4")
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from personare.cache.avatars import AvatarShelf
+from personare.cache.clips import ClipCache
 from personare.cache.home import home
 from personare.cache.manifest import AvatarManifest
 from personare.cache.prepare import Preparation, prepare
 from personare.cache.store import FeatureStore
+from personare.clip import Clip
 from personare.engines.engine import Engine, EngineOptions, Performance, load_engine
 from personare.errors import EngineError, InvalidOption, UnknownName, UnreadableMedia
+from personare.finished import Finished, clip_key
 from personare.media.audio import open_speech
-from personare.media.writer import ClipWriter, checked_target
-from personare.report import Report, peak_memory_mb
+from personare.media.writer import checked_target
+from personare.report import Report
 from personare.stopwatch import Stopwatch
-from personare.types import SAMPLE_RATE, Avatar, Frames, Progress, Speech, frame_count, no_progress
+from personare.types import Avatar, Progress, Speech, no_progress
 from personare.weights.finder import Weights
 
 CacheMode = Literal["use", "refresh", "off"]
@@ -48,20 +50,25 @@ class Studio:
     """Where avatars and features live, and what happens to them.
 
     cache_dir: folder of features (default: under PERSONARE_HOME or the user's cache folder). cache: "use", "refresh" (recompute
-    and overwrite) or "off" (neither read nor write). weights: folder of checkpoints, searched first (`--weights`).
+    and overwrite) or "off" (neither read nor write). weights: folder of checkpoints, searched first (`--weights`). keep_clips:
+    whether `speak` keeps finished clips and serves them again. cache_remote: URL of a tier that several machines share.
     """
 
     cache_dir: Path | None = None
     cache: CacheMode = "use"
     weights: Path | None = None
+    keep_clips: bool = True
+    cache_remote: str | None = None
     store: FeatureStore = field(init=False, repr=False)
     shelf: AvatarShelf = field(init=False, repr=False)
+    clips: ClipCache = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         here = home(self.cache_dir)
-        store = here.store(mode=self.cache)
+        store = here.store(mode=self.cache, remote=self.cache_remote)
         object.__setattr__(self, "store", store)
         object.__setattr__(self, "shelf", here.shelf(store))
+        object.__setattr__(self, "clips", ClipCache(here.clips))
 
     def cast(self, portrait: str | Path | None, engine: str | None = None, options: Mapping[str, Any] | None = None) -> Cast:
         """Who speaks, from a portrait file or an avatar's name. An avatar's own options hold unless `options` overrides them.
@@ -86,9 +93,13 @@ class Studio:
                 f"avatar {manifest.name!r} was made for engine {manifest.engine}, not {engine}",
                 hint=f"personare avatar create NAME PORTRAIT --engine {engine}",
             )
+        return self.cast_of(manifest, wanted)
+
+    def cast_of(self, manifest: AvatarManifest, changes: Mapping[str, Any] | None = None) -> Cast:
+        """The cast of a kept avatar. Raises InvalidOption, CacheError if its portrait is lost."""
         made = self.open(manifest.engine)
-        options_in_force = made.read_options({**manifest.options, **wanted})
-        return Cast(made, options_in_force, self.shelf.portrait(manifest), manifest.name)
+        options = made.read_options({**manifest.options, **(changes or {})})
+        return Cast(made, options, self.shelf.portrait(manifest), manifest.name)
 
     def _carried(self, engine: str, options: Mapping[str, Any]) -> Cast:
         made = self.open(engine)
@@ -128,93 +139,43 @@ class Studio:
         self.shelf.save(name, avatar, cast.portrait, replace=replace)
         return preparation
 
+    def warm(self, name: str, progress: Progress = no_progress) -> Preparation:
+        """Compute what an avatar has missing, and pin what this version of its engine needs. Raises UnknownName."""
+        manifest = self.shelf.load_manifest(name)
+        cast = self.cast_of(manifest)
+        avatar, preparation = self.prepare(cast, progress)
+        if dict(avatar.keys) != manifest.keys:
+            self.shelf.save(manifest.name, avatar, cast.portrait, replace=True)
+        return preparation
+
     def speak(self, cast: Cast, speech: Speech, output: Path, progress: Progress = no_progress) -> Report:
-        """The whole way from a portrait and a voice to a finished clip. Raises PersonareError; then there is no file."""
+        """The whole way from a portrait and a voice to a finished clip; one that was made before is copied.
+
+        Raises PersonareError; then there is no file.
+        """
         watch = Stopwatch()
         checked_target(output)
         avatar, preparation = self.prepare(cast, progress)
+        finished = self._finished(cast, avatar, output)
+        if (found := finished.find(speech, output, watch, progress)) is not None:
+            seconds = {**preparation.seconds, **watch.seconds, "total": watch.total()}
+            return Report.of(
+                cast.engine.name,
+                cast.name,
+                output,
+                found,
+                seconds=seconds,
+                stages=preparation.outcome,
+                clip=finished.outcome,
+                working_seconds=watch.seconds["hear"] + watch.seconds["copy"],
+            )
         clip = Clip(cast.engine, cast.options, avatar, speech, self.store)
-        return clip.save(output, progress, preparation=preparation, watch=watch)
+        return clip.save(output, progress, preparation=preparation, watch=watch, finished=finished)
 
-
-@dataclass(frozen=True)
-class Clip:
-    """A performance of one speech, not yet made. Iterating gives Frames; every iteration is a new performance."""
-
-    engine: Engine
-    options: EngineOptions
-    avatar: Avatar
-    speech: Speech
-    store: FeatureStore | None = None
-
-    def __iter__(self) -> Iterator[Frames]:
-        with closing(self.engine.perform(self.avatar, self.options, self.store)) as performance:
-            for chunk in self.speech.chunks():
-                yield from performance.feed(chunk.samples, chunk.phones)
-            yield from performance.finish()
-
-    def save(
-        self,
-        output: str | Path,
-        progress: Progress = no_progress,
-        *,
-        preparation: Preparation | None = None,
-        watch: Stopwatch | None = None,
-    ) -> Report:
-        """Write the clip as mp4; the file appears when it is complete. Raises PersonareError; then there is no file."""
-        watch = watch or Stopwatch()
-        performance = self.engine.perform(self.avatar, self.options, self.store)
-        performance.progress = progress
-        (height, width), fps, speech = performance.size, performance.fps, self.speech
-        expected = None if speech.seconds is None else frame_count(round(speech.seconds * SAMPLE_RATE), fps)
-        samples = frames = 0
-        target = ClipWriter(
-            Path(output),
-            size=(height, width),
-            fps=fps,
-            voice_rate=speech.voice_rate,
-            voice_channels=speech.voice_channels,
-        )
-        with closing(performance), watch.leaving("write", target) as writer:
-            for chunk in watch.each("hear", speech.chunks()):
-                samples += len(chunk.samples)
-                with watch("write"):
-                    writer.write_voice(chunk.voice)
-                for made in watch.each("perform", performance.feed(chunk.samples, chunk.phones)):
-                    frames += self._write(made, writer, watch)
-                    progress("speaking", frames, expected)
-            for made in watch.each("perform", performance.finish()):
-                frames += self._write(made, writer, watch)
-                progress("speaking", frames, expected)
-            if frames != frame_count(samples, fps):
-                raise EngineError(f"{self.engine.name} made {frames} frames of {samples} samples at {fps} fps")
-        stages = {**(preparation.outcome if preparation else {}), **performance.heard}
-        prepared = preparation.seconds if preparation else {}
-        seconds = {**prepared, **performance.watch.seconds, **watch.seconds, "total": watch.total()}
-        return Report(
-            output=str(output),
-            engine=self.engine.name,
-            avatar=self.avatar.name,
-            frames=frames,
-            fps=float(fps),
-            width=width,
-            height=height,
-            audio_seconds=samples / SAMPLE_RATE,
-            timings={name: round(value, 4) for name, value in seconds.items()},
-            cache={
-                "hits": list(stages.values()).count("hit"),
-                "misses": list(stages.values()).count("miss"),
-                "stages": stages,
-            },
-            realtime_factor=round(samples / SAMPLE_RATE / (watch.seconds["perform"] + watch.seconds["write"]), 3),
-            peak_memory_mb=peak_memory_mb(),
-        )
-
-    @staticmethod
-    def _write(made: Frames, writer: ClipWriter, watch: Stopwatch) -> int:
-        with watch("write"):
-            writer.write_frames(made.images)
-        return len(made)
+    def _finished(self, cast: Cast, avatar: Avatar, output: Path) -> Finished:
+        if self.cache == "off" or not self.keep_clips:
+            return Finished(None, self.cache)
+        return Finished(self.clips, self.cache, clip_key(cast.engine, cast.options, avatar.portrait, output.suffix))
 
 
 @dataclass(frozen=True)

@@ -140,3 +140,15 @@ def test_options_that_enter_preparation_are_refused_at_speak(stage, voice):
     clip = engine.speak(avatar, voice, fps=30)
     first = next(iter(clip))
     assert first.images.shape == (1, 256, 256, 3)
+
+
+def test_a_performance_tells_what_each_room_took(portrait, voice_samples):
+    """What `personare bench` shows, and `speak --json` in its timings."""
+    import personare
+
+    engine = personare.open_engine("puppet")
+    performance = engine.perform(engine.prepare(portrait, size=256))
+    frames = sum(len(made) for made in performance.feed(voice_samples)) + sum(len(made) for made in performance.finish())
+    assert frames
+    assert set(performance.watch.seconds) >= {"drive", "motion", "render"}
+    assert all(seconds > 0 for seconds in performance.watch.seconds.values())

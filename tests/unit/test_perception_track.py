@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from personare.perception import find_face
+from personare.perception import find_face, smooth
 from personare.perception.smooth import local_polynomial, smoothed
 from personare.perception.track import track_face
 from tests.unit.template_videos import moved_portrait
@@ -50,6 +50,17 @@ def test_a_blink_is_kept(face):
     result = smoothed(trembling(motion), FPS)
     assert np.abs(result[18:23, lid, 1] - motion[18:23, lid, 1]).mean() < 0.6
     assert (result[:12, 4] - motion[:12, 4]).std() < 0.2, "the rest of the face stays quiet"
+
+
+def test_long_runs_are_taken_in_pieces_without_a_seam(face, monkeypatch):
+    time = np.arange(90)[:, None, None] / 25
+    motion = face + np.concatenate([20 * np.sin(2 * time), 5 * time, 0 * time], axis=2)
+    seen = trembling(motion)
+    monkeypatch.setattr(smooth, "PIECE", 30)
+    result = smoothed(seen, FPS)
+    assert np.abs((result - motion)[..., 0].mean(axis=1)).max() < 0.1
+    steps = np.abs(np.diff(result - motion, axis=0)[:, :, :2]).mean(axis=(1, 2))
+    assert steps[[29, 59]].max() < 1.5 * np.percentile(steps, 90)
 
 
 def test_short_runs(face):

@@ -128,6 +128,14 @@ def read_feature(file: BinaryIO, key: str, *, verify: bool) -> tuple[Feature, st
     return Feature(arrays, header.metadata), header.stage
 
 
+def check_feature(path: Path, key: str, stage: str) -> None:
+    """Read a whole file as if a stranger wrote it. Raises DamagedFeature unless it is a sound feature of this key and stage."""
+    with path.open("rb") as file:
+        _, made_by = read_feature(file, key, verify=True)
+    if made_by != stage:
+        raise DamagedFeature(f"it is of stage {made_by[:80]!r}")
+
+
 def read_stage(file: BinaryIO, key: str) -> str:
     """The name of the stage that made the feature, from the header alone. Raises DamagedFeature, OSError."""
     return parse_header(_content(file), key).stage

@@ -1,4 +1,4 @@
-"""The feature store: memory, then disk; computed once, verified on first read, evicted by last use.
+"""The feature store: memory, then disk, then a remote if there is one; computed once, verified on first read, evicted by last use.
 
 A store that cannot be written (read-only folder, full disk) serves what it can read, computes the rest, says so once.
 See disk.py for the files and index.py for what is known about them.
@@ -26,7 +26,9 @@ from personare.cache.keys import portrait_digest
 from personare.cache.manifest import MANIFEST, folder_name, manifests
 from personare.cache.memory import MemoryTier
 from personare.cache.recipe import Stage
+from personare.cache.remote import RemoteTier
 from personare.cache.reports import Damage, Entry, PruneReport, StageTotals, Stats, VerifyReport
+from personare.durable import replaced_when_complete
 from personare.errors import InvalidOption
 from personare.types import Feature
 
@@ -41,7 +43,8 @@ class FeatureStore:
     """Features by key. Thread-safe; any number of processes may share the folder.
 
     mode: "use"; "refresh" computes and overwrites; "off" neither reads nor writes. max_bytes: budget on disk, kept by
-    evicting the least recently used features that no avatar pins. memory_bytes: budget of the tier in memory.
+    evicting the least recently used features that no avatar pins. memory_bytes: budget of the tier in memory. remote: asked
+    for what the disk has not, and given what is computed here.
     Raises InvalidOption for an unknown mode or a negative budget.
     """
 
@@ -52,6 +55,7 @@ class FeatureStore:
         mode: Mode = "use",
         max_bytes: int = DEFAULT_MAX_BYTES,
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
+        remote: RemoteTier | None = None,
     ) -> None:
         if mode not in get_args(Mode):
             raise InvalidOption(f"no cache mode {mode!r}", hint=f"modes are: {', '.join(get_args(Mode))}")
@@ -62,6 +66,7 @@ class FeatureStore:
         self.max_bytes = max_bytes
         self._memory = MemoryTier(memory_bytes)
         self._disk = DiskTier(self.folder)
+        self._remote = remote
         self._index = Index(self.folder / "index.sqlite3", partial(_look_around, self._disk, None))
         self._warned = False
         weakref.finalize(self, self._index.close)  # also at exit: the last uses are still to be written
@@ -82,7 +87,7 @@ class FeatureStore:
             return known, True
         with self._alone(key, stage.name):
             # Another process may have computed it while this one waited.
-            if self.mode == "use" and (known := self.get(key)) is not None:
+            if self.mode == "use" and (known := self.get(key) or self._from_remote(key, stage.name)) is not None:
                 return known, True
             feature = storable(compute(), stage.name)
             self._keep(key, feature, stage.name)
@@ -193,6 +198,40 @@ class FeatureStore:
         """Write what is known of the last uses and let go of the index; a later call opens it again."""
         self._index.close()
 
+    def adopt(self, key: str, stage: str, write: Callable[[Path], bool]) -> bool:
+        """Put a feature file that somebody else wrote among the features, whole or not at all; whether it is there now.
+
+        write: writes it to a path; False if it is not to be taken after all. Checking it is `write`'s business.
+        """
+        self._index.open()
+        path = self._disk.path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replaced_when_complete(path) as part:
+                if not write(part):
+                    raise _NotTaken
+        except _NotTaken:
+            return False
+        except OSError as error:
+            self._warn_once(error)
+            return False
+        if (facts := self._disk.facts(key)) is not None:
+            self._index.record(_row(key, stage, facts))
+        self._make_room(spare=key)
+        return True
+
+    def file(self, key: str) -> Path | None:
+        """Where a feature is kept on disk, None if it is not."""
+        return None if self._disk.facts(key) is None else self._disk.path(key)
+
+    def _from_remote(self, key: str, stage: str) -> Feature | None:
+        """The feature from the remote, which the disk then has as well; None if there is none."""
+        remote = self._remote
+        if remote is None or remote.dead or not self.adopt(key, stage, lambda part: remote.download(key, stage, part)):
+            return None
+        log.info("%s came from %s", stage, remote.url)
+        return self.get(key)
+
     def _keep(self, key: str, feature: Feature, stage: str) -> None:
         self._memory.put(key, feature)
         self._index.open()
@@ -202,9 +241,14 @@ class FeatureStore:
             self._warn_once(error)
             return
         self._index.record(_row(key, stage, facts))
+        if self._remote is not None:
+            self._remote.upload(key, self._disk.path(key))
+        self._make_room(spare=key)
+
+    def _make_room(self, spare: str) -> None:
         with suppress(IndexBusy):  # whoever writes next finds the cache too large again
             if self._index.total_bytes() > self.max_bytes:
-                self._evict(self.max_bytes, spare=key)
+                self._evict(self.max_bytes, spare=spare)
 
     def _evict(self, max_bytes: int, *, keep_pinned: bool = True, spare: str = "") -> tuple[int, int]:
         """Delete features, least recently used first, until the rest fits; how many, and their bytes."""
@@ -256,6 +300,10 @@ class FeatureStore:
             self._warned = True
             reason = error.strerror or error
             log.warning("features cannot be kept in %s: %s; going on without", self.folder, reason)
+
+
+class _NotTaken(Exception):
+    """Ends the writing of a file that is not to appear."""
 
 
 def to_evict(rows: Collection[Row], max_bytes: int, spared: Collection[str]) -> list[Row]:

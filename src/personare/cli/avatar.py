@@ -11,6 +11,7 @@ import typer
 from personare.cli.session import (
     AsJson,
     CacheDir,
+    CacheRemote,
     Debug,
     Device,
     EngineName,
@@ -25,9 +26,11 @@ from personare.cli.session import (
     say,
     size_text,
 )
+from personare.errors import InputError
 
 if TYPE_CHECKING:
     from personare.cache.recipe import Recipe
+    from personare.perception.photo_report import PhotoReport
 
 app = typer.Typer(help="Portraits that are prepared once and kept by name.", no_args_is_help=True, rich_markup_mode=None)
 Name = Annotated[str, typer.Argument(help="The avatar's name.")]
@@ -45,6 +48,7 @@ def create(
     weights: WeightsDir = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an avatar of the same name.")] = False,
     cache_dir: CacheDir = None,
+    cache_remote: CacheRemote = None,
     as_json: AsJson = False,
     verbose: Verbose = 0,
     debug: Debug = False,
@@ -52,16 +56,43 @@ def create(
     """Prepare PORTRAIT and keep it as NAME; the cache never evicts it."""
     from personare.studio import Studio
 
-    studio = Studio(cache_dir, weights=weights)
+    studio = Studio(cache_dir, weights=weights, cache_remote=cache_remote)
     cast = studio.cast(portrait, engine, read_settings(settings, device=device))
     with progress_bar() as progress:
         preparation = studio.create(name, cast, replace=replace, progress=progress)
+    photo = None if portrait is None else look_at(portrait)
     if as_json:
         seconds = {stage: round(value, 4) for stage, value in preparation.seconds.items()}
-        print_json({"avatar": name, "engine": cast.engine.name, "stages": preparation.outcome, "seconds": seconds})
+        made = {"avatar": name, "engine": cast.engine.name, "stages": preparation.outcome, "seconds": seconds, "photo": photo}
+        print_json(made)
     else:
         took = sum(preparation.seconds.values())
+        if photo is not None:
+            say(photo_lines(photo))
         say(f"{name}: ready for {cast.engine.name} in {took:.1f} s; try: personare speak {name!r} VOICE.wav -o out.mp4")
+
+
+def look_at(portrait: Path) -> PhotoReport | None:
+    """What the photo, or a video's first picture, is good for; None where no face is found (engines may see more than we do)."""
+    from personare.media.template import Template
+    from personare.perception.photo_report import photo_report
+
+    try:
+        template = Template(portrait)
+        return photo_report(next(iter(template)), portrait.name, moving=template.moving)
+    except InputError:
+        return None
+
+
+def photo_lines(photo: PhotoReport) -> str:
+    """What was seen of the photo, and advice, in lines for people."""
+    mouth = f"open ({photo.mouth_open:.2f} of the eyes' distance)" if photo.is_open else "closed"
+    lines = [
+        f"photo: {photo.width}x{photo.height}, face {photo.face_height_px:.0f} px high, {photo.eye_distance_px:.0f} px between the "
+        f"eyes' outer corners; turned {photo.yaw:+.0f} aside, {photo.pitch:+.0f} up, leaning {photo.roll:+.0f} degrees; "
+        f"sharpness {photo.sharpness:.2f}; mouth {mouth}; {'looks like glasses' if photo.glasses else 'no glasses seen'}"
+    ]
+    return "\n".join([*lines, *(f"  -> {line}" for line in photo.advice)])
 
 
 @app.command("list")
@@ -149,3 +180,48 @@ def affected_stages(recipe: Recipe, option: str) -> list[str]:
         if option in stage.parameters or any(need in hit for need in stage.needs):
             hit.append(stage.name)
     return hit
+
+
+@app.command("export")
+def export(
+    name: Name,
+    file: Annotated[Path, typer.Argument(help="The file to write (.avatar).")],
+    weights: WeightsDir = None,
+    cache_dir: CacheDir = None,
+    as_json: AsJson = False,
+    verbose: Verbose = 0,
+    debug: Debug = False,
+) -> None:
+    """Write an avatar into one file: manifest, portrait and features."""
+    from personare.archive import export_avatar
+    from personare.studio import Studio
+
+    with progress_bar() as progress:
+        size = export_avatar(Studio(cache_dir, weights=weights), name, file, progress)
+    if as_json:
+        print_json({"avatar": name, "file": file, "bytes": size})
+    else:
+        say(f"{file}: {name}, {size_text(size)}; try: personare avatar import {str(file)!r}")
+
+
+@app.command("import")
+def import_file(
+    file: Annotated[Path, typer.Argument(help="A file that `personare avatar export` wrote.")],
+    name: Annotated[str | None, typer.Option("--name", help="Another name than its own.", show_default=False)] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace an avatar of the same name.")] = False,
+    weights: WeightsDir = None,
+    cache_dir: CacheDir = None,
+    as_json: AsJson = False,
+    verbose: Verbose = 0,
+    debug: Debug = False,
+) -> None:
+    """Keep the avatar in FILE; every byte of it is checked first."""
+    from personare.archive import import_avatar
+    from personare.studio import Studio
+
+    imported = import_avatar(Studio(cache_dir, weights=weights), file, name, replace=replace)
+    if as_json:
+        print_json(imported)
+        return
+    later = f"; {', '.join(imported.missing)} will be computed when it first speaks" if imported.missing else ""
+    say(f"{imported.avatar}: ready for {imported.engine}{later}")

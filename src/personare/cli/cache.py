@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from personare.cli.session import (
     AsJson,
     CacheDir,
+    CacheRemote,
     Debug,
     Verbose,
+    WeightsDir,
     age_text,
     print_json,
     print_table,
+    progress_bar,
     say,
     size_text,
 )
 from personare.errors import CacheError, InvalidOption
+
+if TYPE_CHECKING:
+    from personare.cache.clips import ClipsKept
+    from personare.cache.reports import PruneReport
 
 app = typer.Typer(help="Cached features: what is kept, whether it is sound.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -29,14 +37,16 @@ def stats(cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose 
     from personare.studio import Studio
 
     studio = Studio(cache_dir)
-    numbers = studio.store.stats()
+    numbers, clips = studio.store.stats(), studio.clips.stats()
     if as_json:
-        print_json(numbers)
+        print_json({**asdict(numbers), "clips": {**asdict(clips), "max_bytes": studio.clips.max_bytes}})
         return
     pinned = size_text(numbers.pinned_bytes)
     say(f"{numbers.folder}: {numbers.features} features, {size_text(numbers.bytes)}, of these pinned by avatars {pinned}")
     rows = [[name, str(s.features), size_text(s.bytes), str(s.hits)] for name, s in numbers.by_stage.items()]
     print_table(["stage", "features", "size", "hits"], rows, empty="the cache is empty")
+    if clips.clips:
+        say(f"{studio.clips.folder}: {clips.clips} finished clips, {size_text(clips.bytes)}")
     if numbers.quarantined:
         say(f"{numbers.quarantined} damaged files in quarantine")
 
@@ -82,14 +92,11 @@ def prune(
     verbose: Verbose = 0,
     debug: Debug = False,
 ) -> None:
-    """Remove the least recently used features until the rest fits; what named avatars need stays."""
+    """Remove the least recently used features, and clips, until the rest of each fits; what named avatars need stays."""
     from personare.studio import Studio
 
-    outcome = Studio(cache_dir).store.prune(read_size(max_size))
-    if as_json:
-        print_json(outcome)
-    else:
-        say(f"removed {outcome.removed} features, {size_text(outcome.freed_bytes)}; kept {size_text(outcome.kept_bytes)}")
+    studio, size = Studio(cache_dir), read_size(max_size)
+    _tell_removed(studio.store.prune(size), studio.clips.prune(size), as_json)
 
 
 @app.command()
@@ -100,14 +107,59 @@ def clear(
     verbose: Verbose = 0,
     debug: Debug = False,
 ) -> None:
-    """Remove all features but those that named avatars need."""
+    """Remove all finished clips, and all features but those that named avatars need."""
     from personare.studio import Studio
 
-    outcome = Studio(cache_dir).store.clear(keep_pinned=not everything)
+    studio = Studio(cache_dir)
+    _tell_removed(studio.store.clear(keep_pinned=not everything), studio.clips.prune(0), as_json)
+
+
+def _tell_removed(features: PruneReport, clips: ClipsKept, as_json: bool) -> None:
     if as_json:
-        print_json(outcome)
-    else:
-        say(f"removed {outcome.removed} features, {size_text(outcome.freed_bytes)}; kept {size_text(outcome.kept_bytes)}")
+        print_json({**asdict(features), "clips": clips})
+        return
+    say(f"removed {features.removed} features, {size_text(features.freed_bytes)}; kept {size_text(features.kept_bytes)}")
+    if clips.clips:
+        say(f"removed {clips.clips} finished clips, {size_text(clips.bytes)}")
+
+
+@app.command()
+def warm(
+    names: Annotated[list[str] | None, typer.Argument(help="Avatars.", show_default=False)] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="Every avatar there is.")] = False,
+    weights: WeightsDir = None,
+    cache_dir: CacheDir = None,
+    cache_remote: CacheRemote = None,
+    as_json: AsJson = False,
+    verbose: Verbose = 0,
+    debug: Debug = False,
+) -> None:
+    """Compute every missing stage of avatars NAME..., so that they speak at once."""
+    from personare.studio import Studio
+
+    if everyone == bool(names):
+        raise typer.BadParameter("give names of avatars, or --all")
+    studio = Studio(cache_dir, weights=weights, cache_remote=cache_remote)
+    wanted = names or [manifest.name for manifest in studio.shelf.list()]
+    for name in wanted:
+        studio.shelf.load_manifest(name)
+    done = {}
+    with progress_bar() as progress:
+        for name in wanted:
+            done[name] = studio.warm(name, progress)
+    if as_json:
+        print_json({"avatars": [{"avatar": name, "stages": p.outcome, "seconds": p.seconds} for name, p in done.items()]})
+        return
+    rows = [
+        [
+            name,
+            str(list(p.outcome.values()).count("miss")),
+            str(list(p.outcome.values()).count("hit")),
+            f"{sum(p.seconds.values()):.1f} s",
+        ]
+        for name, p in done.items()
+    ]
+    print_table(["avatar", "computed", "were there", "took"], rows, empty="no avatars yet: personare avatar create NAME PHOTO")
 
 
 def read_size(text: str) -> int:

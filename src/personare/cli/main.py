@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from personare.cli import about, avatar, cache, demo, score, speak, weights
+from personare.cli import about, avatar, batch, bench, cache, demo, score, speak, weights
 from personare.cli.session import SESSION, report_error, several_settings, start_logging
 from personare.errors import EngineError, PersonareError
 
@@ -28,6 +28,8 @@ app.add_typer(avatar.app, name="avatar")
 app.add_typer(cache.app, name="cache")
 app.add_typer(weights.app, name="weights")
 app.command("score")(score.score)
+app.command("batch")(batch.batch)
+app.command("bench")(bench.bench)
 app.command("demo")(demo.demo)
 app.command("engines")(about.engines)
 app.command("voices")(about.voices)

@@ -66,6 +66,18 @@ WeightsDir = Annotated[
 Device = Annotated[
     str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps, for engines that have it.", show_default=False)
 ]
+CacheRemote = Annotated[
+    str | None,
+    typer.Option(
+        "--cache-remote",
+        metavar="URL",
+        envvar="PERSONARE_CACHE_REMOTE",
+        help="Features that several machines share: any fsspec URL.",
+        show_default=False,
+        show_envvar=True,
+    ),
+]
+NoClipCache = Annotated[bool, typer.Option("--no-clip-cache", help="Neither look for the finished clip nor keep it.")]
 EngineName = Annotated[str | None, typer.Option("--engine", help="Which engine animates.", show_default="puppet")]
 
 

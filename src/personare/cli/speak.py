@@ -11,9 +11,11 @@ import typer
 from personare.cli.session import (
     AsJson,
     CacheDir,
+    CacheRemote,
     Debug,
     Device,
     EngineName,
+    NoClipCache,
     Setting,
     Verbose,
     WeightsDir,
@@ -45,16 +47,19 @@ def speak(
     fps: Annotated[str | None, typer.Option("--fps", help="Frames per second: the engine option fps.", show_default=False)] = None,
     device: Device = None,
     weights: WeightsDir = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write cached features.")] = False,
-    refresh: Annotated[bool, typer.Option("--refresh", help="Recompute cached features and overwrite them.")] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write cached features and clips.")] = False,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Recompute cached features and clips and overwrite them.")] = False,
+    no_clip_cache: NoClipCache = False,
     cache_dir: CacheDir = None,
+    cache_remote: CacheRemote = None,
     as_json: AsJson = False,
     verbose: Verbose = 0,
     debug: Debug = False,
 ) -> None:
     """Make a clip of PORTRAIT speaking SPEECH (or a text)."""
-    if portrait is not None and speech is text is text_file is None and "look=mesh" in (settings or ()):
-        portrait, speech = None, Path(portrait)
+    voiceless = speech is None and text is None and text_file is None
+    if portrait is not None and voiceless and "look=mesh" in (settings or ()):
+        speech, portrait = Path(portrait), None
     if sum(given is not None for given in (speech, text, text_file)) != 1:
         raise typer.BadParameter("give exactly one of SPEECH, --text and --text-file")
     if voice is not None and speech is not None:
@@ -65,7 +70,7 @@ def speak(
 
     from personare.studio import Studio
 
-    studio = Studio(cache_dir, mode, weights)
+    studio = Studio(cache_dir, mode, weights, keep_clips=not no_clip_cache, cache_remote=cache_remote)
     cast = studio.cast(portrait, engine, read_settings(settings, fps=fps, device=device))
     with progress_bar() as progress:
         report = studio.speak(cast, open_voice(speech, text, text_file, voice), output, progress)
@@ -99,6 +104,11 @@ def read_text(path: Path) -> str:
 
 def summary(report: Report) -> str:
     """What was made, for people, in one line."""
+    if report.cache["clip"] == "hit":
+        return (
+            f"{report.output}: {report.audio_seconds:.1f} s, {report.width}x{report.height} at {report.fps:g} fps, "
+            f"{report.frames} frames; made before, copied in {report.timings['total']:.1f} s (--refresh makes it again)"
+        )
     prepared = "prepared" if report.cache["misses"] else "already prepared"
     return (
         f"{report.output}: {report.audio_seconds:.1f} s, {report.width}x{report.height} at {report.fps:g} fps, "

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +28,9 @@ from personare.media.encoder import (
 )
 from personare.media.local import shown
 
+VERSION = 1
+"""Raised whenever the same frames and voice give other bytes than before."""
+
 _VOICE_PIECE_SECONDS = 1
 _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
 
@@ -39,7 +43,8 @@ class ClipWriter(AbstractContextManager["ClipWriter"]):
     width); odd sizes are encoded with their last row or column repeated. fps: exact; frame i is shown at i / fps.
     voice_rate: Hz, None for a silent clip; the voice keeps its rate where AAC has it, else it gets the next higher one,
     at most 48 kHz. voice_channels: 1 or 2. fragmented: playable while it grows (always so for file objects); else the
-    index comes first. metadata: title, comment and so on.
+    index comes first. metadata: title, comment and so on. when_complete: called with the complete file just before it gets its
+    name; never for file objects.
 
     The same input gives the same bytes. Encoding runs in a thread of its own, at most 8 frames behind.
     Raises UnwritableOutput, as early as the constructor for what can be known by then, and EngineError for frames or
@@ -57,6 +62,7 @@ class ClipWriter(AbstractContextManager["ClipWriter"]):
         fragmented: bool = False,
         quality: Quality | None = None,
         metadata: Mapping[str, str] | None = None,
+        when_complete: Callable[[Path], None] | None = None,
     ) -> None:
         if voice_channels not in (1, 2):
             raise EngineError(f"a clip has one or two voice channels, not {voice_channels}")
@@ -72,8 +78,15 @@ class ClipWriter(AbstractContextManager["ClipWriter"]):
             dict(metadata or {}),
         )
         self._size = size
+        self._when_complete = when_complete
         self._scope: AbstractContextManager[EncodingThread] | None = None
         self._thread: EncodingThread | None = None
+
+    @staticmethod
+    def settings() -> str:
+        """What decides the bytes of a clip, given frames and voice: encoder settings and versions of the libraries behind them."""
+        libraries = " ".join(f"{name} {'.'.join(map(str, number))}" for name, number in sorted(av.library_versions.items()))
+        return f"{Quality()} {VERSION} {libraries}"
 
     def write_frames(self, images: NDArray[np.uint8]) -> None:
         """The next frames, uint8 [n, H, W, 3] RGB. Waits while the encoder is 8 frames behind."""
@@ -115,16 +128,18 @@ class ClipWriter(AbstractContextManager["ClipWriter"]):
             return
         callers_own = False
         try:
-            with (
-                replaced_when_complete(self._target) as part,
-                part.open("wb", buffering=0) as file,
-                encoding_thread(self._clip, FileSink(file, part), name=shown(self._target)) as thread,
-            ):
-                try:
-                    yield thread
-                except BaseException:
-                    callers_own = True
-                    raise
+            with replaced_when_complete(self._target) as part:
+                with (
+                    part.open("wb", buffering=0) as file,
+                    encoding_thread(self._clip, FileSink(file, part), name=shown(self._target)) as thread,
+                ):
+                    try:
+                        yield thread
+                    except BaseException:
+                        callers_own = True
+                        raise
+                if self._when_complete is not None:
+                    self._when_complete(part)
         except OSError as error:
             if callers_own:
                 raise

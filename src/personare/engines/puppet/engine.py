@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from personare.engines.puppet.state import MouthFrame
     from personare.types import FaceState, Image
 
-LOOKAHEAD_SECONDS = 0.16
+LOOKAHEAD_SECONDS = 0.145
 _FEED_PIECE = SAMPLE_RATE
 """Speech is taken in pieces of at most a second, so that a long array does not become a long list of motion."""
 
 
 class Puppet(Engine):
     name: ClassVar[str] = "puppet"
+    version: ClassVar[int] = 4
     summary: ClassVar[str] = "the photo itself talks: 2.5-D warp, drawn mouth, faster than real time on any CPU"
     Options: ClassVar[type[EngineOptions]] = PuppetOptions
     driven_by: ClassVar[frozenset[str]] = frozenset({"speech"})
@@ -128,20 +129,25 @@ class PuppetPerformance(Performance):
     def _render(self, state: FaceState) -> Image:
         if self.curves is not None:
             self.curves.write(state)
-        return self._show.render(state)
+        with self.watch("render"):
+            return self._show.render(state)
 
     def _heard(self, drive: MouthDrive, samples: Samples, phones: Sequence[Phone] | None) -> Iterator[Frames]:
         utterance = self._utterance
         for start in range(0, len(samples), _FEED_PIECE):
             piece = samples[start : start + _FEED_PIECE]
             # Phones may lie ahead of their samples, never behind: all of them go in with the first piece.
-            yield from self._rendered(drive.push(piece, phones if start == 0 or phones is None else ()), utterance)
+            with self.watch("drive"):
+                mouths = drive.push(piece, phones if start == 0 or phones is None else ())
+            yield from self._rendered(mouths, utterance)
             if utterance != self._utterance:
                 return
 
     def _said(self, drive: MouthDrive) -> Iterator[Frames]:
         utterance = self._utterance
-        yield from self._rendered(drive.finish(), utterance)
+        with self.watch("drive"):
+            mouths = drive.finish()
+        yield from self._rendered(mouths, utterance)
         if utterance == self._utterance:
             self._motion.release()
             self._utterance += 1
@@ -150,7 +156,9 @@ class PuppetPerformance(Performance):
         for mouth in mouths:
             if utterance != self._utterance:
                 return
-            yield Frames(self._advance(1), self._render(self._motion.speak(mouth))[None])
+            with self.watch("motion"):
+                state = self._motion.speak(mouth)
+            yield Frames(self._advance(1), self._render(state)[None])
 
     def _advance(self, n: int) -> int:
         first = self._next_frame

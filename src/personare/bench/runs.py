@@ -1,0 +1,221 @@
+"""Cold and warm runs of one engine, and their medians.
+
+Every run is a process of its own, as `personare speak` is. Cold: an empty cache. Warm: the cache that a run before it filled,
+with finished clips left aside, since they would leave nothing to measure.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from importlib.resources import as_file, files
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personare import errors
+from personare.errors import EngineError, WeightsError
+from personare.machine import Machine, machine
+from personare.types import SAMPLE_RATE, Progress, no_progress
+
+Temperature = Literal["cold", "warm"]
+
+STAGES = ("start", "preprocess", "drive", "motion", "render", "compose", "perform", "encode", "total")
+"""Rows of the table. start: Python, imports and everything outside the run. preprocess: all stages of the portrait. drive ...
+compose: the rooms of the performance, as the engine tells them. perform: all of the performance, rooms included. encode: waiting
+for encoder and file. total: of the process, from its start to its end."""
+
+ROOMS = ("drive", "motion", "render", "compose")
+SENTENCE = "Every picture of this film is made while you wait, and the clock on the wall tells how long it took."
+_SYLLABLES_SECONDS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One process. seconds: by row of the table; rooms that the engine does not tell are left out."""
+
+    temperature: Temperature
+    seconds: dict[str, float]
+    realtime_factor: float
+    peak_memory_mb: float | None
+    stages: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """All runs of one engine. medians: temperature -> row -> seconds, over the runs. speech: what was spoken."""
+
+    engine: str
+    options: dict[str, Any]
+    portrait: str
+    speech: str
+    audio_seconds: float
+    frames: int
+    width: int
+    height: int
+    fps: float
+    runs: tuple[Run, ...]
+    medians: dict[str, dict[str, float]]
+    realtime_factor: dict[str, float]
+    peak_memory_mb: dict[str, float]
+    machine: Machine
+
+
+def run_bench(
+    engine: str,
+    *,
+    portrait: Path | None = None,
+    speech: Path | None = None,
+    runs: int = 3,
+    options: Mapping[str, str] | None = None,
+    weights: Path | None = None,
+    progress: Progress = no_progress,
+) -> Bench:
+    """Measure an engine: `runs` cold and `runs` warm runs. portrait, speech: the bundled photo and sentence by default.
+
+    Raises what making the clip raises.
+    """
+    with ExitStack() as held:
+        folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="personare-bench-")))
+        picture = portrait or held.enter_context(as_file(files("personare") / "assets" / "portrait.jpg"))
+        voice, spoken = (speech, speech.name) if speech else _sentence(folder / "sentence.wav")
+        done: list[tuple[Run, dict[str, Any]]] = []
+        for number in range(runs):
+            for temperature in get_args(Temperature):
+                progress("runs", len(done), 2 * runs)
+                cache = folder / f"cache-{number}"
+                command = _command(engine, picture, voice, folder / "clip.mp4", cache, options or {}, weights)
+                done.append(_run(temperature, command))
+        progress("runs", 2 * runs, 2 * runs)
+        reports = [report for _, report in done]
+        measured = tuple(run for run, _ in done)
+        by_temperature = {name: [run for run in measured if run.temperature == name] for name in ("cold", "warm")}
+        return Bench(
+            engine=engine,
+            options=dict(options or {}),
+            portrait=str(portrait or "bundled photo"),
+            speech=spoken,
+            audio_seconds=reports[0]["audio_seconds"],
+            frames=reports[0]["frames"],
+            width=reports[0]["width"],
+            height=reports[0]["height"],
+            fps=reports[0]["fps"],
+            runs=measured,
+            medians={name: _medians([run.seconds for run in these]) for name, these in by_temperature.items()},
+            realtime_factor={
+                name: round(median(run.realtime_factor for run in these), 3) for name, these in by_temperature.items()
+            },
+            peak_memory_mb={name: max(run.peak_memory_mb or 0.0 for run in these) for name, these in by_temperature.items()},
+            machine=machine(),
+        )
+
+
+def _command(
+    engine: str, portrait: Path, speech: Path, clip: Path, cache: Path, options: Mapping[str, str], weights: Path | None
+) -> list[str]:
+    command = [sys.executable, "-m", "personare.cli.main", "speak", "--json", "--no-clip-cache", "--engine", engine]
+    command += [f"--output={clip}", f"--cache-dir={cache}"]
+    for name, value in options.items():
+        command += ["--set", f"{name}={value}"]
+    if weights is not None:
+        command.append(f"--weights={weights}")
+    return [*command, "--", str(portrait.absolute()), str(speech.absolute())]
+
+
+def _run(temperature: Temperature, command: Sequence[str]) -> tuple[Run, dict[str, Any]]:
+    began = time.perf_counter()
+    with _ended(command) as (out, code):
+        total = time.perf_counter() - began
+    try:
+        report = json.loads(out)
+    except ValueError:
+        raise EngineError(f"a run ended with code {code} and no report", hint="run it with `personare speak`") from None
+    if "error" in report:
+        raise getattr(errors, report["kind"], EngineError)(report["error"], hint=report["hint"])
+    return read_run(temperature, report, total), report
+
+
+def read_run(temperature: Temperature, report: Mapping[str, Any], total: float) -> Run:
+    """What the report of one `speak` says in rows of the table. total: seconds of the process."""
+    timings = report["timings"]
+    stages = {name: timings[name] for name in report["cache"]["stages"] if name in timings}
+    seconds = {
+        "start": max(0.0, total - timings["total"]),
+        "preprocess": sum(stages.values()),
+        **{room: timings[room] for room in ROOMS if room in timings},
+        "perform": timings["perform"],
+        "encode": timings["write"],
+        "total": total,
+    }
+    return Run(
+        temperature,
+        {name: round(value, 4) for name, value in seconds.items()},
+        report["realtime_factor"],
+        report["peak_memory_mb"],
+        stages,
+    )
+
+
+def _medians(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    return {name: round(median(run[name] for run in runs), 4) for name in STAGES if all(name in run for run in runs)}
+
+
+@contextmanager
+def _ended(command: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """stdout and exit code of a command; interrupted, it is interrupted as well and has cleaned up."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        out, _ = process.communicate()
+        yield out, process.returncode
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait()
+
+
+def _sentence(target: Path) -> tuple[Path, str]:
+    """A wav of the sentence where this machine has a voice to say it, else of syllables that are reckoned."""
+    from personare.voice.tts import open_text
+
+    try:
+        speech = open_text(SENTENCE, "en-us")
+        samples = np.concatenate([chunk.samples for chunk in speech.chunks()])
+        spoken = "a sentence (espeak-ng)"
+    except WeightsError:
+        samples, spoken = syllables(_SYLLABLES_SECONDS), "syllables (synthesised, no voice is installed)"
+    _write_wav(target, samples)
+    return target, spoken
+
+
+def syllables(seconds: float) -> NDArray[np.float32]:
+    """Four syllables a second at 16 kHz, float32 [n]: a buzz of 120 Hz through two formants that move between vowels."""
+    time_s = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    envelope = np.clip(np.sin(2 * np.pi * 4 * time_s), 0, None) ** 0.5
+    vowel = 0.5 + 0.5 * np.sin(2 * np.pi * 0.7 * time_s)
+    voice = np.zeros_like(time_s)
+    for harmonic in range(1, 30):
+        frequency = 120.0 * harmonic
+        open_vowel = np.exp(-(((frequency - 700) / 150) ** 2)) + 0.5 * np.exp(-(((frequency - 1200) / 200) ** 2))
+        close_vowel = np.exp(-(((frequency - 300) / 120) ** 2)) + 0.5 * np.exp(-(((frequency - 2300) / 250) ** 2))
+        voice += (vowel * open_vowel + (1 - vowel) * close_vowel + 0.02) * np.sin(2 * np.pi * frequency * time_s)
+    voice *= envelope
+    return np.asarray(0.5 * voice / np.abs(voice).max(), np.float32)
+
+
+def _write_wav(target: Path, samples: NDArray[np.float32]) -> None:
+    import wave
+
+    with wave.open(str(target), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
