@@ -1,4 +1,4 @@
-"""What a conformance case is: one function from the named inputs of a golden to its named outputs, through the product's own classes."""
+"""What a conformance case is: a function from a golden's named inputs to its named outputs, through the product's own classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.conformance.seeded_weights import seeded_state_dict
+from tests.conformance.seeded_weights import seeded_tensors
 
 HERE = Path(__file__).parent
 Arrays = Mapping[str, np.ndarray]
@@ -20,7 +20,7 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How far an output may be from its golden: largest absolute difference, in units of the golden's standard deviation if `of_std`;
+    """How far an output may be from its golden: the largest absolute difference, in standard deviations of the golden if `of_std`;
     `mean` bounds the mean absolute difference as well."""
 
     largest: float
@@ -80,8 +80,8 @@ class Replay:
 
         key = (str(self.manifest_path(component)), self.seed)
         if key not in self._states:
-            state = seeded_state_dict(_read_manifest(self.manifest_path(component)), self.seed)
-            self._states[key] = {name: torch.from_numpy(np.array(array)) for name, array in state.items()}
+            tensors = seeded_tensors(_read_manifest(self.manifest_path(component)), self.seed)
+            self._states[key] = {name: torch.from_numpy(np.array(array)) for name, array in tensors}
         return dict(self._states[key])
 
 

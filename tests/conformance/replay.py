@@ -2,8 +2,8 @@
 
     python -m tests.conformance.replay --engine musetalk [--seed S] DIR
 
-DIR holds golden_NAME.npz (or NAME.npz) with the array names that `ENGINE_cases.py` knows; other inputs, sizes and seeds than ours are
-welcome. A manifest_COMPONENT.json in DIR counts instead of ours. golden_full_NAME.npz runs case NAME in the released configuration.
+DIR holds golden_NAME.npz (or NAME.npz) with the array names that `ENGINE_cases.py` knows; other inputs, sizes and seeds than ours
+are welcome. A manifest_COMPONENT.json in DIR counts instead of ours. golden_full_NAME.npz runs case NAME at the released size.
 Ends with 1 if any output is missing, of another shape or beyond its tolerance, if DIR has no goldens or the engine is unknown.
 """
 

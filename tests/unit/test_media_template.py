@@ -111,6 +111,15 @@ def test_odd_sizes_and_a_single_picture(tmp_path):
     assert np.array_equal(next(iter(video)), pictures[0])
 
 
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_turned_videos_are_upright(tmp_path, turns):
+    pictures = numbered(3)
+    video = Template(write_video(tmp_path / "a.mp4", pictures, quarter_turns=turns))
+    assert video.size == np.rot90(pictures[0], turns).shape[:2]
+    for picture, written in zip(video, pictures, strict=True):
+        assert np.array_equal(picture, np.rot90(written, turns))
+
+
 def test_a_cut_off_end_is_left_out_or_held(tmp_path):
     path = write_video(tmp_path / "a.mkv", numbered(20), key_every=5)
     data = path.read_bytes()

@@ -11,6 +11,7 @@ from personare.engines.puppet.pose import Layer, head_rotation, pose
 from personare.engines.puppet.render import FaceRenderer
 from personare.engines.puppet.rig import BLINKS, Rig
 from personare.media.image import read_image
+from personare.perception import person_matte
 from tests.unit.puppet_avatars import AA, BLINK, PORTRAIT, PP, face_state, prepare, write_picture
 
 EVERYTHING = face_state({**AA, "browInnerUp": 0.3, "eyeBlink": 0.4}, (5, -3, 4), (0.03, -0.02), (0.02, 0.01), 0.5)
@@ -176,6 +177,63 @@ def test_roll_tilts_clockwise():
     assert tilted[1] > 0, "what was at image right goes down"
 
 
+@pytest.mark.parametrize("head", [(8, 2, 3), (-8, -2, -3)])
+def test_a_kept_background_does_not_move(head, tmp_path):
+    """Where neither the person is nor was, the picture stays to the byte; stretched, it does not."""
+    striped = read_image(PORTRAIT)
+    matte = person_matte(striped)[..., None]
+    stripes = (127 + 100 * np.sign(np.sin(np.arange(512) / 3)))[None, :, None]
+    path = write_picture(tmp_path / "striped.jpg", np.rint(striped * matte + stripes * (1 - matte)).astype(np.uint8))
+    kept, bent = (prepare(path, size=256, background=background) for background in ("keep", "stretch"))
+    picture, cut = picture_of(kept), kept["puppet.plate"].arrays["cut"]
+    reach = np.ones((41, 41), np.uint8)
+    background = cv2.dilate(cut, reach) == 0
+    state = face_state(head=head)
+    assert background.mean() > 0.1
+    assert np.array_equal(FaceRenderer(kept).render(state)[background], picture[background])
+    moving = StillBackground(picture, Rig.from_feature(bent["puppet.rig"]).outline).moving
+    assert (background & moving).any()
+    assert difference(FaceRenderer(bent).render(state), picture)[background & moving].max() > 8
+    face = np.zeros((256, 256), bool)
+    face[80:120, 110:140] = True
+    difference_in_face = difference(FaceRenderer(kept).render(state), FaceRenderer(bent).render(state))[face]
+    assert difference_in_face.max() == 0, "the person moves alike"
+
+
+def test_the_plate_shows_no_person_at_the_edge():
+    """A green person on grey: what the plate continues behind the edge is grey."""
+    from personare.engines.puppet.plate import behind
+
+    picture = np.full((200, 200, 3), 120, np.uint8)
+    matte = np.zeros((200, 200), np.uint8)
+    cv2.circle(matte, (100, 110), 60, 255, -1)
+    picture[matte > 0] = (0, 255, 0)
+    landmarks = np.zeros((468, 3), np.float32)
+    landmarks[:, :2] = (70, 110)
+    landmarks[263, 0] = 130.0
+    made = behind(picture, matte, landmarks).arrays
+    inside = cv2.distanceTransform(matte, cv2.DIST_L2, 5)
+    uncovered = (inside > 0) & (inside < 10)
+    assert np.abs(made["plate"][uncovered].astype(int) - 120).max() <= 1
+    assert (made["cut"][matte > 0] == 255).all()
+    assert (made["cut"][cv2.dilate(matte, np.ones((21, 21), np.uint8)) == 0] == 0).all()
+
+
+def test_a_picture_without_background_can_be_kept_too():
+    from personare.engines.puppet.plate import behind
+
+    landmarks = np.zeros((468, 3), np.float32)
+    landmarks[:, :2] = (10, 25)
+    landmarks[263, 0] = 30.0
+    picture = np.full((50, 50, 3), 9, np.uint8)
+    missed = np.zeros((50, 50), np.uint8)
+    missed[:, :12] = 255
+    for matte in (np.full((50, 50), 255, np.uint8), missed):
+        made = behind(picture, matte, landmarks).arrays
+        assert np.array_equal(made["plate"], picture)
+        assert (made["cut"] == 255).all(), "a matte that misses the face is not used"
+
+
 def test_yaw_moves_the_nose_in_the_frame(avatar, renderer):
     """Found again by the face networks in the rendered frame."""
     from personare.perception import find_face
@@ -235,7 +293,9 @@ def reference(avatar, state) -> np.ndarray:
             line = smooth_line(posed.skin.vertices[eyes.UPPER_LIDS[eye], :2])
             eyes.draw_lashes(frame, line, rig.lash_colour, rig.eye_distance_px, rig.softness_px, float(blink))
     MouthInterior(rig).draw(frame, posed, state.curves, state.tongue)
-    return frame
+    plate, cut = (avatar["puppet.plate"].arrays[name] for name in ("plate", "cut"))
+    person = cv2.remap(cut, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[..., None] / 255
+    return np.rint(frame * person + plate * (1 - person)).astype(np.uint8)
 
 
 @pytest.mark.parametrize("state", [EVERYTHING, face_state(AA, gaze=(-0.03, 0.0)), face_state(BLINK, (-5, 2, 0))])

@@ -85,6 +85,16 @@ def test_silence_is_silence_from_the_first_frame_and_a_voice_is_a_voice() -> Non
     assert speech.visemes.sum(axis=1) == pytest.approx(np.ones(len(speech)), abs=1e-5)
 
 
+@pytest.mark.parametrize("dbfs", [-70, -60, -50, -40])
+def test_noise_and_rumble_from_the_start_leave_the_mouth_shut(dbfs: int) -> None:
+    white = np.random.default_rng(0).standard_normal(32000)
+    rumble = np.convolve(white, 0.995 ** np.arange(1500))[: len(white)]
+    for noise, most in ((white, 0.03), (rumble, 0.06)):
+        heard = hear((noise / noise.std() * 10 ** (dbfs / 20)).astype(np.float32), [320])
+        open_vowels = heard.visemes[:, [VISEME[vowel] for vowel in ("aa", "E", "oh")]].sum(axis=1)
+        assert (open_vowels > 0.3).mean() < most
+
+
 def test_streams_share_the_network_but_no_state() -> None:
     speech = voiced(0.5)
     alone = hear(speech, [len(speech)])

@@ -64,7 +64,9 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("personare.weights.finder.component", lambda name: {"net": entry()}[name])
 
 
-def test_a_pull_enters_the_hub_cache_and_is_found_there_without_the_network(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pull_enters_the_hub_cache_and_is_found_there_without_the_network(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[tuple[str, int, int | None]] = []
     located = pull(entry(), progress=lambda *told: seen.append(told))
     assert located.path.read_bytes() == UNET
@@ -103,7 +105,7 @@ def test_an_interrupted_pull_is_resumed_by_the_next_one(hub: FakeHub, tmp_path: 
     hub.files["someone/net/v2/unet.pth"].breaks = [500_000]
     with pytest.raises(KeyboardInterrupt):
         pull(entry(), progress=interrupt)
-    parts = [path for path in (tmp_path / "hub").rglob("*.part")]
+    parts = list((tmp_path / "hub").rglob("*.part"))
     assert len(parts) == 1
     assert 0 < (have := parts[0].stat().st_size) < len(UNET)
     assert Weights().find("net") is None
@@ -129,7 +131,7 @@ def test_a_transfer_that_brings_nothing_ends_with_what_was_fetched_kept(hub: Fak
 
 def test_wrong_bytes_are_removed_and_named(hub: FakeHub, tmp_path: Path) -> None:
     hub.files["someone/net/v2/unet.pth"].served = UNET[:-1] + b"\x00"
-    with pytest.raises(WeightsMismatch, match="sha256 .* removed") as caught:
+    with pytest.raises(WeightsMismatch, match=r"sha256 .* removed") as caught:
         pull(entry(), tmp_path / "models")
     assert "again" in caught.value.hint
     assert not (tmp_path / "models" / "netV2" / "unet.pth").exists()
@@ -137,10 +139,10 @@ def test_wrong_bytes_are_removed_and_named(hub: FakeHub, tmp_path: Path) -> None
 
 
 def test_another_version_on_the_hub_is_refused_before_anything_is_fetched(hub: FakeHub) -> None:
-    with pytest.raises(WeightsMismatch, match="another unet.pth"):
+    with pytest.raises(WeightsMismatch, match=r"another unet\.pth"):
         pull(entry(sha256_prefix="0" * 8))
     hub.files["someone/net/v2/unet.pth"].content += b"more"
-    with pytest.raises(WeightsMismatch, match="another unet.pth"):
+    with pytest.raises(WeightsMismatch, match=r"another unet\.pth"):
         pull(entry())
     assert hub.ranges == []
 
@@ -204,5 +206,5 @@ def test_a_full_disk_is_noticed_before_the_transfer(hub: FakeHub, tmp_path: Path
 
 def test_a_folder_that_cannot_be_written_is_named(hub: FakeHub, tmp_path: Path) -> None:
     (tmp_path / "models").write_text("a file, not a folder")
-    with pytest.raises(UnwritableOutput, match="cannot write .*unet.pth"):
+    with pytest.raises(UnwritableOutput, match=r"cannot write .*unet\.pth"):
         pull(entry(), tmp_path / "models")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from personare.cli.session import AsJson, CacheDir, Debug, Verbose, print_json, print_table, say, size_text
@@ -24,7 +25,8 @@ def engines(as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False)
         floor = engine.chunk_seconds + engine.lookahead_seconds
         drive = " + ".join(sorted(engine.driven_by))
         licences = ", ".join(f"{part}: {licence}" for part, licence in engine.licences.items())
-        rows.append([name, "; ".join(missing) or "ready", drive, f"{floor * 1000:.0f} ms", licences])
+        latency = "the whole speech" if math.isinf(floor) else f"{floor * 1000:.0f} ms"
+        rows.append([name, "; ".join(missing) or "ready", drive, latency, licences])
         entries.append(
             {
                 "engine": name,
@@ -33,8 +35,8 @@ def engines(as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False)
                 "missing": missing,
                 "driven_by": sorted(engine.driven_by),
                 "chunk_seconds": engine.chunk_seconds,
-                "lookahead_seconds": engine.lookahead_seconds,
-                "latency_floor_seconds": round(floor, 4),
+                "lookahead_seconds": None if math.isinf(floor) else engine.lookahead_seconds,  # None: the whole speech
+                "latency_floor_seconds": None if math.isinf(floor) else round(floor, 4),
                 "exact_streaming": engine.exact_streaming,
                 "licences": dict(engine.licences),
                 "options": engine.Options.model_json_schema()["properties"],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from personare.cli.session import AsJson, Debug, Verbose, print_json, print_table, progress_bar, say
+from personare.cli.session import AsJson, Debug, Verbose, print_json, progress_bar, say
 from personare.errors import UnreadableMedia
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ def score(
         print_json(result)
         return
     say(f"{result.clip}: {result.seconds:.1f} s, {result.width}x{result.height} at {result.fps:g} fps, {result.frames} pictures")
-    print_table(["what", "measured", "bar", "", "note"], table(result.rows))
+    for line in table(result.rows):
+        say(line)
+    say("ed: eye distances, outer corner to outer corner; docs/quality.md says what each row is")
 
 
 def read_phones(path: Path) -> list[Phone]:

@@ -57,7 +57,8 @@ def speak(
     debug: Debug = False,
 ) -> None:
     """Make a clip of PORTRAIT speaking SPEECH (or a text)."""
-    if portrait is not None and speech is text is text_file is None and "look=mesh" in (settings or ()):
+    voiceless = speech is None and text is None and text_file is None
+    if portrait is not None and voiceless and "look=mesh" in (settings or ()):
         portrait, speech = None, Path(portrait)
     if sum(given is not None for given in (speech, text, text_file)) != 1:
         raise typer.BadParameter("give exactly one of SPEECH, --text and --text-file")

@@ -106,7 +106,7 @@ def s3fd_from_state(
 
 @torch.inference_mode()
 def face_boxes(network: S3FD, picture: Tensor) -> NDArray[np.float32]:
-    """Faces in one picture [3, H, W] as the network wants it: float32 [n, 5] x0 y0 x1 y1 score, best first, scores above MIN_SCORE."""
+    """Faces in one picture [3, H, W] as the network wants it: float32 [n, 5] x0 y0 x1 y1 score, best first, above MIN_SCORE."""
     maps = [(classes[0].float().cpu().numpy(), offsets[0].float().cpu().numpy()) for classes, offsets in network(picture[None])]
     return surviving(candidates(maps))
 

@@ -18,6 +18,8 @@ Floats = NDArray[np.float32]
 HALF_SPANS_SECONDS = (0.24, 0.12, 0.08)
 """Half lengths of the fits, longest first; at 25 frames per second 13, 7 and 5 frames. Last comes the measurement itself."""
 DEGREE = 2
+PIECE = 1500
+"""Frames that are smoothed at once: a minute of a video; the working memory of more would be large."""
 TRUSTED, REFUSED = 1.3, 2.2
 """A shorter fit begins to take over where it differs from the longer one by TRUSTED times what tremble explains, and has done
 so at REFUSED times."""
@@ -30,7 +32,17 @@ QUIET_QUANTILE, NORMAL_QUANTILE = 0.30, 0.3853
 
 
 def smoothed(landmarks: Floats, fps: Fraction) -> Floats:
-    """Landmarks [n, points, 3] of consecutive frames without tremble, the same shape. 468 face points."""
+    """Landmarks [n, 468, 3] of consecutive frames without tremble, the same shape. Long runs are taken in pieces."""
+    overlap = 2 * max(2, round(HALF_SPANS_SECONDS[0] * float(fps)))
+    result = np.empty_like(landmarks)
+    for start in range(0, len(landmarks), PIECE):
+        first, end = max(0, start - overlap), min(len(landmarks), start + PIECE)
+        piece = _smoothed(landmarks[first : min(len(landmarks), end + overlap)], fps)
+        result[start:end] = piece[start - first : end - first]
+    return result
+
+
+def _smoothed(landmarks: Floats, fps: Fraction) -> Floats:
     count = len(landmarks)
     if count < 2 * DEGREE + 1:
         return landmarks.copy()

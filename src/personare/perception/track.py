@@ -36,8 +36,9 @@ Floats = NDArray[np.float32]
 
 KEEP_PROBABILITY = 0.5
 """A face that is followed counts as seen from here on; a new one must look better."""
-LOOK_AGAIN = 0.04
-"""If the face has moved by more than this in its region, in sides of it, the network looks once more where it is."""
+LOOK_AGAIN, LOOKS = 0.04, 6
+"""If the face has moved by more than this in its region, in sides of it, the network looks again where it is, up to so often
+(after a cut it may be at the region's edge, where the network sees it only roughly)."""
 STRETCH_LIMIT = 1.5
 """No head comes nearer or goes away by this factor from one frame to the next."""
 CUT_EYE_DISTANCES = 0.6
@@ -128,15 +129,16 @@ class _Follower:
         if self._last is None or self._lost_for:
             return None
         region = face_region(self._last)
-        points, probability = landmarks_in(image, region)
-        if probability < KEEP_PROBABILITY:
-            return None
-        again = face_region(points)
-        if np.hypot(again.x - region.x, again.y - region.y) > LOOK_AGAIN * region.side:
-            points, probability = landmarks_in(image, again)
+        for _ in range(LOOKS):
+            points, probability = landmarks_in(image, region)
+            if probability < KEEP_PROBABILITY:
+                return None
+            before, region = region, face_region(points)
+            if np.hypot(region.x - before.x, region.y - before.y) < LOOK_AGAIN * region.side:
+                break
         pose = head_pose(points)
         stretch = pose.eye_distance_px / max(self._size_px, 1e-3)
-        if probability < KEEP_PROBABILITY or not 1 / STRETCH_LIMIT < stretch < STRETCH_LIMIT:
+        if not 1 / STRETCH_LIMIT < stretch < STRETCH_LIMIT:
             return None
         return points, pose
 

@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+from av.stream import Stream
 from numpy.typing import NDArray
 
 from personare.errors import NoFaceFound, UnreadableMedia
@@ -32,11 +33,14 @@ SHUT_PERCENTILE, SHUT_SPREAD, SHUT_AT_MOST = 2, 1.6, 0.07
 """Landmarks part lips that are shut, more in a smile, and by up to this factor more or less with pose and expression
 (measured on portraits whose lips are known to be shut: 2nd to 98th percentile .041 to .066 and .013 to .020)."""
 CLOSED_SHARE = 0.10
-LIP_TO_TEETH_SHARE = 0.35
+LIP_TO_TEETH_SHARE = 0.25
+OPEN_SHARE = 0.25
 TOLERANCE_SECONDS = 0.040
 SPIKE_PX = 3.0
 LAG_RANGE_SECONDS = 0.30
 _LAG_STEP_SECONDS = 0.01
+LEAST_MATCH = 0.3
+"""A mouth that follows the sound less than this at any shift has no lag."""
 SILENCE_SETTLES_SECONDS, SILENCE_ENDS_SECONDS = 0.20, 0.10
 """Of a silence, the mouth may take so long to close, and open so long before the next sound."""
 BLINK_DEPTH, BLINK_LONGEST_SECONDS = 0.35, 0.5
@@ -67,18 +71,20 @@ def score_clip(
     """Measure one clip of one talking face.
 
     speech: the voice, if it is not the clip's own sound. phones: what is spoken when, positions at 16 kHz from the start of the
-    voice. Memory does not grow with the clip but for about 150 bytes a picture and 60 bytes per 10 ms.
+    voice. Memory does not grow with the clip but for about 150 bytes a picture and 32 bytes per 10 ms.
     Raises UnreadableMedia for a clip without pictures or without sound, NoFaceFound for one without a face, UnusableSpeech.
     """
     if not has_video(clip):
         raise UnreadableMedia(f"{shown(clip)} has no moving pictures", hint="give a clip of a talking face (mp4, mov, webm, mkv)")
     voice = open_speech_of(clip) if speech is None else open_speech(speech)
-    heard = listen(voice, phones)
+    heard = listen(voice, phones, progress)
     source = VideoSource(clip)
     expected = None if source.seconds is None else round(source.seconds * float(source.fps))
     seen = watch(source.frames(), lambda done: progress("looking", done, expected))
     if not seen.seen.any():
-        raise NoFaceFound(f"{shown(clip)}: no face in any of {len(seen)} pictures", hint="give a clip of one face, seen from the front")
+        raise NoFaceFound(
+            f"{shown(clip)}: no face in any of {len(seen)} pictures", hint="give a clip of one face, seen from the front"
+        )
     offset = picture_offset_seconds(clip) if speech is None else 0.0
     return Score(
         clip=str(clip),
@@ -103,12 +109,14 @@ def open_speech_of(clip: Path) -> Speech:
 def picture_offset_seconds(clip: Path) -> float:
     """How much later than its sound the first picture of a clip begins."""
     with opened_container(clip, "video") as container:
-        starts = []
-        for kind in ("video", "audio"):
-            stream = container.streams.best(kind)
-            known = stream is not None and stream.start_time is not None and stream.time_base is not None
-            starts.append(float(stream.start_time * stream.time_base) if known else 0.0)
-    return starts[0] - max(starts[1], 0.0)
+        picture, sound = (_start_seconds(container.streams.best(kind)) for kind in ("video", "audio"))
+    return picture - max(sound, 0.0)  # an encoder's priming lies before 0 and is not heard
+
+
+def _start_seconds(stream: Stream | None) -> float:
+    if stream is None or stream.start_time is None or stream.time_base is None:
+        return 0.0
+    return float(stream.start_time * stream.time_base)
 
 
 def rows(seen: FaceSeen, heard: SoundHeard, fps: Fraction, offset_seconds: float = 0.0) -> Iterator[Row]:
@@ -117,12 +125,17 @@ def rows(seen: FaceSeen, heard: SoundHeard, fps: Fraction, offset_seconds: float
     mouth = mouth_of(seen, offset_seconds)
     share = float(1 - visible.mean())
     yield at_most("face lost", 100 * share, 0.0, "%", f"{int((~visible).sum())} of {len(seen)} pictures")
-    yield at_most("shut lips as seen", mouth.floor, SHUT_AT_MOST, "eye distances", "2nd percentile of the gap; the openings below are above it")
+    yield at_most(
+        "shut lips as seen",
+        mouth.floor,
+        SHUT_AT_MOST,
+        "ed",
+        "2nd percentile of the gap; the openings below are above it",
+    )
     yield from _follows(mouth, heard)
     yield from _lags(mouth, heard, fps)
     yield from _rests(mouth, heard)
-    yield at_least("opening, 95th percentile", float(np.percentile(mouth.gap, 95)) - mouth.floor, 0.17, "eye distances")
-    yield at_least("mouth width, standard deviation", float(mouth.width.std()), 0.03, "eye distances")
+    yield from _expresses(mouth, heard)
     yield from _closes(mouth, heard)
     yield from _stays(seen, heard, offset_seconds)
     yield from _lives(seen, fps)
@@ -144,8 +157,17 @@ def _follows(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
     why = "" if spoken.sum() >= _FEWEST_FRAMES else "no speech"
     by = "our articulation network" if heard.closures is None else "the phones"
     target, loudness = at(heard.target, mouth.seconds), at(heard.loudness, mouth.seconds)
-    yield at_least("opening follows articulation, r", _correlation(mouth.opening, target, spoken), 0.8, note=why or f"as {by} say it")
+    yield at_least("opening follows articulation, r", _correlation(mouth.opening, target, spoken), 0.8, note=why or f"of {by}")
     yield at_least("opening follows loudness, r", _correlation(mouth.opening, loudness, spoken), 0.5, note=why)
+
+
+def _expresses(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
+    spoken = at(heard.spoken.astype(np.float64), mouth.seconds) > 0.5
+    enough = spoken.sum() >= _FEWEST_FRAMES
+    widest = float(np.percentile(mouth.gap[spoken], 95)) - mouth.floor if enough else None
+    note = "while speaking" if enough else "no speech"
+    yield at_least("opening, 95th percentile", widest, 0.17, "ed", f"{note}; above the clip's 2nd")
+    yield at_least("mouth width, standard deviation", float(mouth.width[spoken].std()) if enough else None, 0.03, "ed", note)
 
 
 def at(curve: Floats, seconds: Floats) -> Floats:
@@ -169,7 +191,7 @@ def _lags(mouth: Mouth, heard: SoundHeard, fps: Fraction) -> Iterator[Row]:
     for name, (start, stop) in stretches.items():
         late = lag_seconds(mouth, heard, start, stop)
         lags[name] = late
-        note = "no speech that moves the mouth" if late is None else f"{late * 1000:+.0f} ms; + is a late mouth"
+        note = "the mouth follows no speech" if late is None else f"{late * 1000:+.0f} ms; + is a late mouth"
         yield at_most(name, None if late is None else late / frame, 1.0, "frames", note)
     first, last = lags["lag, first minute"], lags["lag, last minute"]
     long = end > 2 * MINUTE and first is not None and last is not None
@@ -178,16 +200,20 @@ def _lags(mouth: Mouth, heard: SoundHeard, fps: Fraction) -> Iterator[Row]:
 
 
 def lag_seconds(mouth: Mouth, heard: SoundHeard, start: float = -np.inf, end: float = np.inf) -> float | None:
-    """By how much the mouth comes after what the sound asks for: argmax of the cross-correlation, to 10 ms."""
+    """By how much the mouth comes after what the sound asks for: argmax of the cross-correlation, to 10 ms.
+
+    None where the mouth follows nothing, or not for half a second.
+    """
     inside = mouth.between(start, end)
     if inside.sum() * np.median(np.diff(mouth.seconds, prepend=0.0)) < _LONG_ENOUGH_SECONDS / 2:
         return None
-    lags = np.arange(-round(LAG_RANGE_SECONDS / _LAG_STEP_SECONDS), round(LAG_RANGE_SECONDS / _LAG_STEP_SECONDS) + 1)
-    lags = lags * _LAG_STEP_SECONDS
+    steps = round(LAG_RANGE_SECONDS / _LAG_STEP_SECONDS)
+    lags = np.asarray(np.arange(-steps, steps + 1) * _LAG_STEP_SECONDS, np.float64)
     matches = [_correlation(mouth.opening, at(heard.target, mouth.seconds - lag), inside) for lag in lags]
-    if any(match is None for match in matches):
+    found = [match for match in matches if match is not None]
+    if len(found) < len(matches) or max(found) < LEAST_MATCH:
         return None
-    return float(lags[int(np.argmax(np.array(matches, np.float64)))])
+    return float(lags[int(np.argmax(found))])
 
 
 def _rests(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
@@ -201,16 +227,32 @@ def _rests(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
     share = 100 * float(np.concatenate(closed).mean()) if closed else None
     deviation = float(np.median(np.concatenate(deviations))) if closed else None
     yield at_least("closed in silence", share, 98, "%", note)
-    yield at_most("opening in silence, median absolute deviation", deviation, 0.02, "eye distances", note)
+    yield at_most("opening in silence, median absolute deviation", deviation, 0.02, "ed", note)
 
 
 def _closes(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
-    for name, spoken, share in (("p b m closed", heard.closures, CLOSED_SHARE), ("f v lip to teeth", heard.bites, LIP_TO_TEETH_SHARE)):
-        least = [least_opening(mouth, span) for span in spoken or ()]
-        shown_ones = [opening for opening in least if opening is not None]
-        note = "phones not known" if spoken is None else f"{len(shown_ones)} sounds" if shown_ones else "none spoken"
-        value = 100 * float(np.mean([opening < share * mouth.reach for opening in shown_ones])) if shown_ones else None
-        yield at_least(name, value, 95, "%", note)
+    for name, spoken, share in (
+        ("p b m closed", heard.closures, CLOSED_SHARE),
+        ("f v lip to teeth", heard.bites, LIP_TO_TEETH_SHARE),
+    ):
+        met = meets(mouth, spoken or (), share)
+        note = "phones not known" if spoken is None else f"{len(met)} sounds" if len(met) else "none spoken"
+        yield at_least(name, 100 * float(met.mean()) if len(met) else None, 95, "%", note)
+    parted = parts(mouth, heard.open_vowels or ())
+    note = "phones not known" if heard.open_vowels is None else f"{len(parted)} vowels; so that lips that never part do not pass"
+    yield at_least("open vowels open", 100 * float(parted.mean()) if len(parted) else None, 90, "%", note)
+
+
+def parts(mouth: Mouth, spoken: Sequence[Span]) -> Mask:
+    """For each vowel of which a picture was seen: whether the opening exceeds OPEN_SHARE of its 95th percentile."""
+    widest = [mouth.opening[inside].max() for inside in (mouth.between(*span) for span in spoken) if inside.any()]
+    return np.array(widest) > OPEN_SHARE * mouth.reach
+
+
+def meets(mouth: Mouth, spoken: Sequence[Span], share: float) -> Mask:
+    """For each sound of which a picture was seen: whether the opening falls below this share of its 95th percentile."""
+    least = (least_opening(mouth, span) for span in spoken)
+    return np.array([opening < share * mouth.reach for opening in least if opening is not None], bool)
 
 
 def least_opening(mouth: Mouth, span: Span) -> float | None:
@@ -224,7 +266,13 @@ def least_opening(mouth: Mouth, span: Span) -> float | None:
 
 def _stays(seen: FaceSeen, heard: SoundHeard, offset_seconds: float) -> Iterator[Row]:
     skin = seen.skin_spike_px[seen.seen]
-    yield at_most("skin, single-frame spikes", int((skin > SPIKE_PX).sum()), 0, "", f"largest {skin.max():.1f} px; more than 3 px at 512 count")
+    yield at_most(
+        "skin, single-frame spikes",
+        int((skin > SPIKE_PX).sum()),
+        0,
+        "",
+        f"largest {skin.max():.1f} px; more than 3 px at 512 count",
+    )
     steady = np.zeros(len(seen), bool)
     for start, end in heard.steady_vowels or ():
         steady |= (seen.seconds + offset_seconds > start + 0.1) & (seen.seconds + offset_seconds < end - 0.1)
@@ -233,9 +281,11 @@ def _stays(seen: FaceSeen, heard: SoundHeard, offset_seconds: float) -> Iterator
     yield at_most("lips in steady vowels, single-frame spikes", int((lips > SPIKE_PX).sum()) if len(lips) else None, 0, "", note)
     sharp, bright = seen.sharpness[seen.seen], seen.brightness[seen.seen]
     held = float(np.percentile(sharp, 5) / max(np.median(sharp), 1e-6))
-    yield at_least("sharpness, least over usual", held, 0.8, "", f"usual {np.median(sharp):.1f} grey levels, between eyes and mouth")
-    change = np.abs(bright[1:-1] - (bright[:-2] + bright[2:]) / 2) if len(bright) > 2 else np.zeros(1)
-    yield at_most("flicker, 95th percentile", float(np.percentile(change, 95)), 0.5, "grey levels", "between eyes and mouth")
+    yield at_least(
+        "sharpness, least over usual", held, 0.8, "", f"usual {np.median(sharp):.1f} grey levels, between eyes and mouth"
+    )
+    change = np.abs(np.diff(bright, 2)) / 2 if len(bright) > 2 else np.array([0.0])
+    yield at_most("flicker, 95th percentile", float(np.percentile(change, 95)), 1.0, "grey levels", "between eyes and mouth")
 
 
 def _lives(seen: FaceSeen, fps: Fraction) -> Iterator[Row]:

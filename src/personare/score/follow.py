@@ -47,7 +47,7 @@ class FaceFollower:
 
     def _look_anew(self, image: Image) -> Landmarks | None:
         for _, detections in detections_by_scale(image):
-            confirmed = [found for found in map(lambda seen: _confirmed(image, seen), detections) if found is not None]
+            confirmed = [found for found in (_confirmed(image, seen) for seen in detections) if found is not None]
             if confirmed:
                 largest = max(confirmed, key=lambda found: head_pose(found).eye_distance_px)
                 self._region = face_region(largest)

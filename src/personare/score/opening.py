@@ -6,6 +6,7 @@ pixels of a picture whose shorter side is 512.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import cache
@@ -33,8 +34,7 @@ from personare.types import ARKIT_UNITS, Image
 Floats = NDArray[np.float64]
 
 SPIKE_SIDE_PX = 512
-_MIDDLE = slice(4, 7)
-"""Of the eleven points of an inner lip."""
+_UPPER_MIDDLE, _LOWER_MIDDLE = list(UPPER_INNER_LIP)[4:7], list(LOWER_INNER_LIP)[4:7]
 _CORNERS = (61, 291)
 _EYES = ((RIGHT_EYE_UPPER, RIGHT_EYE_LOWER), (LEFT_EYE_UPPER, LEFT_EYE_LOWER))
 _STILL_DELTA = 0.004
@@ -54,7 +54,7 @@ class FaceSeen:
     width: corner to corner of the mouth. eye_opening: between the lids, mean of both eyes, in widths of the eye. yaw,
     pitch, roll: degrees. skin_spike_px, lip_spike_px: how far the worst point of the still skin, or of the lips, jumps
     away for this one picture and back. sharpness: standard deviation of the Laplacian between eyes and mouth, grey
-    levels. brightness: mean grey level there.
+    levels. brightness: mean grey level there, its middle counting most.
     """
 
     seconds: Floats
@@ -77,13 +77,14 @@ class FaceSeen:
         return np.isfinite(self.gap)
 
 
-def watch(frames: Iterable[VideoFrameAt], tell: Callable[[int], None] = lambda done: None) -> FaceSeen:
+def watch(frames: Iterable[VideoFrameAt], tell: Callable[[int], None] | None = None) -> FaceSeen:
     """Measure a clip picture by picture; 88 bytes of each picture are kept. tell(pictures done) is called after each."""
-    columns: dict[str, list[float]] = {field.name: [] for field in fields(FaceSeen)}
+    columns = {field.name: array("d") for field in fields(FaceSeen)}
     for row in _measured(frames):
         for name, value in row.items():
             columns[name].append(value)
-        tell(len(columns["seconds"]))
+        if tell is not None:
+            tell(len(columns["seconds"]))
     return FaceSeen(**{name: np.array(values, np.float64) for name, values in columns.items()})
 
 
@@ -92,7 +93,7 @@ def measure(image: Image, landmarks: Landmarks) -> dict[str, float]:
     pose = head_pose(landmarks)
     unit = pose.eye_distance_px
     points = landmarks[:, :2].astype(np.float64)
-    upper, lower = points[list(UPPER_INNER_LIP[_MIDDLE])], points[list(LOWER_INNER_LIP[_MIDDLE])]
+    upper, lower = points[_UPPER_MIDDLE], points[_LOWER_MIDDLE]
     patch = _patch(image, points, unit)
     return {
         "gap": float(np.linalg.norm(lower - upper, axis=1).mean() / unit),
@@ -102,7 +103,7 @@ def measure(image: Image, landmarks: Landmarks) -> dict[str, float]:
         "pitch": pose.pitch,
         "roll": pose.roll,
         "sharpness": float(cv2.Laplacian(patch, cv2.CV_32F).std()) if patch.size else float("nan"),
-        "brightness": float(patch.mean()) if patch.size else float("nan"),
+        "brightness": _brightness(patch) if patch.size else float("nan"),
     }
 
 
@@ -157,14 +158,19 @@ def _eye_opening(points: Floats, upper: tuple[int, ...], lower: tuple[int, ...])
     return float(lids / max(np.linalg.norm(points[upper[0]] - points[upper[-1]]), 1e-6))
 
 
+def _brightness(patch: NDArray[np.float32]) -> float:
+    """Mean grey level, fading out to the edges of the patch: a landmark's own trembling must not look like flicker."""
+    down, across = (np.hanning(length + 2)[1:-1] for length in patch.shape)
+    return float(down @ patch @ across / (down.sum() * across.sum()))
+
+
 def _patch(image: Image, points: Floats, unit: float) -> NDArray[np.float32]:
-    """The skin between eyes and mouth in grey, at the picture's own pixels: resampling would change its sharpness."""
+    """The skin between eyes and mouth in grey, at the picture's own scale, placed between pixels so that it moves with the face."""
     x = points[[_NOSE_BRIDGE, _NOSE_BASE], 0].mean()
     top, base = points[_NOSE_BRIDGE, 1], points[_NOSE_BASE, 1]
-    low = np.rint([x - _PATCH_HALF_WIDTH * unit, top + _PATCH_FROM * (base - top)]).astype(int)
-    high = np.rint([x + _PATCH_HALF_WIDTH * unit, top + _PATCH_TO * (base - top)]).astype(int)
-    (x0, y0), (x1, y1) = np.maximum(low, 0), np.maximum(high, 0)
-    part = image[y0:y1, x0:x1]
-    if not part.size:
+    y = top + (_PATCH_FROM + _PATCH_TO) / 2 * (base - top)
+    width, height = round(2 * _PATCH_HALF_WIDTH * unit), round((_PATCH_TO - _PATCH_FROM) * (base - top))
+    if width < 3 or height < 3:
         return np.zeros((0, 0), np.float32)
+    part = cv2.getRectSubPix(image, (width, height), (float(x) - 0.5, float(y) - 0.5))
     return np.asarray(cv2.cvtColor(part, cv2.COLOR_RGB2GRAY), np.float32)

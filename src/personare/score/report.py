@@ -11,7 +11,9 @@ Verdict = Literal["pass", "below", "not measured"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure. value: None where the clip gives nothing to measure; then `note` says why. bar: in words, with unit."""
+    """One figure. unit: "ed" are eye distances. bar: in words, with unit. value: None where the clip gives nothing to measure;
+    then `note` says why.
+    """
 
     name: str
     value: float | None
@@ -67,9 +69,12 @@ def within(name: str, value: float | None, low: float, high: float, unit: str = 
     return Row(name, value, unit, f"{low:g} to {high:g}{_unit(unit)}", verdict, note)
 
 
-def table(rows: Sequence[Row]) -> list[list[str]]:
-    """Cells of a table: what, value, bar, verdict, note."""
-    return [[row.name, value_text(row), row.bar, row.verdict, row.note] for row in rows]
+def table(rows: Sequence[Row]) -> list[str]:
+    """Lines for people: what, value, bar, verdict, note, the first four in columns."""
+    cells = [(row.name, value_text(row), row.bar, row.verdict) for row in rows]
+    widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
+    columns = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+    return [f"{line}  {row.note}".rstrip() for line, row in zip(columns, rows, strict=True)]
 
 
 def value_text(row: Row) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.types import SAMPLE_RATE, Phone, Samples, Speech
-from personare.voice.articulation import ArticulationStream
+from personare.types import SAMPLE_RATE, Phone, Progress, Speech, SpeechChunk, no_progress
+from personare.voice.articulation import ArticulationFrames, ArticulationStream
 from personare.voice.features import SILENT_DBFS
 from personare.voice.visemes import FRAME_SAMPLES, VISEME, VISEMES, PhonePainter, visemes_of
 
@@ -37,7 +37,8 @@ class SoundHeard:
 
     target: the opening that the sounds ask for, as the phones say it, or as our articulation network hears it. loudness:
     level over the last 35 dB below the loud frames. spoken: within 0.3 s of speech. silences: of at least 0.3 s.
-    closures, bites, steady_vowels: from phones alone, None without: p b m; f v; vowels of at least 0.25 s.
+    closures, bites, open_vowels, steady_vowels: from phones alone, None without: p b m; f v; vowels as in "father", "bed", "law";
+    any vowels of at least 0.25 s.
     """
 
     target: Floats
@@ -46,6 +47,7 @@ class SoundHeard:
     silences: tuple[Span, ...]
     closures: tuple[Span, ...] | None
     bites: tuple[Span, ...] | None
+    open_vowels: tuple[Span, ...] | None
     steady_vowels: tuple[Span, ...] | None
 
     @property
@@ -53,39 +55,51 @@ class SoundHeard:
         return len(self.target) * FRAME_SECONDS
 
 
-def listen(speech: Speech, phones: Sequence[Phone] | None = None) -> SoundHeard:
-    """Hear a speech once, piece by piece. phones: where they are known they, and not the sound, say what is spoken.
+def listen(speech: Speech, phones: Sequence[Phone] | None = None, progress: Progress = no_progress) -> SoundHeard:
+    """Hear a speech once, piece by piece; 32 bytes per 10 ms are kept.
 
-    Raises UnreadableMedia and UnusableSpeech as the speech does.
+    phones: where they are known they, and not the sound, say what is spoken. Raises UnreadableMedia and UnusableSpeech as the
+    speech does.
     """
-    return _heard((chunk.samples for chunk in speech.chunks()), phones)
-
-
-def _heard(pieces: Iterable[Samples], phones: Sequence[Phone] | None) -> SoundHeard:
-    stream = ArticulationStream()
-    frames = [stream.push(piece) for piece in pieces]
-    frames.append(stream.finish())
-    visemes = np.concatenate([part.visemes for part in frames]).astype(np.float64)
-    voice = np.concatenate([part.voice for part in frames])
-    level = np.concatenate([part.level_dbfs for part in frames]).astype(np.float64)
+    total = None if speech.seconds is None else round(speech.seconds)
+    stream, painter = ArticulationStream(), None
     if phones is not None:
         painter = PhonePainter()
         painter.add(sorted(phones, key=lambda phone: phone.start))
-        painted = painter.paint(0, len(visemes))
-        visemes = painted.visemes.astype(np.float64)
-        visemes[:, VISEME["sil"]] += 1 - painted.covered
+    heard = [_reduced(stream.push(chunk.samples), painter) for chunk in _told(speech, progress, total)]
+    heard.append(_reduced(stream.finish(), painter))
+    aperture, sil, voice, level = np.concatenate(heard, axis=1)
     loud = max(float(np.percentile(level, _LOUD_PERCENTILE)), SILENT_DBFS + _LOUDNESS_RANGE_DB) if len(level) else SILENT_DBFS
     quiet = level < loud - _SILENT_BELOW_LOUD_DB
-    silent = quiet & ((voice < _NO_VOICE) | (visemes[:, VISEME["sil"]] > _NO_VOICE))
+    silent = quiet & ((voice < _NO_VOICE) | (sil > _NO_VOICE))
     return SoundHeard(
-        target=smooth(visemes @ APERTURE),
+        target=smooth(aperture),
         loudness=smooth(np.clip(1 + (level - loud) / _LOUDNESS_RANGE_DB, 0, 1)),
         spoken=_near(~quiet & (voice >= _NO_VOICE), round(0.3 / FRAME_SECONDS)),
         silences=spans(silent, SHORTEST_SILENCE_SECONDS),
         closures=None if phones is None else _spoken(phones, "PP"),
         bites=None if phones is None else _spoken(phones, "FF"),
+        open_vowels=None if phones is None else _spoken(phones, "aa", "E", "oh"),
         steady_vowels=None if phones is None else _steady(phones),
     )
+
+
+def _told(speech: Speech, progress: Progress, total: int | None) -> Iterator[SpeechChunk]:
+    samples = 0
+    for chunk in speech.chunks():
+        samples += len(chunk.samples)
+        progress("listening", samples // SAMPLE_RATE, total)
+        yield chunk
+
+
+def _reduced(heard: ArticulationFrames, painter: PhonePainter | None) -> Floats:
+    """float64 [4, n]: opening that the sounds ask for, probability of silence, of a voice, level in dBFS."""
+    visemes = heard.visemes.astype(np.float64)
+    if painter is not None:
+        painted = painter.paint(heard.first, len(heard))
+        visemes = painted.visemes.astype(np.float64)
+        visemes[:, VISEME["sil"]] += 1 - painted.covered
+    return np.stack([visemes @ APERTURE, visemes[:, VISEME["sil"]], heard.voice, heard.level_dbfs])
 
 
 def smooth(curve: Floats) -> Floats:
@@ -107,13 +121,13 @@ def _near(mask: NDArray[np.bool_], frames: int) -> NDArray[np.bool_]:
     return np.asarray(np.convolve(mask, np.ones(2 * frames + 1), "full")[frames : frames + len(mask)] > 0)
 
 
-def _spoken(phones: Sequence[Phone], viseme: str) -> tuple[Span, ...]:
+def _spoken(phones: Sequence[Phone], *visemes: str) -> tuple[Span, ...]:
     found = []
     for phone in phones:
         begin = 0.0
         for heard, share in visemes_of(phone.symbol):
             start, end = (phone.start + (phone.end - phone.start) * part for part in (begin, begin + share))
-            if VISEMES[heard] == viseme and end > start:
+            if VISEMES[heard] in visemes and end > start:
                 found.append((start / SAMPLE_RATE, end / SAMPLE_RATE))
             begin += share
     return tuple(found)

@@ -1,7 +1,8 @@
 """What a mouth does to make the sound that is heard: speech in pieces of any size, viseme posteriors at 100 Hz out.
 
-A causal network (0.54 M parameters, trained on synthetic speech in nine languages) runs on onnxruntime with its state
-kept outside. It answers for a frame after hearing 80 ms more; it hears sounds, not words, in any language.
+A causal network (0.8 M parameters, trained by tools/articulation on synthetic and real speech in twelve languages) runs on
+onnxruntime with its state kept outside. It answers for a frame after hearing 80 ms more; it hears sounds, not words, in any
+language.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ CLOSED, LABIODENTAL, ROUNDED, OPEN, VOICE = range(len(VISEMES), len(VISEMES) + 5
 OUTPUTS = len(VISEMES) + 5
 
 _LOOKAHEAD_FRAMES = 8
-_PRIMING_FRAMES = 64
+_PRIMING_FRAMES = 96
+"""The network remembers 91 frames."""
 
 LOOKAHEAD_SAMPLES = _LOOKAHEAD_FRAMES * FRAME_SAMPLES + SAMPLES_AFTER
 """Frame t, which covers [160 t, 160 (t + 1)), is settled once the samples before 160 t + LOOKAHEAD_SAMPLES are known

@@ -53,16 +53,18 @@ _NOT_THE_ENCODER = (r"^(?:model\.)?decoder\.", r"^proj_out\.")
 
 
 def log_mel(padded: NDArray[np.floating[Any]]) -> Floats:
-    """log10 of the mel power of samples that already carry WINDOW/2 of context on both sides: [n] to float32 [80, (n - 400) // 160 + 1].
+    """log10 of the mel power of samples that carry half a window of context on both sides.
 
-    Periodic Hann window of 400, hop 160, 80 Slaney filters from 0 to 8000 Hz; nothing below 1e-10.
+    [n] to float32 [80, (n - 400) // 160 + 1]. A periodic Hann window of 400, hop 160, 80 Slaney filters from 0 to
+    8000 Hz; nothing below 1e-10.
     """
     if len(padded) < WINDOW:
         return np.zeros((_MELS, 0), np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(padded.astype(np.float64), WINDOW)[::HOP]  # [t, 400]
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(WINDOW) / WINDOW)
     power = np.abs(np.fft.rfft(frames * hann, axis=1)) ** 2  # [t, 201]
-    return np.log10(np.maximum(_mel_filters() @ power.T, _QUIETEST)).astype(np.float32)
+    mel: Floats = np.log10(np.maximum(_mel_filters() @ power.T, _QUIETEST)).astype(np.float32)
+    return mel
 
 
 def mirrored(samples: Samples) -> Samples:
@@ -72,7 +74,8 @@ def mirrored(samples: Samples) -> Samples:
 
 def normalised(mel: Floats, peak: float) -> Floats:
     """Limited to eight orders of magnitude below the peak (log10), then brought to about [-1, 1]."""
-    return ((np.maximum(mel, np.float32(peak - _RANGE)) + np.float32(4)) / np.float32(4)).astype(np.float32)
+    scaled: Floats = ((np.maximum(mel, np.float32(peak - _RANGE)) + np.float32(4)) / np.float32(4)).astype(np.float32)
+    return scaled
 
 
 def piece_mel(samples: Samples) -> Floats:
@@ -109,13 +112,14 @@ class SpeechEncoder(nn.Module):
     """Whisper's encoder, made of the library's own layers; takes spectra of any even length up to 30 s."""
 
     def __init__(self, config: EncoderConfig) -> None:
-        from transformers import WhisperConfig
+        import transformers
         from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
         super().__init__()
+        library: Any = transformers  # types its constructors too narrowly
         self.config = config
         self.encoder = WhisperEncoder(
-            WhisperConfig(
+            library.WhisperConfig(
                 num_mel_bins=_MELS,
                 d_model=config.width,
                 encoder_layers=config.layers,

@@ -112,8 +112,9 @@ class Component(_Entry):
         return str(place) if self.kind == "folder" else str(place / self.roles["weights"][0].name)
 
     def is_required_by(self, engine: str) -> bool:
-        """Whether an engine cannot run without it, whatever its options."""
-        return self.needed_by.get(engine) == ALWAYS
+        """Whether a run of an engine with its default options needs it."""
+        when = self.needed_by.get(engine, "")
+        return when == ALWAYS or when.startswith("unless ")
 
 
 _CATALOGUE: TypeAdapter[dict[str, Component]] = TypeAdapter(dict[str, Component])

@@ -61,8 +61,8 @@ def pull(entry: Component, to: Path | None = None, progress: Progress = no_progr
     """A component, fetched into the hub cache, or into the weights folder `to` in the layout that `Weights` finds.
 
     Files that are there already are read, and fetched again only if they are wrong; a transfer that was interrupted goes on
-    where it ended. progress: in bytes, by file. Raises WeightsMissing (not on the hub, no network, HF_HUB_OFFLINE, huggingface_hub is not
-    installed), LicenceNotAccepted, WeightsMismatch (wrong bytes: they are removed), UnwritableOutput.
+    where it ended. progress: in bytes, by file. Raises WeightsMissing (not on the hub, no network, HF_HUB_OFFLINE,
+    huggingface_hub is not installed), LicenceNotAccepted, WeightsMismatch (wrong bytes: they are removed), UnwritableOutput.
     """
     if not entry.sources:
         raise WeightsMissing(f"{entry.name} has to be fetched by hand", hint=how_to_get([entry], to))
@@ -160,7 +160,7 @@ def _fetch(source: Source, file: CatalogueFile, remote: _Remote, target: Path, p
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{part}.lock"):
-            if not (target.exists() and target.name == remote.etag):  # another process may have been quicker
+            if not (target.exists() and target.name == remote.etag):  # another process was quicker
                 _check_space(part, remote.size)
                 _transfer(remote, part, file.name, progress)
                 _verify(source, file, remote, part, progress)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import pickle
 import re
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,9 @@ WRAPPERS = ("state_dict", "model_state_dict", "state_dict_ema", "model")
 """Under which names training programs put the network among other things."""
 
 _NAMES_SHOWN = 5
+_TORCH_REFUSES = (
+    pickle.UnpicklingError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, EOFError
+)  # fmt: skip
 
 
 def read_checkpoint(path: Path) -> Any:
@@ -98,11 +102,11 @@ def _read_zip(path: Path) -> Any:
 
     zip_root(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except pickle.UnpicklingError:
+        with warnings.catch_warnings(action="ignore"):  # of pickle protocols that it might not know
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except _TORCH_REFUSES as error:
+        log.debug("%s: torch's own reader refuses: %s", path, _first_line(error))
         return read_legacy(path, "zip")
-    except (RuntimeError, ValueError, OSError, EOFError, KeyError) as error:
-        raise WeightsMismatch(f"{path} is damaged or truncated: {_first_line(error)}", hint=FETCH_AGAIN) from None
 
 
 def require_torch() -> None:

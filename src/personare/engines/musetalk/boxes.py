@@ -88,7 +88,11 @@ def steadied(boxes: NDArray[np.float64], present: NDArray[np.bool_], frames: flo
     weights = np.exp(-0.5 * (offsets / frames) ** 2)
     for start, end in edges.reshape(-1, 2):
         # Mirrored through its end points, a run that drifts keeps its ends and its slope.
-        run = np.pad(boxes[start:end], ((len(offsets) // 2,) * 2, (0, 0)), mode="reflect", reflect_type="odd") if end - start > 1 else None
+        run = (
+            np.pad(boxes[start:end], ((len(offsets) // 2,) * 2, (0, 0)), mode="reflect", reflect_type="odd")
+            if end - start > 1
+            else None
+        )
         if run is not None:
             for column in range(4):
                 result[start:end, column] = np.convolve(run[:, column], weights / weights.sum(), mode="valid")

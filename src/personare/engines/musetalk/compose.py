@@ -1,7 +1,7 @@
 """The painted face back into the picture, so that nothing outside the mask changes.
 
-As released: resized to the face box (bilinear), pasted hard, and the square around it blended by the mask in whole numbers as Pillow
-does. Where face and mask do not reach, that leaves every byte as it was, so only the rest is computed.
+As released: resized to the face box (bilinear), pasted hard, and the square around it blended by the mask in whole numbers as
+Pillow does. Where face and mask do not reach, that leaves every byte as it was, so only the rest is computed.
 """
 
 from __future__ import annotations
@@ -47,4 +47,5 @@ def blended(below: Image, above: Image, alpha: NDArray[np.uint8]) -> Image:
     """alpha of 255 parts of `above`, the rest of `below`, rounded as Pillow does: (t + t/256) / 256 with t = sum + 128."""
     share = alpha[:, :, None].astype(np.uint32)
     t = below * (255 - share) + above * share + 128
-    return (((t >> 8) + t) >> 8).astype(np.uint8)
+    mixed: Image = (((t >> 8) + t) >> 8).astype(np.uint8)
+    return mixed

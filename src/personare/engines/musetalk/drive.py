@@ -2,8 +2,8 @@
 
     samples -> hearing (rows, 50 a second) -> SpeechDrive (one window per frame) -> motion
 
-Frame i takes the ten rows from four before floor(50 i / fps), in exact rational arithmetic, at any frame rate. The published program
-truncates the rate to a whole number and pads by another rule; at whole rates from 25 to 49 both agree (`published=True` follows it).
+Frame i takes the ten rows from four before floor(50 i / fps), in exact rational arithmetic, at any frame rate. The published
+program truncates the rate to a whole number and pads by another rule (`published=True`); at whole rates from 25 to 49 both agree.
 """
 
 from __future__ import annotations
@@ -12,15 +12,31 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.musetalk.hearing import ROWS_PER_SECOND, Hearing
-from personare.types import SAMPLE_RATE, Samples, frame_count
+from personare.engines.musetalk.hearing import (
+    ROWS_PER_SECOND,
+    WINDOWED_LOOKAHEAD_SECONDS,
+    WINDOWED_STEP_SECONDS,
+    Ears,
+    Hearing,
+    Pieces,
+    Whole,
+    Windowed,
+)
+from personare.types import SAMPLE_RATE, Progress, Samples, frame_count, no_progress
+
+if TYPE_CHECKING:
+    from personare.cache.store import FeatureStore
+    from personare.engines.musetalk.options import MuseTalkOptions
 
 Floats = NDArray[np.float32]
+
+STREAMING_LATENCY_SECONDS = WINDOWED_STEP_SECONDS + WINDOWED_LOOKAHEAD_SECONDS + 6 / ROWS_PER_SECOND
+"""With audio=streaming, a frame is settled at the latest when this much after its time has been heard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +112,23 @@ class SpeechDrive:
         yield from self._windows.finish(
             rule.row_count(self._samples), frame_count(self._samples, rule.fps), lambda: self.hearing.ears.row_shape
         )
+
+
+def open_drive(
+    options: MuseTalkOptions, ears: Ears, fps: Fraction, store: FeatureStore | None = None, progress: Progress = no_progress
+) -> SpeechDrive:
+    """The drive of one utterance, as the options (without any auto left) say.
+
+    audio=exact hears pieces of 30 s (the original front end: the whole utterance) before their frames are settled, and keeps them
+    in the store; audio=streaming settles a frame less than a second after it is heard, and keeps nothing.
+    """
+    original = options.front_end == "original"
+    hearing: Hearing
+    if options.audio == "streaming":
+        hearing = Windowed(ears, "original" if original else "current")
+    else:
+        hearing = (Whole if original else Pieces)(ears, store, progress)
+    return SpeechDrive(hearing, WindowRule(fps, edge="repeat" if original else "zeros", published=options.published_windows))
 
 
 class Windows:

@@ -4,15 +4,14 @@
     Whole      exact, the front end of 2024: one spectrum of the whole speech, normalised by its peak; rows come at the end
     Windowed   an approximation with a bounded look-ahead, for voices that are still speaking
 
-The exact forms are cached by the samples they heard. The windowed form hears 5.12 s before and 0.32 s after every 0.48 s, at its own
-positions and normalised by the loudest so far: other numbers than the exact forms, the same numbers however the voice was cut.
+The exact forms are cached by the samples they heard. The windowed form hears 5.12 s before and 0.32 s after every 0.48 s, at its
+own positions and normalised by the loudest so far: other numbers than the exact forms, the same numbers however the voice was cut.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 

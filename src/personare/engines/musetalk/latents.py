@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,12 @@ from personare.errors import EngineError
 from personare.types import Image
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
     from torch import Tensor
 
 Floats = NDArray[np.float32]
 
 SCALING = 0.18215
+"""Latents of the autoencoder times this are those of the UNet. (diffusers' AutoencoderKL has no types that hold: `vae` is Any.)"""
 
 
 def picture_input(crop: Image) -> Floats:
@@ -28,7 +28,7 @@ def picture_input(crop: Image) -> Floats:
     return (np.stack([masked, whole]) - np.float32(0.5)) / np.float32(0.5)
 
 
-def posterior(vae: AutoencoderKL, pictures: Floats) -> tuple[Tensor, Tensor]:
+def posterior(vae: Any, pictures: Floats) -> tuple[Tensor, Tensor]:
     """Means and standard deviations of the latents of pictures float32 [n, 3, S, S]: two [n, 4, S/8, S/8] in float32."""
     import torch
 
@@ -39,20 +39,21 @@ def posterior(vae: AutoencoderKL, pictures: Floats) -> tuple[Tensor, Tensor]:
         return mean, (log_variance.clamp(-30, 20) / 2).exp()
 
 
-def encoded(vae: AutoencoderKL, crops: Sequence[Image], noise: Floats | None = None) -> Floats:
+def encoded(vae: Any, crops: Sequence[Image], noise: Floats | None = None) -> Floats:
     """What the UNet is given of each crop uint8 [S, S, 3]: float32 [n, 8, S/8, S/8], latents of the blanked and the whole picture.
 
     The posterior's mean, as in training; with noise [n, 8, ..] a sample of it, as the released program takes. Raises EngineError
     if the latents are not finite (a half-precision overflow).
     """
     mean, deviation = posterior(vae, np.concatenate([picture_input(crop) for crop in crops]))
-    latents: Floats = mean.cpu().numpy()
+    latents = mean.cpu().numpy()
     if noise is not None:
         latents = latents + deviation.cpu().numpy() * noise.reshape(latents.shape)
-    latents = np.float32(SCALING) * latents
+    latents = (np.float32(SCALING) * latents).astype(np.float32)
     if not np.isfinite(latents).all():
         raise EngineError("the autoencoder gave infinite latents", hint="--set precision=float32 or bfloat16")
-    return latents.reshape(len(crops), 2 * latents.shape[1], *latents.shape[2:])
+    stacked: Floats = latents.reshape(len(crops), 2 * latents.shape[1], *latents.shape[2:])
+    return stacked
 
 
 def frame_noise(seed: int, frame: int, shape: tuple[int, ...]) -> Floats:
@@ -61,7 +62,7 @@ def frame_noise(seed: int, frame: int, shape: tuple[int, ...]) -> Floats:
     return generator.standard_normal(shape, dtype=np.float32)
 
 
-def decoded(vae: AutoencoderKL, latents: Tensor) -> Tensor:
+def decoded(vae: Any, latents: Tensor) -> Tensor:
     """Pictures of scaled latents [n, 4, h, w]: [n, 3, 8h, 8w], nominally -1..1."""
     import torch
 

@@ -1,6 +1,6 @@
 """Which pixels of the picture become the painted face's: from class labels of a square around the face to a soft mask.
 
-    face box -> square (1.5 times as large) -> 512 x 512 px -> labels -> hard mask -> back to the square -> lower half -> blurred
+face box -> square (1.5 times as large) -> 512 x 512 px -> labels -> hard mask -> back to the square -> lower half -> blurred
 """
 
 from __future__ import annotations

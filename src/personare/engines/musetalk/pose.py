@@ -42,7 +42,7 @@ MIRROR = _mirror()
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The part of a picture that the network sees: centre and scale in px of the picture (float32 [2]), and the map to the input."""
+    """What the network sees of a picture: centre and scale in px of the picture (float32 [2]), and the map to its input."""
 
     centre: Floats
     scale: Floats

@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from personare.engines.puppet.state import MouthFrame
     from personare.types import FaceState, Image
 
-LOOKAHEAD_SECONDS = 0.16
+LOOKAHEAD_SECONDS = 0.145
 _FEED_PIECE = SAMPLE_RATE
 """Speech is taken in pieces of at most a second, so that a long array does not become a long list of motion."""
 
 
 class Puppet(Engine):
     name: ClassVar[str] = "puppet"
+    version: ClassVar[int] = 3
     summary: ClassVar[str] = "the photo itself talks: 2.5-D warp, drawn mouth, faster than real time on any CPU"
     Options: ClassVar[type[EngineOptions]] = PuppetOptions
     driven_by: ClassVar[frozenset[str]] = frozenset({"speech"})

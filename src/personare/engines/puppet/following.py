@@ -122,7 +122,7 @@ def _strength(present: NDArray[np.bool_]) -> Floats:
     nearest = np.minimum(
         np.abs(places - absent[np.minimum(after, len(absent) - 1)]), np.abs(places - absent[np.maximum(after - 1, 0)])
     )
-    return np.minimum(1, nearest / (FADE_FRAMES + 1)).astype(np.float32)
+    return np.asarray(np.minimum(1, nearest / (FADE_FRAMES + 1)), np.float32)
 
 
 def _picture(template: Template, index: int) -> Image:

@@ -26,6 +26,12 @@ class PuppetOptions(EngineOptions):
     face_height: float = Field(
         0.40, ge=0.25, le=0.60, description="height of the face as a share of the picture's side, 0.25 to 0.60"
     )
+    framing: Literal["square", "original"] = Field(
+        "square", description="square: a crop around the face; original: the whole picture at its own size. Videos keep theirs"
+    )
+    background: Literal["keep", "stretch"] = Field(
+        "keep", description="keep: what is behind the head stays still; stretch: it bends a little as the head turns"
+    )
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of blinks, gaze and head motion; same inputs and seed, same bytes")
     head_motion: float = Field(1.0, ge=0, le=2, description="scale of head motion, 0 (still) to 2")
     expressiveness: float = Field(1.0, ge=0.5, le=1.5, description="scale of mouth movement, 0.5 to 1.5")

@@ -3,6 +3,7 @@
     puppet.face    the face in the full picture          (the picture)
     puppet.crop    a square picture around it            (the picture, size, face_height)
     puppet.rig     the face fitted, ready to be moved    (the crop)
+    puppet.plate   what is behind the person             (the crop), if the background is to be kept
 
 Of a video, see following.py: the face in every picture, and the lower face of one of them.
 
@@ -11,12 +12,15 @@ Only what a stage reads is in its key: another frame rate or seed prepares nothi
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from personare.cache.recipe import Recipe, Stage, StageInputs
-from personare.engines.puppet import following, rig
+from personare.engines.puppet import following, plate, rig
 from personare.engines.puppet.options import PuppetOptions
+from personare.errors import PictureTooLarge
 from personare.media.image import is_picture, read_image
 from personare.media.paste import Square, resized
 from personare.perception import NETWORK_SHA256, find_face, person_matte
@@ -24,7 +28,7 @@ from personare.types import Feature, Image
 
 Floats = NDArray[np.float32]
 
-FACE, CROP, RIG = "puppet.face", "puppet.crop", "puppet.rig"
+FACE, CROP, RIG, PLATE = "puppet.face", "puppet.crop", "puppet.rig", "puppet.plate"
 FACE_NETWORKS = ("face_detection_short_range", "face_landmark", "iris_landmark")
 MATTE_NETWORK = "selfie_segmentation"
 
@@ -35,6 +39,12 @@ TIGHTEST = 1.2
 MATTE_CONTEXT = 1.5
 """The matting network sees this much more than the crop, where the picture has it: it was trained on people, not
 faces."""
+ORIGINAL_FACE_HEIGHT = 0.25
+"""With framing "original" the square holds all that moves: the face is this share of it."""
+MAX_SIDE = 1024
+"""Larger squares are drawn at this size and enlarged."""
+MAX_ORIGINAL_PIXELS = 16_000_000
+"""Larger pictures are no videos."""
 ENLARGED_BLUR = 0.35
 """Standard deviation of the blur of an enlarged picture, in its own pixels."""
 
@@ -43,6 +53,7 @@ def recipe(options: PuppetOptions) -> Recipe:
     """The stages that turn a portrait into the features that `render.FaceRenderer` needs; none for the carried head."""
     if options.look == "mesh":
         return Recipe(())
+    behind = Stage(name=PLATE, version=1, compute=_plate, needs=(CROP,))
     return Recipe(
         (
             Stage(
@@ -56,14 +67,21 @@ def recipe(options: PuppetOptions) -> Recipe:
                 name=CROP,
                 version=2,
                 compute=_crop,
-                parameters={"size": options.size, "face_height": options.face_height},
+                parameters=_framing(options),
                 needs=(FACE,),
                 reads_portrait=True,
                 weights=(NETWORK_SHA256[MATTE_NETWORK],),
             ),
             Stage(name=RIG, version=1, compute=_rig, needs=(CROP,)),
+            *([behind] if options.background == "keep" else []),
         )
     )
+
+
+def _framing(options: PuppetOptions) -> dict[str, Any]:
+    if options.framing == "original":
+        return {"framing": "original"}
+    return {"size": options.size, "face_height": options.face_height}
 
 
 def _face(inputs: StageInputs) -> Feature:
@@ -90,8 +108,12 @@ def _crop(inputs: StageInputs) -> Feature:
         return following.crop(inputs.portrait, inputs.features[FACE])
     face = inputs.features[FACE].arrays
     picture = read_image(inputs.portrait)
-    size = int(inputs.parameters["size"])
-    square = _square_around(face["landmarks"], picture, float(inputs.parameters["face_height"]))
+    if inputs.parameters.get("framing") == "original":
+        square = _whole_surroundings(face["landmarks"], picture, inputs.portrait.name)
+        size = min(square.side, MAX_SIDE)
+    else:
+        square = _square_around(face["landmarks"], picture, float(inputs.parameters["face_height"]))
+        size = int(inputs.parameters["size"])
     scale = size / square.side
     place = np.array([square.x, square.y], np.float32)
     landmarks = np.concatenate([face["landmarks"][:, :2] - place, face["landmarks"][:, 2:]], axis=1) * np.float32(scale)
@@ -120,6 +142,25 @@ def _rig(inputs: StageInputs) -> Feature:
         softness_px=ENLARGED_BLUR * max(0.0, enlarged - 1),
     )
     return fitted.to_feature()
+
+
+def _plate(inputs: StageInputs) -> Feature:
+    crop = inputs.features[CROP].arrays
+    return plate.behind(crop["picture"], crop["matte"], crop["landmarks"])
+
+
+def _whole_surroundings(landmarks: Floats, picture: Image, name: str) -> Square:
+    """A square that holds all that moves, with an even side; it may reach beyond the picture's border."""
+    height, width = picture.shape[:2]
+    if height * width > MAX_ORIGINAL_PIXELS:
+        raise PictureTooLarge(
+            f"{name} has {height * width / 1e6:.0f} megapixels; for framing=original the limit is {MAX_ORIGINAL_PIXELS / 1e6:g}",
+            hint="scale it down, or use framing=square",
+        )
+    low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
+    side = 2 * round(float(high[1] - low[1]) / ORIGINAL_FACE_HEIGHT / 2)
+    x, y = (low + high) / 2 - (side / 2, side * FACE_FROM_TOP)
+    return Square(round(float(x)), round(float(y)), side)
 
 
 def _square_around(landmarks: Floats, picture: Image, face_height: float) -> Square:

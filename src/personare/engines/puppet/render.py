@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from personare.engines.puppet import eyes, lips
-from personare.engines.puppet.compose import StillBackground
+from personare.engines.puppet.compose import KeptBackground, StillBackground
 from personare.engines.puppet.mouth import MouthInterior, smooth_line
 from personare.engines.puppet.pose import Posed, pose
 from personare.engines.puppet.rig import BLINKS, Rig
@@ -37,7 +37,10 @@ class FaceRenderer:
         lip_points = [*lips.UPPER_ROWS[-1], *lips.LOWER_ROWS[-1]]
         self._lips = FineRegion(picture, rig, lip_points, LIPS_REACH, lips.between_triangles())
         self._mouth = MouthInterior(rig)
-        self._still = StillBackground(picture, rig.outline)
+        self.still = StillBackground(picture, rig.outline)
+
+        behind = features.get("puppet.plate")
+        self._background = KeptBackground(behind.arrays["plate"], behind.arrays["cut"]) if behind else None
 
     def render(self, state: FaceState) -> Image:
         """One frame, uint8 [S, S, 3], the caller's to keep."""
@@ -48,7 +51,9 @@ class FaceRenderer:
         self._lips.draw(frame, posed.skin, posed.between_lips)
         self._shut_eyes(frame, posed, state)
         self._mouth.draw(frame, posed, np.asarray(state.curves, np.float32), state.tongue)
-        return self._still.restore(frame).copy()
+        if self._background is not None:
+            return self.still.restore(self._background.lay(frame, self._surface.carry(self._background.cut)))
+        return self.still.restore(frame).copy()
 
     def _shut_eyes(self, frame: Image, posed: Posed, state: FaceState) -> None:
         unit_px = self._rig.eye_distance_px

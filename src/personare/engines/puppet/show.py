@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 from typing import Protocol
 
 from personare.engines.puppet.moving import MovingFace
 from personare.engines.puppet.options import PuppetOptions
 from personare.engines.puppet.render import FaceRenderer
 from personare.errors import EngineError
+from personare.media.image import read_image
+from personare.media.paste import PasteBack, Square
 from personare.types import Avatar, FaceState, Image
 
 
@@ -36,9 +39,7 @@ def open_show(avatar: Avatar, options: PuppetOptions) -> Show:
     if options.look == "mesh":
         return MeshFace(options)
     if is_moving(avatar):
-        if avatar.portrait_file is None:
-            raise EngineError("this avatar has lost its video", hint="prepare it again")
-        return MovingFace(avatar.features, avatar.portrait_file, options.fps)
+        return MovingFace(avatar.features, own_file(avatar), options.fps)
     return StillFace(avatar, options)
 
 
@@ -57,12 +58,30 @@ class MeshFace:
 
 
 class StillFace:
-    """Frames of a photo."""
+    """Frames of a photo: the square around the face, or the whole photo with that square in its place."""
 
     def __init__(self, avatar: Avatar, options: PuppetOptions) -> None:
+        crop = avatar.features["puppet.crop"]
         self.fps = options.rate
-        self.size = (options.size, options.size)
-        self.render = FaceRenderer(avatar.features).render
+        self.size = crop.arrays["picture"].shape[:2]
+        self._renderer = FaceRenderer(avatar.features)
+        self._paste: PasteBack | None = None
+        if options.framing == "original":
+            self._photo = read_image(own_file(avatar))
+            self.size = self._photo.shape[:2]
+            square = Square(*(int(crop.metadata[name]) for name in ("x", "y", "side")))
+            self._paste = PasteBack(square, self.size, alpha=self._renderer.still.feathered())
+
+    def render(self, state: FaceState) -> Image:
+        drawn = self._renderer.render(state)
+        return drawn if self._paste is None else self._paste.paste(self._photo.copy(), drawn)
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+def own_file(avatar: Avatar) -> Path:
+    """The portrait's own file. Raises EngineError if it is not there."""
+    if avatar.portrait_file is None:
+        raise EngineError("this avatar has lost its portrait", hint="prepare it again")
+    return avatar.portrait_file

@@ -42,6 +42,8 @@ class Surface:
         self._triangles = np.ascontiguousarray(triangles)
         height, width = picture.shape[:2]
         self._rasteriser = Rasteriser(width // COARSE, height // COARSE)
+        self._coarse_grid = _pixel_grid(width // COARSE, height // COARSE)
+        self._displacement = np.zeros((height // COARSE, width // COARSE, 3), np.float32)
         self._grid = _pixel_grid(width, height)
         self._map = np.empty_like(self._grid)
         self._frame = np.empty_like(picture)
@@ -50,11 +52,17 @@ class Surface:
         """The frame, uint8 [S, S, 3]."""
         coarse = skin.vertices.copy()
         coarse[:, :2] /= COARSE
-        displacement = self._rasteriser.draw(coarse, self._triangles, _displacement(skin))
+        displacement = self._displacement = self._rasteriser.draw(coarse, self._triangles, _displacement(skin))
         size = self._grid.shape[1::-1]
         cv2.resize(displacement[..., :2], size, dst=self._map, interpolation=cv2.INTER_LINEAR)
         cv2.add(self._map, self._grid, dst=self._map)
         return _fetch(self.picture, self._map, self._frame)
+
+    def carry(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Where the last `draw` has taken a mask of the picture, uint8 [H / COARSE, W / COARSE] both."""
+        # Two maps: OpenCV 5.0 misreads one of two channels, with linear interpolation and an empty second one.
+        x, y = (self._displacement[..., i] / COARSE + self._coarse_grid[..., i] for i in (0, 1))
+        return np.asarray(cv2.remap(mask, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 class FineRegion:

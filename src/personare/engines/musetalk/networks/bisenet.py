@@ -33,7 +33,8 @@ class ConvBNReLU(nn.Module):
         self.bn = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.conv(x)).relu()
+        y: Tensor = self.bn(self.conv(x))
+        return y.relu()
 
 
 class BasicBlock(nn.Module):
@@ -51,7 +52,8 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
-        return (self.bn2(self.conv2(self.bn1(self.conv1(x)).relu())) + shortcut).relu()
+        y: Tensor = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu())) + shortcut
+        return y.relu()
 
 
 class ResNet18(nn.Module):
@@ -83,7 +85,7 @@ class AttentionRefinement(nn.Module):
         self.bn_atten = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        features = self.conv(x)
+        features: Tensor = self.conv(x)
         gate: Tensor = self.bn_atten(self.conv_atten(adaptive_avg_pool2d(features, 1))).sigmoid()  # [B, C, 1, 1]
         return features * gate
 
@@ -101,7 +103,7 @@ class ContextPath(nn.Module):
         self.conv_avg = ConvBNReLU(512, 128, kernel=1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        eighth, sixteenth, thirtysecond = self.resnet(x)
+        eighth, sixteenth, thirtysecond = self.resnet(x)  # [B, 128 | 256 | 512, ..]
         everywhere = self.conv_avg(adaptive_avg_pool2d(thirtysecond, 1))  # [B, 128, 1, 1], the same at every place
         deep = interpolate(self.arm32(thirtysecond) + everywhere, size=sixteenth.shape[2:], mode="nearest")
         context16 = self.conv_head32(deep)
@@ -120,7 +122,7 @@ class FeatureFusion(nn.Module):
 
     def forward(self, detail: Tensor, context: Tensor) -> Tensor:
         features: Tensor = self.convblk(torch.cat([detail, context], dim=1))  # [B, 256, H/8, W/8]
-        gate = self.conv2(self.conv1(adaptive_avg_pool2d(features, 1)).relu()).sigmoid()
+        gate: Tensor = self.conv2(self.conv1(adaptive_avg_pool2d(features, 1)).relu()).sigmoid()
         return features * gate + features
 
 

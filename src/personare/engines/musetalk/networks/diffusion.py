@@ -1,4 +1,4 @@
-"""The two networks that the library has: UNet2DConditionModel and AutoencoderKL, made from the released files and their configuration."""
+"""The two networks that the library has, UNet2DConditionModel and AutoencoderKL, from released files and their configuration."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import diffusers
 import torch
 from torch import Tensor
 
 from personare.errors import WeightsMismatch
 from personare.weights.loading import load_strictly, read_state, unallocated
 
-if TYPE_CHECKING:
-    from diffusers import AutoencoderKL, UNet2DConditionModel
+_library: Any = diffusers  # its classes carry no types that hold
 
 _OLD_ATTENTION = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
 _OLD_NAME = re.compile(r"(attentions\.\d+\.)(query|key|value|proj_attn)\.")
@@ -32,12 +32,10 @@ def unet_from_state(
     source: str,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> UNet2DConditionModel:
+) -> Any:
     """The UNet of a musetalk.json with a checkpoint's tensors. Raises WeightsMismatch with the missing and the extra names."""
-    from diffusers import UNet2DConditionModel
-
     with unallocated():
-        network = UNet2DConditionModel(**_constructor_values(config))
+        network = _library.UNet2DConditionModel(**_constructor_values(config))
     load_strictly(network, state, device=device, dtype=dtype, source=source)
     return network
 
@@ -48,12 +46,10 @@ def vae_from_state(
     source: str,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> AutoencoderKL:
+) -> Any:
     """The autoencoder of a config.json with a checkpoint's tensors, in the old naming or the new. Raises WeightsMismatch."""
-    from diffusers import AutoencoderKL
-
     with unallocated():
-        network = AutoencoderKL(**_constructor_values(config))
+        network = _library.AutoencoderKL(**_constructor_values(config))
     load_strictly(network, state, rename=vae_name, device=device, dtype=dtype, source=source)
     return network
 
@@ -63,18 +59,20 @@ def read_config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise WeightsMismatch(f"{path} cannot be read: {error}", hint="fetch it again, it belongs to the weights beside it") from None
+        raise WeightsMismatch(
+            f"{path} cannot be read: {error}", hint="fetch it again, it belongs to the weights beside it"
+        ) from None
     if not isinstance(config, dict):
         raise WeightsMismatch(f"{path} is not the configuration of a network", hint="fetch it again")
     return config
 
 
-def load_unet(file: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> UNet2DConditionModel:
+def load_unet(file: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Any:
     """The UNet of a checkpoint file and the musetalk.json beside it."""
     return unet_from_state(read_state(file), read_config(file.parent / "musetalk.json"), str(file), device, dtype)
 
 
-def load_vae(folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> AutoencoderKL:
+def load_vae(folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Any:
     """The autoencoder of a folder with config.json and diffusion_pytorch_model.safetensors or .bin."""
     names = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
     file = next((folder / name for name in names if (folder / name).is_file()), folder / names[0])

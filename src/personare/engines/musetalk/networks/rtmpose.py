@@ -1,4 +1,4 @@
-"""RTMPose (Jiang et al. 2023) with a CSPNeXt backbone, whole body, as the released dw-ll_ucoco_384.pth has it: 133 points of a person.
+"""RTMPose (Jiang et al. 2023) on a CSPNeXt backbone, as the released dw-ll_ucoco_384.pth has it: 133 points of a whole body.
 
 Coordinates are classified, not regressed (SimCC, Li et al. 2022): for each point one score per half pixel of x and of y.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear, max_pool2d, silu
+from torch.nn.functional import max_pool2d, silu
 
 from personare.errors import WeightsMismatch
 from personare.weights.loading import load_strictly, unallocated
@@ -20,7 +20,7 @@ from personare.weights.loading import load_strictly, unallocated
 
 @dataclass(frozen=True, slots=True)
 class RTMPoseConfig:
-    """Sizes; those of the released network by default. stages: (channels, blocks) of the four. input_size: (width, height) in px."""
+    """Sizes, by default of the released network. stages: (channels, blocks) of the four. input_size: (width, height) in px."""
 
     stem: int = 64
     stages: tuple[tuple[int, int], ...] = ((128, 3), (256, 6), (512, 6), (1024, 3))
@@ -149,7 +149,7 @@ class ScaleNorm(nn.Module):
         self.scale = width**-0.5
 
     def forward(self, x: Tensor) -> Tensor:
-        length = x.norm(dim=-1, keepdim=True) * self.scale
+        length: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True) * self.scale
         return x / length.clamp(min=1e-5) * self.g
 
 
@@ -176,10 +176,12 @@ class GatedAttention(nn.Module):
         self.res_scale = Scale(config.width)
 
     def forward(self, x: Tensor) -> Tensor:
-        u, v, base = silu(self.uv(self.ln(x))).split([self.hidden, self.hidden, self.key_width], dim=-1)  # [B, points, ..]
+        u, v, base = torch.split(silu(self.uv(self.ln(x))), [self.hidden, self.hidden, self.key_width], dim=-1)  # [B, points, ..]
         q, k = base * self.gamma[0] + self.beta[0], base * self.gamma[1] + self.beta[1]
-        attention = (q @ k.transpose(1, 2) / self.key_width**0.5).relu() ** 2  # [B, points, points]
-        return linear(u * (attention @ v), self.o.weight) + self.res_scale(x)
+        attention: Tensor = (q @ k.transpose(1, 2) / self.key_width**0.5).relu() ** 2  # [B, points, points]
+        attended: Tensor = self.o(u * (attention @ v))
+        kept: Tensor = self.res_scale(x)
+        return attended + kept
 
 
 class SimCCHead(nn.Module):

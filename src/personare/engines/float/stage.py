@@ -1,0 +1,226 @@
+"""The networks of one performance at work: what was heard goes through motion, render and compose, chunk by chunk."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator, Mapping
+from fractions import Fraction
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personare.engines.float import drive
+from personare.engines.float.checkpoints import FLOAT, device_of, ears, formats_of, load_generator
+from personare.engines.float.compose import OriginalFraming, SquareFraming
+from personare.engines.float.motion import Carried, Guidance, MotionResampler, MotionSampler
+from personare.engines.float.networks.config import MODEL_FPS
+from personare.engines.float.options import FloatOptions
+from personare.engines.float.prepare import APPEARANCE, CROP, REACH
+from personare.engines.float.reach import MouthAndHead
+from personare.engines.float.render import FrameDecoder
+from personare.engines.neural import BatchSize, batch_by_memory, in_batches
+from personare.engines.pipeline import overlapped
+from personare.errors import EngineError
+from personare.media.image import read_image
+from personare.stopwatch import Stopwatch
+from personare.types import Avatar, Feature, Samples
+from personare.voice.activity import ActivityGate
+
+if TYPE_CHECKING:
+    from personare.engines.float.networks.decoder import StyleDecoder
+    from personare.engines.float.networks.transformer import FlowTransformer
+    from personare.weights.finder import Weights
+
+Floats = NDArray[np.float32]
+Pictures = NDArray[np.uint8]
+
+_AT_MOST = {"cpu": 1}
+"""Frames decoded together: a CPU is busy with one, and more make its caches miss."""
+_CHUNKS_AHEAD = 3
+"""How many chunks may have been sampled before the first frame of them is shown, at most."""
+_BYTES_A_PIXEL = 600
+"""Working memory of the decoder per pixel of a frame, measured in bfloat16."""
+
+
+class Stage:
+    """One performance's networks, its sampler, and where its timeline is. shown: frames of the utterance that were handed out."""
+
+    def __init__(self, avatar: Avatar, options: FloatOptions, weights: Weights, watch: Stopwatch) -> None:
+        self._options, self._weights, self._watch = options, weights, watch
+        self._seen = avatar.features[APPEARANCE].arrays
+        self._device = device_of(options)
+        self._ears = ears(options, weights)
+        self.hearing = drive.recipe(self._ears, options.whole_seconds, options.emotion)
+        self._framing = self._framed(avatar)
+        self.size = self._framing.size
+        self._mouth = self._mouth_of(avatar)
+        self._carried: Carried | None = None
+        self._emotion = drive.requested_emotion("neutral" if options.emotion == "auto" else options.emotion)
+        self._voice: Floats = np.zeros((0, 0), np.float32)
+        self._silence: Floats = np.zeros(0, np.float32)
+        self._trail: _Trail | None = None
+        self._idle: Iterator[Floats] | None = None
+        self.shown = 0
+
+    def _framed(self, avatar: Avatar) -> SquareFraming | OriginalFraming:
+        crop = avatar.features[CROP]
+        if self._options.framing == "square":
+            return SquareFraming(crop.arrays["picture"].shape[0])
+        if avatar.portrait_file is None:
+            raise EngineError("framing=original needs the avatar's photo", hint="prepare the avatar again")
+        return OriginalFraming(read_image(avatar.portrait_file), crop.metadata)
+
+    def _mouth_of(self, avatar: Avatar) -> MouthAndHead | None:
+        if REACH not in avatar.features:
+            return None
+        reach, options = avatar.features[REACH].arrays, self._options
+        return MouthAndHead(self._seen["reference"], reach["share"], reach["basis"], options.head_motion, options.rest_in_silence)
+
+    @cached_property
+    def _networks(self) -> tuple[FlowTransformer, StyleDecoder]:
+        sampling, _ = formats_of(self._options, self._device)
+        return load_generator(self._weights.require(FLOAT)[FLOAT], self._device, sampling)
+
+    @cached_property
+    def _decoder(self) -> FrameDecoder:
+        _, decoding = formats_of(self._options, self._device)
+        return FrameDecoder(self._networks[1], self._seen["appearance"], self._seen, decoding)
+
+    @cached_property
+    def _batch(self) -> BatchSize:
+        if self._options.batch_size:
+            return BatchSize(self._options.batch_size, self._device)
+        pixels = self._decoder.side**2
+        return batch_by_memory(self._device, _BYTES_A_PIXEL * pixels, _AT_MOST.get(self._device.type, 32))
+
+    def _load(self) -> None:
+        """Load the networks here, not in one of the threads to come, where two might do it at once."""
+        assert self._batch.rows
+
+    def begin(self, heard: Mapping[str, Feature], speech: Samples) -> None:
+        """An utterance: what was heard of it, and the speech float32 [n] itself."""
+        self.stop()
+        self._ears.forget()
+        self._load()
+        self._voice = np.asarray(heard[drive.VOICE].arrays["voice"], np.float32)
+        if drive.EMOTION in heard:
+            self._emotion = np.asarray(heard[drive.EMOTION].arrays["scores"], np.float32)
+        self._silence = self._silent_frames(speech)
+
+    def _silent_frames(self, speech: Samples) -> Floats:
+        """float32 [frames] at the model's rate: 1 where nobody speaks; only asked where the mouth is to rest then."""
+        if self._mouth is None or self._options.rest_in_silence == 0:
+            return np.zeros(len(self._voice), np.float32)
+        gate = ActivityGate(Fraction(MODEL_FPS))
+        return 1 - np.array(gate.push(speech) + gate.finish(), np.float32)
+
+    def stop(self) -> None:
+        """What comes next goes on from the last frame that was shown."""
+        if self._trail is not None:
+            step = MODEL_FPS / self._options.fps
+            self._carried = self._trail.at(math.floor((self.shown - 1) * step) + 1 if self.shown else 0)
+        self._trail = self._idle = None
+        self.shown = 0
+
+    def idle(self, n: int) -> Pictures:
+        """uint8 [n, H, W, 3]: the model's own motion while it hears silence."""
+        if self._idle is None:
+            self.stop()
+            self._idle = self._idle_motion()
+        motion = np.stack([next(self._idle) for _ in range(n)])
+        self.shown += n
+        with self._watch("render"):
+            images = self._rendered(motion)
+        with self._watch("compose"):
+            return self._framing.compose(images)
+
+    def frames(self, count: int) -> Generator[Pictures, None, None]:
+        """The utterance's pictures uint8 [n, H, W, 3], `count` in all, as they are made."""
+        rooms = (("render", self._rendered), ("compose", self._framing.compose))
+        yield from overlapped(self._motion(self._voice, self._silence, count), *rooms, watch=self._watch, depth=1)
+
+    def _motion(self, voice: Floats, silence: Floats, count: int) -> Iterator[Floats]:
+        """Motion for batches of pictures; chunks are sampled as they are wanted."""
+        sampler, resampler = self._sampler(), MotionResampler(self._options.fps)
+        done = 0
+        chunks = self._watch.each("motion", self._chunks(sampler, voice))
+        for motion in chunks:
+            adjusted = self._adjusted(motion, silence[done : done + len(motion)])
+            done += len(motion)
+            yield from self._batches(resampler.push(adjusted))
+        yield from self._batches(resampler.finish(count))
+
+    def _chunks(self, sampler: MotionSampler, voice: Floats) -> Iterator[Floats]:
+        self._trail = trail = _Trail(sampler.carried)
+        size = self._networks[0].config.chunk
+        for first, motion in zip(range(0, len(voice), size), sampler.chunks(voice), strict=True):
+            trail.add(motion, voice[first : first + size])
+            yield motion
+
+    def _idle_motion(self) -> Iterator[Floats]:
+        """Motion [width] of frame after frame without a voice."""
+        voice, silence = self._silent_voice, np.ones(len(self._silent_voice), np.float32)
+        sampler, resampler = self._sampler(), MotionResampler(self._options.fps)
+        self._trail = trail = _Trail(sampler.carried)
+        while True:
+            with self._watch("motion"):
+                motion = sampler.sample(voice)
+            trail.add(motion, voice)
+            yield from resampler.push(self._adjusted(motion, silence))
+
+    @cached_property
+    def _silent_voice(self) -> Floats:
+        """What the network hears in a chunk of silence [chunk, width]."""
+        with self._watch("drive"):
+            size = self._networks[0].config.chunk
+            heard = drive.voice_of_frames(*self._ears.voice, np.zeros(size * drive.FRAME_SAMPLES, np.float32), size)
+            self._ears.forget()
+            return heard
+
+    def _sampler(self) -> MotionSampler:
+        options = self._options
+        return MotionSampler(
+            self._networks[0],
+            self._seen["reference"],
+            self._emotion,
+            points=options.nfe,
+            guidance=Guidance(options.a_cfg_scale, options.e_cfg_scale),
+            seed=options.seed,
+            fixed=options.fixed_noise,
+            carried=self._carried,
+        )
+
+    def _adjusted(self, motion: Floats, silence: Floats) -> Floats:
+        return motion if self._mouth is None else self._mouth.apply(motion, silence)
+
+    def _batches(self, motion: Floats) -> Iterator[Floats]:
+        for indices in in_batches(lambda rows: rows, len(motion), BatchSize(self._batch.rows, self._device)):
+            yield motion[indices]
+
+    def _rendered(self, motion: Floats) -> Pictures:
+        return np.concatenate(list(in_batches(lambda rows: self._decoder.render(motion[rows]), len(motion), self._batch)))
+
+
+class _Trail:
+    """The last chunks as they were sampled, with their voice, to go on from any frame of them."""
+
+    def __init__(self, start: Carried) -> None:
+        self._motion, self._voice, self._chunk = start.motion, start.voice, start.chunk
+        self._previous = len(start.motion)
+        self._from = -self._previous
+
+    def add(self, motion: Floats, voice: Floats) -> None:
+        """A chunk [n, width] and its voice; chunks longer ago than shown frames can be are forgotten."""
+        keep = self._previous + _CHUNKS_AHEAD * len(motion)
+        self._from += max(0, len(self._motion) - keep)
+        self._motion = np.concatenate([self._motion[-keep:], motion])
+        self._voice = np.concatenate([self._voice[-keep:], voice])
+        self._chunk += 1
+
+    def at(self, frame: int) -> Carried:
+        """What a sampler needs to go on with this frame of the utterance."""
+        end = min(frame - self._from, len(self._motion))
+        first = end - self._previous
+        return Carried(self._motion[first:end], self._voice[first:end], self._chunk)

@@ -1,0 +1,114 @@
+"""Faces from the two networks, batch by batch, and what those networks are given while nobody speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personare.engines.musetalk import checkpoints
+from personare.engines.musetalk.drive import WindowRule, Windows
+from personare.engines.musetalk.hearing import Ears, Pieces, Whole
+from personare.engines.musetalk.options import UNET, VAE, MuseTalkOptions
+from personare.engines.musetalk.prepared import PreparedFaces
+from personare.engines.neural import BatchSize, batch_by_memory, in_batches
+from personare.stopwatch import Stopwatch
+from personare.types import SAMPLE_RATE, Image
+
+if TYPE_CHECKING:
+    import torch
+
+    from personare.cache.store import FeatureStore
+    from personare.engines.musetalk.motion import Motion
+    from personare.engines.musetalk.render import FaceDecoder
+    from personare.weights.finder import Weights
+
+Floats = NDArray[np.float32]
+
+_BYTES_EACH = {4: 700 << 20, 2: 350 << 20}
+"""Working memory of one frame in the decoder, by bytes per number."""
+_MOST_AT_ONCE = {"cpu": 8}
+_SILENCE_SECONDS = 2
+
+
+class Painter:
+    """The networks for one performance's options, and the template's latents. Raises WeightsMissing."""
+
+    def __init__(self, options: MuseTalkOptions, weights: Weights, faces: PreparedFaces, watch: Stopwatch) -> None:
+        from personare.weights.device import choose_dtype
+
+        self._weights, self._faces, self._watch = weights, faces, watch
+        self._unet = UNET[options.version]
+        weights.require(self._unet, VAE)
+        self._device = checkpoints.device_of(options)
+        self._dtype = choose_dtype(self._device, options.precision)
+        if options.batch_size:
+            self._batch = BatchSize(options.batch_size, self._device)
+        else:
+            at_most = _MOST_AT_ONCE.get(self._device.type, 32)
+            self._batch = batch_by_memory(self._device, _BYTES_EACH[self._dtype.itemsize], at_most)
+
+    @property
+    def batch_size(self) -> int:
+        """Frames that go through the networks together; less after memory ran out."""
+        return self._batch.rows
+
+    def paint(self, indices: Sequence[int], tokens: Floats, speaking: Floats, silence: Callable[[], Floats]) -> list[Image]:
+        """Faces uint8 [S, S, 3] of template frames.
+
+        tokens: float32 [n, 50, width]. speaking: float32 [n]; below 1 the frame hears so much of silence instead, and refers
+        that much to the template's own frame with the mouth most shut.
+        """
+        motion, decoder = self._networks
+        latents = self._faces.latents[list(indices)]
+        if (speaking < 1).any():
+            share = speaking[:, None, None]
+            tokens = tokens * share + silence() * (1 - share)
+            half = latents.shape[1] // 2
+            shut = self._faces.latents[self._faces.most_shut, half:]
+            latents = latents.copy()
+            latents[:, half:] = latents[:, half:] * share[..., None] + shut * (1 - share[..., None])
+
+        def run(rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+            with self._watch("motion"):
+                predicted = motion.predict(latents[rows], tokens[rows])
+            with self._watch("render"):
+                return decoder.decode(predicted)
+
+        return [face for batch in in_batches(run, len(indices), self._batch) for face in batch]
+
+    @cached_property
+    def _networks(self) -> tuple[Motion, FaceDecoder]:
+        found = self._weights.require(self._unet, VAE)
+        content = (self._weights.sha256(self._unet), self._weights.sha256(VAE))
+        return _loaded(found[self._unet], found[VAE], content, self._device, self._dtype)
+
+
+@lru_cache(maxsize=1)
+def _loaded(
+    unet: Path,
+    vae: Path,
+    content: tuple[str, str],  # noqa: ARG001 - another content of the same files is another entry
+    device: torch.device,
+    dtype: torch.dtype,
+) -> tuple[Motion, FaceDecoder]:
+    """The networks of some files, shared by all performances of this process; the last ones that were asked for are kept."""
+    from personare.engines.musetalk.motion import Motion
+    from personare.engines.musetalk.networks.diffusion import load_unet, load_vae
+    from personare.engines.musetalk.render import FaceDecoder
+
+    return Motion(load_unet(unet, device, dtype)), FaceDecoder(load_vae(vae, device, dtype))
+
+
+def silent_tokens(ears: Ears, store: FeatureStore | None, front_end: str) -> Floats:
+    """What is heard in the middle of two silent seconds, float32 [50, width]."""
+    hearing = Whole(ears, store) if front_end == "original" else Pieces(ears, store)
+    nothing = np.zeros(_SILENCE_SECONDS * SAMPLE_RATE, np.float32)
+    rows = np.concatenate([*hearing.push(nothing), *hearing.finish()])
+    windows = list(Windows(WindowRule(Fraction(25))).push(rows))
+    return windows[len(windows) // 2]

@@ -1,0 +1,258 @@
+"""One run of musetalk: what is heard meets the template frame by frame, in rooms that work side by side.
+
+    drive (windows), gate (speaking or not), template -> batches | motion, render (networks) | compose (paste-back) -> frames
+
+While the networks paint one batch, the next is decoded from the template and the last one is pasted back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property, lru_cache
+from math import floor
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personare.engines.engine import Performance, one_dimensional
+from personare.engines.musetalk import checkpoints
+from personare.engines.musetalk.compose import BlendMask, face_in_box, paste
+from personare.engines.musetalk.drive import SpeechDrive, WindowRule
+from personare.engines.musetalk.hearing import Hearing, Pieces, Whole, Windowed
+from personare.engines.musetalk.options import MuseTalkOptions
+from personare.engines.musetalk.painter import Painter, silent_tokens
+from personare.engines.musetalk.prepared import PreparedFaces
+from personare.engines.pipeline import overlapped
+from personare.errors import EngineError
+from personare.media.template import Template
+from personare.types import SAMPLE_RATE, Avatar, Frames, Image, Phone, Samples
+from personare.voice.activity import ActivityGate
+
+if TYPE_CHECKING:
+    from personare.cache.store import FeatureStore
+    from personare.weights.finder import Weights
+
+Floats = NDArray[np.float32]
+
+_FEED_PIECE = SAMPLE_RATE
+_FACES_AT_REST = 128
+"""Faces at rest that are held: 25 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One frame to be made. index: of the template's frame. tokens: float32 [50, width]. speaking: 0 (at rest) .. 1."""
+
+    index: int
+    picture: Image
+    tokens: Floats
+    speaking: float
+
+
+@dataclass
+class Utterance:
+    """One utterance on its way in. gate: None where silence is not told from speech."""
+
+    drive: SpeechDrive
+    gate: ActivityGate | None
+    windows: deque[Floats] = field(default_factory=deque)
+    speaking: deque[float] = field(default_factory=deque)
+
+    def push(self, samples: Samples) -> None:
+        self._extend(self.drive.push(samples), self.gate.push(samples) if self.gate else ())
+
+    def finish(self) -> None:
+        self._extend(self.drive.finish(), self.gate.finish() if self.gate else ())
+
+    def settled(self) -> Iterator[tuple[Floats, float]]:
+        """Windows and speaking of the frames of which both are known."""
+        while self.windows and (self.speaking or self.gate is None):
+            yield self.windows.popleft(), self.speaking.popleft() if self.gate else 1.0
+
+    def _extend(self, windows: Iterable[Floats], speaking: Iterable[float]) -> None:
+        self.windows.extend(windows)
+        self.speaking.extend(speaking)
+
+
+class MuseTalkPerformance(Performance):
+    """Owns the utterance and the walk through the template; the networks are shared with other performances."""
+
+    def __init__(self, avatar: Avatar, options: MuseTalkOptions, weights: Weights, store: FeatureStore | None) -> None:
+        super().__init__()
+        if avatar.portrait_file is None:
+            raise EngineError("this avatar has lost its template", hint="prepare it again")
+        self._options = options = options.concrete(lambda name: weights.find(name) is not None)
+        self._portrait = avatar.portrait_file
+        self._store = store
+        self._ears = checkpoints.ears(options, weights)
+        self._faces = PreparedFaces(avatar.features)
+        self._painter = Painter(options, weights, self._faces, self.watch)
+        self.fps = options.fps or self._faces.fps
+        self.size = self._faces.size
+        self._walk = self._walk_from(0)
+        self._utterance: Utterance | None = None
+        self._rooms: Generator[Any, None, None] | None = None
+        self._next_frame = 0
+        self._face_at_rest = lru_cache(_FACES_AT_REST)(self._painted_at_rest)
+
+    def feed(self, samples: Samples, phones: Sequence[Phone] | None = None) -> Iterator[Frames]:  # noqa: ARG002
+        samples = one_dimensional(samples)
+        self._utterance = self._utterance or self._new_utterance()
+        return self._made(self._heard(self._utterance, samples))
+
+    def finish(self) -> Iterator[Frames]:
+        if self._utterance is None:
+            return iter(())
+        utterance, self._utterance = self._utterance, None
+        return self._made(self._said(utterance))
+
+    def idle(self, n: int) -> Frames:
+        if n < 1:
+            raise EngineError(f"idle({n}): ask for at least one frame")
+        if self._utterance is not None:
+            raise EngineError("idle() while an utterance is under way", hint="call finish() or interrupt() first")
+        pictures = []
+        for _ in range(n):
+            index, picture = next(self._walk)
+            rests = self._options.silence == "rest" and bool(self._faces.present[index])
+            pictures.append(self._composed(index, picture, self._face_at_rest(index) if rests else None, 1.0))
+        return Frames(self._advance(n), np.stack(pictures))
+
+    def interrupt(self) -> None:
+        self._utterance = None
+        if self._rooms is not None:
+            self._rooms.close()
+            self._rooms = None
+            # What the rooms had taken of the template was not shown: the walk goes on after the last frame that was.
+            self._walk.close()
+            self._walk = self._walk_from(self._next_frame)
+
+    def close(self) -> None:
+        self.interrupt()
+        self._walk.close()
+
+    def _new_utterance(self) -> Utterance:
+        options = self._options
+        original = options.front_end == "original"
+        if options.audio == "streaming":
+            hearing: Hearing = Windowed(self._ears, "original" if original else "current")
+        else:
+            hearing = (Whole if original else Pieces)(self._ears, self._store, lambda *step: self.progress(*step))
+        rule = WindowRule(self.fps, "repeat" if original else "zeros", options.published_windows)
+        return Utterance(SpeechDrive(hearing, rule), None if options.silence == "off" else ActivityGate(self.fps))
+
+    def _heard(self, utterance: Utterance, samples: Samples) -> Iterator[Moment]:
+        for start in range(0, len(samples), _FEED_PIECE):
+            with self.watch("drive"):
+                utterance.push(samples[start : start + _FEED_PIECE])
+            yield from self._moments(utterance)
+
+    def _said(self, utterance: Utterance) -> Iterator[Moment]:
+        with self.watch("drive"):
+            utterance.finish()
+        self.heard.update(utterance.drive.hearing.heard)
+        yield from self._moments(utterance)
+
+    def _moments(self, utterance: Utterance) -> Iterator[Moment]:
+        for tokens, speaking in utterance.settled():
+            index, picture = next(self._walk)
+            yield Moment(index, picture, tokens, speaking)
+
+    def _made(self, moments: Iterator[Moment]) -> Iterator[Frames]:
+        batches = _batches(moments, lambda: self._painter.batch_size)
+        rooms = overlapped(batches, ("", self._painted), ("compose", self._pasted), watch=self.watch, depth=1)
+        self._rooms = rooms
+        try:
+            for pictures in rooms:
+                yield Frames(self._advance(len(pictures)), pictures)
+        finally:
+            rooms.close()
+            if self._rooms is rooms:
+                self._rooms = None
+
+    def _painted(self, batch: list[Moment]) -> tuple[list[Moment], list[Image | None]]:
+        """The moments, and the faces of those that have one to be replaced."""
+        resting = self._options.silence == "rest"
+        wanted = [
+            i
+            for i, m in enumerate(batch)
+            if self._faces.present[m.index] and (m.speaking > 0 or self._options.silence != "template")
+        ]
+        faces: list[Image | None] = [None] * len(batch)
+        if wanted:
+            chosen = [batch[i] for i in wanted]
+            speaking = np.array([m.speaking if resting else 1.0 for m in chosen], np.float32)
+            tokens = np.stack([m.tokens for m in chosen])
+            painted = self._painter.paint([m.index for m in chosen], tokens, speaking, lambda: self._silence)
+            for i, face in zip(wanted, painted, strict=True):
+                faces[i] = face
+        return batch, faces
+
+    @cached_property
+    def _silence(self) -> Floats:
+        """What is heard in silence: the same at every moment, so that a mouth at rest is still."""
+        return silent_tokens(self._ears, self._store, self._options.front_end)
+
+    def _painted_at_rest(self, index: int) -> Image:
+        silence = self._silence
+        return self._painter.paint([index], silence[None], np.zeros(1, np.float32), lambda: silence)[0]
+
+    def _pasted(self, painted: tuple[list[Moment], list[Image | None]]) -> NDArray[np.uint8]:
+        fades = self._options.silence == "template"
+        moments, faces = painted
+        return np.stack(
+            [
+                self._composed(moment.index, moment.picture, face, moment.speaking if fades else 1.0)
+                for moment, face in zip(moments, faces, strict=True)
+            ]
+        )
+
+    def _composed(self, index: int, picture: Image, face: Image | None, share: float) -> Image:
+        """The picture with so much of the painted face in it."""
+        if face is None:
+            return picture
+        mask, box = self._faces.mask(index), self._faces.box(index)
+        if share < 1:
+            mask = BlendMask(np.rint(mask.alpha * share).astype(np.uint8), mask.x, mask.y)
+        return paste(picture.copy(), face_in_box(face, box), box, mask)
+
+    def _walk_from(self, frame: int) -> Generator[tuple[int, Image], None, None]:
+        """Endlessly (template frame, picture) to and fro at the rate of the clip, from a frame of the clip on.
+
+        faceless=nearest: the last frame with a face stands in for those without.
+        """
+        step = self._faces.fps / self.fps
+        place = floor((frame + Fraction(1, 2)) * step)
+        cycle = Template(self._portrait, self._faces.fps).cycle(place)
+        shown = good = None
+        try:
+            while True:
+                wanted = floor((frame + Fraction(1, 2)) * step)
+                while shown is None or place < wanted:
+                    place += shown is not None
+                    shown = next(cycle)
+                    good = shown if self._faces.present[shown[0]] else good
+                yield good if self._options.faceless == "nearest" and good is not None else shown
+                frame += 1
+        finally:
+            cycle.close()
+
+    def _advance(self, n: int) -> int:
+        first = self._next_frame
+        self._next_frame += n
+        return first
+
+
+def _batches(moments: Iterable[Moment], size: Callable[[], int]) -> Iterator[list[Moment]]:
+    batch: list[Moment] = []
+    for moment in moments:
+        batch.append(moment)
+        if len(batch) >= size():
+            yield batch
+            batch = []
+    if batch:
+        yield batch
