@@ -78,6 +78,7 @@ class PuppetPerformance(Performance):
 
         super().__init__()
         self._show = open_show(avatar, options)
+        self._show.watch = self.watch
         self.fps, self.size = self._show.fps, self._show.size
         still = {"head_motion": 0.0, "blink_rate": 0.0, "gaze": 0.0} if is_moving(avatar) else {}
         self._options = options.model_copy(update={"fps": self.fps, **still})
@@ -129,8 +130,7 @@ class PuppetPerformance(Performance):
     def _render(self, state: FaceState) -> Image:
         if self.curves is not None:
             self.curves.write(state)
-        with self.watch("render"):
-            return self._show.render(state)
+        return self._show.render(state)
 
     def _heard(self, drive: MouthDrive, samples: Samples, phones: Sequence[Phone] | None) -> Iterator[Frames]:
         utterance = self._utterance
