@@ -1,36 +1,43 @@
-"""A performance of one speech on its way into a file: feed, write, report."""
+"""A performance of one speech, or of given curves, on its way into a file: feed, write, report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from personare.cache.clips import ClipFacts
 from personare.cache.prepare import Preparation
 from personare.cache.store import FeatureStore
-from personare.engines.engine import Engine, EngineOptions
-from personare.errors import EngineError
+from personare.engines.engine import Engine, EngineOptions, Performance
+from personare.errors import EngineError, InvalidOption
 from personare.finished import Finished
+from personare.media.curves import CurveTrack, curves_written
 from personare.media.writer import ClipWriter
 from personare.report import Report
 from personare.stopwatch import Stopwatch
-from personare.types import SAMPLE_RATE, Avatar, Frames, Progress, Speech, frame_count, no_progress
+from personare.types import SAMPLE_RATE, Avatar, Frames, Phone, Progress, Samples, Speech, SpeechChunk, frame_count, no_progress
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A performance of one speech, not yet made. Iterating gives Frames; every iteration is a new performance."""
+    """A performance of one speech, not yet made. Iterating gives Frames; every iteration is a new performance.
+
+    track: curves that are followed in place of the speech, which is only the clip's sound then.
+    """
 
     engine: Engine
     options: EngineOptions
     avatar: Avatar
     speech: Speech
     store: FeatureStore | None = None
+    track: CurveTrack | None = None
 
     def __iter__(self) -> Iterator[Frames]:
-        with closing(self.engine.perform(self.avatar, self.options, self.store)) as performance:
+        with closing(self._performed()) as performance:
             for chunk in self.speech.chunks():
                 yield from performance.feed(chunk.samples, chunk.phones)
             yield from performance.finish()
@@ -43,13 +50,16 @@ class Clip:
         preparation: Preparation | None = None,
         watch: Stopwatch | None = None,
         finished: Finished | None = None,
+        curves: Path | None = None,
     ) -> Report:
         """Write the clip as mp4; the file appears when it is complete. Raises PersonareError; then there is no file.
 
-        finished: where the clip is kept when it is complete.
+        finished: where the clip is kept when it is complete. curves: a .json or .csv file for the curves of every frame.
         """
         watch, finished = watch or Stopwatch(), finished or Finished(None, "off")
-        performance = self.engine.perform(self.avatar, self.options, self.store)
+        if curves is not None and not self.engine.curves:
+            raise InvalidOption(f"{self.engine.name} has no curves to write", hint="puppet has: leave --engine out")
+        performance = self._performed()
         performance.progress = progress
         (height, width), fps, speech = performance.size, performance.fps, finished.listening(self.speech)
         expected = None if speech.seconds is None else frame_count(round(speech.seconds * SAMPLE_RATE), fps)
@@ -67,7 +77,8 @@ class Clip:
             voice_channels=speech.voice_channels,
             when_complete=lambda complete: finished.keep(complete, facts()),
         )
-        with closing(performance), watch.leaving("write", target) as writer:
+        told = nullcontext() if curves is None else curves_written(curves, fps)
+        with closing(performance), told as performance.curves, watch.leaving("write", target) as writer:
             for chunk in watch.each("hear", speech.chunks()):
                 samples += len(chunk.samples)
                 with watch("write"):
@@ -93,8 +104,55 @@ class Clip:
             working_seconds=watch.seconds["perform"] + watch.seconds["write"],
         )
 
+    def _performed(self) -> Performance:
+        performance = self.engine.perform(self.avatar, self.options, self.store)
+        return performance if self.track is None else _Following(performance, self.track)
+
     @staticmethod
     def _write(made: Frames, writer: ClipWriter, watch: Stopwatch) -> int:
         with watch("write"):
             writer.write_frames(made.images)
         return len(made)
+
+
+class _Following(Performance):
+    """A performance that shows given states for as long as the sound lasts."""
+
+    def __init__(self, performance: Performance, track: CurveTrack) -> None:
+        super().__init__()
+        if performance.fps != track.fps:
+            message = f"the curves are at {float(track.fps):g} frames per second, the clip at {float(performance.fps):g}"
+            raise InvalidOption(message, hint=f"--fps {track.fps}")
+        self._performance, self._track = performance, track
+        self.fps, self.size, self.watch = performance.fps, performance.size, performance.watch
+        self._samples = self._shown = 0
+
+    def feed(self, samples: Samples, phones: Sequence[Phone] | None = None) -> Iterator[Frames]:  # noqa: ARG002
+        self._samples += len(samples)
+        first, self._shown = self._shown, min(frame_count(self._samples, self.fps), len(self._track.states))
+        self._performance.curves = self.curves
+        return self._performance.follow(self._track.states[first : self._shown])
+
+    def finish(self) -> Iterator[Frames]:
+        return iter(())
+
+    def idle(self, n: int) -> Frames:
+        return self._performance.idle(n)
+
+    def interrupt(self) -> None:
+        self._performance.interrupt()
+
+    def close(self) -> None:
+        self._performance.close()
+
+
+def silence_under(track: CurveTrack) -> Speech:
+    """A silent sound that is as long as the curves: the sound of a clip that nobody speaks."""
+    samples = int(len(track.states) * SAMPLE_RATE / track.fps)
+
+    def chunks() -> Iterator[SpeechChunk]:
+        for start in range(0, samples, SAMPLE_RATE):
+            piece = np.zeros(min(SAMPLE_RATE, samples - start), np.float32)
+            yield SpeechChunk(piece, piece[:, None])
+
+    return Speech("the curves", SAMPLE_RATE, 1, samples / SAMPLE_RATE, chunks)

@@ -28,7 +28,8 @@ _NUMERIC_ENVIRONMENT = ("CUDA_VISIBLE_DEVICES", "OPENBLAS_CORETYPE", "NPY_DISABL
 @dataclass(frozen=True, slots=True)
 class Machine:
     """processor: its model name. flags: those of its instruction sets that matter for speed. cores: that this process may use.
-    memory_gb: 10^9 bytes, None where the system does not tell. graphics: driver of a GPU, "" if there is none."""
+    memory_gb: 10^9 bytes, None where the system does not tell. graphics: models and
+    driver of GPUs, "" if there are none."""
 
     processor: str
     flags: tuple[str, ...]
@@ -106,6 +107,15 @@ def _memory_gb() -> float | None:
 
 
 def _graphics() -> str:
+    models = (
+        path.read_text(encoding="utf-8", errors="replace")
+        for path in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information"))
+    )
+    named = [line.partition(":")[2].strip() for text in models for line in text.splitlines() if line.startswith("Model:")]
+    return "; ".join([*named, driver]) if (driver := _graphics_driver()) else ""
+
+
+def _graphics_driver() -> str:
     for path in map(Path, _GPU_DRIVERS):
         try:
             return path.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip()

@@ -20,11 +20,12 @@ from personare.cache.home import home
 from personare.cache.manifest import AvatarManifest
 from personare.cache.prepare import Preparation, prepare
 from personare.cache.store import FeatureStore
-from personare.clip import Clip
+from personare.clip import Clip, silence_under
 from personare.engines.engine import Engine, EngineOptions, Performance, load_engine
 from personare.errors import EngineError, InvalidOption, UnknownName, UnreadableMedia
 from personare.finished import Finished, clip_key
 from personare.media.audio import open_speech
+from personare.media.curves import CurveTrack, checked_curves_target
 from personare.media.writer import checked_target
 from personare.report import Report
 from personare.stopwatch import Stopwatch
@@ -148,15 +149,20 @@ class Studio:
             self.shelf.save(manifest.name, avatar, cast.portrait, replace=True)
         return preparation
 
-    def speak(self, cast: Cast, speech: Speech, output: Path, progress: Progress = no_progress) -> Report:
+    def speak(
+        self, cast: Cast, speech: Speech, output: Path, progress: Progress = no_progress, *, curves: Path | None = None
+    ) -> Report:
         """The whole way from a portrait and a voice to a finished clip; one that was made before is copied.
 
-        Raises PersonareError; then there is no file.
+        curves: a .json or .csv file for the curves of every frame; the clip is then made anew. Raises PersonareError; then there
+        is no file.
         """
         watch = Stopwatch()
         checked_target(output)
+        if curves is not None:
+            checked_curves_target(curves)
         avatar, preparation = self.prepare(cast, progress)
-        finished = self._finished(cast, avatar, output)
+        finished = self._finished(cast, avatar, output) if curves is None else Finished(None, self.cache)
         if (found := finished.find(speech, output, watch, progress)) is not None:
             seconds = {**preparation.seconds, **watch.seconds, "total": watch.total()}
             return Report.of(
@@ -170,7 +176,15 @@ class Studio:
                 working_seconds=watch.seconds["hear"] + watch.seconds["copy"],
             )
         clip = Clip(cast.engine, cast.options, avatar, speech, self.store)
-        return clip.save(output, progress, preparation=preparation, watch=watch, finished=finished)
+        return clip.save(output, progress, preparation=preparation, watch=watch, finished=finished, curves=curves)
+
+    def follow(self, cast: Cast, track: CurveTrack, output: Path, progress: Progress = no_progress) -> Report:
+        """A silent clip of a portrait that does what the curves say. Raises PersonareError; then there is no file."""
+        watch = Stopwatch()
+        checked_target(output)
+        avatar, preparation = self.prepare(cast, progress)
+        clip = Clip(cast.engine, cast.options, avatar, silence_under(track), self.store, track)
+        return clip.save(output, progress, preparation=preparation, watch=watch)
 
     def _finished(self, cast: Cast, avatar: Avatar, output: Path) -> Finished:
         if self.cache == "off" or not self.keep_clips:

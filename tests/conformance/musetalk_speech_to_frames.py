@@ -8,9 +8,11 @@ import numpy as np
 import torch
 
 from personare.engines.musetalk import boxes, compose, latents, masks
-from personare.engines.musetalk.drive import SpeechDrive, WindowRule, positional_encoding, published_frame_count
+from personare.engines.musetalk.drive import SpeechDrive, WindowRule, published_frame_count
 from personare.engines.musetalk.hearing import Pieces
+from personare.engines.musetalk.motion import Motion
 from personare.engines.musetalk.networks.diffusion import unet_from_state, vae_from_state
+from personare.engines.musetalk.render import FaceDecoder
 from personare.engines.neural import BatchSize, in_batches
 from personare.media.template import palindrome
 from tests.conformance.case import EXACT, Arrays, Case, Replay, Tolerance
@@ -25,7 +27,7 @@ def _e2e(replay: Replay, mode: masks.ParsingMode, extra_margin: int) -> Arrays:
     frames = [rgb(frame) for frame in given["frames_bgr"]]
     around = [boxes.within(box, frames[0].shape[:2], extra_margin) for box in given["boxes"].tolist()]
     vae = vae_from_state(replay.state("vae"), replay.config("vae"), "the golden")
-    unet = unet_from_state(replay.state("unet"), replay.config("unet"), "the golden")
+    motion = Motion(unet_from_state(replay.state("unet"), replay.config("unet"), "the golden"))
     encoded = latents.encoded(vae, [boxes.face_crop(f, box) for f, box in zip(frames, around, strict=True)])
 
     fps, samples = Fraction(str(int(given["fps"]))), samples_of(given["audio_i16"])
@@ -35,16 +37,14 @@ def _e2e(replay: Replay, mode: masks.ParsingMode, extra_margin: int) -> Arrays:
     windows = np.stack([*drive.push(samples), *drive.finish()])[:count]
 
     source = [palindrome(i, len(frames)) for i in range(count)]
-    tokens = torch.from_numpy(windows + positional_encoding(*windows.shape[1:]))
-    shown = torch.from_numpy(encoded[source])
+    shown = encoded[source]
 
     def paint(rows: np.ndarray) -> torch.Tensor:
-        with torch.inference_mode():
-            return unet(shown[rows], torch.tensor(0), encoder_hidden_states=tokens[rows], return_dict=False)[0]
+        return motion.predict(shown[rows], windows[rows])
 
     predicted = torch.cat(list(in_batches(paint, count, BatchSize(_BATCH, torch.device("cpu")))))
     index = given["index"]
-    faces = latents.to_bytes(latents.decoded(vae, predicted[index]))
+    faces = FaceDecoder(vae).decode(predicted[index])
     output = []
     for i, face in zip(index, faces, strict=True):
         box = around[source[i]]

@@ -38,7 +38,7 @@ def _linear_crop(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _no_positions(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = lambda tokens, width: np.zeros((tokens, width), np.float32)  # noqa: E731
-    monkeypatch.setattr("tests.conformance.musetalk_speech_to_frames.positional_encoding", nothing)
+    monkeypatch.setattr("personare.engines.musetalk.motion.positional_encoding", nothing)
 
 
 def _late_by_a_row(monkeypatch: pytest.MonkeyPatch) -> None:

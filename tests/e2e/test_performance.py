@@ -150,5 +150,5 @@ def test_a_performance_tells_what_each_room_took(portrait, voice_samples):
     performance = engine.perform(engine.prepare(portrait, size=256))
     frames = sum(len(made) for made in performance.feed(voice_samples)) + sum(len(made) for made in performance.finish())
     assert frames
-    assert set(performance.watch.seconds) >= {"drive", "motion", "render"}
+    assert set(performance.watch.seconds) == {"drive", "motion", "render", "compose"}
     assert all(seconds > 0 for seconds in performance.watch.seconds.values())

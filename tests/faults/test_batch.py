@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,14 @@ def ten(tmp_path, portrait, voice_samples):
     return path, tmp_path / "clips"
 
 
+def wait_for(process: subprocess.Popen, happened: Callable[[], bool]) -> None:
+    """Until it happens, the process ends or the time is up; without taking the processor from what is waited for."""
+    deadline = time.monotonic() + BATCH_SECONDS
+    while not happened() and process.poll() is None and time.monotonic() < deadline:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.02)
+
+
 def finished(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("*.mp4")} if folder.exists() else set()
 
@@ -40,9 +50,7 @@ def finished(folder: Path) -> set[str]:
 def test_killed_half_way_and_run_again(cli, ten, tmp_path, portrait):
     jobs, clips = ten
     running = subprocess.Popen([*COMMAND, jobs, "--output-dir", clips, "--workers", "1", "--json", "--no-clip-cache"])
-    deadline = time.monotonic() + BATCH_SECONDS
-    while len(finished(clips)) < 3 and running.poll() is None and time.monotonic() < deadline:
-        pass
+    wait_for(running, lambda: len(finished(clips)) >= 3)
     running.kill()
     assert running.wait() == -signal.SIGKILL
     before = {path: path.stat().st_mtime_ns for path in clips.glob("*.mp4")}
@@ -94,9 +102,7 @@ def test_ctrl_c_leaves_nothing_half_written(ten, tmp_path, voice_samples):
     running = subprocess.Popen(
         [*COMMAND, jobs, "--output-dir", clips, "--workers", "1"], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
-    deadline = time.monotonic() + BATCH_SECONDS
-    while not list(clips.glob(".0.mp4.*.part")) and running.poll() is None and time.monotonic() < deadline:
-        pass
+    wait_for(running, lambda: bool(list(clips.glob(".0.mp4.*.part"))))
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to the workers as well
     _, errors = running.communicate(timeout=60)
     assert running.returncode == 130, errors

@@ -42,6 +42,14 @@ def speak(
     text: Annotated[str | None, typer.Option("--text", help="Speak this text instead of a voice.")] = None,
     text_file: Annotated[Path | None, typer.Option("--text-file", help="Speak the text in this file; - is stdin.")] = None,
     voice: Annotated[str | None, typer.Option("--voice", help="Voice or language for text: see `personare voices`.")] = None,
+    curves: Annotated[
+        Path | None,
+        typer.Option(
+            "--curves",
+            help="With a voice or text: write its ARKit curves here (.json or .csv). Without: read them from here (.json).",
+            show_default=False,
+        ),
+    ] = None,
     engine: EngineName = None,
     settings: Setting = None,
     fps: Annotated[str | None, typer.Option("--fps", help="Frames per second: the engine option fps.", show_default=False)] = None,
@@ -56,11 +64,13 @@ def speak(
     verbose: Verbose = 0,
     debug: Debug = False,
 ) -> None:
-    """Make a clip of PORTRAIT speaking SPEECH (or a text)."""
-    if portrait is not None and speech is text is text_file is None and "look=mesh" in (settings or ()):
-        portrait, speech = None, Path(portrait)
-    if sum(given is not None for given in (speech, text, text_file)) != 1:
-        raise typer.BadParameter("give exactly one of SPEECH, --text and --text-file")
+    """Make a clip of PORTRAIT speaking SPEECH (or a text), or doing what curves say."""
+    voiceless = speech is None and text is None and text_file is None
+    if portrait is not None and voiceless and "look=mesh" in (settings or ()):
+        speech, portrait = Path(portrait), None
+    voices = sum(given is not None for given in (speech, text, text_file))
+    if voices > 1 or (voices == 0 and curves is None):
+        raise typer.BadParameter("give exactly one of SPEECH, --text and --text-file (or just --curves)")
     if voice is not None and speech is not None:
         raise typer.BadParameter("--voice is for --text and --text-file")
     if no_cache and refresh:
@@ -70,9 +80,17 @@ def speak(
     from personare.studio import Studio
 
     studio = Studio(cache_dir, mode, weights, keep_clips=not no_clip_cache, cache_remote=cache_remote)
-    cast = studio.cast(portrait, engine, read_settings(settings, fps=fps, device=device))
+    chosen = read_settings(settings, fps=fps, device=device)
     with progress_bar() as progress:
-        report = studio.speak(cast, open_voice(speech, text, text_file, voice), output, progress)
+        if voices:
+            cast = studio.cast(portrait, engine, chosen)
+            report = studio.speak(cast, open_voice(speech, text, text_file, voice), output, progress, curves=curves)
+        else:
+            from personare.media.curves import read_curves
+
+            assert curves is not None
+            track = read_curves(curves)
+            report = studio.follow(studio.cast(portrait, engine, {"fps": str(track.fps), **chosen}), track, output, progress)
     if as_json:
         print_json(report)
     else:

@@ -78,7 +78,7 @@ class MuseTalkOptions(NeuralOptions):
     )
     silence: Literal["rest", "template", "off"] = Field(
         "rest",
-        description="while nobody speaks: rest (the mouth shut and still), template (its own pictures), off (as the network quivers)",
+        description="while nobody speaks: rest (mouth shut and still), template (its own pictures), off (as the network quivers)",
     )
     front_end: Literal["auto", "current", "original"] = Field(
         "auto",

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from math import floor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np

@@ -26,14 +26,13 @@ _FEED_PIECE = SAMPLE_RATE
 
 class Puppet(Engine):
     name: ClassVar[str] = "puppet"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 4
     summary: ClassVar[str] = "the photo itself talks: 2.5-D warp, drawn mouth, faster than real time on any CPU"
     Options: ClassVar[type[EngineOptions]] = PuppetOptions
     driven_by: ClassVar[frozenset[str]] = frozenset({"speech"})
     chunk_seconds: ClassVar[float] = 0.04
     lookahead_seconds: ClassVar[float] = LOOKAHEAD_SECONDS
     curves: ClassVar[bool] = True
-    version: ClassVar[int] = 2
     licences: ClassVar[Mapping[str, str]] = {
         "code": "Apache-2.0",
         "face networks": "Apache-2.0 (MediaPipe)",
@@ -79,6 +78,7 @@ class PuppetPerformance(Performance):
 
         super().__init__()
         self._show = open_show(avatar, options)
+        self._show.watch = self.watch
         self.fps, self.size = self._show.fps, self._show.size
         still = {"head_motion": 0.0, "blink_rate": 0.0, "gaze": 0.0} if is_moving(avatar) else {}
         self._options = options.model_copy(update={"fps": self.fps, **still})
@@ -130,8 +130,7 @@ class PuppetPerformance(Performance):
     def _render(self, state: FaceState) -> Image:
         if self.curves is not None:
             self.curves.write(state)
-        with self.watch("render"):
-            return self._show.render(state)
+        return self._show.render(state)
 
     def _heard(self, drive: MouthDrive, samples: Samples, phones: Sequence[Phone] | None) -> Iterator[Frames]:
         utterance = self._utterance

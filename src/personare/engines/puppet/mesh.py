@@ -1,7 +1,8 @@
 """The mesh look: the carried 3-D head in place of a photo, drawn from the same FaceState.
 
-One pass rasterises, at one and a half times the size, the place in the paint and the light of every pixel; the paint is then looked up, lit and
-averaged down. Nothing is warped, so any pose and any curve is shown as it is: a test subject whose truth is known.
+One pass rasterises, at one and a half times the size, the place in the paint and the light of every pixel; the paint is
+then looked up, lit and averaged down. Nothing is warped, so any pose and any curve is shown as it is: a test subject whose
+truth is known.
 """
 
 from __future__ import annotations

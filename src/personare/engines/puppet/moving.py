@@ -25,6 +25,7 @@ from personare.engines.puppet.state import UNIT
 from personare.engines.puppet.warp import FineRegion, Surface
 from personare.heads import head468, similarity
 from personare.media.template import Template
+from personare.stopwatch import Stopwatch
 from personare.types import FaceState, Feature, Image
 
 Floats = NDArray[np.float32]
@@ -63,28 +64,31 @@ class MovingFace:
         lip_points = [*lips.UPPER_ROWS[-1], *lips.LOWER_ROWS[-1]]
         self._lips = FineRegion(picture, rig, lip_points, LIPS_REACH, lips.between_triangles())
         self._mouth = MouthInterior(rig)
+        self.watch = Stopwatch()
 
     def render(self, state: FaceState) -> Image:
         """The next frame, uint8 [H, W, 3], the caller's to keep. Of the state only the mouth and the jaw are shown."""
-        index, picture = self._next()
-        frame = picture.copy()
-        strength = float(self._strength[index])
-        if strength == 0:
+        with self.watch("render"):
+            index, picture = self._next()
+            strength = float(self._strength[index])
+            if strength == 0:
+                return picture.copy()
+            square = window(self._landmarks[index], len(self._surface.picture))
+            own = square.cut(picture)
+            self._surface.picture = self._lips.picture = own
+            posed, curves = self._posed(index, (square.x, square.y), state)
+            moved = self._surface.draw(posed.skin)
+            self._lips.draw(moved, posed.skin, posed.between_lips)
+            self._mouth.draw(moved, posed, curves, state.tongue)
+        with self.watch("compose"):
+            if strength < 1:
+                moved = np.rint(own + (moved.astype(np.float32) - own) * np.float32(strength)).astype(np.uint8)
+            frame = picture.copy()
+            rows, columns = square.within(self.size)
+            frame[rows, columns] = moved[
+                rows.start - square.y : rows.stop - square.y, columns.start - square.x : columns.stop - square.x
+            ]
             return frame
-        square = window(self._landmarks[index], len(self._surface.picture))
-        own = square.cut(picture)
-        self._surface.picture = self._lips.picture = own
-        posed, curves = self._posed(index, (square.x, square.y), state)
-        moved = self._surface.draw(posed.skin)
-        self._lips.draw(moved, posed.skin, posed.between_lips)
-        self._mouth.draw(moved, posed, curves, state.tongue)
-        if strength < 1:
-            moved = np.rint(own + (moved.astype(np.float32) - own) * np.float32(strength)).astype(np.uint8)
-        rows, columns = square.within(self.size)
-        frame[rows, columns] = moved[
-            rows.start - square.y : rows.stop - square.y, columns.start - square.x : columns.stop - square.x
-        ]
-        return frame
 
     def close(self) -> None:
         self._pictures.close()

@@ -44,6 +44,10 @@ class FaceRenderer:
 
     def render(self, state: FaceState) -> Image:
         """One frame, uint8 [S, S, 3], the caller's to keep."""
+        return self.compose(self.draw(state))
+
+    def draw(self, state: FaceState) -> Image:
+        """The face in this state, uint8 [S, S, 3], with whatever moved along with it; overwritten by the next."""
         posed = pose(self._rig, state)
         frame = self._surface.draw(posed.skin)
         for eye, eyeball in zip(self._eyes, posed.eyeballs, strict=True):
@@ -51,6 +55,10 @@ class FaceRenderer:
         self._lips.draw(frame, posed.skin, posed.between_lips)
         self._shut_eyes(frame, posed, state)
         self._mouth.draw(frame, posed, np.asarray(state.curves, np.float32), state.tongue)
+        return frame
+
+    def compose(self, frame: Image) -> Image:
+        """What `draw` gave last, with what must not move put back; the caller's to keep."""
         if self._background is not None:
             return self.still.restore(self._background.lay(frame, self._surface.carry(self._background.cut)))
         return self.still.restore(frame).copy()

@@ -12,14 +12,16 @@ from personare.engines.puppet.render import FaceRenderer
 from personare.errors import EngineError
 from personare.media.image import read_image
 from personare.media.paste import PasteBack, Square
+from personare.stopwatch import Stopwatch
 from personare.types import Avatar, FaceState, Image
 
 
 class Show(Protocol):
-    """One run's pictures, in order. size: (height, width)."""
+    """One run's pictures, in order. size: (height, width). watch: told the seconds of "render" and "compose"."""
 
     fps: Fraction
     size: tuple[int, int]
+    watch: Stopwatch
 
     def render(self, state: FaceState) -> Image:
         """The next frame, uint8 [H, W, 3], the caller's to keep."""
@@ -51,7 +53,12 @@ class MeshFace:
 
         self.fps = options.rate
         self.size = (options.size, options.size)
-        self.render = MeshRenderer(options.size, options.face_height).render
+        self.watch = Stopwatch()
+        self._renderer = MeshRenderer(options.size, options.face_height)
+
+    def render(self, state: FaceState) -> Image:
+        with self.watch("render"):
+            return self._renderer.render(state)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -64,6 +71,7 @@ class StillFace:
         crop = avatar.features["puppet.crop"]
         self.fps = options.rate
         self.size = crop.arrays["picture"].shape[:2]
+        self.watch = Stopwatch()
         self._renderer = FaceRenderer(avatar.features)
         self._paste: PasteBack | None = None
         if options.framing == "original":
@@ -73,8 +81,11 @@ class StillFace:
             self._paste = PasteBack(square, self.size, alpha=self._renderer.still.feathered())
 
     def render(self, state: FaceState) -> Image:
-        drawn = self._renderer.render(state)
-        return drawn if self._paste is None else self._paste.paste(self._photo.copy(), drawn)
+        with self.watch("render"):
+            drawn = self._renderer.draw(state)
+        with self.watch("compose"):
+            square = self._renderer.compose(drawn)
+            return square if self._paste is None else self._paste.paste(self._photo.copy(), square)
 
     def close(self) -> None:
         """Nothing is held."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from personare.errors import EngineError, UnknownName, WeightsMissing
 from personare.voice.tts import kokoro, network, piper
 from personare.voice.tts.backends import BackEnd, Catalogue, CatalogueVoice, EspeakLibrary, find_back_ends
+from personare.voice.tts.neural import Phonemizer
 
 INSTALL_HINT = "pip install 'personare[tts]'  or  apt install espeak-ng"
 
@@ -80,12 +81,17 @@ def choose_voice(wanted: str, back_ends: Sequence[BackEnd] | None = None) -> tup
     return back_end, identifier, entry
 
 
-def _ipa_of(back_ends: Sequence[BackEnd] | None) -> EspeakLibrary:
-    """The library that writes phonemes for neural voices. Raises WeightsMissing."""
+def _ipa_of(back_ends: Sequence[BackEnd] | None) -> Phonemizer:
+    """What writes phonemes for neural voices. Raises WeightsMissing without espeak-ng's library."""
     for back_end in find_back_ends() if back_ends is None else back_ends:
         if isinstance(back_end, EspeakLibrary):
-            return back_end
+            return partial(_write_ipa, back_end)
     raise WeightsMissing("neural voices need espeak-ng's library to write phonemes", hint=INSTALL_HINT)
+
+
+def _write_ipa(library: EspeakLibrary, texts: Sequence[str], language: str) -> list[str]:
+    identifier, _ = match_voice(_catalogue(library), language)
+    return library.ipa(texts, identifier)
 
 
 def voices(back_ends: Sequence[BackEnd] | None = None) -> list[VoiceInfo]:

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.errors import UnknownName, WeightsMismatch, WeightsMissing
-from personare.voice.tts.backends import CatalogueVoice, EspeakLibrary
-from personare.voice.tts.neural import NeuralVoice, Said, open_graph, run, voice_folders
+from personare.voice.tts.backends import CatalogueVoice
+from personare.voice.tts.neural import NeuralVoice, Phonemizer, Said, open_graph, run, voice_folders
 
 NEEDED = "put kokoro-v1.0.onnx and voices-v1.0.bin into a folder named by PERSONARE_VOICES"
 LATE_SECONDS = 0.080
@@ -31,7 +31,7 @@ _MOST_SYMBOLS = 480
 _STYLE_WIDTH = 256
 _LARGEST_STYLES = 1 << 28
 _ESPEAK_VOICES = {
-    "a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr", "h": "hi", "i": "it", "j": "ja", "p": "pt-br", "z": "cmn",
+    "a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr", "h": "hi", "i": "it", "j": "ja", "p": "pt-br", "z": "zh",
 }  # fmt: skip
 """First letter of a voice's name -> the espeak voice that writes its phonemes."""
 
@@ -97,7 +97,7 @@ def on_disk() -> list[tuple[str, str]]:
     return [(name, _ESPEAK_VOICES[name[0]].partition("-")[0]) for name in names if name[:1] in _ESPEAK_VOICES]
 
 
-def choose(name: str, ipa: EspeakLibrary) -> tuple[KokoroVoice, str, CatalogueVoice]:
+def choose(name: str, ipa: Phonemizer) -> tuple[KokoroVoice, str, CatalogueVoice]:
     """The voice of that name; "jf_alpha@en-us" reads English with a Japanese voice. Raises WeightsMissing, WeightsMismatch,
     UnknownName."""
     name, _, language = name.strip().partition("@")
@@ -149,7 +149,7 @@ class KokoroVoice(NeuralVoice):
     style: str
     language: str
     at: KokoroFiles
-    espeak: EspeakLibrary = field(compare=False)
+    phonemizer: Phonemizer = field(compare=False)
     rate = RATE
     late_seconds = LATE_SECONDS
 
@@ -169,7 +169,7 @@ class KokoroVoice(NeuralVoice):
         table, styles = _symbols(self.at.symbols), _style(self.at.styles, self.style)
         graph = open_graph(self._graph_file(), _DURATIONS)
         ids_name = next(given.name for given in graph.get_inputs() if given.name in ("tokens", "input_ids"))
-        for ipa in self.espeak.ipa(texts, self.language):
+        for ipa in self.phonemizer(texts, self.language):
             symbols = [s for s in kokoro_symbols(ipa, self.language) if s in table][:_MOST_SYMBOLS]
             if not any(s.isalpha() for s in symbols):
                 continue
@@ -194,7 +194,7 @@ class KokoroVoice(NeuralVoice):
 def kokoro_symbols(ipa: str, espeak_voice: str) -> str:
     """espeak's IPA in Kokoro's letters."""
     text = _LANGUAGE_SWITCH.sub("", ipa).replace("_", "").replace("-", "").replace("g", "ɡ")
-    if espeak_voice in ("ja", "cmn"):
+    if espeak_voice in ("ja", "zh"):
         return text
     for two, one in _JOINED:
         text = text.replace(two, one)

@@ -8,7 +8,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime
@@ -69,6 +69,12 @@ def _field(number: int, payload: bytes) -> bytes:
     if len(payload) > 127:
         raise ValueError("too long for one length byte")
     return bytes([number << 3 | 2, len(payload)]) + payload
+
+
+class Phonemizer(Protocol):
+    """Writes texts in IPA, with stress marks and punctuation, as espeak's voice for a language tag would say them."""
+
+    def __call__(self, texts: Sequence[str], language: str) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True)

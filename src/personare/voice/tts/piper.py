@@ -16,8 +16,8 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from personare.errors import UnknownName, WeightsMismatch, WeightsMissing
-from personare.voice.tts.backends import CatalogueVoice, EspeakLibrary
-from personare.voice.tts.neural import NeuralVoice, Said, open_graph, run, voice_folders
+from personare.voice.tts.backends import CatalogueVoice
+from personare.voice.tts.neural import NeuralVoice, Phonemizer, Said, open_graph, run, voice_folders
 
 NEEDED = "put NAME.onnx and NAME.onnx.json into a folder named by PERSONARE_VOICES"
 LATE_SECONDS = 0.040
@@ -81,7 +81,7 @@ def on_disk() -> list[PiperFound]:
     return sorted(found.values(), key=lambda voice: voice.name)
 
 
-def choose(name: str, ipa: EspeakLibrary) -> tuple[PiperVoice, str, CatalogueVoice]:
+def choose(name: str, ipa: Phonemizer) -> tuple[PiperVoice, str, CatalogueVoice]:
     """The voice of that name. Raises UnknownName or, where there is none at all, WeightsMissing."""
     voices = on_disk()
     for voice in voices:
@@ -92,7 +92,7 @@ def choose(name: str, ipa: EspeakLibrary) -> tuple[PiperVoice, str, CatalogueVoi
     raise UnknownName(f"no Piper voice named {name!r}", hint=f"there are: {', '.join(v.name for v in voices)}")
 
 
-def voice_at(path: str, ipa: EspeakLibrary) -> tuple[PiperVoice, str, CatalogueVoice]:
+def voice_at(path: str, ipa: Phonemizer) -> tuple[PiperVoice, str, CatalogueVoice]:
     """The voice in an .onnx file with its .onnx.json beside it. Raises WeightsMissing, WeightsMismatch."""
     file = Path(path).expanduser()
     if not file.is_file():
@@ -123,7 +123,7 @@ class PiperVoice(NeuralVoice):
     """One Piper voice; speaker 0 where it has several."""
 
     path: Path
-    espeak: EspeakLibrary = field(compare=False)
+    phonemizer: Phonemizer = field(compare=False)
     late_seconds = LATE_SECONDS
 
     @cached_property
@@ -144,7 +144,7 @@ class PiperVoice(NeuralVoice):
 
     def say(self, texts: Sequence[str]) -> Iterator[Said]:
         graph = open_graph(self.path, _DURATIONS)
-        for ipa in self.espeak.ipa(texts, self.config.espeak.voice):
+        for ipa in self.phonemizer(texts, self.config.espeak.voice):
             symbols, ids = self._ids(ipa)
             if len(symbols) <= 2:
                 continue

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
 
@@ -72,18 +72,19 @@ class QuarterUpsample(nn.Module):
 
         # Even pixels see one source pixel before and their own, odd ones their own and the next.
         phases = [summed(summed(weight, 2, row), 3, column) for row in (0, 1) for column in (0, 1)]
-        for index, phase in enumerate(phases):
-            self.register_buffer(f"phase_{index}", phase.to(conv.weight.dtype).contiguous(), persistent=False)
-        self.register_buffer("bias", None if conv.bias is None else conv.bias.detach(), persistent=False)
+        # Parameters, so that the memory format and the device follow the network's.
+        kept = (nn.Parameter(phase.to(conv.weight.dtype).contiguous(), requires_grad=False) for phase in phases)
+        self.phases = nn.ParameterList(kept)
+        self.bias = conv.bias
 
     def forward(self, x: Tensor, output_size: Any = None) -> Tensor:  # noqa: ARG002 - the library's signature
         n, _, height, width = x.shape
         padded = F.pad(x, (1, 1, 1, 1))
-        size = (n, self.phase_0.shape[0], 2 * height, 2 * width)
+        size = (n, self.phases[0].shape[0], 2 * height, 2 * width)
         out = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
         for row in (0, 1):
             for column in (0, 1):
-                weight = getattr(self, f"phase_{2 * row + column}")
+                weight = self.phases[2 * row + column]
                 seen = padded[:, :, row : row + height + 1, column : column + width + 1]
                 out[:, :, row::2, column::2] = F.conv2d(seen, weight, self.bias)
         return out
@@ -99,13 +100,6 @@ def fold_upsampling(network: Any) -> None:
                 if not (conv.kernel_size == (3, 3) and conv.stride == (1, 1) and conv.padding == (1, 1)):
                     raise ValueError(f"an upsampler with {conv}")
                 upsamplers[index] = QuarterUpsample(conv)
-
-
-def fold_queries(network: Any) -> None:
-    """Self-attentions multiply once by queries, keys and values in one matrix."""
-    for module in network.modules():
-        if hasattr(module, "fuse_projections") and not module.is_cross_attention:
-            module.fuse_projections()
 
 
 def channels_last(network: Any) -> None:
