@@ -95,8 +95,8 @@ def test_the_mouth_alone_is_painted_and_what_is_known_is_not_computed_again(spea
     made, shown = decoded(path), list(Template(template))
     assert len(made) == 6
     change = np.stack([np.abs(frame.astype(int) - shown[palindrome(i, 3)]).max(axis=-1) for i, frame in enumerate(made)])
-    assert np.percentile(change[:, :90], 99) <= CODEC_LEVELS  # brow and eyes
-    assert np.percentile(change[:, :, :50], 99) <= CODEC_LEVELS
+    assert change[:, :90].mean() < 6  # brow and eyes, through H.264 twice
+    assert change[:, :, :50].mean() < 6
     assert (change[:, 130:200, 90:166] > 30).mean() > 0.3  # a network of chance paints something else
 
     again, second = speak(template, short, name="again.mp4")
@@ -219,6 +219,7 @@ def test_idle_speech_and_an_interruption_share_one_timeline(opened, template, vo
     for made in (rest, first, after):
         for i, image in enumerate(made.images, made.first):
             np.testing.assert_array_equal(image[:80], shown[palindrome(i, 3)][:80])
+            np.testing.assert_array_equal(image[:, :40], shown[palindrome(i, 3)][:, :40])
     assert list(performance.finish()) == []
     made = [*performance.feed(voice_samples[:6400]), *performance.finish()]
     assert sum(map(len, made)) == 10
