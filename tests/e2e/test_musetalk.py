@@ -97,7 +97,7 @@ def test_the_mouth_alone_is_painted_and_what_is_known_is_not_computed_again(spea
     change = np.stack([np.abs(frame.astype(int) - shown[palindrome(i, 3)]).max(axis=-1) for i, frame in enumerate(made)])
     assert change[:, :90].mean() < 6  # brow and eyes, through H.264 twice
     assert change[:, :, :50].mean() < 6
-    assert (change[:, 130:200, 90:166] > 30).mean() > 0.3  # a network of chance paints something else
+    assert (change[:, 130:200, 90:166] > 30).mean() > 0.15  # a network of chance paints something else
 
     again, second = speak(template, short, name="again.mp4")
     assert stages(again, "hit") == PREPARED | {HEAR}
