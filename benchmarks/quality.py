@@ -75,7 +75,8 @@ class Workshop:
 
     def speak(self, voice: Path, output: str, *options: str) -> dict:
         """The report of one `personare speak` in a process of its own."""
-        command = [sys.executable, "-m", "personare.cli.main", "speak", self.portrait, voice, "-o", self.folder / output]
+        command = [sys.executable, "-m", "personare.cli.main", "speak", self.portrait, voice, "--no-clip-cache"]
+        command += ["-o", self.folder / output]
         command += ["--cache-dir", self.folder / "features", "--json", *options]
         before = _children_cpu_seconds()
         report = json.loads(subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout)

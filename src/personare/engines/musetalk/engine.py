@@ -10,7 +10,7 @@ from personare.engines.engine import Engine, EngineOptions
 from personare.engines.musetalk.hearing import WINDOWED_LOOKAHEAD_SECONDS, WINDOWED_STEP_SECONDS
 from personare.engines.musetalk.options import MuseTalkOptions
 from personare.engines.neural import require_torch, torch_missing
-from personare.errors import EngineError
+from personare.errors import EngineError, WeightsMissing
 from personare.types import Avatar
 
 if TYPE_CHECKING:
@@ -45,10 +45,16 @@ class MuseTalk(Engine):
         return torch_missing() + lines
 
     def recipe(self, options: EngineOptions) -> Recipe:
+        from personare.engines.musetalk.checkpoints import needed
         from personare.engines.musetalk.prepare import recipe
 
         require_torch(self.name)
-        return recipe(_options(options), self.weights)
+        chosen = _options(options)
+        try:
+            return recipe(chosen, self.weights)
+        except WeightsMissing:
+            self.weights.require(*needed(chosen, self.weights))  # one message for all that a clip will need
+            raise
 
     def performance_weights(self, options: EngineOptions) -> tuple[str, ...]:
         from personare.engines.musetalk.checkpoints import whisper_component

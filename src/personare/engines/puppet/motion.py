@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from personare.engines.puppet.emotion import Mood
 from personare.engines.puppet.life import Life
 from personare.engines.puppet.options import PuppetOptions
 from personare.engines.puppet.state import UNIT, FaceState, MouthFrame
@@ -30,6 +31,7 @@ class Motion:
             blink_rate=options.blink_rate,
             gaze=options.gaze,
         )
+        self._mood = Mood(options.emotion, options.emotion_strength, options.rate)
         self._handover_frames = max(1, round(Fraction(HANDOVER_SECONDS).limit_denominator(1000) * options.rate))
         self._left = _REST
         self._last = _REST
@@ -43,6 +45,7 @@ class Motion:
         curves[[UNIT["eyeBlinkLeft"], UNIT["eyeBlinkRight"]]] = life.blink
         curves[UNIT["browInnerUp"]] = BROW_INNER_WEIGHT * life.brow
         curves[[UNIT["browOuterUpLeft"], UNIT["browOuterUpRight"]]] = BROW_OUTER_WEIGHT * life.brow
+        curves = self._mood.add(curves)
         return FaceState(curves=curves, tongue=mouth.tongue, head=life.head, shift=life.shift, gaze=life.gaze)
 
     def rest(self) -> FaceState:

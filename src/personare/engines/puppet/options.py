@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer
 
 from personare.engines.engine import EngineOptions
+from personare.engines.puppet.emotion import Emotion
 from personare.media.template import PHOTO_FPS
 from personare.types import frame_rate
 
@@ -35,6 +36,11 @@ class PuppetOptions(EngineOptions):
     seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of blinks, gaze and head motion; same inputs and seed, same bytes")
     head_motion: float = Field(1.0, ge=0, le=2, description="scale of head motion, 0 (still) to 2")
     expressiveness: float = Field(1.0, ge=0.5, le=1.5, description="scale of mouth movement, 0.5 to 1.5")
+    emotion: Emotion = Field(
+        "neutral",
+        description="neutral, happy, sad, surprised or angry, worn over what is said; of a video only the mouth's part shows",
+    )
+    emotion_strength: float = Field(1.0, ge=0, le=1, description="how much of the emotion, 0 (none) to 1")
     blink_rate: float = Field(1.0, ge=0, le=3, description="scale of how often the person blinks, 0 (never) to 3")
     gaze: float = Field(1.0, ge=0, le=2, description="scale of gaze jumps, 0 (fixed) to 2")
 

@@ -1,0 +1,69 @@
+"""Emotion: ARKit offsets that a face wears over what it says, and that give way where lips have to meet.
+
+Which units make which expression follows the action units of Ekman and Friesen's EMFACS (happiness 6+12, sadness 1+4+15, surprise
+1+2+5+26, anger 4+5+7+23); how much of each was set by eye.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personare.engines.puppet.state import UNIT
+
+Floats = NDArray[np.float32]
+Emotion = Literal["neutral", "happy", "sad", "surprised", "angry"]
+
+EASE_IN_SECONDS = 0.8
+"""A clip starts in the photo's own expression."""
+MEETING = ("mouthPressLeft", "mouthPressRight", "mouthRollUpper", "mouthRollLower")
+FULLY_MET = 0.12
+"""Weight of any of these at which the mouth is the voice's alone: p, b, m and f, v."""
+
+_BOTH = ("Left", "Right")
+_WORN: Mapping[str, Mapping[str, float]] = {
+    "happy": {"mouthSmile": 0.42, "cheekSquint": 0.40, "eyeSquint": 0.22, "mouthDimple": 0.12, "browOuterUp": 0.10},
+    "sad": {"mouthFrown": 0.45, "browInnerUp": 0.60, "browDown": 0.12, "eyeSquint": 0.12, "mouthShrugLower": 0.14},
+    "surprised": {"browInnerUp": 0.55, "browOuterUp": 0.60, "eyeWide": 0.55, "jawOpen": 0.07},
+    "angry": {"browDown": 0.75, "eyeSquint": 0.28, "noseSneer": 0.28, "mouthFrown": 0.20, "mouthShrugLower": 0.10},
+}
+
+
+def offsets(emotion: Emotion) -> Floats:
+    """float32 [52]: what is added to the curves of a face that says nothing."""
+    worn = np.zeros(len(UNIT), np.float32)
+    for name, weight in _WORN.get(emotion, {}).items():
+        for unit in (name,) if name in UNIT else (name + side for side in _BOTH):
+            worn[UNIT[unit]] = weight
+    return worn
+
+
+class Mood:
+    """One face's emotion over one timeline: call `add` once per frame."""
+
+    def __init__(self, emotion: Emotion, strength: float, fps: Fraction) -> None:
+        """strength: 0 .. 1 of the full expression."""
+        worn = offsets(emotion) * np.float32(strength)
+        self.worn = bool(worn.any())
+        mouth = np.array([name.startswith(("mouth", "jaw")) for name in UNIT])
+        self._mouth, self._rest = np.where(mouth, worn, 0), np.where(mouth, 0, worn)
+        self._step = float(1 / fps)
+        self._frame = 0
+
+    def add(self, curves: Floats) -> Floats:
+        """The curves float32 [52] with the emotion on top; where lips meet the mouth's share of it is gone."""
+        if not self.worn:
+            return curves
+        t = min(self._frame * self._step / EASE_IN_SECONDS, 1.0)
+        self._frame += 1
+        eased = np.float32(t * t * (3 - 2 * t))
+        met = min(float(max(curves[UNIT[name]] for name in MEETING)) / FULLY_MET, 1.0)
+        worn = self._rest + self._mouth * np.float32(1 - met)
+        return np.minimum(curves + eased * worn, np.float32(1)).astype(np.float32)
+
+
+EMOTIONS: tuple[str, ...] = get_args(Emotion)
