@@ -99,9 +99,12 @@ def test_the_mouth_alone_is_painted_and_what_is_known_is_not_computed_again(spea
     assert change[:, :, :50].mean() < 6
     assert (change[:, 130:200, 90:166] > 30).mean() > 0.15  # a network of chance paints something else
 
-    again, second = speak(template, short, name="again.mp4")
+    again, second = speak(template, short, "--no-clip-cache", name="again.mp4")
     assert stages(again, "hit") == PREPARED | {HEAR}
     assert second.read_bytes() == path.read_bytes()
+    kept, third = speak(template, short, name="kept.mp4")
+    assert kept["cache"]["clip"] == "hit"
+    assert third.read_bytes() == path.read_bytes()
     changed, _ = speak(template, short, "--set", "parsing_mode=raw", "batch_size=3", "silence=off")
     assert stages(changed, "miss") == {MASKS}
 
@@ -182,7 +185,7 @@ def test_a_damaged_feature_is_computed_again(speak, template, short, home):
     data = bytearray(features[-1].read_bytes())
     data[len(data) // 2 : len(data) // 2 + 64] = bytes(64)
     features[-1].write_bytes(data)
-    report, second = speak(template, short, name="second.mp4")
+    report, second = speak(template, short, "--no-clip-cache", name="second.mp4")
     assert len(stages(report, "miss")) == 1
     assert second.read_bytes() == first.read_bytes()
 
