@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo setup test check bench clean
+.PHONY: demo setup test check bench gallery clean
 
 demo: $(VENV)/.installed-tts
 	@mkdir -p out
@@ -25,6 +25,10 @@ check: setup
 bench: setup
 	@$(BIN)/python benchmarks/render.py
 	@$(BIN)/python benchmarks/end_to_end.py
+
+# Contact sheets of speech, emotions and extremes: make gallery PORTRAITS="me.jpg you.png"
+gallery: $(VENV)/.installed-tts
+	@$(BIN)/python tools/gallery.py $(PORTRAITS) -o out/gallery
 
 clean:
 	rm -rf $(VENV) out

@@ -1,0 +1,195 @@
+"""Contact sheets of what puppet makes of portraits: speech, emotions, options at their extremes.
+
+python tools/gallery.py [FOLDER|PICTURE ...] [-o out/gallery] [--size 512] [--width 240]
+
+Default: the bundled portrait and the carried head. Writes one sheet per subject and topic, and index.md with all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+import personare
+from personare.engines.puppet.emotion import EMOTIONS
+from personare.errors import PersonareError
+from personare.studio import OpenEngine
+from personare.types import ARKIT_UNITS, Avatar, FaceState
+
+SENTENCE = "My mother bought five purple shoes."
+PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
+SPOKEN_TILES, COLUMNS = 16, 8
+SETTLED_FRAMES = 26
+"""Frames until an emotion is worn in full."""
+
+ROOM = 1.35
+"""Side of what is shown, in face heights."""
+
+Tiles = list[tuple[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A portrait, or None for the carried head, and the options that it is prepared with."""
+
+    name: str
+    portrait: Path | None
+    options: Mapping[str, Any]
+
+
+def state(
+    units: Mapping[str, float], head: tuple[float, float, float] = (0, 0, 0), gaze: tuple[float, float] = (0, 0)
+) -> FaceState:
+    """A face from ARKit units; a name without its side sets both sides."""
+    curves = np.zeros(len(ARKIT_UNITS), np.float32)
+    for name, weight in units.items():
+        for full in (name,) if name in ARKIT_UNITS else (f"{name}Left", f"{name}Right"):
+            curves[ARKIT_UNITS.index(full)] = weight
+    return FaceState(curves, 0.0, head, (0.0, 0.0), gaze)
+
+
+CLOSED = {"mouthPress": 0.25, "mouthRollLower": 0.15, "mouthRollUpper": 0.10}
+OPEN = {"jawOpen": 0.42, "mouthLowerDown": 0.15, "mouthUpperUp": 0.12}
+EXTREMES: Mapping[str, FaceState] = {
+    "at rest": state({}),
+    "p, b, m": state(CLOSED),
+    "aa": state(OPEN),
+    "aa x 1.5": state({name: 1.5 * weight for name, weight in OPEN.items()}),
+    "oo": state({"jawOpen": 0.1, "mouthPucker": 0.7, "mouthFunnel": 0.3}),
+    "f, v": state({"jawOpen": 0.05, "mouthRollLower": 0.45, "mouthUpperUp": 0.22}),
+    "half a blink": state({"eyeBlink": 0.5}),
+    "blink": state({"eyeBlink": 1.0}),
+    "gaze left": state({}, gaze=(-0.06, 0.0)),
+    "gaze right, down": state({}, gaze=(0.06, 0.03)),
+    "yaw 8": state({}, (8, 0, 0)),
+    "yaw -8": state({}, (-8, 0, 0)),
+    "yaw 15": state({}, (15, 0, 0)),
+    "yaw -15": state({}, (-15, 0, 0)),
+    "pitch 8, roll 6": state(OPEN, (0, 8, 6)),
+    "pitch -8, roll -6": state(OPEN, (0, -8, -6)),
+}
+
+
+def spoken(engine: OpenEngine, avatar: Avatar, voice: np.ndarray) -> Tiles:
+    """Frames spread evenly over a sentence."""
+    performance = engine.perform(avatar)
+    frames = [image for made in (*performance.feed(voice), *performance.finish()) for image in made.images]
+    chosen = np.linspace(0, len(frames) - 1, SPOKEN_TILES).round().astype(int)
+    return [(f"{float(i / performance.fps):.2f} s", frames[i]) for i in chosen]
+
+
+def emotions(engine: OpenEngine, avatar: Avatar, voice: np.ndarray) -> Tiles:
+    """Every emotion settled in silence, and below it in the middle of a word."""
+    rest: Tiles = []
+    speech: Tiles = []
+    for emotion in EMOTIONS:
+        performance = engine.perform(avatar, emotion=emotion, blink_rate=0, head_motion=0, gaze=0)
+        rest.append((emotion, performance.idle(SETTLED_FRAMES).images[-1]))
+        frames = [image for made in (*performance.feed(voice), *performance.finish()) for image in made.images]
+        speech.append((f"{emotion}, speaking", frames[len(frames) // 2]))
+    return rest + speech
+
+
+def extremes(engine: OpenEngine, avatar: Avatar) -> Tiles:
+    """Mouth, lids, gaze and head as far as options and curves take them."""
+    frames = (made.images[0] for made in engine.perform(avatar).follow(EXTREMES.values()))
+    return list(zip(EXTREMES, frames, strict=True))
+
+
+def around_face(avatar: Avatar, size: int) -> tuple[slice, slice]:
+    """Rows and columns of a square around the face with room for it to turn; of the carried head, around the middle."""
+    if "puppet.crop" not in avatar.features:
+        middle, half = np.array([size / 2, size / 2]), 0.36 * size
+    else:
+        points = avatar.features["puppet.crop"].arrays["landmarks"][:, :2]
+        low, high = points.min(axis=0), points.max(axis=0)
+        middle, half = (low + high) / 2, float((high - low).max()) * ROOM / 2
+    half = min(half, size / 2)
+    x, y = np.clip(middle, half, size - half)
+    return slice(int(y - half), int(y + half)), slice(int(x - half), int(x + half))
+
+
+def sheet(tiles: Tiles, width: int, columns: int = COLUMNS) -> np.ndarray:
+    """One picture, uint8 [H, W, 3], of labelled tiles of this width."""
+    height = round(width * tiles[0][1].shape[0] / tiles[0][1].shape[1])
+    drawn = []
+    for label, picture in tiles:
+        tile = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+        for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+            cv2.putText(tile, label, (5, 15), cv2.FONT_HERSHEY_SIMPLEX, 0.42, colour, thickness, cv2.LINE_AA)
+        drawn.append(tile)
+    drawn += [np.zeros_like(drawn[0])] * (-len(drawn) % columns)
+    return np.vstack([np.hstack(drawn[i : i + columns]) for i in range(0, len(drawn), columns)])
+
+
+def subjects(given: Sequence[Path]) -> list[Subject]:
+    """Pictures given or found in given folders; the bundled portrait and the carried head if there are none given."""
+    if not given:
+        bundled = Path(str(files("personare") / "assets" / "portrait.jpg"))
+        return [Subject("portrait", bundled, {}), Subject("mesh", None, {"look": "mesh"})]
+    found = [p for path in given for p in (sorted(path.iterdir()) if path.is_dir() else [path]) if p.suffix.lower() in PICTURES]
+    if not found:
+        raise SystemExit(f"no picture in {', '.join(map(str, given))}")
+    names = [re.sub(r"[^\w-]+", "-", path.stem) for path in found]
+    return [
+        Subject(f"{name}-{i}" if names.count(name) > 1 else name, path, {})
+        for i, (name, path) in enumerate(zip(names, found, strict=True))
+    ]
+
+
+def sheets(engine: OpenEngine, subject: Subject, size: int, voice: np.ndarray) -> Iterator[tuple[str, Tiles, int]]:
+    """Topic, tiles and columns of each sheet. Raises PersonareError if the portrait cannot be animated."""
+    cast = engine.studio.cast(subject.portrait, engine.engine.name, {"size": size, **subject.options})
+    avatar = engine.studio.prepare(cast)[0]
+    face = around_face(avatar, size)
+    for topic, tiles, columns in (
+        ("speech", spoken(engine, avatar, voice), COLUMNS),
+        ("emotions", emotions(engine, avatar, voice), len(EMOTIONS)),
+        ("extremes", extremes(engine, avatar), COLUMNS),
+    ):
+        yield topic, [(label, picture[face]) for label, picture in tiles], columns
+
+
+def make(given: Sequence[Path], output: Path, size: int, width: int, voice: np.ndarray) -> Path:
+    """The gallery in a folder; its index. A portrait that cannot be animated is named there with the reason."""
+    output.mkdir(parents=True, exist_ok=True)
+    engine = personare.open_engine("puppet")
+    index = ["# Gallery", "", f"puppet at {size} px, made by `tools/gallery.py`. The sentence: “{SENTENCE}”"]
+    for subject in subjects(given):
+        index += ["", f"## {subject.name}"]
+        try:
+            for topic, tiles, columns in sheets(engine, subject, size, voice):
+                file = f"{subject.name}-{topic}.jpg"
+                Image.fromarray(sheet(tiles, width, columns)).save(output / file, quality=88)
+                index += ["", f"{topic}", "", f"![{subject.name}, {topic}]({file})"]
+        except PersonareError as error:
+            index += ["", f"not animated: {error}"]
+    path = output / "index.md"
+    path.write_text("\n".join(index) + "\n", encoding="utf-8")
+    return path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("portraits", nargs="*", type=Path, help="pictures, or folders of them")
+    parser.add_argument("-o", "--output", type=Path, default=Path("out/gallery"))
+    parser.add_argument("--size", type=int, default=512, help="of the frames, pixels")
+    parser.add_argument("--width", type=int, default=240, help="of one tile, pixels")
+    arguments = parser.parse_args()
+    from personare.voice.tts import open_text
+
+    voice = np.concatenate([chunk.samples for chunk in open_text(SENTENCE, "en-us").chunks()])
+    print(make(arguments.portraits, arguments.output, arguments.size, arguments.width, voice))
+
+
+if __name__ == "__main__":
+    main()
