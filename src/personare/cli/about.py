@@ -25,7 +25,8 @@ def engines(as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False)
         floor = engine.chunk_seconds + engine.lookahead_seconds
         drive = " + ".join(sorted(engine.driven_by))
         licences = ", ".join(f"{part}: {licence}" for part, licence in engine.licences.items())
-        latency = "the whole speech" if math.isinf(floor) else f"{floor * 1000:.0f} ms"
+        streaming = "" if engine.exact_streaming else ", streaming (approximate)"
+        latency = "the whole speech" if math.isinf(floor) else f"{floor * 1000:.0f} ms{streaming}"
         rows.append([name, "; ".join(missing) or "ready", drive, latency, licences])
         entries.append(
             {

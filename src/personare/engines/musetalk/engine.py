@@ -34,6 +34,7 @@ class MuseTalk(Engine):
         "weights of MuseTalk": "MIT (README: any purpose; hub card: creativeml-openrail-m)",
         "sd-vae-ft-mse, whisper-tiny, face parser": "MIT",
         "DWPose": "Apache-2.0",
+        "S3FD (with DWPose only)": "none stated (code: BSD-3-Clause)",
     }
 
     def missing(self) -> list[str]:
