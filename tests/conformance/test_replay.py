@@ -99,6 +99,15 @@ def test_full_cases_take_the_released_configuration(tmp_path: Path) -> None:
     assert Replay("musetalk", below, {}).config("unet")["block_out_channels"] == [32, 64, 96, 96]
 
 
+@pytest.mark.parametrize("engine", ["musetalk", "float"])
+def test_every_released_manifest_is_found_at_full_size(engine: str) -> None:
+    released = sorted((HERE / engine / "released").glob("manifest_*.json"))
+    assert len(released) > 3
+    for path in released:
+        component = path.stem.removeprefix("manifest_")
+        assert Replay(engine, HERE / engine, {}, full=True).manifest_path(component) == path
+
+
 def test_tolerances_count_in_standard_deviations_where_told() -> None:
     golden = np.array([0.0, 2.0])
     assert Tolerance(0.1).bound(golden) == 0.1

@@ -154,3 +154,14 @@ def test_the_pixel_budget(tmp_path):
     path = write_video(tmp_path / "a.mp4", numbered(2))
     with pytest.raises(PictureTooLarge, match="megapixels"):
         Template(path, max_pixels=1000)
+
+
+@pytest.mark.parametrize("fps", [Fraction(25), Fraction(50), Fraction(10), Fraction(30000, 1001), Fraction(24000, 1001)])
+@pytest.mark.parametrize("first", [0, 3, 17])
+def test_at_another_rate_each_frame_shows_the_place_at_its_middle(tmp_path, fps, first):
+    pictures = numbered(7)
+    video = Template(write_video(tmp_path / "a.mp4", pictures))
+    for i, (index, picture) in enumerate(islice(video.shown_at(fps, first), 40)):
+        place = int((first + i + Fraction(1, 2)) * video.fps / fps)
+        assert index == palindrome(place, 7)
+        assert np.array_equal(picture, pictures[index])

@@ -68,3 +68,41 @@ def test_lashes_at_the_frames_edge_are_cut_off():
         eyes.draw_lashes(frame, line, np.zeros(3, np.float32), 100.0, 0.0, 1.0)
     assert frame.min() < 150
     assert (frame[20:] == 200).all()
+
+
+def test_the_crease_takes_no_hair_of_a_low_brow_along(rig):
+    """On a picture that is dark from just above the creases upwards, against one that is bare skin."""
+    points = rig.points[:468] * 3
+    bare = np.full((1536, 1536, 3), 200, np.uint8)
+    low_brow = bare.copy()
+    for x, y in points[eyes.CREASES.ravel(), :2]:
+        low_brow[: int(y) - 1, int(x) - 5 : int(x) + 6] = 40
+    for eye, creases in enumerate(eyes.CREASES):
+        free, held = (np.abs(eyes.lid_slides(points, picture)[eye, creases[2:5]]).sum() for picture in (bare, low_brow))
+        assert free > 9, "pixels"
+        assert held < 0.75 * free
+
+
+def test_a_lid_in_deep_shadow_takes_on_more_of_the_skins_colour(rig):
+    """A little darker than skin stays nearly as it is; a black one does not stay black; a half blink does half."""
+    skin = np.array([210, 150, 120], np.float32)
+    vertices, lid = rig.points, rig.points[eyes.CREASES[0][3], :2]
+    inside = tuple(int(v) for v in ((lid + rig.points[eyes.UPPER_LIDS[0][4], :2]) / 2)[::-1])
+
+    def shut(level: float, blink: float) -> float:
+        frame = np.full((512, 512, 3), skin * level, np.float32).astype(np.uint8)
+        eyes.smooth_lid(frame, vertices, 0, skin, rig.eye_distance_px, blink)
+        return float(frame[inside].mean() / skin.mean())
+
+    gained = [(shut(level, 1.0) - level) / (1 - level) for level in (0.85, 0.6, 0.2)]
+    assert gained[0] < gained[1] < gained[2]
+    assert 0 < shut(0.2, 0.4) < shut(0.2, 1.0)
+
+
+def test_lashes_end_at_the_corners_of_the_lid():
+    frame = np.full((60, 200, 3), 200, np.uint8)
+    line = np.stack([np.linspace(40, 160, 30), np.full(30, 30)], axis=1).astype(np.float32)
+    eyes.draw_lashes(frame, line, np.zeros(3, np.float32), 200.0, 0.0, 1.0)
+    row = frame[29:31, :, 0].min(axis=0).astype(int)
+    assert row[100] < 120
+    assert (row[[41, 158]] > 180).all(), "no blunt ends"

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from fractions import Fraction
+from math import floor
 from pathlib import Path
 
 from av.video.frame import VideoFrame
@@ -89,6 +90,23 @@ class Template:
                 place = self.frames
             yield from self._backward(2 * self.frames - 1 - place)
             place = 0
+
+    def shown_at(self, fps: Fraction, frame: int = 0) -> Generator[tuple[int, Image]]:
+        """Endlessly (frame index, picture): what a clip at another rate shows, from one of its frames on.
+
+        Each of the clip's frames shows the place of `palindrome` at its middle, so that rates may differ without drift.
+        """
+        step = self.fps / fps
+        place = floor((frame + Fraction(1, 2)) * step)
+        with closing(self.cycle(place)) as pictures:
+            shown = next(pictures)
+            while True:
+                yield shown
+                frame += 1
+                wanted = floor((frame + Fraction(1, 2)) * step)
+                for _ in range(wanted - place):
+                    shown = next(pictures)
+                place = wanted
 
     def _time(self, frame: int) -> int:
         """Of the picture that is to be seen at a frame, in ticks."""

@@ -64,9 +64,7 @@ def photo_report(picture: Image, name: str = "picture", *, moving: bool = False)
     may be open; advice leaves both out. Raises what find_face raises where no face can be animated."""
     face = find_face(picture, name)
     points = face.landmarks[:, :2].astype(np.float64)
-    upright, place = _upright(picture, face)
-    aligned = points @ place[:, :2].T + place[:, 2]
-    evidence = glasses_evidence(upright, aligned)
+    evidence = _evidence_of_glasses(picture, face)
     report = PhotoReport(
         width=picture.shape[1],
         height=picture.shape[0],
@@ -82,6 +80,16 @@ def photo_report(picture: Image, name: str = "picture", *, moving: bool = False)
         advice=(),
     )
     return _with_advice(report, moving)
+
+
+def has_glasses(picture: Image, face: Face) -> bool:
+    """A guess whether the face of a photo wears glasses; see `glasses_evidence`."""
+    return _evidence_of_glasses(picture, face) >= GLASSES_FROM
+
+
+def _evidence_of_glasses(picture: Image, face: Face) -> float:
+    upright, place = _upright(picture, face)
+    return glasses_evidence(upright, face.landmarks[:, :2].astype(np.float64) @ place[:, :2].T + place[:, 2])
 
 
 def sharpness(grey: NDArray[np.float32]) -> float:
@@ -173,5 +181,7 @@ def _with_advice(report: PhotoReport, moving: bool) -> PhotoReport:
     if report.is_open and not moving:
         advice.append("the mouth is open: a photo with closed lips gives a cleaner mouth")
     if report.glasses:
-        advice.append("this looks like glasses: frames may bend a little with brows and cheeks; without them is safer")
+        advice.append(
+            "this looks like glasses: brows and cheeks are kept still below the frames; without them the face is livelier"
+        )
     return replace(report, advice=tuple(advice))

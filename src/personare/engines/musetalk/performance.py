@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import cached_property, lru_cache
-from math import floor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -225,21 +224,12 @@ class MuseTalkPerformance(Performance):
 
         faceless=nearest: the last frame with a face stands in for those without.
         """
-        step = self._faces.fps / self.fps
-        place = floor((frame + Fraction(1, 2)) * step)
-        cycle = Template(self._portrait, self._faces.fps).cycle(place)
-        shown = good = None
-        try:
-            while True:
-                wanted = floor((frame + Fraction(1, 2)) * step)
-                while shown is None or place < wanted:
-                    place += shown is not None
-                    shown = next(cycle)
-                    good = shown if self._faces.present[shown[0]] else good
-                yield good if self._options.faceless == "nearest" and good is not None else shown
-                frame += 1
-        finally:
-            cycle.close()
+        nearest = self._options.faceless == "nearest"
+        good = None
+        with closing(Template(self._portrait, self._faces.fps).shown_at(self.fps, frame)) as pictures:
+            for shown in pictures:
+                good = shown if self._faces.present[shown[0]] else good
+                yield good if nearest and good is not None else shown
 
     def _advance(self, n: int) -> int:
         first = self._next_frame

@@ -60,6 +60,9 @@ LID_BLUR_ALONG, LID_BLUR_ACROSS = 0.050, 0.012
 """A shut lid is smooth: its stretched texture is blurred this much along and across the lid, in eye distances."""
 LID_TINT = 0.45
 """Share of bare skin colour mixed into a shut lid."""
+DARK_LID, DARK_LID_TINT = 0.80, 0.75
+"""A lid that is darker than this share of bare skin (a deep socket, the hair of a low brow) is mixed with more of it, up to the
+second share where it is half as bright as that: what it shows lay in the socket's shadow, and a lid that has come down does not."""
 LID_EDGE_BLUR = 0.018
 IRIS_MARGIN, IRIS_LIMIT = 1.30, 0.80
 """Radius of the part of the eyeball that moves whole, in iris radii, and in shares of the way to the lids."""
@@ -134,8 +137,18 @@ def lid_slides(points: Floats, picture: Image) -> Floats:
         edge = points[upper[INSIDE], :2]
         amount = np.maximum(LID_SLIDES, _way_to_bare_skin(edge, points[crease, :2], picture))[:, None]
         slide[upper[INSIDE]] = amount * (points[crease, :2] - edge)
-        slide[crease] = CREASE_SLIDES * amount * (points[bone, :2] - points[crease, :2])
+        clear = _way_clear_of_brow(points[crease, :2], points[bone, :2], picture)[:, None]
+        slide[crease] = np.minimum(CREASE_SLIDES * amount, clear) * (points[bone, :2] - points[crease, :2])
     return slides
+
+
+def _way_clear_of_brow(crease: Floats, bone: Floats, picture: Image) -> Floats:
+    """Share of the way from the crease up to the brow bone, float32 [7], before it turns dark as a low brow's hair."""
+    way = np.linspace(0, 1, 16, dtype=np.float32)
+    bright = colours_at(picture, crease[:, None] + (bone - crease)[:, None] * way[:, None]).mean(axis=-1)
+    hair = bright < BARE_SKIN * np.maximum.accumulate(bright, axis=1)
+    share = np.where(hair.any(axis=1), way[np.maximum(hair.argmax(axis=1) - 1, 0)], np.float32(1))
+    return np.convolve(np.pad(share, 1, mode="edge"), np.array([0.25, 0.5, 0.25], np.float32), "valid").astype(np.float32)
 
 
 def _way_to_bare_skin(edge: Floats, crease: Floats, picture: Image) -> Floats:
@@ -217,7 +230,8 @@ def smooth_lid(frame: Image, posed: Floats, eye: int, colour: Floats, unit_px: f
     soft = cv2.GaussianBlur(mask, (0, 0), max(LID_EDGE_BLUR * unit_px, 0.5)) * np.float32(min(1.0, blink * 1.2) / 255)
     sigma = (max(LID_BLUR_ALONG * unit_px, 0.5), max(LID_BLUR_ACROSS * unit_px, 0.3))
     smooth = cv2.GaussianBlur(patch, (0, 0), sigma[0], sigmaY=sigma[1]).astype(np.float32)
-    smooth += (colour - smooth) * np.float32(LID_TINT)
+    dark = np.clip(1 - smooth.mean(axis=2, keepdims=True) / np.float32(DARK_LID * max(float(colour.mean()), 1.0)), 0, 1)
+    smooth += (colour - smooth) * (LID_TINT + (DARK_LID_TINT - LID_TINT) * np.minimum(2 * dark, 1))
     patch[:] = np.rint(patch + (smooth - patch) * soft[..., None])
 
 
@@ -249,7 +263,8 @@ def draw_lashes(frame: Image, lid_edge: Floats, colour: Floats, unit_px: float, 
         (width, height),
         interpolation=cv2.INTER_AREA,
     )
-    along = np.linspace(-1, 1, width, dtype=np.float32)
+    left, right = lid_edge[[0, -1], 0] - corner[0]
+    along = (np.arange(width, dtype=np.float32) + 0.5 - (left + right) / 2) / max(abs(float(right - left)) / 2, 0.5)
     thinner_at_the_corners = np.clip((1 - along**4) * 1.2, 0, 1)
     alpha = mask * thinner_at_the_corners * np.float32(LASH_ALPHA * min(1.0, blink * 1.2) / 255)
     patch[:] = np.rint(patch + (colour - patch) * alpha[..., None])

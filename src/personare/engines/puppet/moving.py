@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fractions import Fraction
-from math import floor
 from pathlib import Path
 
 import numpy as np
@@ -45,14 +44,10 @@ class MovingFace:
         self._landmarks = face.arrays["landmarks"]
         self._strength = face.arrays["strength"]
         own_fps = Fraction(face.metadata["fps"])
-        self._template = Template(portrait, own_fps)
+        template = Template(portrait, own_fps)
         self.fps = fps or own_fps
-        self.size = self._template.size
-        self._places_per_frame = own_fps / self.fps
-        self._pictures = self._template.cycle()
-        self._shown: tuple[int, Image] | None = None
-        self._place = -1
-        self._frame = 0
+        self.size = template.size
+        self._pictures = template.shown_at(self.fps)
 
         picture = np.ascontiguousarray(features["puppet.crop"].arrays["picture"])
         self._rig = rig = Rig.from_feature(features["puppet.rig"])
@@ -69,7 +64,7 @@ class MovingFace:
     def render(self, state: FaceState) -> Image:
         """The next frame, uint8 [H, W, 3], the caller's to keep. Of the state only the mouth and the jaw are shown."""
         with self.watch("render"):
-            index, picture = self._next()
+            index, picture = next(self._pictures)
             strength = float(self._strength[index])
             if strength == 0:
                 return picture.copy()
@@ -92,15 +87,6 @@ class MovingFace:
 
     def close(self) -> None:
         self._pictures.close()
-
-    def _next(self) -> tuple[int, Image]:
-        """Index and picture of the template that the next frame shows."""
-        place = floor((self._frame + Fraction(1, 2)) * self._places_per_frame)
-        self._frame += 1
-        while self._shown is None or self._place < place:
-            self._shown = next(self._pictures)
-            self._place += 1
-        return self._shown
 
     def _posed(self, index: int, corner: tuple[int, int], state: FaceState) -> tuple[Posed, Floats]:
         """Where everything is in the window at `corner` of the picture, and the curves that are shown."""

@@ -24,6 +24,7 @@ from personare.errors import PictureTooLarge
 from personare.media.image import is_picture, read_image
 from personare.media.paste import Square, resized
 from personare.perception import NETWORK_SHA256, find_face, person_matte
+from personare.perception.photo_report import has_glasses
 from personare.types import Feature, Image
 
 Floats = NDArray[np.float32]
@@ -58,7 +59,7 @@ def recipe(options: PuppetOptions) -> Recipe:
         (
             Stage(
                 name=FACE,
-                version=2,
+                version=3,
                 compute=_face,
                 reads_portrait=True,
                 weights=tuple(NETWORK_SHA256[name] for name in FACE_NETWORKS),
@@ -72,7 +73,7 @@ def recipe(options: PuppetOptions) -> Recipe:
                 reads_portrait=True,
                 weights=(NETWORK_SHA256[MATTE_NETWORK],),
             ),
-            Stage(name=RIG, version=1, compute=_rig, needs=(CROP,)),
+            Stage(name=RIG, version=3, compute=_rig, needs=(FACE, CROP)),
             *([behind] if options.background == "keep" else []),
         )
     )
@@ -99,6 +100,7 @@ def _face(inputs: StageInputs) -> Feature:
             "eye_distance_px": face.eye_distance_px,
             "width": width,
             "height": height,
+            "glasses": has_glasses(picture, face),
         },
     )
 
@@ -140,6 +142,7 @@ def _rig(inputs: StageInputs) -> Feature:
         crop.arrays["eye_contours"],
         crop.arrays["irises"],
         softness_px=ENLARGED_BLUR * max(0.0, enlarged - 1),
+        glasses=bool(inputs.features[FACE].metadata.get("glasses")),
     )
     return fitted.to_feature()
 

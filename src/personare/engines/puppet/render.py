@@ -11,6 +11,7 @@ from personare.engines.puppet.compose import KeptBackground, StillBackground
 from personare.engines.puppet.mouth import MouthInterior, smooth_line
 from personare.engines.puppet.pose import Posed, pose
 from personare.engines.puppet.rig import BLINKS, Rig
+from personare.engines.puppet.shade import SkinShade
 from personare.engines.puppet.state import FaceState
 from personare.engines.puppet.warp import FineRegion, Surface
 from personare.types import Feature, Image
@@ -37,6 +38,7 @@ class FaceRenderer:
         lip_points = [*lips.UPPER_ROWS[-1], *lips.LOWER_ROWS[-1]]
         self._lips = FineRegion(picture, rig, lip_points, LIPS_REACH, lips.between_triangles())
         self._mouth = MouthInterior(rig)
+        self._shade = SkinShade(rig.eye_distance_px)
         self.still = StillBackground(picture, rig.outline)
 
         behind = features.get("puppet.plate")
@@ -54,6 +56,7 @@ class FaceRenderer:
             eye.draw(frame, posed.skin, eyeball)
         self._lips.draw(frame, posed.skin, posed.between_lips)
         self._shut_eyes(frame, posed, state)
+        self._shade.draw(frame, posed.skin.vertices, state.curves)
         self._mouth.draw(frame, posed, np.asarray(state.curves, np.float32), state.tongue)
         return frame
 

@@ -28,6 +28,8 @@ MOUTH_SCALE_LIMITS = (0.80, 1.25)
 """Deltas of mouth and jaw grow with the width of this mouth, but a grin must not open by half as much again."""
 PIVOT_BELOW_CHIN, PIVOT_DEPTH = 0.18, -0.55
 """Where the head turns on the neck, in eye distances from the chin and from the plane of the face."""
+FRAME_ASIDE, FRAME_BELOW, FRAME_ABOVE, FRAME_EDGE = 0.60, 0.24, 0.20, 0.12
+"""Where glasses are, in eye distances from the middle between the eyes, and how softly the region ends."""
 FLIP_YZ = np.array([1, -1, -1], np.float32)
 FLIP_Y = np.array([1, -1, 1], np.float32)
 
@@ -91,8 +93,9 @@ def fit(
     eye_contours: Floats,
     irises: Floats,
     softness_px: float,
+    glasses: bool = False,
 ) -> Rig:
-    """Fit the head data to a face.
+    """Fit the head data to a face. glasses: brows, cheeks and squints leave the region of their frames as it is.
 
     picture: uint8 [S, S, 3]. matte: uint8 [S, S], 255 where the person is. landmarks: [468, 3] pixels, z smaller is
     nearer; eye_contours: [2, 71, 2]; irises: [2, 5, 2].
@@ -105,6 +108,8 @@ def fit(
     points = lips.settle(points, picture, unit_px)
     deltas = (head.deltas @ rotation.T * unit_px * FLIP_Y).astype(np.float32)
     deltas[MOUTH_UNITS] *= _mouth_scale(points, head.neutral, unit_px)
+    if glasses:
+        deltas *= (1 - _framed(head.neutral))[:, None]
     deltas[BLINKS] = eyes.blink_deltas(points)
     closure = lips.closure_delta(points, unit_px)
     surround = rings.around(points, matte, unit_px)
@@ -132,6 +137,17 @@ def fit(
         softness_px=softness_px,
         eye_distance_px=unit_px,
     )
+
+
+def _framed(neutral: Floats) -> Floats:
+    """How firmly glasses hold each face point, float32 [n] 0..1: 1 between the temples, from the brows to the cheekbones."""
+
+    def inside(values: Floats, low: float, high: float) -> Floats:
+        beyond = np.maximum(low - values, values - high) / FRAME_EDGE
+        t = np.clip(1 - beyond, 0, 1)
+        return np.asarray(t * t * (3 - 2 * t), np.float32)
+
+    return inside(np.abs(neutral[:, 0]), 0.0, FRAME_ASIDE) * inside(neutral[:, 1], -FRAME_BELOW, FRAME_ABOVE)
 
 
 def _mouth_scale(points: Floats, neutral: Floats, unit_px: float) -> float:
