@@ -174,14 +174,17 @@ class MuseTalkPerformance(Performance):
                 self._rooms = None
 
     def _painted(self, batch: list[Moment]) -> tuple[list[Moment], list[Image | None]]:
-        """The moments, and the faces of those that have one to be replaced."""
+        """The moments, and the faces of those that have one to be replaced. Faces at rest are kept: they are always the same."""
         resting = self._options.silence == "rest"
-        wanted = [
-            i
-            for i, m in enumerate(batch)
-            if self._faces.present[m.index] and (m.speaking > 0 or self._options.silence != "template")
-        ]
         faces: list[Image | None] = [None] * len(batch)
+        wanted = []
+        for i, moment in enumerate(batch):
+            if not self._faces.present[moment.index]:
+                continue
+            if moment.speaking > 0 or self._options.silence == "off":
+                wanted.append(i)
+            elif resting:
+                faces[i] = self._face_at_rest(moment.index)
         if wanted:
             chosen = [batch[i] for i in wanted]
             speaking = np.array([m.speaking if resting else 1.0 for m in chosen], np.float32)
