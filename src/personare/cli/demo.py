@@ -35,7 +35,8 @@ def demo(
         print_json(report)
         return
     say(f"{output.resolve()}")
-    say(
-        f"{report.audio_seconds:.1f} s of video in {time.perf_counter() - began:.1f} s; "
-        f"speaking ran at {report.realtime_factor:.2f}x real time"
-    )
+    took = f"{report.audio_seconds:.1f} s of video in {time.perf_counter() - began:.1f} s"
+    if report.cache["clip"] == "hit":
+        say(f"{took}: made before, and kept")
+    else:
+        say(f"{took}; speaking ran at {report.realtime_factor:.2f}x real time")
