@@ -71,6 +71,15 @@ def read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
+def weights_file(folder: Path, stem: str = "model") -> Path:
+    """The file of weights in a folder of transformers or diffusers: STEM.safetensors, else the .bin of the same network.
+
+    Where there is none, the first of them, whose absence `read_state` reports.
+    """
+    names = (f"{stem}.safetensors", "pytorch_model.bin" if stem == "model" else f"{stem}.bin")
+    return next((folder / name for name in names if (folder / name).is_file()), folder / names[0])
+
+
 def _tensors(held: Any) -> dict[str, Tensor]:
     """The tensors of a flat dictionary; arrays become tensors, what is neither is left out."""
     import numpy as np

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from personare.engines.float.drive import Ears
 from personare.engines.float.options import FloatOptions
 from personare.engines.float.prepare import Sight
-from personare.errors import WeightsMismatch
 
 if TYPE_CHECKING:
     import torch
@@ -145,10 +144,6 @@ def _state(path: Path) -> FloatState:
 
 
 def _folder_state(folder: Path) -> dict[str, Tensor]:
-    from personare.weights.loading import read_state
+    from personare.weights.loading import read_state, weights_file
 
-    for name in ("model.safetensors", "pytorch_model.bin"):
-        if (folder / name).is_file():
-            state: dict[str, Any] = read_state(folder / name)
-            return state
-    raise WeightsMismatch(f"{folder} holds no weights", hint="fetch it again")
+    return read_state(weights_file(folder))

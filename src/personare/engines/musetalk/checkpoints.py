@@ -45,12 +45,11 @@ def load_whisper(path: Path, device: torch.device, dtype: torch.dtype) -> Speech
     """The encoder of a transformers folder (config.json beside the file) or of OpenAI's tiny.pt."""
     from personare.engines.musetalk.networks.diffusion import read_config
     from personare.voice.whisper import EncoderConfig, encoder_from_state
-    from personare.weights.loading import read_state
+    from personare.weights.loading import read_state, weights_file
 
     file, config = path, None
     if path.is_dir():
-        names = ("model.safetensors", "pytorch_model.bin")
-        file = next((path / name for name in names if (path / name).is_file()), path / names[0])
+        file = weights_file(path)
         config = EncoderConfig.from_json(read_config(path / "config.json"))
     return encoder_from_state(read_state(file), config, str(file), device, dtype)
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.engines.musetalk import checkpoints
-from personare.engines.musetalk.drive import WindowRule, Windows
-from personare.engines.musetalk.hearing import Ears, Pieces, Whole
+from personare.engines.musetalk.drive import open_drive
+from personare.engines.musetalk.hearing import Ears
 from personare.engines.musetalk.options import UNET, VAE, MuseTalkOptions
 from personare.engines.musetalk.prepared import PreparedFaces
 from personare.engines.neural import BatchSize, batch_by_memory, in_batches
@@ -105,10 +105,9 @@ def _loaded(
     return Motion(load_unet(unet, device, dtype)), FaceDecoder(load_vae(vae, device, dtype))
 
 
-def silent_tokens(ears: Ears, store: FeatureStore | None, front_end: str) -> Floats:
-    """What is heard in the middle of two silent seconds, float32 [50, width]."""
-    hearing = Whole(ears, store) if front_end == "original" else Pieces(ears, store)
+def silent_tokens(options: MuseTalkOptions, ears: Ears, store: FeatureStore | None) -> Floats:
+    """What is heard in the middle of two silent seconds, float32 [50, width]: exactly, whatever the options say of live voices."""
+    drive = open_drive(options.model_copy(update={"audio": "exact"}), ears, Fraction(25), store)
     nothing = np.zeros(_SILENCE_SECONDS * SAMPLE_RATE, np.float32)
-    rows = np.concatenate([*hearing.push(nothing), *hearing.finish()])
-    windows = list(Windows(WindowRule(Fraction(25))).push(rows))
+    windows = [*drive.push(nothing), *drive.finish()]
     return windows[len(windows) // 2]

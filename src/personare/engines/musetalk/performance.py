@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from personare.engines.engine import Performance, one_dimensional
 from personare.engines.musetalk import checkpoints
 from personare.engines.musetalk.compose import BlendMask, face_in_box, paste
-from personare.engines.musetalk.drive import SpeechDrive, WindowRule
-from personare.engines.musetalk.hearing import Hearing, Pieces, Whole, Windowed
+from personare.engines.musetalk.drive import SpeechDrive, open_drive
 from personare.engines.musetalk.options import MuseTalkOptions
 from personare.engines.musetalk.painter import Painter, silent_tokens
 from personare.engines.musetalk.prepared import PreparedFaces
@@ -135,14 +134,8 @@ class MuseTalkPerformance(Performance):
         self._walk.close()
 
     def _new_utterance(self) -> Utterance:
-        options = self._options
-        original = options.front_end == "original"
-        if options.audio == "streaming":
-            hearing: Hearing = Windowed(self._ears, "original" if original else "current")
-        else:
-            hearing = (Whole if original else Pieces)(self._ears, self._store, lambda *step: self.progress(*step))
-        rule = WindowRule(self.fps, "repeat" if original else "zeros", options.published_windows)
-        return Utterance(SpeechDrive(hearing, rule), None if options.silence == "off" else ActivityGate(self.fps))
+        drive = open_drive(self._options, self._ears, self.fps, self._store, lambda *step: self.progress(*step))
+        return Utterance(drive, None if self._options.silence == "off" else ActivityGate(self.fps))
 
     def _heard(self, utterance: Utterance, samples: Samples) -> Iterator[Moment]:
         for start in range(0, len(samples), _FEED_PIECE):
@@ -197,7 +190,7 @@ class MuseTalkPerformance(Performance):
     @cached_property
     def _silence(self) -> Floats:
         """What is heard in silence: the same at every moment, so that a mouth at rest is still."""
-        return silent_tokens(self._ears, self._store, self._options.front_end)
+        return silent_tokens(self._options, self._ears, self._store)
 
     def _painted_at_rest(self, index: int) -> Image:
         silence = self._silence

@@ -35,7 +35,11 @@ def listed() -> list[tuple[str, str, str, str]]:
 
 def needed(kind: str) -> str:
     module, package = _MODULES[kind]
-    return "" if importlib.util.find_spec(module) else f"pip install {package} (the text goes over the network)"
+    return (
+        ""
+        if importlib.util.find_spec(module)
+        else f"pip install {package} (or the extra [network-voices]; the text leaves the machine)"
+    )
 
 
 def choose(kind: str, name: str) -> tuple[NetworkVoice, str, CatalogueVoice]:

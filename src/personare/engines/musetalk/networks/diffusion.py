@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from personare.errors import WeightsMismatch
-from personare.weights.loading import load_strictly, read_state, unallocated
+from personare.weights.loading import load_strictly, read_state, unallocated, weights_file
 
 _library: Any = diffusers  # its classes carry no types that hold
 
@@ -74,8 +74,7 @@ def load_unet(file: Path, device: torch.device | str = "cpu", dtype: torch.dtype
 
 def load_vae(folder: Path, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Any:
     """The autoencoder of a folder with config.json and diffusion_pytorch_model.safetensors or .bin."""
-    names = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
-    file = next((folder / name for name in names if (folder / name).is_file()), folder / names[0])
+    file = weights_file(folder, "diffusion_pytorch_model")
     return vae_from_state(read_state(file), read_config(folder / "config.json"), str(file), device, dtype)
 
 
