@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper
 
@@ -103,6 +104,7 @@ def test_a_piper_voice_says_sentence_after_sentence(folder: Path) -> None:
 def test_the_same_text_is_the_same_sound(folder: Path) -> None:
     path = piper_voice(folder)
     _, first = heard("piper:xx-tiny")
+    onnxruntime.set_seed(123)  # another process starts from another seed
     _, again = heard(str(path))
     assert first.any()
     assert np.array_equal(first, again)
