@@ -128,6 +128,7 @@ def _work(connection: Connection, workplace: Workplace) -> None:
         while isinstance(job := connection.recv(), Job):
             connection.send(make(job, studio))
     except (KeyboardInterrupt, EOFError, BrokenPipeError):
+        studio.store.close()
         # Every block has ended by now. What an interrupted call still holds, Python would complain about (see cli.main.run).
         os._exit(0)
 
