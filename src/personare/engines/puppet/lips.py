@@ -9,14 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from personare.engines.puppet.contour import LOWER_ROWS, UPPER_ROWS, inner_edges
 from personare.engines.puppet.light import colours_at
-from personare.heads import LOWER_LIP_ROWS, UPPER_LIP_ROWS
 from personare.types import Image
 
 Floats = NDArray[np.float32]
 
-UPPER_ROWS, LOWER_ROWS = np.array(UPPER_LIP_ROWS), np.array(LOWER_LIP_ROWS)
-"""[4, 11] face points, from the opening outwards and from image left to image right."""
 UPPER_INNER, LOWER_INNER = UPPER_ROWS[0], LOWER_ROWS[0]
 CORNERS = (61, 291)
 BETWEEN_CORNERS = slice(1, -1)
@@ -36,6 +34,11 @@ CORNER_PULL = 0.7
 """The corners follow the seam next to them by this share."""
 PARTED_GAP = 0.05
 """Lips further apart than this, in eye distances, show no seam."""
+SHOWS_TEETH, HIDDEN_TEETH = 0.015, 0.030
+"""Height of tooth between the lips, in eye distances, from which on their edges are those of the teeth: in a mouth that
+the landmarks have open, and in one that they have shut."""
+CORNER_REACH = 0.85
+"""A hollow beyond the inner corner takes it this far towards the outer one, at most."""
 UPPER_SHARE, LOWER_SHARE = 0.38, 0.62
 """Who closes the gap: the jaw does more than the upper lip."""
 UPPER_CLOSES = np.array([1.0, 0.95, 0.75, 0.55], np.float32)
@@ -46,6 +49,8 @@ CHIN_REACH, PHILTRUM_REACH = 0.16, 0.06
 TUCK = 0.45
 FULL_TUCK_GAP = 0.05
 """Share of a lip's inner half that rolls out of sight when it shuts, reached when the picture's gap is this wide."""
+ROLL_OUT = 0.75
+"""Share of a lip's growth that rolls out; the rest is stretched. Lips are seldom all shut."""
 TEETH_DEPTH = -0.03
 """The teeth lie this far behind the lips, in eye distances."""
 
@@ -73,14 +78,17 @@ def _redness(colours: Floats) -> Floats:
 
 
 def settle(points: Floats, picture: Image, unit_px: float) -> Floats:
-    """Points [468, 3] whose lips lie where the picture shows the dark line of the mouth.
+    """Points [468, 3] whose lips lie where the picture shows their edges, or the dark line of the mouth.
 
-    Closed inner lips become one line on it. Slightly parted lips move together until the upper one ends on it. A mouth
-    that is well open is left as found: there is no line, and the landmarks are good.
+    Around teeth, and in a mouth that is well open, the inner points go to the lips' edges and the rows behind them share
+    what is left of the lip. Closed inner lips become one line on the dark line of the mouth. Slightly parted lips without
+    teeth move together until the upper one ends on it.
     """
     opened = shows_its_inside(points, picture, unit_px)
-    if opened and np.linalg.norm(gaps(points), axis=1).max() > PARTED_GAP * unit_px:
-        return points
+    edges = inner_edges(points, picture, unit_px)
+    parted = opened and np.linalg.norm(gaps(points), axis=1).max() > PARTED_GAP * unit_px
+    if parted or edges.teeth > (SHOWS_TEETH if opened else HIDDEN_TEETH):
+        return _edged(points, edges.upper, edges.lower)
     line = points[UPPER_INNER] if opened else (points[UPPER_INNER] + points[LOWER_INNER]) / 2
     offset = _seam_offset(line[:, :2], picture, unit_px)
     settled = points.copy()
@@ -90,6 +98,24 @@ def settle(points: Floats, picture: Image, unit_px: float) -> Floats:
         for row, pull in zip(rows, SEAM_PULL, strict=True):
             settled[row] = points[row] + correction * pull
     return settled
+
+
+def _edged(points: Floats, upper: Floats, lower: Floats) -> Floats:
+    """Points whose inner lips are moved by [11, 2] px each, outer ones stay, and the rows between keep their share of the way.
+
+    The corners, which the lips have in common, follow the points next to them.
+    """
+    moved = points.copy()
+    corners = CORNER_PULL * (upper[[1, -2]] + lower[[1, -2]]) / 2
+    for rows, moves in ((UPPER_ROWS, upper), (LOWER_ROWS, lower)):
+        across = points[rows[0], :2] - points[rows[3], :2]
+        length = np.maximum((across**2).sum(axis=1), 1e-3)
+        for row in rows[:3]:
+            share = np.clip(((points[row, :2] - points[rows[3], :2]) * across).sum(axis=1) / length, 0, 1)
+            moved[row[BETWEEN_CORNERS], :2] += (moves * share[:, None])[BETWEEN_CORNERS]
+    for row, pull in zip(UPPER_ROWS, SEAM_PULL, strict=True):
+        moved[row[[0, -1]], :2] += corners * pull
+    return moved
 
 
 def _seam_offset(line: Floats, picture: Image, unit_px: float) -> Floats:
@@ -134,11 +160,24 @@ def _nearest(points: Floats, row: NDArray[np.intp]) -> NDArray[np.intp]:
     return np.asarray(distance.argmin(axis=1))
 
 
+def roll_out(points: Floats, delta: Floats) -> Floats:
+    """Texture shift float32 [468, 2] of lips that grow higher as they shut.
+
+    A smile stretches the lips thin; shut, they show what was rolled in. The rows show what continues the lip inwards,
+    see lip_texture, instead of a stretched picture. delta: `closure_delta`, [468, 3].
+    """
+    shift = np.zeros((468, 2), np.float32)
+    for rows in (UPPER_ROWS, LOWER_ROWS):
+        inner = rows[:, BETWEEN_CORNERS]
+        shift[inner[:3]] = ROLL_OUT * (delta[inner[:3], :2] - delta[inner[3], :2])
+    return shift
+
+
 def tuck(points: Floats, unit_px: float) -> Floats:
     """Texture shift float32 [468, 2] of the two inner rows towards the middle of the lip, if the mouth is open.
 
-    The inner edge of an open mouth's lips is never exactly where the landmarks have it; what the lips show when they
-    are shut is taken from safely inside them.
+    In the pictures of a video the inner edge of an open mouth's lips is not searched for, and never exactly where the
+    landmarks have it; what the lips show when they are shut is taken from safely inside them.
     """
     shift = np.zeros((468, 2), np.float32)
     gap = float(np.linalg.norm(gaps(points), axis=1).max()) / unit_px

@@ -93,7 +93,7 @@ def _expression(rig: Rig, curves: Floats) -> Floats:
 
 
 def _skin_texture(rig: Rig, curves: Floats) -> Floats:
-    texture = rig.points[:, :2] + rig.lip_tuck
+    texture = rig.points[:, :2] + rig.lip_roll
     for blink, slide in zip(curves[BLINKS], rig.lid_slide, strict=True):
         if blink > 0:
             texture = texture + slide * np.float32(min(1.0, float(blink) * LID_SLIDE_LEAD))

@@ -30,13 +30,14 @@ class FaceRenderer:
         """features: those of `prepare.recipe`, by stage name."""
         picture = np.ascontiguousarray(features["puppet.crop"].arrays["picture"])
         self._rig = rig = Rig.from_feature(features["puppet.rig"])
-        self._surface = Surface(picture, rig.triangles)
+        texture = rig.textured(picture)
+        self._surface = Surface(texture, rig.triangles)
         self._eyes = [
-            FineRegion(picture, rig, [*upper, *lower], EYE_REACH, eyes.eyeball_triangles())
+            FineRegion(texture, rig, [*upper, *lower], EYE_REACH, eyes.eyeball_triangles())
             for upper, lower in zip(eyes.UPPER_LIDS, eyes.LOWER_LIDS, strict=True)
         ]
         lip_points = [*lips.UPPER_ROWS[-1], *lips.LOWER_ROWS[-1]]
-        self._lips = FineRegion(picture, rig, lip_points, LIPS_REACH, lips.between_triangles())
+        self._lips = FineRegion(texture, rig, lip_points, LIPS_REACH, lips.between_triangles())
         self._mouth = MouthInterior(rig)
         self._shade = SkinShade(rig.eye_distance_px)
         self.still = StillBackground(picture, rig.outline)
