@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from personare.engines.puppet import eyes, lips
+from personare.engines.puppet import eyes, lip_colours, lips
 from personare.engines.puppet.compose import KeptBackground, StillBackground
 from personare.engines.puppet.mouth import MouthInterior, smooth_line
 from personare.engines.puppet.pose import Posed, pose
@@ -36,7 +36,7 @@ class FaceRenderer:
             FineRegion(texture, rig, [*upper, *lower], EYE_REACH, eyes.eyeball_triangles())
             for upper, lower in zip(eyes.UPPER_LIDS, eyes.LOWER_LIDS, strict=True)
         ]
-        lip_points = [*lips.UPPER_ROWS[-1], *lips.LOWER_ROWS[-1]]
+        lip_points = [*lip_colours.UPPER_ROWS[-1], *lip_colours.LOWER_ROWS[-1]]
         self._lips = FineRegion(texture, rig, lip_points, LIPS_REACH, lips.between_triangles())
         self._mouth = MouthInterior(rig)
         self._shade = SkinShade(rig.eye_distance_px)

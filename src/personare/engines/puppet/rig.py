@@ -21,6 +21,7 @@ from personare.types import ARKIT_UNITS, Feature, Image
 Floats = NDArray[np.float32]
 
 MOUTH_UNITS = [i for i, name in enumerate(ARKIT_UNITS) if name.startswith(("mouth", "jaw"))]
+JAW_OPEN = ARKIT_UNITS.index("jawOpen")
 BLINKS = [ARKIT_UNITS.index("eyeBlinkRight"), ARKIT_UNITS.index("eyeBlinkLeft")]
 """The blink of the eye at image left, the person's right one, comes first, as everywhere in this wing."""
 
@@ -40,8 +41,9 @@ class Rig:
 
     points: float32 [n, 3] at rest. triangles: int32 [m, 3]. deltas: float32 [52, n, 3] per unit of ARKIT_UNITS.
     head_weight: float32 [n], 1 where a vertex goes with the head, 0 where it stays. closure: float32 [n, 3] shuts the
-    lips of a mouth that is open in the picture. lip_roll: float32 [n, 2] texture shift of lips that grow as they
-    shut. lip_patch: uint8 [h, w, 3] the picture from pixel lip_patch_corner (x, y) on, where lip continues into the mouth. lid_slide: float32 [2, n, 2] texture shift of a full blink, per eye. eyeballs: float32 [2, 33, 3], see
+    lips of a mouth that is open in the picture. lip_roll: float32 [n, 2] texture shift of lips that grow as they shut.
+    lip_patch: uint8 [h, w, 3] the picture from pixel lip_patch_corner (x, y) on, with lip continued into the mouth.
+    lid_slide: float32 [2, n, 2] texture shift of a full blink, per eye. eyeballs: float32 [2, 33, 3], see
     eyes.eyeballs. pivot: float32 [3]. mouth_axes: float32 [3, 3] middle of the closed lips, unit vectors right and
     down along the teeth. photo_teeth: uint8 [h, w, 4] colours and alpha of the upper teeth in the picture at pixel
     photo_teeth_corner (x, y); fully transparent if it shows none. teeth_drop: biting edge of the upper teeth below the
@@ -121,8 +123,10 @@ def fit(
     if glasses:
         deltas *= (1 - _framed(head.neutral))[:, None]
     deltas[BLINKS] = eyes.blink_deltas(points)
-    closure = lips.closure_delta(points, unit_px)
-    roll = lips.roll_out(points, closure)
+    raised_jaw = -lips.jaw_share(points, deltas[JAW_OPEN], unit_px) * deltas[JAW_OPEN]
+    closure = lips.closure_delta(points + raised_jaw, unit_px)
+    roll = lips.roll_out(points, closure, unit_px)
+    closure += raised_jaw
     patch = lip_texture.continued(picture, points, roll, unit_px)
     surround = rings.around(points, matte, unit_px)
     axes = lips.mouth_axes(points + closure, rotation @ np.array([0, -1, 0], np.float32) * FLIP_Y, unit_px)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.engines.puppet.light import mouth_light
+from personare.engines.puppet.lip_colours import Colours, Columns
 from personare.engines.puppet.lips import LOWER_INNER, UPPER_INNER, gaps
 from personare.types import Image
 
@@ -59,7 +60,9 @@ TOOTH_REDNESS = 0.22
 than this share: lips, gums and tongue are redder, the hollow is darker."""
 SHOWN_SHARE = 0.25
 """The picture shows teeth if this share of its open mouth is tooth."""
-LIP_MARGIN = 0.012
+HANGING_SHARE = 0.6
+"""Of what is above an upper tooth's pixel, up to the lip, this share is tooth."""
+LIP_MARGIN = 0.008
 """The picture's teeth are not trusted nearer than this to its lips, in eye distances."""
 HIDDEN_DROP = 0.040
 """Biting edge of upper teeth below the closed lips when the picture does not show it, in eye distances."""
@@ -163,7 +166,7 @@ def photo_teeth(picture: Image, points: Floats, axes: Floats, unit_px: float, sk
     patch = picture[y0:y1, x0:x1]
     mouth = np.zeros(patch.shape[:2], np.uint8)
     cv2.fillPoly(mouth, [np.rint(outline - (x0, y0) - 0.5).astype(np.int32)], 255)
-    tooth = _looks_like_tooth(patch, skin) & (mouth > 0)
+    tooth = _hanging(_looks_like_tooth(picture, points, unit_px, skin)[y0:y1, x0:x1], mouth > 0)
     if tooth.sum() < SHOWN_SHARE * (mouth > 0).sum():
         return hidden
     # Gaps between teeth belong to them.
@@ -179,11 +182,25 @@ def photo_teeth(picture: Image, points: Floats, axes: Floats, unit_px: float, sk
     return PhotoTeeth(rgba, (int(x0), int(y0)), float(np.clip(below, *DROP_LIMITS)), light)
 
 
-def _looks_like_tooth(patch: Image, skin: Floats) -> NDArray[np.bool_]:
-    colour = patch.astype(np.float32)
-    red, green = colour[..., 0], colour[..., 1]
-    bright = colour.mean(axis=2) > TOOTH_BRIGHTNESS * skin.mean()
-    return np.asarray(bright & ((red - green) < TOOTH_REDNESS * np.maximum(red, 1)), np.bool_)
+def _looks_like_tooth(picture: Image, points: Floats, unit_px: float, skin: Floats) -> NDArray[np.bool_]:
+    """bool [H, W]: paler than the lips of this picture; where colour does not tell, bright and less red than lips are."""
+    columns = Columns.of(points)
+    colours = Colours.of(picture, columns, unit_px)
+    if colours.tooth_a is None:
+        colour = picture.astype(np.float32)
+        red, green = colour[..., 0], colour[..., 1]
+        bright = colour.mean(axis=2) > TOOTH_BRIGHTNESS * skin.mean()
+        return np.asarray(bright & ((red - green) < TOOTH_REDNESS * np.maximum(red, 1)), np.bool_)
+    tooth, _ = colours.likeness(colours.lab, colours.lower[0])
+    return np.asarray(tooth > 0.5, np.bool_)
+
+
+def _hanging(tooth: NDArray[np.bool_], mouth: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mouth, bool [h, w], from its upper edge down to where what hangs from there ends: gums too, not the lower teeth."""
+    tooth = tooth & mouth
+    hangs = tooth & (np.cumsum(tooth, axis=0) >= HANGING_SHARE * np.cumsum(mouth, axis=0))
+    below_or_at = np.cumsum(hangs[::-1], axis=0)[::-1]
+    return np.asarray(mouth & (below_or_at > 0), np.bool_)
 
 
 def _biting_edge(alpha: Floats, corner: tuple[int, int], axes: Floats) -> float:
