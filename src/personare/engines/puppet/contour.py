@@ -33,10 +33,12 @@ STAY = 0.45
 BEND = 0.06
 """Cost of a step sideways from one column to the next, times its square."""
 FARTHEST_STEP = 2
+SHARPENS, PLAIN_CHANGE = 3, 0.3
+"""The edge is then set on the greatest change within this many steps, if that is at least this much."""
 SEAM_GAIN, SEAM_CONTRAST = 1.1, 18.0
 """What lips that touch gain on a line that is darker than its surroundings by this much (L*)."""
 SEAM_WINDOW = 0.03
-OUTER_REACH, OUTER_STAY = 0.025, 0.6
+OUTER_REACH, OUTER_STAY = 0.025, 0.4
 """The same for the outer edges, which the landmarks have better."""
 OUTER_PALER = 6.0
 """Skin is less red than the lip next to it by this much (a*), or the outer edge is not searched for."""
@@ -88,10 +90,28 @@ def outer_edges(points: Floats, picture: Image, unit_px: float) -> Floats:
         if lip - skin > OUTER_PALER:
             depths = rows[3][:, None] + offsets
             change = _change(lambda at, skin=skin, lip=lip: np.clip((redness(at) - skin) / (lip - skin), 0, 1), depths, unit_px)  # type: ignore[misc]
-            found = _smooth(offsets[_cheapest_path((stay - downwards * change)[..., None])[:, 0]])
+            path = _cheapest_path((stay - downwards * change)[..., None])[:, 0]
+            found = _smooth(_sharpened(path, downwards * change, offsets))
         moves.append(_at_points(found, columns))
     nothing = np.zeros_like(moves[0])
     return _moved(points, (nothing, nothing), moves)
+
+
+def _sharpened(path: NDArray[np.intp], change: Floats, offsets: Floats) -> Floats:
+    """The offsets of a path [n], drawn to the landmarks and smooth, moved to the greatest change [n, k] next to it: float32 [n].
+
+    Only where there is a change to speak of; between the steps by a parabola.
+    """
+    count = len(offsets)
+    rows = np.arange(len(path))
+    near = np.clip(path[:, None] + np.arange(-SHARPENS, SHARPENS + 1), 0, count - 1)
+    best = near[rows, np.take_along_axis(change, near, axis=1).argmax(axis=1)]
+    inner = np.clip(best, 1, count - 2)
+    before, here, after = (change[rows, inner + i] for i in (-1, 0, 1))
+    bend = before - 2 * here + after
+    between = np.clip((before - after) / (2 * np.where(bend < -1e-3, bend, -1e9)), -0.5, 0.5) * (inner == best)
+    sharp = offsets[best] + between * (offsets[1] - offsets[0])
+    return np.where(change[rows, best] > PLAIN_CHANGE, sharp, offsets[path]).astype(np.float32)
 
 
 def _smooth(found: Floats) -> Floats:
@@ -118,7 +138,9 @@ def find(points: Floats, picture: Image, unit_px: float) -> Found:
     count = round(REACH / STEP)
     offsets = np.arange(-count, count + 1, dtype=np.float32) * np.float32(STEP * unit_px)
     path = _cheapest_path(_cost(columns, colours, offsets, unit_px))
-    found = _smooth(offsets[path])
+    into, out_of = (_entering(columns, colours, columns.rows[lip, 0][:, None] + offsets, unit_px) for lip in (0, 1))
+    sharp = [_sharpened(path[:, lip], change, offsets) for lip, change in ((0, into), (1, -out_of))]
+    found = _smooth(np.stack(sharp, axis=1))
     upper, lower = (columns.rows[lip, 0] + found[:, lip] for lip in (0, 1))
     places = columns.between(upper, lower, 9)
     tooth, _ = colours.inside(columns.places(places), places / columns.length)
@@ -175,18 +197,19 @@ def _cost(columns: Columns, colours: Colours, offsets: Floats, unit_px: float) -
     stay = np.float32(STAY) * (offsets / (REACH * unit_px)) ** 2
     beyond = np.float32(BEYOND_OUTER * unit_px)
     too_high, too_low = upper < -beyond, lower > length + beyond
-
-    def inside(depths: Floats) -> Floats:
-        return colours.inside(columns.places(depths), depths / length)[1]
-
-    upper_cost = stay - _change(inside, upper, unit_px) + NEVER * too_high
-    lower_cost = stay + _change(inside, lower, unit_px) + NEVER * too_low
+    upper_cost = stay - _entering(columns, colours, upper, unit_px) + NEVER * too_high
+    lower_cost = stay + _entering(columns, colours, lower, unit_px) + NEVER * too_low
     cost = upper_cost[:, :, None] + lower_cost[:, None, :]
     gap = lower[:, None, :] - upper[:, :, None]
     seam = stay[:, None] + stay - SEAM_GAIN * _seam(columns, colours, upper, unit_px)[:, :, None]
     touching = np.float32(STEP * unit_px / 2)
     cost = np.where(np.abs(gap) < touching, np.minimum(cost, seam), cost)
     return np.where(gap < -touching, np.float32(NEVER), cost).astype(np.float32)
+
+
+def _entering(columns: Columns, colours: Colours, depths: Floats, unit_px: float) -> Floats:
+    """How much more of the mouth's inside is just below each depth [n, k] than just above it: float32 [n, k], -1..1."""
+    return _change(lambda at: colours.inside(columns.places(at), at / columns.length)[1], depths, unit_px)
 
 
 def _change(signal: Callable[[Floats], Floats], depths: Floats, unit_px: float) -> Floats:

@@ -32,6 +32,9 @@ light gets there has bounced off lips."""
 SEAM_WIDTH = 0.0085
 """Standard deviation of the darkening next to that line, in eye distances; at least SEAM_WIDTH_PX."""
 SEAM_WIDTH_PX = 0.8
+PARTED = 0.02
+"""Lips this far apart, in eye distances, are continued and darkened in full; where they touch, the picture has its own line
+between them and is left as it is."""
 OUTWARDS = 0.05
 """The patch reaches this far into the lip, in eye distances."""
 DEPTHS = 16
@@ -68,26 +71,30 @@ def continued(picture: Image, points: Floats, roll: Floats, unit_px: float) -> P
     triangles = np.concatenate([strips[0].triangles, strips[1].triangles + len(strips[0].vertices)])
     raster = Rasteriser(width, height)
     seen = raster.draw(vertices, triangles.astype(np.int32), attributes)
-    patch = picture[corner[1] : corner[1] + height, corner[0] : corner[0] + width].copy()
     x, y, away = (np.ascontiguousarray(seen[..., i]) for i in range(3))
+    parted = raster.draw(vertices, triangles.astype(np.int32), np.concatenate([strip.parted for strip in strips]))
+    patch = picture[corner[1] : corner[1] + height, corner[0] : corner[0] + width].copy()
     lip = cv2.remap(picture, x - 0.5, y - 0.5, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     near = np.exp(-0.5 * (np.maximum(away, 0) / max(SEAM_WIDTH * unit_px, SEAM_WIDTH_PX)) ** 2)[..., None]
     covered = raster.covered
     light = _seam_light(lip[covered].astype(np.float32))
-    mouth = np.concatenate([upper, lower[::-1]]) - corner
-    behind = np.median(lip[covered], axis=0) * light  # where neither lip is continued to
-    cv2.fillPoly(patch, [np.rint(mouth - 0.5).astype(np.int32)], [float(c) for c in behind])
-    patch[covered] = np.rint(lip * (1 - near * (1 - light)))[covered]
+    mouth = np.zeros(covered.shape, np.uint8)
+    cv2.fillPoly(mouth, [np.rint(np.concatenate([upper, lower[::-1]]) - corner - 0.5).astype(np.int32)], 1)
+    # Where neither lip is continued to
+    patch[(mouth > 0) & ~covered] = np.rint(np.median(lip[covered], axis=0) * light)
+    shut = patch + (lip * (1 - near * (1 - light)) - patch) * parted
+    patch[covered] = np.rint(shut[covered])
     return Patch(patch, (int(corner[0]), int(corner[1])))
 
 
 @dataclass(frozen=True, slots=True)
 class _Strip:
     """A lip's inner part and what continues it: vertices [k, 3]; attributes [k, 3]: source (x, y) and px outwards of the
-    seam."""
+    seam; parted [k, 3]: how far the lips are apart, 0..1, three times."""
 
     vertices: Floats
     attributes: Floats
+    parted: Floats
     triangles: NDArray[np.int32]
 
 
@@ -107,7 +114,13 @@ def _strip(points: Floats, rows: NDArray[np.intp], roll: Floats, half_gap: Float
     z = -np.abs(depth)[..., None]  # the nearer lip covers the other
     vertices = np.concatenate([place, z], axis=2).reshape(-1, 3)
     attributes = np.concatenate([shows, (depth + seam)[..., None]], axis=2).reshape(-1, 3)
-    return _Strip(vertices.astype(np.float32), attributes.astype(np.float32), _grid_triangles(len(edge), DEPTHS))
+    parted = np.broadcast_to(np.clip(2 * half_gap / (PARTED * unit_px), 0, 1), depth.shape).reshape(-1, 1)
+    return _Strip(
+        vertices.astype(np.float32),
+        attributes.astype(np.float32),
+        np.repeat(parted, 3, axis=1).astype(np.float32),
+        _grid_triangles(len(edge), DEPTHS),
+    )
 
 
 def _seam_light(lip: Floats) -> Floats:

@@ -60,8 +60,8 @@ TOOTH_REDNESS = 0.22
 than this share: lips, gums and tongue are redder, the hollow is darker."""
 SHOWN_SHARE = 0.25
 """The picture shows teeth if this share of its open mouth is tooth."""
-HANGING_SHARE = 0.6
-"""Of what is above an upper tooth's pixel, up to the lip, this share is tooth."""
+GUMS = 0.045
+"""The picture's upper teeth begin at most this far below its upper lip, in eye distances."""
 LIP_MARGIN = 0.008
 """The picture's teeth are not trusted nearer than this to its lips, in eye distances."""
 HIDDEN_DROP = 0.040
@@ -166,12 +166,14 @@ def photo_teeth(picture: Image, points: Floats, axes: Floats, unit_px: float, sk
     patch = picture[y0:y1, x0:x1]
     mouth = np.zeros(patch.shape[:2], np.uint8)
     cv2.fillPoly(mouth, [np.rint(outline - (x0, y0) - 0.5).astype(np.int32)], 255)
-    tooth = _hanging(_looks_like_tooth(picture, points, unit_px, skin)[y0:y1, x0:x1], mouth > 0)
-    if tooth.sum() < SHOWN_SHARE * (mouth > 0).sum():
-        return hidden
-    # Gaps between teeth belong to them.
+    tooth = _looks_like_tooth(picture, points, unit_px, skin)[y0:y1, x0:x1] & (mouth > 0)
+    # Gaps between neighbours belong to them, those between upper and lower teeth do not, nor do single columns.
     span = max(1, round(0.02 * unit_px)) * 2 + 1
-    whole = cv2.morphologyEx(tooth.astype(np.uint8) * 255, cv2.MORPH_CLOSE, np.ones((span, span), np.uint8))
+    whole = cv2.morphologyEx(tooth.astype(np.uint8) * 255, cv2.MORPH_CLOSE, np.ones((3, span), np.uint8))
+    whole = _hanging(np.asarray(whole, np.uint8), mouth > 0, GUMS * unit_px)
+    whole = cv2.morphologyEx(whole, cv2.MORPH_OPEN, np.ones((1, span), np.uint8))
+    if (whole > 0).sum() < SHOWN_SHARE * (mouth > 0).sum():
+        return hidden
     inner = cv2.distanceTransform(np.minimum(whole, mouth), cv2.DIST_L2, 3)
     margin = max(LIP_MARGIN * unit_px, 1.0)
     alpha = np.clip((inner - margin / 2) / margin, 0, 1)
@@ -195,12 +197,16 @@ def _looks_like_tooth(picture: Image, points: Floats, unit_px: float, skin: Floa
     return np.asarray(tooth > 0.5, np.bool_)
 
 
-def _hanging(tooth: NDArray[np.bool_], mouth: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The mouth, bool [h, w], from its upper edge down to where what hangs from there ends: gums too, not the lower teeth."""
-    tooth = tooth & mouth
-    hangs = tooth & (np.cumsum(tooth, axis=0) >= HANGING_SHARE * np.cumsum(mouth, axis=0))
-    below_or_at = np.cumsum(hangs[::-1], axis=0)[::-1]
-    return np.asarray(mouth & (below_or_at > 0), np.bool_)
+def _hanging(tooth: NDArray[np.uint8], mouth: NDArray[np.bool_], gums_px: float) -> NDArray[np.uint8]:
+    """255 in the mouth [h, w] from its upper edge down to where what hangs from there ends: gums too, not the lower teeth.
+
+    tooth: 255 where there is tooth, without small gaps. gums_px: teeth begin at most this far below the lip.
+    """
+    is_tooth = (tooth > 0) & mouth
+    begun = np.maximum.accumulate(is_tooth, axis=0)
+    ended = np.maximum.accumulate(begun & ~is_tooth, axis=0)
+    begins_near = (mouth & ~begun).sum(axis=0) <= gums_px
+    return np.asarray((mouth & ~ended & begins_near & begun.any(axis=0)) * np.uint8(255), np.uint8)
 
 
 def _biting_edge(alpha: Floats, corner: tuple[int, int], axes: Floats) -> float:
