@@ -121,7 +121,7 @@ def test_turns_are_shown_as_told_until_they_would_fold() -> None:
         shown = np.array([bounded(angle * both[0], angle * both[1]) for angle in range(80)])
         fold = np.hypot(ASIDE * np.tan(np.radians(shown[:, 0])), UPRIGHT * np.tan(np.radians(shown[:, 1])))
         assert (np.diff(fold) > -1e-9).all()
-        assert fold.max() <= MOST
+        assert fold.max() <= MOST + 1e-9
     assert bounded(1000, 0) == bounded(80, 0), "whatever a file of curves says"
     assert np.allclose(bounded(-40, 0), -np.array(bounded(40, 0)))
     assert 20 < bounded(40, 0)[0] < 25
