@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from personare.engines.puppet import eyes
 from personare.engines.puppet.lips import LOWER_INNER, UPPER_INNER
+from personare.engines.puppet.relief import bounded
 from personare.engines.puppet.rig import BLINKS, Rig
 from personare.engines.puppet.state import UNIT, FaceState
 
@@ -60,15 +61,21 @@ class Posed:
 
 
 def pose(rig: Rig, state: FaceState) -> Posed:
-    """Expression in the head's own frame, then head motion, of which the neck and the background take less."""
+    """Expression in the head's own frame, then head motion, of which the neck and the background take less.
+
+    What turns is the rig's relief; which of two overlapping lips or lids is in front is left to their own depth.
+    """
     curves = np.asarray(state.curves, np.float32)
-    rotation = head_rotation(*state.head)
+    yaw, pitch, roll = state.head
+    rotation = head_rotation(*bounded(yaw, pitch), roll)
     shift = np.array([*state.shift, 0.0], np.float32) * np.float32(rig.eye_distance_px)
     translation = rig.pivot - rotation @ rig.pivot + shift
     moved = _expression(rig, curves)
+    behind_relief = rig.points[:, 2] - rig.relief
+    moved[:, 2] -= behind_relief
     turned = moved @ rotation.T + translation
     vertices = moved + (turned - moved) * rig.head_weight[:, None]
-    vertices[:, 2] = turned[:, 2]
+    vertices[:, 2] = turned[:, 2] + behind_relief
     skin = Layer(vertices.astype(np.float32), _skin_texture(rig, curves))
     inner = np.concatenate([UPPER_INNER, LOWER_INNER])
     mouth = Layer(vertices[inner] - np.array([0, 0, BEHIND_PX], np.float32), skin.texture[inner])

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.engines.puppet import eyes, light, lip_texture, lips, rings, teeth
+from personare.engines.puppet.relief import relief
 from personare.heads import CHIN, head468, similarity
 from personare.types import ARKIT_UNITS, Feature, Image
 
@@ -31,6 +32,7 @@ PIVOT_BELOW_CHIN, PIVOT_DEPTH = 0.18, -0.55
 """Where the head turns on the neck, in eye distances from the chin and from the plane of the face."""
 FRAME_ASIDE, FRAME_BELOW, FRAME_ABOVE, FRAME_EDGE = 0.60, 0.24, 0.20, 0.12
 """Where glasses are, in eye distances from the middle between the eyes, and how softly the region ends."""
+IN_PLANE = np.array([1, 1, 0], np.float32)
 FLIP_YZ = np.array([1, -1, -1], np.float32)
 FLIP_Y = np.array([1, -1, 1], np.float32)
 
@@ -39,7 +41,8 @@ FLIP_Y = np.array([1, -1, 1], np.float32)
 class Rig:
     """n vertices (the first 468 are the face points), m triangles; positions in pixels of the crop.
 
-    points: float32 [n, 3] at rest. triangles: int32 [m, 3]. deltas: float32 [52, n, 3] per unit of ARKIT_UNITS.
+    points: float32 [n, 3] at rest. relief: float32 [n], the depth that a turn of the head sees, see relief.py. triangles:
+    int32 [m, 3]. deltas: float32 [52, n, 3] per unit of ARKIT_UNITS.
     head_weight: float32 [n], 1 where a vertex goes with the head, 0 where it stays. closure: float32 [n, 3] shuts the
     lips of a mouth that is open in the picture. lip_roll: float32 [n, 2] texture shift of lips that grow as they shut.
     lip_patch: uint8 [h, w, 3] the picture from pixel lip_patch_corner (x, y) on, with lip continued into the mouth.
@@ -53,6 +56,7 @@ class Rig:
     """
 
     points: Floats
+    relief: Floats
     triangles: NDArray[np.int32]
     deltas: Floats
     head_weight: Floats
@@ -123,25 +127,30 @@ def fit(
     if glasses:
         deltas *= (1 - _framed(head.neutral))[:, None]
     deltas[BLINKS] = eyes.blink_deltas(points)
-    raised_jaw = -lips.jaw_share(points, deltas[JAW_OPEN], unit_px) * deltas[JAW_OPEN]
+    raised_jaw = -lips.jaw_share(points, deltas[JAW_OPEN], unit_px) * deltas[JAW_OPEN] * IN_PLANE
     closure = lips.closure_delta(points + raised_jaw, unit_px)
     roll = lips.roll_out(points, closure, unit_px)
     closure += raised_jaw
     patch = lip_texture.continued(picture, points, roll, unit_px)
     surround = rings.around(points, matte, unit_px)
-    axes = lips.mouth_axes(points + closure, rotation @ np.array([0, -1, 0], np.float32) * FLIP_Y, unit_px)
+    vertices = np.concatenate([points, surround.points])
+    closure = np.concatenate([closure, surround.follow(closure[None])[0]])
+    depth = relief(vertices + closure)  # shut lips are at one place, so they get one depth, and stay shut when turned
+    turning = np.column_stack([points[:, :2], depth[: len(points)]])
+    axes = lips.mouth_axes(turning + closure[: len(points)], rotation @ np.array([0, -1, 0], np.float32) * FLIP_Y, unit_px)
     skin = light.cheek_colour(picture, points)
     shown = teeth.photo_teeth(picture, points, axes, unit_px, skin)
     padding = len(surround.points)
     return Rig(
-        points=np.concatenate([points, surround.points]),
+        points=vertices,
+        relief=depth,
         triangles=np.concatenate([head.triangles, surround.triangles]).astype(np.int32),
         deltas=np.concatenate([deltas, surround.follow(deltas)], axis=1),
         head_weight=np.concatenate([np.ones(len(points), np.float32), surround.head_weight]),
-        closure=np.concatenate([closure, surround.follow(closure[None])[0]]),
+        closure=closure,
         lip_roll=np.pad(roll, ((0, padding), (0, 0))),
         lid_slide=np.pad(eyes.lid_slides(points, picture), ((0, 0), (0, padding), (0, 0))),
-        eyeballs=eyes.eyeballs(points, irises),
+        eyeballs=eyes.eyeballs(turning, irises),
         pivot=_pivot(points, unit_px),
         mouth_axes=axes,
         photo_teeth=shown.rgba,
