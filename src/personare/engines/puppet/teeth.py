@@ -60,6 +60,8 @@ TOOTH_REDNESS = 0.22
 than this share: lips, gums and tongue are redder, the hollow is darker."""
 SHOWN_SHARE = 0.25
 """The picture shows teeth if this share of its open mouth is tooth."""
+SHADED_TEETH = 0.75
+"""The picture's teeth, when in shade, do not make those that are drawn darker than this share of what the skin's light gives."""
 GUMS = 0.045
 """The picture's upper teeth begin at most this far below its upper lip, in eye distances."""
 LIP_MARGIN = 0.008
@@ -171,7 +173,7 @@ def photo_teeth(picture: Image, points: Floats, axes: Floats, unit_px: float, sk
     span = max(1, round(0.02 * unit_px)) * 2 + 1
     whole = cv2.morphologyEx(tooth.astype(np.uint8) * 255, cv2.MORPH_CLOSE, np.ones((3, span), np.uint8))
     whole = _hanging(np.asarray(whole, np.uint8), mouth > 0, GUMS * unit_px)
-    whole = cv2.morphologyEx(whole, cv2.MORPH_OPEN, np.ones((1, span), np.uint8))
+    whole = cv2.medianBlur(whole, 2 * span + 1)
     if (whole > 0).sum() < SHOWN_SHARE * (mouth > 0).sum():
         return hidden
     inner = cv2.distanceTransform(np.minimum(whole, mouth), cv2.DIST_L2, 3)
@@ -180,7 +182,7 @@ def photo_teeth(picture: Image, points: Floats, axes: Floats, unit_px: float, sk
     below = _biting_edge(alpha, (x0, y0), axes) / unit_px
     rgba = np.dstack([patch, np.rint(alpha * 255).astype(np.uint8)])
     enamel = np.percentile(patch[alpha > 0.5], 60, axis=0) if (alpha > 0.5).any() else ENAMEL
-    light = np.asarray(enamel / ENAMEL, np.float32)
+    light = np.maximum(enamel / ENAMEL, SHADED_TEETH * hidden.light).astype(np.float32)
     return PhotoTeeth(rgba, (int(x0), int(y0)), float(np.clip(below, *DROP_LIMITS)), light)
 
 
