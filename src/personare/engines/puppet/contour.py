@@ -15,8 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.puppet.light import colours_at
-from personare.engines.puppet.lip_colours import COLUMNS_PER_POINT, LOWER_ROWS, UPPER_ROWS, Colours, Columns
+from personare.engines.puppet.lip_colours import COLUMNS_PER_POINT, LOWER_ROWS, UPPER_ROWS, Colours, Columns, Lab
 from personare.types import Image
 
 Floats = NDArray[np.float32]
@@ -73,13 +72,13 @@ def outer_edges(points: Floats, picture: Image, unit_px: float) -> Floats:
     Under a moustache, and next to pale lips, the landmarks stay.
     """
     columns = Columns.of(points)
-    lab = Colours.of(picture, columns, unit_px).lab
+    lab = Lab.around(columns, picture, unit_px)
     count = round(OUTER_REACH / STEP)
     offsets = np.arange(-count, count + 1, dtype=np.float32) * np.float32(STEP * unit_px)
     stay = np.float32(OUTER_STAY) * (offsets / (OUTER_REACH * unit_px)) ** 2
 
     def redness(depths: Floats) -> Floats:
-        return colours_at(lab, columns.places(depths))[..., 1]
+        return lab.at(columns.places(depths))[..., 1]
 
     moves = []
     for rows, downwards in zip(columns.rows, (1, -1), strict=True):  # downwards is into the upper lip and out of the lower one
@@ -132,7 +131,8 @@ def find(points: Floats, picture: Image, unit_px: float) -> Found:
     Inner points go to the edges, outer ones stay, and the rows between keep their share of the way. A hollow beyond an
     inner corner takes that corner along first.
     """
-    colours = Colours.of(picture, Columns.of(points), unit_px)
+    columns = Columns.of(points)
+    colours = Colours.of(columns, Lab.around(columns, picture, unit_px))
     points = _wider(points, colours)
     columns = Columns.of(points)
     count = round(REACH / STEP)
@@ -232,7 +232,7 @@ def _seam(columns: Columns, colours: Colours, depths: Floats, unit_px: float) ->
     """How much each depth [n, k] looks like the dark line between lips that touch: float32 in 0..1."""
 
     def lightness(at: Floats) -> Floats:
-        return colours_at(colours.lab, columns.places(at))[..., 0]
+        return colours.lab.at(columns.places(at))[..., 0]
 
     around = np.minimum(*(lightness(depths + side * np.float32(SEAM_WINDOW * unit_px)) for side in (1, -1)))
     return np.asarray(np.clip((around - lightness(depths)) / SEAM_CONTRAST, 0, 1), np.float32)
