@@ -182,7 +182,8 @@ def photo_teeth(picture: Image, points: Floats, axes: Floats, unit_px: float, sk
     below = _biting_edge(alpha, (x0, y0), axes) / unit_px
     rgba = np.dstack([patch, np.rint(alpha * 255).astype(np.uint8)])
     enamel = np.percentile(patch[alpha > 0.5], 60, axis=0) if (alpha > 0.5).any() else ENAMEL
-    light = np.maximum(enamel / ENAMEL, SHADED_TEETH * hidden.light).astype(np.float32)
+    light = np.asarray(enamel / ENAMEL, np.float32)
+    light *= max(1.0, float(SHADED_TEETH * hidden.light.mean() / light.mean()))
     return PhotoTeeth(rgba, (int(x0), int(y0)), float(np.clip(below, *DROP_LIMITS)), light)
 
 
