@@ -20,12 +20,12 @@ Floats = NDArray[np.float32]
 
 LEAST_GAP = 0.008
 """Lips nearer than this everywhere, in eye distances, have nothing between them to be covered."""
-UNSAFE, UNSAFE_SHARE = (0.024, 0.014), (0.5, 0.4)
+UNSAFE, UNSAFE_SHARE = (0.022, 0.018), (0.40, 0.45)
 """The upper lip and the lower one nearer to their edges than this, in eye distances, or than this share of their height, are
 mixed with what is behind them; over the upper teeth that may be gums, which look like lips."""
 REACHES = 1.3
 """Either lip is continued this share of the way to the middle of the mouth."""
-MIRRORED_SHARE = 0.75
+MIRRORED_SHARE = 0.65
 """Of the lip's height; further inwards the last of it is repeated."""
 SEAM_LIGHT, SEAM_DEEPENS = 0.52, 0.5
 """Share of the light that the line between shut lips keeps, and the power of the lip's own colour that it takes on: what
