@@ -31,7 +31,12 @@ OUTSTANDING_LEVELS, OUTSTANDING_SPREADS, OUTSTANDING_REACH = 26.0, 3.5, 0.17
 """What touches the person and differs from the background further out by this many grey levels, and by this many of its standard
 deviations, is taken for the person's if it ends within this reach, in eye distances: earrings, locks, collars. What goes on, such
 as the frame of a window, is the background's."""
-TOUCHES_PX = 2.0
+PLAIN = 14.0
+"""Only a background of at most this standard deviation (grey levels) tells what is in front of it."""
+FOLLOWED = 0.8
+"""It is followed to where it differs by this share of that: where there is much of it, an average of the background has it too."""
+FRINGE_PX = 3.0
+"""Width of the person's own soft edge, which would connect whatever touches it; what begins within twice that touches."""
 ISLAND = 0.05
 """What the matte has further than this from the person, in eye distances, is none of them."""
 MARGIN, SOFT = 0.055, 0.035
@@ -97,22 +102,26 @@ def ears(landmarks: Floats, unit_px: float) -> Floats:
 
 
 def outstanding(picture: Image, person: Mask, unit_px: float) -> Mask:
-    """uint8 [S, S], 1 on what sticks out of the person and out of a plain background."""
-    distance = cv2.distanceTransform(1 - person, cv2.DIST_L2, 5)
+    """uint8 [S, S], 1 on what sticks out of the person and out of a plain background. Looked for at half the resolution."""
+    small = (max(1, picture.shape[1] // 2), max(1, picture.shape[0] // 2))
+    colours = cv2.resize(picture, small, interpolation=cv2.INTER_AREA).astype(np.float32)
+    body = (cv2.resize(person * np.uint8(255), small, interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
+    distance = 2 * cv2.distanceTransform(1 - body, cv2.DIST_L2, 5)
     beyond = (distance > BEYOND * unit_px).astype(np.uint8)
     if not beyond.any():
         return np.zeros_like(person)
-    colours = picture.astype(np.float32)
-    mean = averaged(colours, beyond, unit_px)
-    spread = np.sqrt(np.maximum(averaged(colours**2, beyond, unit_px) - mean**2, 0))
-    differs = (np.abs(colours - mean) > np.maximum(OUTSTANDING_LEVELS, OUTSTANDING_SPREADS * spread)).any(axis=2)
-    count, label = _labelled((differs & (person == 0)).astype(np.uint8))
-    nearest, furthest = np.full(count, np.inf, np.float32), np.zeros(count, np.float32)
-    np.minimum.at(nearest, label, distance)
-    np.maximum.at(furthest, label, distance)
-    takes = (nearest <= TOUCHES_PX) & (furthest <= OUTSTANDING_REACH * unit_px)
-    takes[0] = False
-    return np.asarray(takes[label], np.uint8)
+    mean = averaged(colours, beyond, unit_px / 2)
+    spread = np.sqrt(np.maximum(averaged(colours**2, beyond, unit_px / 2) - mean**2, 0))
+    differs = (np.abs(colours - mean) / np.maximum(OUTSTANDING_LEVELS, OUTSTANDING_SPREADS * spread)).max(axis=2)
+    differs[distance <= FRINGE_PX] = 0
+    count, label = _labelled((differs > FOLLOWED).astype(np.uint8))
+    takes = np.zeros(count, np.uint8)
+    takes[label[(differs > 1) & (distance <= 2 * FRINGE_PX)]] = 1
+    takes[label[distance > OUTSTANDING_REACH * unit_px]] = 0
+    around = np.bincount(label.ravel(), spread.max(axis=2).ravel()) / np.maximum(np.bincount(label.ravel()), 1)
+    takes[around > PLAIN] = 0
+    takes[0] = 0
+    return np.asarray(cv2.resize(takes[label], picture.shape[1::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def continued(picture: Image, core: Mask, edge: Mask, unit_px: float) -> Image:
@@ -165,11 +174,13 @@ def _disc(radius_px: float) -> Mask:
 def _without_islands(person: Mask, face: Mask, near_px: float) -> Mask:
     """What is connected with the face, or nearly: uint8 [S, S]."""
     count, label = _labelled(person)
-    main = np.isin(label, np.unique(label[face > 0]))
-    distance = cv2.distanceTransform((~main).astype(np.uint8), cv2.DIST_L2, 5)
-    nearest = np.full(count, np.inf, np.float32)
-    np.minimum.at(nearest, label, distance)
-    return np.asarray((nearest[label] <= near_px) & (person > 0), np.uint8)
+    main = np.zeros(count, np.uint8)
+    main[label[face > 0]] = 1
+    distance = cv2.distanceTransform(1 - main[label], cv2.DIST_L2, 5)
+    belongs = np.zeros(count, np.uint8)
+    belongs[label[distance <= near_px]] = 1
+    belongs[0] = 0
+    return np.asarray(belongs[label], np.uint8)
 
 
 def _holes(cut: Mask, largest: float) -> NDArray[np.bool_]:
