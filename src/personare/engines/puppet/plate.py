@@ -23,8 +23,9 @@ TRUSTED = 0.90
 """A matte is believed if it covers this share of the face."""
 EAR_ROWS = ((127, 234, 93, 132), (356, 454, 323, 361))
 """Face points along which the ears are attached, from the top down, image left first."""
-EAR_OUT, EAR_BACK = 0.16, 0.12
-"""How far an ear sticks out aside and to the back, in eye distances."""
+EAR_OUT, EAR_BACK, EARRING = 0.18, 0.40, 0.25
+"""How far an ear sticks out aside and to the back, in eye distances, and how far down from its lobe something may hang, in heights
+of the ear."""
 BEYOND = 0.30
 """Background is certain from this far on, in eye distances from the person."""
 OUTSTANDING_LEVELS, OUTSTANDING_SPREADS, OUTSTANDING_REACH = 26.0, 3.5, 0.17
@@ -88,7 +89,7 @@ def behind(picture: Image, matte: Mask, landmarks: Floats) -> Feature:
 
 
 def ears(landmarks: Floats, unit_px: float) -> Floats:
-    """Corners of the space that the ears take in the picture, float32 [2, 12, 2]. An ear on the side that is turned away comes to
+    """Corners of the space that the ears take in the picture, float32 [2, 13, 2]. An ear on the side that is turned away comes to
     lie within the face."""
     aside = (landmarks[LEFT_EYE_OUTER] - landmarks[RIGHT_EYE_OUTER]) / unit_px
     rows = landmarks[np.array(EAR_ROWS)]
@@ -97,7 +98,8 @@ def ears(landmarks: Floats, unit_px: float) -> Floats:
     spaces = []
     for row, outwards in zip(rows, (-aside, aside), strict=True):
         out = outwards * np.float32(EAR_OUT * unit_px)
-        spaces.append(np.concatenate([row, row + out, row + out + back])[:, :2])
+        hangs = row[-1:] + (row[-1:] - row[:1]) * np.float32(EARRING)
+        spaces.append(np.concatenate([row, row + out, row + out + back, hangs + out])[:, :2])
     return np.stack(spaces).astype(np.float32)
 
 
