@@ -91,7 +91,3 @@ def _run_command() -> int:
 
 def _terminated(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-if __name__ == "__main__":
-    run()

@@ -21,7 +21,7 @@ from personare.engines.puppet.pose import BEHIND_PX, PARTED_JAW, STAYS_PARTED, L
 from personare.engines.puppet.render import LIPS_REACH
 from personare.engines.puppet.rig import MOUTH_UNITS, Rig
 from personare.engines.puppet.state import UNIT
-from personare.engines.puppet.warp import FineRegion, Surface
+from personare.engines.puppet.warp import FineRegion, Surface, windows_over
 from personare.heads import head468, similarity
 from personare.media.template import Template
 from personare.stopwatch import Stopwatch
@@ -72,7 +72,9 @@ class MovingFace:
             own = square.cut(picture)
             self._surface.picture = self._lips.picture = own
             posed, curves = self._posed(index, (square.x, square.y), state)
-            moved = self._surface.draw(posed.skin)
+            moved = own.copy()
+            self._surface.move(posed.skin)
+            self._surface.fetch(moved, windows_over(self._surface.moved()))
             self._lips.draw(moved, posed.skin, posed.between_lips)
             self._mouth.draw(moved, posed, curves, state.tongue)
         with self.watch("compose"):

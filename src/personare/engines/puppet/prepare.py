@@ -35,8 +35,8 @@ MATTE_NETWORK = "selfie_segmentation"
 
 FACE_FROM_TOP = 0.46
 """Where the middle of the face is in the crop, from the top: a little above the middle, as portraits are framed."""
-TIGHTEST = 1.2
-"""A picture that leaves less room around the face than this, in face heights, is continued beyond its border."""
+TIGHTEST = 1.02
+"""A square that would be tighter than this, in sides of what the picture has of the face, is continued beyond the border."""
 MATTE_CONTEXT = 1.5
 """The matting network sees this much more than the crop, where the picture has it: it was trained on people, not
 faces."""
@@ -66,7 +66,7 @@ def recipe(options: PuppetOptions) -> Recipe:
             ),
             Stage(
                 name=CROP,
-                version=2,
+                version=3,
                 compute=_crop,
                 parameters=_framing(options),
                 needs=(FACE,),
@@ -170,8 +170,8 @@ def _square_around(landmarks: Floats, picture: Image, face_height: float) -> Squ
     """Where to crop. Rather a tighter crop or a face off the middle than a picture continued beyond its border."""
     height, width = picture.shape[:2]
     low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
-    face_side = float((high - low).max())
-    side = round(max(min(float(high[1] - low[1]) / face_height, height, width), TIGHTEST * face_side))
+    shown = np.minimum(high, (width, height)) - np.maximum(low, 0)
+    side = round(max(min(float(high[1] - low[1]) / face_height, height, width), TIGHTEST * float(shown.max())))
     x, y = (low + high) / 2 - (side / 2, side * FACE_FROM_TOP)
     return Square(_within(x, side, width), _within(y, side, height), side)
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from numpy.typing import NDArray
 
 from personare.engines.puppet import eyes, lips
-from personare.engines.puppet.compose import KeptBackground, StillBackground
+from personare.engines.puppet.compose import KeptBackground, StillBackground, lay
 from personare.engines.puppet.mouth import MouthInterior, smooth_line
 from personare.engines.puppet.pose import Posed, pose
 from personare.engines.puppet.rig import BLINKS, Rig
 from personare.engines.puppet.shade import SkinShade
 from personare.engines.puppet.state import FaceState
-from personare.engines.puppet.warp import FineRegion, Surface
+from personare.engines.puppet.warp import FineRegion, Surface, windows_over
 from personare.types import Feature, Image
 
 EYE_REACH = (0.06, 0.08, 0.05)
@@ -40,18 +41,22 @@ class FaceRenderer:
         self._mouth = MouthInterior(rig)
         self._shade = SkinShade(rig.eye_distance_px)
         self.still = StillBackground(picture, rig.outline)
-
-        behind = features.get("puppet.plate")
-        self._background = KeptBackground(behind.arrays["plate"], behind.arrays["cut"]) if behind else None
+        plate = features.get("puppet.plate")
+        self._background = KeptBackground(plate.arrays["plate"], plate.arrays["cut"]) if plate else None
+        self._behind = self.still.restore((self._background.plate if self._background else picture).copy())
 
     def render(self, state: FaceState) -> Image:
         """One frame, uint8 [S, S, 3], the caller's to keep."""
         return self.compose(self.draw(state))
 
     def draw(self, state: FaceState) -> Image:
-        """The face in this state, uint8 [S, S, 3], with whatever moved along with it; overwritten by the next."""
+        """The face in this state, uint8 [S, S, 3], with what is behind it where that is certain to show; for `compose`."""
         posed = pose(self._rig, state)
-        frame = self._surface.draw(posed.skin)
+        self._surface.move(posed.skin)
+        self._share = self._shown()
+        self._windows = windows_over(self._share)
+        frame = self._behind.copy()
+        self._surface.fetch(frame, self._windows)
         for eye, eyeball in zip(self._eyes, posed.eyeballs, strict=True):
             eye.draw(frame, posed.skin, eyeball)
         self._lips.draw(frame, posed.skin, posed.between_lips)
@@ -61,10 +66,16 @@ class FaceRenderer:
         return frame
 
     def compose(self, frame: Image) -> Image:
-        """What `draw` gave last, with what must not move put back; the caller's to keep."""
-        if self._background is not None:
-            return self.still.restore(self._background.lay(frame, self._surface.carry(self._background.cut)))
-        return self.still.restore(frame).copy()
+        """What `draw` gave last, with what must not move put back, in place; the caller's to keep."""
+        lay(frame, self._behind, self._share, self._windows)
+        return frame
+
+    def _shown(self) -> NDArray[np.uint8]:
+        """How much of each pixel is what moves, and not what is behind it, uint8 [S, S]."""
+        moving = self.still.reach
+        if self._background is None:
+            return moving
+        return self._background.person(self._surface.carry(self._background.cut)) & moving
 
     def _shut_eyes(self, frame: Image, posed: Posed, state: FaceState) -> None:
         unit_px = self._rig.eye_distance_px
