@@ -306,7 +306,7 @@ def reference(avatar, state) -> np.ndarray:
         triangles.append(faces + len(layer.vertices))
         layer = layer.over(behind)
     places = rasterised(layer, np.concatenate(triangles), len(picture)).astype(np.float32) - 0.5
-    frame = cv2.remap(picture, places[..., 0], places[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    frame = cv2.remap(rig.textured(picture), places[..., 0], places[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     for eye, blink in enumerate(state.curves[BLINKS]):
         if blink > 0:
             eyes.smooth_lid(frame, posed.skin.vertices, eye, rig.lid_colours[eye], rig.eye_distance_px, float(blink))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.puppet import eyes, lips
+from personare.engines.puppet import eyes, lip_colours, lips
 from personare.engines.puppet.compose import KeptBackground, StillBackground, lay
 from personare.engines.puppet.mouth import MouthInterior, smooth_line
 from personare.engines.puppet.pose import Posed, pose
@@ -31,13 +31,14 @@ class FaceRenderer:
         """features: those of `prepare.recipe`, by stage name."""
         picture = np.ascontiguousarray(features["puppet.crop"].arrays["picture"])
         self._rig = rig = Rig.from_feature(features["puppet.rig"])
-        self._surface = Surface(picture, rig.triangles)
+        texture = rig.textured(picture)
+        self._surface = Surface(texture, rig.triangles)
         self._eyes = [
-            FineRegion(picture, rig, [*upper, *lower], EYE_REACH, eyes.eyeball_triangles())
+            FineRegion(texture, rig, [*upper, *lower], EYE_REACH, eyes.eyeball_triangles())
             for upper, lower in zip(eyes.UPPER_LIDS, eyes.LOWER_LIDS, strict=True)
         ]
-        lip_points = [*lips.UPPER_ROWS[-1], *lips.LOWER_ROWS[-1]]
-        self._lips = FineRegion(picture, rig, lip_points, LIPS_REACH, lips.between_triangles())
+        lip_points = [*lip_colours.UPPER_ROWS[-1], *lip_colours.LOWER_ROWS[-1]]
+        self._lips = FineRegion(texture, rig, lip_points, LIPS_REACH, lips.between_triangles())
         self._mouth = MouthInterior(rig)
         self._shade = SkinShade(rig.eye_distance_px)
         self.still = StillBackground(picture, rig.outline)
