@@ -124,7 +124,7 @@ class FineRegion:
         backdrop: triangles of what is seen behind the feature, over the vertices of the layer given to `draw`.
         """
         self.picture = picture
-        self._anchors = list(anchors)
+        self._anchors = np.array(anchors)
         at_rest = rig.points[self._anchors, :2]
         aside, above, below = (round(r * rig.eye_distance_px) + FEATHER_PX for r in reach)
         low = np.floor(at_rest.min(axis=0)).astype(int) - np.array([aside, above])
@@ -144,8 +144,11 @@ class FineRegion:
     def draw(self, skin: Layer, backdrop: Layer) -> Patch:
         """The region, to be laid over the frame."""
         width, height = self._size
-        middle = np.rint(skin.vertices[self._anchors, :2].mean(axis=0)).astype(int)
-        x0, y0 = (int(v) for v in np.clip(middle + self._low, 0, len(self.picture) - np.array(self._size)))
+        middle = skin.vertices[self._anchors, :2].mean(axis=0).tolist()
+        x0, y0 = (
+            min(max(0, round(place) + int(low)), len(self.picture) - size)
+            for place, low, size in zip(middle, self._low, self._size, strict=True)
+        )
         layer = skin.over(backdrop)
         local = layer.vertices.copy()
         local[:, :2] = (local[:, :2] - (x0, y0)) * FINE
