@@ -77,9 +77,9 @@ def sampling(rig: Rig, head: tuple[float, float, float]) -> tuple[np.ndarray, np
 def test_no_side_of_a_turned_face_folds_tears_or_is_drawn_out(rigs, photo: int, head: tuple[float, float, float]) -> None:
     """The few pixels left to each bound lie where the mesh at rest is folded or thin as a hair: the rim of a cheek, nostrils."""
     area, drawn_out = sampling(rigs[photo], head)
-    assert (area <= 0).mean() < 0.0005, "mirrored"
-    assert (drawn_out.max(axis=1) > 3).mean() < 0.0012
-    assert np.percentile(drawn_out.max(axis=1), 99.9) < 3
+    assert (area <= 0).mean() < 0.0003, "mirrored"
+    assert (drawn_out.max(axis=1) > 3).mean() < 0.0008
+    assert np.percentile(drawn_out.max(axis=1), 99.9) < 2.6
     assert np.percentile(drawn_out.min(axis=1), 0.1) > 0.15, "pressed"
 
 
@@ -90,7 +90,7 @@ def test_what_faces_the_viewer_turns_by_its_whole_depth(rigs, photo: int) -> Non
     solid = (rig.points - rig.pivot) @ head_rotation(8, 0, 0)[0] + rig.pivot[0]
     short = np.abs(moved - solid)[:468] / rig.eye_distance_px
     assert np.median(short) < 1e-4
-    assert (short > 0.01).mean() < 0.12, "rims of the cheeks"
+    assert (short > 0.01).mean() < 0.15, "rims of the cheeks"
     # nose against the corners of the eyes: what one sees a head turn by
     assert short[[1, 4, 33, 263, 61, 291]].max() < 0.02
 
@@ -125,4 +125,4 @@ def test_turns_are_shown_as_told_until_they_would_fold() -> None:
         assert fold.max() <= MOST + 1e-9
     assert bounded(1000, 0) == bounded(80, 0), "whatever a file of curves says"
     assert np.allclose(bounded(-40, 0), -np.array(bounded(40, 0)))
-    assert 20 < bounded(40, 0)[0] < 25
+    assert 22 < bounded(40, 0)[0] < 27

@@ -75,8 +75,8 @@ class MovingFace:
             moved = own.copy()
             self._surface.move(posed.skin)
             self._surface.fetch(moved, windows_over(self._surface.moved()))
-            self._lips.draw(moved, posed.skin, posed.between_lips)
-            self._mouth.draw(moved, posed, curves, state.tongue)
+            self._lips.draw(posed.skin, posed.between_lips).lay(moved)
+            self._mouth.draw(posed, curves, state.tongue).lay(moved)
         with self.watch("compose"):
             if strength < 1:
                 moved = np.rint(own + (moved.astype(np.float32) - own) * np.float32(strength)).astype(np.uint8)

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
-ASIDE, UPRIGHT = 2.0, 3.5
-"""Steepest slopes along the picture's rows and columns. At 15 degrees of yaw, cos 15 + ASIDE * sin 15 = 1.5 is the furthest that
-anything is drawn out. Heads nod less than they turn: along columns a nose may stay as steep as it is."""
-FREE, MOST = 0.73, 0.90
+ASIDE, UPRIGHT = 1.7, 3.5
+"""Steepest slopes along the picture's rows and columns. At 15 degrees of yaw, cos 15 + ASIDE * sin 15 = 1.4 is the furthest that
+anything is drawn out and cos 15 - ASIDE * sin 15 = 0.5 the most that it is pressed, which resampling still does without steps.
+Heads nod less than they turn: along columns a nose may stay as steep as it is."""
+FREE, MOST = 0.68, 0.85
 """A relief that is turned so far that ASIDE * tan(yaw) and UPRIGHT * tan(pitch), taken together, reach 1 folds. Up to FREE of that
-(20 degrees of yaw, or 15 with 8 of pitch) it turns as told; what is beyond is compressed, and ends at MOST (24 degrees of yaw)."""
+(21 degrees of yaw, or 15 with 8 of pitch) it turns as told; what is beyond is compressed, and ends at MOST (26 degrees of yaw)."""
 
 
 def relief(points: Floats) -> Floats:
