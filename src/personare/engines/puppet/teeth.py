@@ -64,6 +64,8 @@ SHADED_TEETH = 0.75
 """The picture's teeth, when in shade, do not make those that are drawn darker than this share of what the skin's light gives."""
 GUMS = 0.045
 """The picture's upper teeth begin at most this far below its upper lip, in eye distances."""
+DARK_GAP = 0.5
+"""A gap between them that is wide, and darker than this share of them, is not theirs."""
 LIP_MARGIN = 0.008
 """The picture's teeth are not trusted nearer than this to its lips, in eye distances."""
 HIDDEN_DROP = 0.040
@@ -172,8 +174,10 @@ def photo_teeth(picture: Image, points: Floats, axes: Floats, unit_px: float, sk
     # Gaps between neighbours belong to them, those between upper and lower teeth do not, nor do single columns.
     span = max(1, round(0.02 * unit_px)) * 2 + 1
     whole = cv2.morphologyEx(tooth.astype(np.uint8) * 255, cv2.MORPH_CLOSE, np.ones((3, span), np.uint8))
-    whole = _hanging(np.asarray(whole, np.uint8), mouth > 0, GUMS * unit_px)
-    whole = cv2.medianBlur(whole, 2 * span + 1)
+    whole = _hanging(np.asarray(whole, np.uint8), mouth > 0, GUMS * unit_px, span)
+    bright = patch.mean(axis=2)
+    dark = (bright < DARK_GAP * np.median(bright[tooth])).astype(np.uint8) if tooth.any() else np.zeros_like(whole)
+    whole[cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((span // 2 + 1, span // 2 + 1), np.uint8)) > 0] = 0
     if (whole > 0).sum() < SHOWN_SHARE * (mouth > 0).sum():
         return hidden
     inner = cv2.distanceTransform(np.minimum(whole, mouth), cv2.DIST_L2, 3)
@@ -205,16 +209,19 @@ def _looks_like_tooth(
     return np.asarray(tooth > 0.5, np.bool_)
 
 
-def _hanging(tooth: NDArray[np.uint8], mouth: NDArray[np.bool_], gums_px: float) -> NDArray[np.uint8]:
+def _hanging(tooth: NDArray[np.uint8], mouth: NDArray[np.bool_], gums_px: float, span: int) -> NDArray[np.uint8]:
     """255 in the mouth [h, w] from its upper edge down to where what hangs from there ends: gums too, not the lower teeth.
 
-    tooth: 255 where there is tooth, without small gaps. gums_px: teeth begin at most this far below the lip.
+    tooth: 255 where there is tooth, without small gaps. gums_px: teeth begin at most this far below the lip. span: columns,
+    odd, of which each takes the median.
     """
     is_tooth = (tooth > 0) & mouth
     begun = np.maximum.accumulate(is_tooth, axis=0)
     ended = np.maximum.accumulate(begun & ~is_tooth, axis=0)
-    begins_near = (mouth & ~begun).sum(axis=0) <= gums_px
-    return np.asarray((mouth & ~ended & begins_near & begun.any(axis=0)) * np.uint8(255), np.uint8)
+    begins_near = begun.any(axis=0) & ((mouth & ~begun).sum(axis=0) <= gums_px)
+    depth = np.pad((mouth & ~ended).sum(axis=0) * begins_near, span // 2, mode="edge")
+    depth = np.median(np.lib.stride_tricks.sliding_window_view(depth, span), axis=-1)
+    return np.asarray((mouth & (np.cumsum(mouth, axis=0) <= depth)) * np.uint8(255), np.uint8)
 
 
 def _biting_edge(alpha: Floats, corner: tuple[int, int], axes: Floats) -> float:
