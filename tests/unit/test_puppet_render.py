@@ -306,14 +306,14 @@ def reference(avatar, state) -> np.ndarray:
         triangles.append(faces + len(layer.vertices))
         layer = layer.over(behind)
     places = rasterised(layer, np.concatenate(triangles), len(picture)).astype(np.float32) - 0.5
-    frame = cv2.remap(picture, places[..., 0], places[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    frame = cv2.remap(rig.textured(picture), places[..., 0], places[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     for eye, blink in enumerate(state.curves[BLINKS]):
         if blink > 0:
             eyes.smooth_lid(frame, posed.skin.vertices, eye, rig.lid_colours[eye], rig.eye_distance_px, float(blink))
             line = smooth_line(posed.skin.vertices[eyes.UPPER_LIDS[eye], :2])
             eyes.draw_lashes(frame, line, rig.lash_colour, rig.eye_distance_px, rig.softness_px, float(blink))
     SkinShade(rig.eye_distance_px).draw(frame, posed.skin.vertices, state.curves)
-    MouthInterior(rig).draw(frame, posed, state.curves, state.tongue)
+    MouthInterior(rig).draw(posed, state.curves, state.tongue).lay(frame)
     plate, cut = (avatar["puppet.plate"].arrays[name] for name in ("plate", "cut"))
     person = cv2.remap(cut, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[..., None] / 255
     return np.rint(frame * person + plate * (1 - person)).astype(np.uint8)

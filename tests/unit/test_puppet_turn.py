@@ -48,8 +48,9 @@ def refitted(renderer: FaceRenderer, rig: Rig, crop: dict[str, np.ndarray], yaw:
 
 
 def as_in_the_photo(rig: Rig) -> Rig:
-    """With the mouth left open as it is: nothing but the head moves."""
-    return replace(rig, closure=np.zeros_like(rig.closure), lip_tuck=np.zeros_like(rig.lip_tuck))
+    """With the mouth left open as it is: nothing but the head moves. The rig's own relief is that of shut lips."""
+    opened = {"closure": np.zeros_like(rig.closure), "lip_roll": np.zeros_like(rig.lip_roll)}
+    return replace(rig, **opened, relief=relief(rig.points))
 
 
 def sampling(rig: Rig, head: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:

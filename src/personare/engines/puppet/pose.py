@@ -24,6 +24,9 @@ STAYS_PARTED = 0.45
 """A mouth that is open in the picture is pulled shut in full for closed sounds; with the jaw this far open, this share
 of the picture's own gap comes back (an upper lip raised by a smile stays raised)."""
 
+ROLLED_IN_JAW = 0.12
+"""What the shut lips of an open-mouthed picture roll out is rolled in again with the jaw this far open."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -100,7 +103,8 @@ def _expression(rig: Rig, curves: Floats) -> Floats:
 
 
 def _skin_texture(rig: Rig, curves: Floats) -> Floats:
-    texture = rig.points[:, :2] + rig.lip_tuck
+    rolled_in = min(1.0, max(0.0, float(curves[UNIT["jawOpen"]])) / ROLLED_IN_JAW)
+    texture = rig.points[:, :2] + rig.lip_roll * np.float32(1 - rolled_in)
     for blink, slide in zip(curves[BLINKS], rig.lid_slide, strict=True):
         if blink > 0:
             texture = texture + slide * np.float32(min(1.0, float(blink) * LID_SLIDE_LEAD))

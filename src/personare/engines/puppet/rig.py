@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.puppet import eyes, light, lips, rings, teeth
+from personare.engines.puppet import eyes, light, lip_texture, lips, rings, teeth
 from personare.engines.puppet.relief import relief
 from personare.heads import CHIN, head468, similarity
 from personare.types import ARKIT_UNITS, Feature, Image
@@ -22,6 +22,7 @@ from personare.types import ARKIT_UNITS, Feature, Image
 Floats = NDArray[np.float32]
 
 MOUTH_UNITS = [i for i, name in enumerate(ARKIT_UNITS) if name.startswith(("mouth", "jaw"))]
+JAW_OPEN = ARKIT_UNITS.index("jawOpen")
 BLINKS = [ARKIT_UNITS.index("eyeBlinkRight"), ARKIT_UNITS.index("eyeBlinkLeft")]
 """The blink of the eye at image left, the person's right one, comes first, as everywhere in this wing."""
 
@@ -31,6 +32,7 @@ PIVOT_BELOW_CHIN, PIVOT_DEPTH = 0.18, -0.55
 """Where the head turns on the neck, in eye distances from the chin and from the plane of the face."""
 FRAME_ASIDE, FRAME_BELOW, FRAME_ABOVE, FRAME_EDGE = 0.60, 0.24, 0.20, 0.12
 """Where glasses are, in eye distances from the middle between the eyes, and how softly the region ends."""
+IN_PLANE = np.array([1, 1, 0], np.float32)
 FLIP_YZ = np.array([1, -1, -1], np.float32)
 FLIP_Y = np.array([1, -1, 1], np.float32)
 
@@ -42,8 +44,9 @@ class Rig:
     points: float32 [n, 3] at rest. relief: float32 [n], the depth that a turn of the head sees, see relief.py. triangles:
     int32 [m, 3]. deltas: float32 [52, n, 3] per unit of ARKIT_UNITS.
     head_weight: float32 [n], 1 where a vertex goes with the head, 0 where it stays. closure: float32 [n, 3] shuts the
-    lips of a mouth that is open in the picture. lip_tuck: float32 [n, 2] texture shift that hides what lies between
-    open lips. lid_slide: float32 [2, n, 2] texture shift of a full blink, per eye. eyeballs: float32 [2, 33, 3], see
+    lips of a mouth that is open in the picture. lip_roll: float32 [n, 2] texture shift of lips that grow as they shut.
+    lip_patch: uint8 [h, w, 3] the picture from pixel lip_patch_corner (x, y) on, with lip continued into the mouth.
+    lid_slide: float32 [2, n, 2] texture shift of a full blink, per eye. eyeballs: float32 [2, 33, 3], see
     eyes.eyeballs. pivot: float32 [3]. mouth_axes: float32 [3, 3] middle of the closed lips, unit vectors right and
     down along the teeth. photo_teeth: uint8 [h, w, 4] colours and alpha of the upper teeth in the picture at pixel
     photo_teeth_corner (x, y); fully transparent if it shows none. teeth_drop: biting edge of the upper teeth below the
@@ -58,19 +61,29 @@ class Rig:
     deltas: Floats
     head_weight: Floats
     closure: Floats
-    lip_tuck: Floats
+    lip_roll: Floats
     lid_slide: Floats
     eyeballs: Floats
     pivot: Floats
     mouth_axes: Floats
     photo_teeth: NDArray[np.uint8]
+    lip_patch: Image
     mouth_light: Floats
     lid_colours: Floats
     lash_colour: Floats
     photo_teeth_corner: tuple[int, int]
+    lip_patch_corner: tuple[int, int]
     teeth_drop: float
     softness_px: float
     eye_distance_px: float
+
+    def textured(self, picture: Image) -> Image:
+        """What the skin shows: a copy of the picture with the lips continued into the mouth."""
+        shown = picture.copy()
+        x, y = self.lip_patch_corner
+        height, width = self.lip_patch.shape[:2]
+        shown[y : y + height, x : x + width] = self.lip_patch
+        return shown
 
     @property
     def outline(self) -> Floats:
@@ -85,8 +98,8 @@ class Rig:
     @classmethod
     def from_feature(cls, feature: Feature) -> Rig:
         values = {**feature.metadata, **feature.arrays}
-        corner_x, corner_y = values["photo_teeth_corner"]
-        return cls(**{**values, "photo_teeth_corner": (int(corner_x), int(corner_y))})
+        corners = {name: tuple(int(v) for v in values[name]) for name in ("photo_teeth_corner", "lip_patch_corner")}
+        return cls(**{**values, **corners})
 
 
 def fit(
@@ -114,7 +127,11 @@ def fit(
     if glasses:
         deltas *= (1 - _framed(head.neutral))[:, None]
     deltas[BLINKS] = eyes.blink_deltas(points)
-    closure = lips.closure_delta(points, unit_px)
+    raised_jaw = -lips.jaw_share(points, deltas[JAW_OPEN], unit_px) * deltas[JAW_OPEN] * IN_PLANE
+    closure = lips.closure_delta(points + raised_jaw, unit_px)
+    roll = lips.roll_out(points, closure, unit_px)
+    closure += raised_jaw
+    patch = lip_texture.continued(picture, points, roll, unit_px)
     surround = rings.around(points, matte, unit_px)
     vertices = np.concatenate([points, surround.points])
     closure = np.concatenate([closure, surround.follow(closure[None])[0]])
@@ -131,16 +148,18 @@ def fit(
         deltas=np.concatenate([deltas, surround.follow(deltas)], axis=1),
         head_weight=np.concatenate([np.ones(len(points), np.float32), surround.head_weight]),
         closure=closure,
-        lip_tuck=np.pad(lips.tuck(points, unit_px), ((0, padding), (0, 0))),
+        lip_roll=np.pad(roll, ((0, padding), (0, 0))),
         lid_slide=np.pad(eyes.lid_slides(points, picture), ((0, 0), (0, padding), (0, 0))),
         eyeballs=eyes.eyeballs(turning, irises),
         pivot=_pivot(points, unit_px),
         mouth_axes=axes,
         photo_teeth=shown.rgba,
+        lip_patch=patch.rgb,
         mouth_light=shown.light,
         lid_colours=eyes.lid_colours(points, picture, unit_px),
         lash_colour=eyes.lash_colour(picture, points, unit_px),
         photo_teeth_corner=shown.corner,
+        lip_patch_corner=patch.corner,
         teeth_drop=shown.drop,
         softness_px=softness_px,
         eye_distance_px=unit_px,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -72,4 +73,4 @@ class SkinShade:
         across = (x * dy - y * dx) / width
         gain = 1 - shade * np.exp(-0.5 * (down * down + across * across))
         window = frame[y0:y1, x0:x1]
-        window[:] = np.rint(window * gain[..., None])
+        cv2.multiply(window, cv2.merge([gain] * 3), dst=window, dtype=cv2.CV_8U)

@@ -52,6 +52,20 @@ def windows_over(mask: NDArray[np.uint8]) -> list[Window]:
     return windows
 
 
+class Patch(NamedTuple):
+    """Colours for a window of a frame: uint8 [h, w, 3], and the shares of them and of what is there, float32 [h, w]."""
+
+    window: Window
+    colours: Image
+    alpha: Floats
+    rest: Floats
+
+    def lay(self, frame: Image) -> None:
+        """Over the frame, in place."""
+        below = np.ascontiguousarray(frame[self.window])
+        frame[self.window] = cv2.blendLinear(self.colours, below, self.alpha, self.rest)
+
+
 class Surface:
     """The whole picture, moved: `move` finds from where every pixel is fetched, `fetch` fetches those that are asked for.
 
@@ -110,7 +124,7 @@ class FineRegion:
         backdrop: triangles of what is seen behind the feature, over the vertices of the layer given to `draw`.
         """
         self.picture = picture
-        self._anchors = list(anchors)
+        self._anchors = np.array(anchors)
         at_rest = rig.points[self._anchors, :2]
         aside, above, below = (round(r * rig.eye_distance_px) + FEATHER_PX for r in reach)
         low = np.floor(at_rest.min(axis=0)).astype(int) - np.array([aside, above])
@@ -127,20 +141,25 @@ class FineRegion:
         self._alpha = _feathered(width, height)
         self._rest = 1 - self._alpha
 
-    def draw(self, frame: Image, skin: Layer, backdrop: Layer) -> None:
-        """Draw the region over the frame, in place."""
+    def draw(self, skin: Layer, backdrop: Layer) -> Patch:
+        """The region, to be laid over the frame."""
         width, height = self._size
-        middle = np.rint(skin.vertices[self._anchors, :2].mean(axis=0)).astype(int)
-        x0, y0 = (int(v) for v in np.clip(middle + self._low, 0, len(frame) - np.array(self._size)))
+        middle = skin.vertices[self._anchors, :2].mean(axis=0).tolist()
+        x0, y0 = (
+            min(max(0, round(place) + int(low)), len(self.picture) - size)
+            for place, low, size in zip(middle, self._low, self._size, strict=True)
+        )
         layer = skin.over(backdrop)
         local = layer.vertices.copy()
         local[:, :2] = (local[:, :2] - (x0, y0)) * FINE
-        displacement = _planes(self._rasteriser.draw(local, self._triangles, _displacement(layer)))
-        x, y = (plane + grid + np.float32(first) for plane, grid, first in zip(displacement, self._grid, (x0, y0), strict=True))
+        x, y = _planes(self._rasteriser.draw(local, self._triangles, _displacement(layer)))
+        for places, grid, first in ((x, self._grid[0], x0), (y, self._grid[1], y0)):
+            places += grid
+            places += np.float32(first)
         _fetch(self.picture, x, y, self._fine)
-        patch = cv2.resize(self._fine, self._size, interpolation=cv2.INTER_AREA)
-        window = frame[y0 : y0 + height, x0 : x0 + width]
-        window[:] = cv2.blendLinear(patch, np.ascontiguousarray(window), self._alpha, self._rest)
+        window = Window(slice(y0, y0 + height), slice(x0, x0 + width))
+        patch = np.asarray(cv2.resize(self._fine, self._size, interpolation=cv2.INTER_AREA), np.uint8)
+        return Patch(window, patch, self._alpha, self._rest)
 
 
 def _displacement(layer: Layer) -> Floats:
