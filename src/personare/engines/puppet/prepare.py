@@ -54,7 +54,7 @@ def recipe(options: PuppetOptions) -> Recipe:
     """The stages that turn a portrait into the features that `render.FaceRenderer` needs; none for the carried head."""
     if options.look == "mesh":
         return Recipe(())
-    behind = Stage(name=PLATE, version=2, compute=_plate, needs=(CROP,))
+    behind = Stage(name=PLATE, version=3, compute=_plate, needs=(CROP,))
     return Recipe(
         (
             Stage(
@@ -73,7 +73,7 @@ def recipe(options: PuppetOptions) -> Recipe:
                 reads_portrait=True,
                 weights=(NETWORK_SHA256[MATTE_NETWORK],),
             ),
-            Stage(name=RIG, version=5, compute=_rig, needs=(FACE, CROP)),
+            Stage(name=RIG, version=6, compute=_rig, needs=(FACE, CROP)),
             *([behind] if options.background == "keep" else []),
         )
     )
