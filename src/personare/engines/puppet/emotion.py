@@ -26,10 +26,15 @@ FULLY_MET = 0.12
 
 _BOTH = ("Left", "Right")
 _WORN: Mapping[str, Mapping[str, float]] = {
-    "happy": {"mouthSmile": 0.42, "cheekSquint": 0.40, "eyeSquint": 0.22, "mouthDimple": 0.12, "browOuterUp": 0.10},
-    "sad": {"mouthFrown": 0.45, "browInnerUp": 0.60, "browDown": 0.12, "eyeSquint": 0.12, "mouthShrugLower": 0.14},
-    "surprised": {"browInnerUp": 0.55, "browOuterUp": 0.60, "eyeWide": 0.55, "jawOpen": 0.07},
-    "angry": {"browDown": 0.75, "eyeSquint": 0.28, "noseSneer": 0.28, "mouthFrown": 0.20, "mouthShrugLower": 0.10},
+    "happy": {"mouthSmile": 0.58, "cheekSquint": 0.65, "eyeSquint": 0.30, "mouthDimple": 0.15, "browOuterUp": 0.06},
+    "sad": {
+        "browInnerUp": 0.85, "browDown": 0.30, "mouthFrown": 0.80, "mouthShrugLower": 0.30, "eyeBlink": 0.14, "eyeSquint": 0.10,
+    },
+    "surprised": {"browInnerUp": 0.75, "browOuterUp": 0.80, "eyeWide": 0.60, "jawOpen": 0.20, "mouthPucker": 0.40, "mouthFrown": 0.25},
+    "angry": {
+        "browDown": 0.95, "eyeSquint": 0.38, "eyeWide": 0.20, "noseSneer": 0.45, "mouthFrown": 0.38, "mouthPress": 0.25,
+        "mouthRollUpper": 0.12, "mouthRollLower": 0.12, "mouthShrugLower": 0.15,
+    },
 }
 
 

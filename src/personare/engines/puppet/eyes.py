@@ -188,6 +188,8 @@ def eyeball_triangles() -> NDArray[np.int32]:
     return np.concatenate([iris, *white]).astype(np.int32)
 
 
+EYEBALL_EDGES = np.concatenate([UPPER_LIDS, LOWER_LIDS[:, INSIDE][:, ::-1]], axis=1)
+"""Face points on the lids under which the last 16 vertices of either eyeball lie, [2, 16]."""
 EYEBALL_MOVES = np.repeat([1.0, 0.0], [17, 16]).astype(np.float32)
 """Which vertices of an eyeball the gaze moves: the iris, not the edge where it goes under the lids."""
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.puppet import eyes, light, lips, rings, teeth
+from personare.engines.puppet import brows, eyes, frown, light, lips, rings, teeth
 from personare.heads import CHIN, head468, similarity
 from personare.types import ARKIT_UNITS, Feature, Image
 
@@ -106,12 +106,16 @@ def fit(
     unit_px = float(scale)
     points = eyes.lower_lid_edges(points, picture, unit_px)
     points = lips.settle(points, picture, unit_px)
-    deltas = (head.deltas @ rotation.T * unit_px * FLIP_Y).astype(np.float32)
+    units = head.deltas.copy()
+    units[brows.UNITS] = brows.brow_deltas(head.neutral, points, unit_px)
+    closure = lips.closure_delta(points, unit_px)
+    falling, fall = frown.frown_deltas(head, ((points + closure) * FLIP_Y @ rotation / unit_px).astype(np.float32))
+    units[falling] = fall
+    deltas = (units @ rotation.T * unit_px * FLIP_Y).astype(np.float32)
     deltas[MOUTH_UNITS] *= _mouth_scale(points, head.neutral, unit_px)
     if glasses:
         deltas *= (1 - _framed(head.neutral))[:, None]
     deltas[BLINKS] = eyes.blink_deltas(points)
-    closure = lips.closure_delta(points, unit_px)
     surround = rings.around(points, matte, unit_px)
     axes = lips.mouth_axes(points + closure, rotation @ np.array([0, -1, 0], np.float32) * FLIP_Y, unit_px)
     skin = light.cheek_colour(picture, points)

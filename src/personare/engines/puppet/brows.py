@@ -1,0 +1,99 @@
+"""How brows and forehead move: what browInnerUp, browOuterUp and browDown do to the face points.
+
+The carried head moves its brows by a fifth of what faces do, and only a few points of them. Here a brow goes as one piece: all that
+lies on it at one place along it moves alike, so its hair keeps its shape; the forehead above takes the rest up to where
+the face ends, and the lid below gives way. Amplitudes are those of ARKit faces at unit value 1, in eye distances.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personare.heads import LEFT_EYE_UPPER, RIGHT_EYE_UPPER
+from personare.types import ARKIT_UNITS
+
+Floats = NDArray[np.float32]
+
+RIGHT_LOWER_EDGE, RIGHT_UPPER_EDGE = (55, 65, 52, 53, 46), (107, 66, 105, 63, 70)
+LEFT_LOWER_EDGE, LEFT_UPPER_EDGE = (285, 295, 282, 283, 276), (336, 296, 334, 293, 300)
+"""The brow's edges from its inner to its outer end; right is at image left."""
+UNITS = [ARKIT_UNITS.index(name) for name in ("browInnerUp", "browOuterUpLeft", "browOuterUpRight", "browDownLeft", "browDownRight")]
+
+INNER_UP, OUTER_UP = 0.13, 0.11
+DOWN, TOGETHER = 0.085, 0.038
+"""Of the brow, at the place where a unit moves it most."""
+AT_BROW = (0.0, 0.15, 0.30, 0.44, 0.55, 0.65, 0.78)
+"""Places along the brow, in eye distances from the middle of the face: it reaches from 0.14 to 0.63."""
+INNER_UP_AT_BROW = (0.85, 1.0, 0.80, 0.34, 0.08, 0.0, 0.0)
+OUTER_UP_AT_BROW = (0.0, 0.10, 0.55, 1.0, 1.0, 0.75, 0.0)
+DOWN_AT_BROW = (0.55, 1.0, 0.95, 0.70, 0.42, 0.20, 0.0)
+TOGETHER_AT_BROW = (0.0, 1.0, 0.75, 0.35, 0.12, 0.0, 0.0)
+"""Share of it at these places."""
+FOREHEAD_FADES = 1.3
+"""The motion above a brow falls to nothing at the face's outline with this power of what is left of the way."""
+LID_FADES = ((0.0, 0.065, 0.105, 0.135, 0.20), (1.0, 0.60, 0.17, 0.04, 0.0))
+"""Below a brow: distance from its lower edge, and the share that is left (row below the brow, crease, edge of the lid)."""
+BRIDGE_FADES = ((0.0, 0.10, 0.20, 0.30), (1.0, 0.62, 0.22, 0.0))
+"""The same on the nose, which begins higher."""
+BRIDGE_WIDTH = (0.10, 0.19)
+CLEARANCE = 0.58
+"""Share of the way from a brow's lower edge to the upper lid that it may come down: it must not cover the eye."""
+LEAST_DOWN = 0.35
+STRETCH, LEAST_UP = 0.82, 0.55
+"""A brow rises by at most this share of that way, or by that share of what others do: skin stretched further smears."""
+
+
+def brow_deltas(neutral: Floats, points: Floats, unit_px: float) -> Floats:
+    """Deltas of UNITS in the head's own axes (x to image right, y up), float32 [5, 468, 3] in eye distances.
+
+    neutral: the carried head's points, float32 [468, 3] in eye distances. points: those of this face, in pixels.
+    """
+    aside = np.abs(neutral[:, 0])
+    reach = _reach(neutral)
+    deltas = np.zeros((len(UNITS), len(neutral), 3), np.float32)
+    inner_up, outer_left, outer_right, down_left, down_right = deltas
+    inner = INNER_UP * reach * np.interp(aside, AT_BROW, INNER_UP_AT_BROW)
+    outer_up = OUTER_UP * reach * np.interp(aside, AT_BROW, OUTER_UP_AT_BROW)
+    down = DOWN * reach * np.interp(aside, AT_BROW, DOWN_AT_BROW)
+    together = TOGETHER * reach * np.interp(aside, AT_BROW, TOGETHER_AT_BROW)
+    for up, lowered, side, edge, lid in (
+        (outer_left, down_left, 1, LEFT_LOWER_EDGE, LEFT_EYE_UPPER),
+        (outer_right, down_right, -1, RIGHT_LOWER_EDGE, RIGHT_EYE_UPPER),
+    ):
+        # The middle belongs to both sides by halves.
+        share = np.clip(0.5 + side * neutral[:, 0] / 0.10, 0, 1)
+        room = _room(points, edge, lid) / unit_px
+        rises = np.float32(np.clip(STRETCH * room / OUTER_UP, LEAST_UP, 1))
+        up[:, 1] = rises * outer_up * share
+        inner_up[:, 1] += rises * inner * share
+        free = np.float32(np.clip(CLEARANCE * room / DOWN, LEAST_DOWN, 1))
+        lowered[:, 1] = -free * down * share
+        lowered[:, 0] = -side * together * share
+    return deltas
+
+
+def _reach(neutral: Floats) -> Floats:
+    """How much of the motion of the brow below or above it each point takes, float32 [468] 0..1."""
+    aside, height = np.abs(neutral[:, 0]), neutral[:, 1]
+    edges = [neutral[list(edge)] for edge in (RIGHT_LOWER_EDGE, RIGHT_UPPER_EDGE)]
+    low, high = (np.interp(aside, -edge[:, 0], edge[:, 1]) for edge in edges)
+    outline = _outline_height(neutral, aside)
+    left = np.clip((outline - height) / np.maximum(outline - high, 0.02), 0, 1)
+    forehead = np.where(height > high, left**FOREHEAD_FADES, 1)
+    below = np.maximum(low - height, 0)
+    nose = np.clip((BRIDGE_WIDTH[1] - aside) / (BRIDGE_WIDTH[1] - BRIDGE_WIDTH[0]), 0, 1)
+    lid = np.interp(below, *LID_FADES) * (1 - nose) + np.interp(below, *BRIDGE_FADES) * nose
+    return np.asarray(forehead * lid, np.float32)
+
+
+def _outline_height(neutral: Floats, aside: Floats) -> Floats:
+    """Height of the face's upper outline at these distances from the middle, float32 [n]."""
+    top = neutral[[10, 109, 67, 103, 54, 21, 162]]
+    return np.asarray(np.interp(aside, -top[:, 0], top[:, 1]), np.float32)
+
+
+def _room(points: Floats, edge: tuple[int, ...], lid: tuple[int, ...]) -> float:
+    """Pixels between the middle of a brow's lower edge and the lid below it."""
+    brow, eye = points[list(edge[1:4]), :2].mean(axis=0), points[list(lid[2:7]), :2].mean(axis=0)
+    return float(np.linalg.norm(brow - eye))
