@@ -1,7 +1,7 @@
-"""How the corners of the mouth fall: mouthFrown as deep as faces do it, whatever the photo's own expression is.
+"""How the corners of the mouth fall and rise: as far as faces do it, whatever the photo's own expression is.
 
 On a photo that smiles, corners pulled down by a frown's way would still be above the middle of the lips, and a weaker
-smile reads as a smile. So a frown also takes away what the photo has of one, and so do puckered lips.
+smile reads as a smile. So a frown also takes away what the photo has of one, and so do puckered lips; a smile takes away the photo's frown.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ MIDDLE_COLUMN = 5
 FROWN_GAIN = 1.5
 """The carried head's corners fall by .05 eye distances, those of ARKit faces by about .08."""
 SNEER_GAIN = 1.3
-LEVEL, SMILE_RISES = 0.010, 0.075
-"""Height of the corners above the middle of shut lips: of a face that does not smile, and what mouthSmile 1 adds to it, in eye
-distances."""
-SMILE_TAKEN = 0.85
+LEVEL, SMILE_RISES, FROWN_FALLS = 0.010, 0.075, 0.070
+"""Height of the corners above the middle of shut lips: of a face that neither smiles nor frowns, and what mouthSmile 1 adds to it or
+mouthFrown 1 takes from it, in eye distances."""
+TAKEN = 0.85
 
 
 def frown_deltas(head: Head468, shut: Floats) -> tuple[list[int], Floats]:
-    """Units and their deltas float32 [5, 468, 3] in eye distances, in the head's own axes.
+    """Units and their deltas float32 [7, 468, 3] in eye distances, in the head's own axes.
 
     shut: the face's points with its lips shut, in those axes, float32 [468, 3] in eye distances.
     """
@@ -36,21 +36,18 @@ def frown_deltas(head: Head468, shut: Floats) -> tuple[list[int], Floats]:
     deltas = [head.deltas[PUCKER].copy()]
     for side, corners in CORNERS.items():
         frown, smile, sneer = (ARKIT_UNITS.index(name + side) for name in ("mouthFrown", "mouthSmile", "noseSneer"))
-        taken = SMILE_TAKEN * own_smile(shut, corners)
-        smiled = np.float32(taken) * _as_one(head.deltas[smile])
+        rise = float(shut[list(corners), 1].mean() - shut[UPPER_INNER[MIDDLE_COLUMN], 1]) - LEVEL
+        falls = _as_one(FROWN_GAIN * head.deltas[frown])
+        smiled = np.float32(TAKEN * min(max(rise / SMILE_RISES, 0), 1)) * _as_one(head.deltas[smile])
+        frowned = np.float32(TAKEN * min(max(-rise / FROWN_FALLS, 0), 1)) * falls
         deltas[0] -= smiled
-        units += [frown, sneer]
+        units += [frown, smile, sneer]
         deltas += [
-            _as_one(FROWN_GAIN * head.deltas[frown] - smiled),
+            falls - smiled,
+            head.deltas[smile] - frowned,
             SNEER_GAIN * head.deltas[sneer],
         ]
     return units, np.stack(deltas).astype(np.float32)
-
-
-def own_smile(shut: Floats, corners: tuple[int, int]) -> float:
-    """How much of mouthSmile one side of the photo's mouth wears, 0 .. 1."""
-    rise = float(shut[list(corners), 1].mean() - shut[UPPER_INNER[MIDDLE_COLUMN], 1])
-    return float(np.clip((rise - LEVEL) / SMILE_RISES, 0, 1))
 
 
 def _as_one(delta: Floats) -> Floats:

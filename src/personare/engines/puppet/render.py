@@ -68,6 +68,8 @@ class FaceRenderer:
 
     def _shut_eyes(self, frame: Image, posed: Posed, state: FaceState) -> None:
         unit_px = self._rig.eye_distance_px
+        if self._rig.eyes_hidden:
+            return
         for eye, blink in enumerate(state.curves[BLINKS]):
             if blink > LASHES_FROM:
                 eyes.smooth_lid(frame, posed.skin.vertices, eye, self._rig.lid_colours[eye], unit_px, float(blink))

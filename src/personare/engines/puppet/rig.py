@@ -28,7 +28,7 @@ MOUTH_SCALE_LIMITS = (0.80, 1.25)
 """Deltas of mouth and jaw grow with the width of this mouth, but a grin must not open by half as much again."""
 PIVOT_BELOW_CHIN, PIVOT_DEPTH = 0.18, -0.55
 """Where the head turns on the neck, in eye distances from the chin and from the plane of the face."""
-FRAME_ASIDE, FRAME_BELOW, FRAME_ABOVE, FRAME_EDGE = 0.60, 0.24, 0.20, 0.12
+FRAME_ASIDE, FRAME_BELOW, FRAME_ABOVE, FRAME_EDGE = 0.60, 0.31, 0.20, 0.12
 """Where glasses are, in eye distances from the middle between the eyes, and how softly the region ends."""
 FLIP_YZ = np.array([1, -1, -1], np.float32)
 FLIP_Y = np.array([1, -1, 1], np.float32)
@@ -47,7 +47,7 @@ class Rig:
     photo_teeth_corner (x, y); fully transparent if it shows none. teeth_drop: biting edge of the upper teeth below the
     closed lips in eye distances. mouth_light: float32 [3], the picture's light in the mouth, 1 is white and bright.
     lid_colours: float32 [2, 3] skin near either eye. lash_colour: float32 [3]. softness_px: standard deviation of the
-    picture's own blur.
+    picture's own blur. glasses: their frames are held still. eyes_hidden: by dark lenses; they neither blink nor look about.
     """
 
     points: Floats
@@ -68,6 +68,8 @@ class Rig:
     teeth_drop: float
     softness_px: float
     eye_distance_px: float
+    glasses: bool
+    eyes_hidden: bool
 
     @property
     def outline(self) -> Floats:
@@ -94,8 +96,10 @@ def fit(
     irises: Floats,
     softness_px: float,
     glasses: bool = False,
+    dark_lenses: bool = False,
 ) -> Rig:
-    """Fit the head data to a face. glasses: brows, cheeks and squints leave the region of their frames as it is.
+    """Fit the head data to a face. glasses: brows, cheeks and squints leave the region of their frames as it is. dark_lenses: so do
+    lids and gaze.
 
     picture: uint8 [S, S, 3]. matte: uint8 [S, S], 255 where the person is. landmarks: [468, 3] pixels, z smaller is
     nearer; eye_contours: [2, 71, 2]; irises: [2, 5, 2].
@@ -107,15 +111,15 @@ def fit(
     points = eyes.lower_lid_edges(points, picture, unit_px)
     points = lips.settle(points, picture, unit_px)
     units = head.deltas.copy()
-    units[brows.UNITS] = brows.brow_deltas(head.neutral, points, unit_px)
     closure = lips.closure_delta(points, unit_px)
     falling, fall = frown.frown_deltas(head, ((points + closure) * FLIP_Y @ rotation / unit_px).astype(np.float32))
     units[falling] = fall
+    if glasses:
+        units *= (1 - _framed(head.neutral))[:, None]
+    units[brows.UNITS] = 0 if dark_lenses else brows.brow_deltas(head.neutral, points, picture, unit_px, glasses)
     deltas = (units @ rotation.T * unit_px * FLIP_Y).astype(np.float32)
     deltas[MOUTH_UNITS] *= _mouth_scale(points, head.neutral, unit_px)
-    if glasses:
-        deltas *= (1 - _framed(head.neutral))[:, None]
-    deltas[BLINKS] = eyes.blink_deltas(points)
+    deltas[BLINKS] = 0 if dark_lenses else eyes.blink_deltas(points)
     surround = rings.around(points, matte, unit_px)
     axes = lips.mouth_axes(points + closure, rotation @ np.array([0, -1, 0], np.float32) * FLIP_Y, unit_px)
     skin = light.cheek_colour(picture, points)
@@ -128,7 +132,7 @@ def fit(
         head_weight=np.concatenate([np.ones(len(points), np.float32), surround.head_weight]),
         closure=np.concatenate([closure, surround.follow(closure[None])[0]]),
         lip_tuck=np.pad(lips.tuck(points, unit_px), ((0, padding), (0, 0))),
-        lid_slide=np.pad(eyes.lid_slides(points, picture), ((0, 0), (0, padding), (0, 0))),
+        lid_slide=np.pad(eyes.lid_slides(points, picture) * (not dark_lenses), ((0, 0), (0, padding), (0, 0))),
         eyeballs=eyes.eyeballs(points, irises),
         pivot=_pivot(points, unit_px),
         mouth_axes=axes,
@@ -140,6 +144,8 @@ def fit(
         teeth_drop=shown.drop,
         softness_px=softness_px,
         eye_distance_px=unit_px,
+        glasses=glasses,
+        eyes_hidden=dark_lenses,
     )
 
 
