@@ -19,6 +19,7 @@ Floats = NDArray[np.float32]
 RIGHT_LOWER_EDGE, RIGHT_UPPER_EDGE = (55, 65, 52, 53, 46), (107, 66, 105, 63, 70)
 LEFT_LOWER_EDGE, LEFT_UPPER_EDGE = (285, 295, 282, 283, 276), (336, 296, 334, 293, 300)
 """The brow's edges from its inner to its outer end; right is at image left."""
+UPPER_EDGES = (RIGHT_UPPER_EDGE, LEFT_UPPER_EDGE)
 RIGHT_OUTLINE = (10, 109, 67, 103, 54, 21, 162)
 UP_THE_FOREHEAD = (9, 151)
 UNITS = [ARKIT_UNITS.index(name) for name in ("browInnerUp", "browOuterUpLeft", "browOuterUpRight", "browDownLeft", "browDownRight")]

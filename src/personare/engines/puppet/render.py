@@ -8,10 +8,11 @@ import numpy as np
 
 from personare.engines.puppet import eyes, lips
 from personare.engines.puppet.compose import KeptBackground, StillBackground
+from personare.engines.puppet.light import cheek_colour
 from personare.engines.puppet.mouth import MouthInterior, smooth_line
 from personare.engines.puppet.pose import Posed, pose
 from personare.engines.puppet.rig import BLINKS, Rig
-from personare.engines.puppet.shade import SkinShade
+from personare.engines.puppet.shade import SkinShade, marks_on
 from personare.engines.puppet.state import FaceState
 from personare.engines.puppet.warp import FineRegion, Surface
 from personare.types import Feature, Image
@@ -38,7 +39,7 @@ class FaceRenderer:
         lip_points = [*lips.UPPER_ROWS[-1], *lips.LOWER_ROWS[-1]]
         self._lips = FineRegion(picture, rig, lip_points, LIPS_REACH, lips.between_triangles())
         self._mouth = MouthInterior(rig)
-        self._shade = SkinShade(rig.eye_distance_px)
+        self._shade = SkinShade(rig.points, rig.eye_distance_px, cheek_colour(picture, rig.points), marks_on(picture, rig))
         self.still = StillBackground(picture, rig.outline)
 
         behind = features.get("puppet.plate")
