@@ -54,7 +54,7 @@ HAIR_STARTS = 0.07
 """Above a brow's upper edge, in eye distances: what is nearer is the brow itself."""
 LEAST_FREE, ROOM_TAKEN = 0.12, 0.85
 """A brow rises by at most this share of the way to the hair; a fringe that hangs lower gives way a little."""
-STRETCH, LEAST_UP = 0.82, 0.55
+STRETCH, LEAST_UP = 0.76, 0.55
 """A brow rises by at most this share of that way, or by that share of what others do: skin stretched further smears."""
 
 

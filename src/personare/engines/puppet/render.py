@@ -73,6 +73,9 @@ class FaceRenderer:
             return
         for eye, blink in enumerate(state.curves[BLINKS]):
             if blink > LASHES_FROM:
+                long = float(self._rig.long_lashes[eye]) * min(1.0, float(blink) / eyes.LONG_LASHES_GONE)
+                if long > 0:
+                    eyes.bare_lid(frame, posed.skin.vertices, eye, unit_px, long)
                 eyes.smooth_lid(frame, posed.skin.vertices, eye, self._rig.lid_colours[eye], unit_px, float(blink))
                 line = smooth_line(posed.skin.vertices[eyes.UPPER_LIDS[eye], :2])
                 eyes.draw_lashes(frame, line, self._rig.lash_colour, unit_px, self._rig.softness_px, float(blink))

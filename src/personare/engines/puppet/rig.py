@@ -46,7 +46,7 @@ class Rig:
     down along the teeth. photo_teeth: uint8 [h, w, 4] colours and alpha of the upper teeth in the picture at pixel
     photo_teeth_corner (x, y); fully transparent if it shows none. teeth_drop: biting edge of the upper teeth below the
     closed lips in eye distances. mouth_light: float32 [3], the picture's light in the mouth, 1 is white and bright.
-    lid_colours: float32 [2, 3] skin near either eye. lash_colour: float32 [3]. softness_px: standard deviation of the
+    lid_colours: float32 [2, 3] skin near either eye. lash_colour: float32 [3]. long_lashes: float32 [2], 0 where they are short .. 1. softness_px: standard deviation of the
     picture's own blur. glasses: their frames are held still. eyes_hidden: by dark lenses; they neither blink nor look about.
     """
 
@@ -64,6 +64,7 @@ class Rig:
     mouth_light: Floats
     lid_colours: Floats
     lash_colour: Floats
+    long_lashes: Floats
     photo_teeth_corner: tuple[int, int]
     teeth_drop: float
     softness_px: float
@@ -123,6 +124,7 @@ def fit(
     surround = rings.around(points, matte, unit_px)
     axes = lips.mouth_axes(points + closure, rotation @ np.array([0, -1, 0], np.float32) * FLIP_Y, unit_px)
     skin = light.cheek_colour(picture, points)
+    lid_colours = eyes.lid_colours(points, picture, unit_px)
     shown = teeth.photo_teeth(picture, points, axes, unit_px, skin)
     padding = len(surround.points)
     return Rig(
@@ -138,8 +140,9 @@ def fit(
         mouth_axes=axes,
         photo_teeth=shown.rgba,
         mouth_light=shown.light,
-        lid_colours=eyes.lid_colours(points, picture, unit_px),
+        lid_colours=lid_colours,
         lash_colour=eyes.lash_colour(picture, points, unit_px),
+        long_lashes=eyes.long_lashes(picture, points, lid_colours, unit_px),
         photo_teeth_corner=shown.corner,
         teeth_drop=shown.drop,
         softness_px=softness_px,

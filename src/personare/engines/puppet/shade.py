@@ -81,7 +81,7 @@ def _across(*points: tuple[int, int, float]) -> list[Place]:
 CREASE = Mark([_across((182, 194, 0.0), (83, 18, 0.0), (18, 200, 0.1))], 0.044, 0.5, (LOWER_LIP, CHIN), 0.13, {"jawOpen": 0.40})
 """Below the lower lip, as the jaw drops."""
 NOSE_FOLD = Mark(
-    [[(129, 203, 0.1), (203, 206, 0.0), (206, 216, 0.0), (216, 212, 0.0), (216, 212, 0.4)]], 0.028, 0.45, (129, 212), 0.13,
+    [[(129, 203, 0.1), (203, 206, 0.0), (206, 216, 0.0), (216, 212, 0.0), (216, 212, 0.4)]], 0.028, 0.45, (129, 212), 0.105,
     {"mouthSmileRight": 0.5, "mouthStretchRight": 0.6, "noseSneerRight": 0.7},
 )  # fmt: skip
 """From the wing of the nose around the corner of the mouth, as the cheek rises."""
@@ -90,7 +90,7 @@ CROWS_FEET = Mark(
         [(130, 113, 0.55), (113, 156, 0.30), (156, 143, 0.10)],
         [(130, 226, 0.60), (226, 35, 0.80), (143, 35, 0.35)],
         [(130, 31, 0.75), (31, 35, 0.45), (111, 35, 0.30)],
-    ], 0.011, 0.35, (130, 143), 0.11, {"cheekSquintRight": 0.65},
+    ], 0.013, 0.42, (130, 143), 0.07, {"cheekSquintRight": 0.65},
 )  # fmt: skip
 """Beside the eye, as the cheek pushes the lower lid up."""
 FURROW = Mark(
@@ -108,12 +108,12 @@ FOREHEAD = Mark(
         _across((104, 105, 0.66), (69, 105, 0.58), (108, 107, 0.50), (151, 9, 0.44)),
         _across((104, 105, 0.28), (69, 105, 0.20), (108, 107, 0.12), (151, 9, 0.06)),
         _across((69, 67, 0.22), (108, 109, 0.20), (151, 10, 0.18)),
-    ], 0.013, 0.30, (69, 299), 0.11, {"browOuterUpLeft": 0.8, "browOuterUpRight": 0.8},
+    ], 0.014, 0.35, (69, 299), 0.085, {"browOuterUpLeft": 0.8, "browOuterUpRight": 0.8},
 )  # fmt: skip
 """Level folds as the whole brow rises."""
 GRIEF = Mark(
     [_across((69, 66, 0.62), (108, 107, 0.52), (151, 9, 0.46)), _across((108, 107, 0.22), (151, 9, 0.14))],
-    0.013, 0.42, (108, 337), 0.11, {"browInnerUp": 0.85}, "browOuterUpRight",
+    0.014, 0.45, (108, 337), 0.085, {"browInnerUp": 0.85}, "browOuterUpRight",
 )  # fmt: skip
 """In the middle of the forehead, as the inner brows alone rise."""
 FOREHEAD_MARKS = (FOREHEAD, GRIEF)
