@@ -33,7 +33,7 @@ _UPPER_LIDS = ((160, 159, 158), (387, 386, 385))
 _LOWER_LIDS = ((163, 144, 145, 153, 154), (390, 373, 374, 380, 381))
 _CHEEKS = ((50, 205, 187, 207), (280, 425, 411, 427))
 
-BRIDGE_FROM, RIMS_FROM, TEMPLES_FROM, PADS_FROM = 0.09, 0.04, 0.03, 0.115
+BRIDGE_FROM, RIMS_FROM, TEMPLES_FROM, PADS_FROM = 0.11, 0.04, 0.03, 0.115
 """Strengths of lines above which they are a frame's."""
 BRIDGE_ALONE = 3.0
 """A bridge this much stronger needs nothing else: hair may hide the temples, and half rims have no lower half."""
@@ -42,7 +42,7 @@ NO_BRIDGE = 1.6
 DARK_LENS = 0.42
 """Lenses this dark, compared with the cheeks, hide the eyes."""
 FAINTEST_SKIN = 25.0
-_WIDTHS_PX = (2.0, 3.5, 5.5)
+_WIDTHS_PX = (2.0, 3.5, 5.5, 8.0)
 """Of lines, from their middle to the skin beside them."""
 _PAD_WIDTHS_PX = (2.0, 3.5)
 """The shaded sides of a nose are broader."""
@@ -96,13 +96,13 @@ def temple_lines(grey: Floats, points: Points) -> float:
         start, end = sorted((x + 0.25 * away, x + 0.95 * away))
         heights = np.arange(y - 0.20 * EYE_DISTANCE_PX, y + 0.08 * EYE_DISTANCE_PX, 2.0)
         lines = _level_lines(start, end, heights, (0,), (-0.3, -0.15, 0, 0.15, 0.3))
-        found.append(float(_strengths(grey, *lines, give=(-1.5, -0.75, 0, 0.75, 1.5), weakest=20).max()))
+        found.append(float(_strengths(grey, *lines, give=(-1.5, -0.75, 0, 0.75, 1.5), weakest=20, widths_px=_WIDTHS_PX[:3]).max()))
     return min(found)
 
 
 def rims(grey: Floats, points: Points) -> float:
     """The strongest pair of equal arcs below both eyes, by the weaker: lower halves of round and of nearly square lenses."""
-    angles = np.radians(np.linspace(15, 165, 31))
+    angles = np.radians(np.linspace(15, 165, 23))
     sine, cosine = np.sin(angles), np.cos(angles)
     shapes = product((0.0, 0.04), (0.17, 0.20, 0.23, 0.26, 0.29), (0.10, 0.13, 0.16, 0.19, 0.22, 0.25), (2.0, 3.5), (0.0, 0.03))
     arcs = np.array(
@@ -116,7 +116,7 @@ def rims(grey: Floats, points: Points) -> float:
     for outer, inner in _EYE_CORNERS:
         outwards = np.sign(points[outer, 0] - points[inner, 0]) or 1.0
         curves = arcs * [outwards, 1] + (points[outer] + points[inner]) / 2
-        found.append(_strengths(grey, curves, _normals(curves), give=(-2.5, -1.25, 0, 1.25, 2.5), weakest=25))
+        found.append(_strengths(grey, curves, _normals(curves), give=(-2.5, -0.8, 0.8, 2.5), weakest=25))
     # Dark rims on one side and bright ones on the other are none; nor are a broad and a fine one.
     return float(np.minimum(*found).max())
 

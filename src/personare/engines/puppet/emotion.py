@@ -31,7 +31,7 @@ TALKING_JAW = 0.30
 _JAW = UNIT["jawOpen"]
 _BOTH = ("Left", "Right")
 _WORN: Mapping[str, Mapping[str, float]] = {
-    "happy": {"mouthSmile": 0.58, "cheekSquint": 0.65, "eyeSquint": 0.30, "mouthDimple": 0.15, "browOuterUp": 0.06},
+    "happy": {"mouthSmile": 0.64, "cheekSquint": 0.65, "eyeSquint": 0.30, "mouthDimple": 0.15, "browOuterUp": 0.06},
     "sad": {
         "browInnerUp": 0.85, "browDown": 0.30, "mouthFrown": 0.80, "mouthShrugLower": 0.30, "eyeBlink": 0.14, "eyeSquint": 0.10,
     },

@@ -26,8 +26,10 @@ Place = tuple[int, int, float]
 """Between two face points: the share of the way from the first to the second, which may lie beyond either."""
 
 LOWER_LIP = 17
-LEAST = 0.01
+LEAST = 0.005
 """Less light lost than this is not drawn."""
+STARTS = 0.15
+"""Share of a unit's full weight up to which skin stretches but does not fold."""
 REACH = 2.4
 """Standard deviations beyond which nothing is drawn."""
 TINT, TINT_LIMITS = 1.0, (0.65, 1.5)
@@ -68,7 +70,7 @@ class Mark:
         raised = max(float(curves[UNIT[name]]) / full for name, full in self.units.items())
         if self.against is not None:
             raised -= float(curves[UNIT[self.against]])
-        return self.shade * min(max(raised, 0.0), 1.0)
+        return self.shade * min(max((raised - STARTS) / (1 - STARTS), 0.0), 1.0)
 
 
 def _across(*points: tuple[int, int, float]) -> list[Place]:
