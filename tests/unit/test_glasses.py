@@ -54,13 +54,13 @@ def framed(sitter: Sitter, colour=DARK, width=0.016, square=False, lower=True, t
         angles = angles[(angles > np.pi) | (angles == 0)]
     round_x = np.sign(np.cos(angles)) * np.abs(np.cos(angles)) ** (2 / power)
     round_y = np.sign(np.sin(angles)) * np.abs(np.sin(angles)) ** (2 / power)
-    middles = [points[list(eye)].mean(axis=0) + [0, 0.04 * unit] for eye in EYES]
+    middles = [points[list(eye)].mean(axis=0) + np.array([0, 0.04 * unit]) for eye in EYES]
     for middle in middles:
         stroke(drawn, middle + np.stack([0.21 * unit * round_x, 0.17 * unit * round_y], axis=1), colour, width * unit)
     across = [middles[0] + [0.2 * unit, -0.05 * unit], middles[1] - [0.2 * unit, 0.05 * unit]]
     stroke(drawn, np.array(across), colour, width * unit)
     for middle, side, temple in ((middles[0], -1, 127), (middles[1], 1, 356)):
-        hinge = middle + [side * 0.21 * unit, -0.05 * unit]
+        hinge = middle + np.array([side * 0.21 * unit, -0.05 * unit])
         if temples:
             stroke(drawn, np.array([hinge, [points[temple, 0], hinge[1] - 0.03 * unit]]), colour, width * unit)
     return drawn
@@ -94,7 +94,7 @@ def bags(sitter: Sitter) -> list[np.ndarray]:
     """Bags under the eyes."""
     angles = np.radians(np.arange(40, 141, 5))
     arc = np.stack([0.15 * np.cos(angles), 0.11 * np.sin(angles)], axis=1) * sitter.unit
-    return [sitter.points[list(eye)].mean(axis=0) + [0, 0.03 * sitter.unit] + arc for eye in EYES]
+    return [sitter.points[list(eye)].mean(axis=0) + np.array([0, 0.03 * sitter.unit]) + arc for eye in EYES]
 
 
 def test_a_bare_face_wears_none(sitter: Sitter) -> None:
@@ -152,7 +152,9 @@ def test_dark_lenses_hide_the_eyes(sitter: Sitter) -> None:
         drawn = sitter.picture.copy()
         for eye in EYES:
             middle = tuple(int(v) for v in np.rint(sitter.points[list(eye)].mean(axis=0)))
-            cv2.ellipse(drawn, middle, (round(0.24 * sitter.unit), round(0.2 * sitter.unit)), 0, 0, 360, (18, 16, 20), -1, cv2.LINE_AA)
+            cv2.ellipse(
+                drawn, middle, (round(0.24 * sitter.unit), round(0.2 * sitter.unit)), 0, 0, 360, (18, 16, 20), -1, cv2.LINE_AA
+            )
         lenses.append(look_for_glasses(np.rint(drawn * darkness + sitter.picture * (1 - darkness)).astype(np.uint8), sitter.face))
     black, tinted = lenses
     assert black.dark

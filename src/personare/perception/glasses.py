@@ -38,7 +38,7 @@ BRIDGE_FROM, RIMS_FROM, TEMPLES_FROM, PADS_FROM = 0.11, 0.04, 0.03, 0.115
 BRIDGE_ALONE = 3.0
 """A bridge this much stronger needs nothing else: hair may hide the temples, and half rims have no lower half."""
 NO_BRIDGE = 1.6
-"""Rims and temples this much stronger need no bridge: of a turned face it is not level, a bright one may be lost in the nose's own light."""
+"""Rims and temples this much stronger need no bridge: of a turned face it is not level, and pale ones are lost on the nose."""
 DARK_LENS = 0.42
 """Lenses this dark, compared with the cheeks, hide the eyes."""
 FAINTEST_SKIN = 25.0
@@ -186,7 +186,7 @@ def _strengths(
     """
     found = []
     for width in widths_px:
-        steps: list[list[Floats]] = [[], []]
+        steps: list[list[Points]] = [[], []]
         for off in give:
             places = curves + normals * off
             middle, one, other = (_seen(grey, places + normals * way) for way in (0.0, width, -width))
@@ -201,7 +201,9 @@ def _strengths(
 def _seen(grey: Floats, places: Points) -> Floats:
     flat = places.reshape(-1, 1, 2).astype(np.float32) - np.float32(0.5)
     x, y = np.ascontiguousarray(flat[..., 0]), np.ascontiguousarray(flat[..., 1])
-    return np.asarray(cv2.remap(grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(places.shape[:-1]), np.float32)
+    return np.asarray(
+        cv2.remap(grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(places.shape[:-1]), np.float32
+    )
 
 
 def _upright(picture: Image, face: Face) -> tuple[Floats, NDArray[np.float64]]:

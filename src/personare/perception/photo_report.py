@@ -7,7 +7,6 @@ see glasses.py. docs/workshop.md has the figures.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import cv2
 import numpy as np

@@ -22,7 +22,9 @@ LEFT_LOWER_EDGE, LEFT_UPPER_EDGE = (285, 295, 282, 283, 276), (336, 296, 334, 29
 UPPER_EDGES = (RIGHT_UPPER_EDGE, LEFT_UPPER_EDGE)
 RIGHT_OUTLINE = (10, 109, 67, 103, 54, 21, 162)
 UP_THE_FOREHEAD = (9, 151)
-UNITS = [ARKIT_UNITS.index(name) for name in ("browInnerUp", "browOuterUpLeft", "browOuterUpRight", "browDownLeft", "browDownRight")]
+UNITS = [
+    ARKIT_UNITS.index(name) for name in ("browInnerUp", "browOuterUpLeft", "browOuterUpRight", "browDownLeft", "browDownRight")
+]
 
 INNER_UP, OUTER_UP = 0.13, 0.11
 HIGHEST = 0.165
@@ -98,16 +100,14 @@ def way_to_hair(points: Floats, picture: Image, upper: tuple[int, ...], unit_px:
     other = np.abs(seen - skin).max(axis=-1) > HAIR_DIFFERS * max(float(skin.max()), 1.0)
     run = round(HAIR_RUN / 0.01)
     hair = np.lib.stride_tricks.sliding_window_view(other, run, axis=1).all(axis=-1)
-    first = np.where(hair.any(axis=1), steps[hair.argmax(axis=1)], 1.0)
+    first = np.where(np.asarray(hair).any(axis=1), steps[hair.argmax(axis=1)], 1.0)
     return max(float(np.sort(first)[1]), LEAST_FREE)
 
 
 def _reach(neutral: Floats, free: float, glasses: bool) -> Floats:
     """How much of the motion of the brow below or above it each point takes, float32 [468] 0..1."""
     aside, height = np.abs(neutral[:, 0]), neutral[:, 1]
-    low, high = (
-        np.interp(aside, -neutral[list(edge), 0], neutral[list(edge), 1]) for edge in (RIGHT_LOWER_EDGE, RIGHT_UPPER_EDGE)
-    )
+    low, high = (np.interp(aside, -neutral[list(edge), 0], neutral[list(edge), 1]) for edge in (RIGHT_LOWER_EDGE, RIGHT_UPPER_EDGE))
     outline = np.interp(aside, -neutral[list(RIGHT_OUTLINE), 0], neutral[list(RIGHT_OUTLINE), 1])
     top = np.minimum(outline, high + free)
     left = np.clip((top - height) / np.maximum(top - high, 0.02), 0, 1)

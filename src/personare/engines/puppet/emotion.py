@@ -33,12 +33,31 @@ _BOTH = ("Left", "Right")
 _WORN: Mapping[str, Mapping[str, float]] = {
     "happy": {"mouthSmile": 0.64, "cheekSquint": 0.65, "eyeSquint": 0.30, "mouthDimple": 0.15, "browOuterUp": 0.06},
     "sad": {
-        "browInnerUp": 0.85, "browDown": 0.30, "mouthFrown": 0.80, "mouthShrugLower": 0.30, "eyeBlink": 0.14, "eyeSquint": 0.10,
+        "browInnerUp": 0.85,
+        "browDown": 0.30,
+        "mouthFrown": 0.80,
+        "mouthShrugLower": 0.30,
+        "eyeBlink": 0.14,
+        "eyeSquint": 0.10,
     },
-    "surprised": {"browInnerUp": 0.75, "browOuterUp": 0.80, "eyeWide": 0.60, "jawOpen": 0.20, "mouthPucker": 0.40, "mouthFrown": 0.25},
+    "surprised": {
+        "browInnerUp": 0.75,
+        "browOuterUp": 0.80,
+        "eyeWide": 0.60,
+        "jawOpen": 0.20,
+        "mouthPucker": 0.40,
+        "mouthFrown": 0.25,
+    },
     "angry": {
-        "browDown": 0.95, "eyeSquint": 0.38, "eyeWide": 0.20, "noseSneer": 0.45, "mouthFrown": 0.55, "mouthPress": 0.10,
-        "mouthRollUpper": 0.20, "mouthRollLower": 0.20, "mouthShrugLower": 0.15,
+        "browDown": 0.95,
+        "eyeSquint": 0.38,
+        "eyeWide": 0.20,
+        "noseSneer": 0.45,
+        "mouthFrown": 0.55,
+        "mouthPress": 0.10,
+        "mouthRollUpper": 0.20,
+        "mouthRollLower": 0.20,
+        "mouthShrugLower": 0.15,
     },
 }
 

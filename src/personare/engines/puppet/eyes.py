@@ -69,10 +69,10 @@ IRIS_MARGIN, IRIS_LIMIT = 1.30, 0.80
 LASH_WIDTH, LASH_ALPHA = 0.016, 0.68
 """Line of the lashes on a shut lid: width in eye distances, opacity."""
 LONG_LASHES = (0.085, 0.115)
-"""Darkness of fine strokes above the lid's crease, as a share of bare skin: of the last face without and the first with long lashes."""
+"""Darkness of fine strokes above the lid's crease, as a share of bare skin: the last face without long lashes, the first with."""
 STROKE_WIDTH, STROKES_UP = 0.035, (0.6, 0.85)
-"""Lashes are strokes up to this wide, in eye distances; how far they are looked for, and painted out, from the crease to the bone
-below the brow."""
+"""Lashes are strokes up to this wide, in eye distances; shares of the way from the crease to the bone below the brow on which they
+are looked for, and painted out."""
 LONG_LASHES_GONE = 0.35
 """Blink by which the lashes that stood on the lid are no longer seen on it."""
 LASH_BLUR_PX = 0.55

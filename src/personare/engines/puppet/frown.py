@@ -1,7 +1,7 @@
 """How the corners of the mouth fall and rise: as far as faces do it, whatever the photo's own expression is.
 
-On a photo that smiles, corners pulled down by a frown's way would still be above the middle of the lips, and a weaker
-smile reads as a smile. So a frown also takes away what the photo has of one, and so do puckered lips; a smile takes away the photo's frown.
+On a photo that smiles, corners pulled down by a frown's way would still be above the middle of the lips, and a weaker smile
+reads as a smile. So a frown also takes away what the photo has of one, and so do puckered lips; a smile takes the photo's frown.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ CORNERS = {"Right": (61, 78), "Left": (291, 308)}
 MIDDLE_COLUMN = 5
 FROWN_GAIN = 1.5
 """The carried head's corners fall by .05 eye distances, those of ARKit faces by about .08."""
-SNEER_GAIN = 1.3
+SNEER_GAIN = 1.9
+"""Wings of the nose rise by .03 there, those of faces by twice as much."""
 LEVEL, SMILE_RISES, FROWN_FALLS = 0.010, 0.075, 0.070
-"""Height of the corners above the middle of shut lips: of a face that neither smiles nor frowns, and what mouthSmile 1 adds to it or
-mouthFrown 1 takes from it, in eye distances."""
+"""Height of the corners above the middle of shut lips, in eye distances: of a face without expression, what mouthSmile 1 adds to it,
+and what mouthFrown 1 takes."""
 TAKEN = 0.85
 
 

@@ -46,8 +46,9 @@ class Rig:
     down along the teeth. photo_teeth: uint8 [h, w, 4] colours and alpha of the upper teeth in the picture at pixel
     photo_teeth_corner (x, y); fully transparent if it shows none. teeth_drop: biting edge of the upper teeth below the
     closed lips in eye distances. mouth_light: float32 [3], the picture's light in the mouth, 1 is white and bright.
-    lid_colours: float32 [2, 3] skin near either eye. lash_colour: float32 [3]. long_lashes: float32 [2], 0 where they are short .. 1. softness_px: standard deviation of the
-    picture's own blur. glasses: their frames are held still. eyes_hidden: by dark lenses; they neither blink nor look about.
+    lid_colours: float32 [2, 3] skin near either eye. lash_colour: float32 [3]. long_lashes: float32 [2], 0 if short .. 1.
+    softness_px: standard deviation of the picture's own blur. glasses: their frames are held still. eyes_hidden: by dark
+    lenses; they neither blink nor look about.
     """
 
     points: Floats

@@ -42,7 +42,7 @@ class Mark:
 
     strokes: curves through places, each point after point. width: across a stroke, one standard deviation in eye distances.
     taper: share of a stroke's length over which either end fades. carried_by: the two face points that it goes with. shade: share
-    of the light that is lost. units: what deepens it, and at which weight in full; the strongest counts. against: what takes it away.
+    of the light that is lost. units: what deepens it, and at which weight in full; the strongest counts. against: what undoes it.
     """
 
     strokes: Sequence[Sequence[Place]]
@@ -103,7 +103,9 @@ FURROW = Mark(
     0.016, 0.42, (55, 285), 0.18, {"browDownLeft": 0.95, "browDownRight": 0.95}, "browInnerUp",
 )  # fmt: skip
 """Two short upright folds between lowered brows."""
-BROW_SHADOW = Mark([[(55, 221, 0.8), (65, 222, 0.8), (52, 223, 0.8), (53, 224, 0.8)]], 0.026, 0.35, (55, 53), 0.16, {"browDownRight": 0.95})
+BROW_SHADOW = Mark(
+    [[(55, 221, 0.8), (65, 222, 0.8), (52, 223, 0.8), (53, 224, 0.8)]], 0.026, 0.35, (55, 53), 0.16, {"browDownRight": 0.95}
+)
 """What a lowered brow throws on the lid below it."""
 FOREHEAD = Mark(
     [
@@ -119,10 +121,8 @@ GRIEF = Mark(
 )  # fmt: skip
 """In the middle of the forehead, as the inner brows alone rise."""
 FOREHEAD_MARKS = (FOREHEAD, GRIEF)
-MARKS = (
-    CREASE, NOSE_FOLD, NOSE_FOLD.mirrored(), CROWS_FEET, CROWS_FEET.mirrored(), FURROW, BROW_SHADOW, BROW_SHADOW.mirrored(), *FOREHEAD_MARKS,
-)  # fmt: skip
 BEHIND_GLASSES = (CREASE, NOSE_FOLD, NOSE_FOLD.mirrored(), FURROW, *FOREHEAD_MARKS)
+MARKS = (*BEHIND_GLASSES, CROWS_FEET, CROWS_FEET.mirrored(), BROW_SHADOW, BROW_SHADOW.mirrored())
 FREE_FOREHEAD = 0.24
 """Hair that hangs nearer to the brows than this, in eye distances, leaves no forehead to fold."""
 
@@ -200,15 +200,15 @@ class _Painted:
         place = np.array(
             [[c, -s, c * left - s * top + here_x - x0 - 0.5], [s, c, s * left + c * top + here_y - y0 - 0.5]], np.float64
         )
-        gain = cv2.warpAffine(self._mask, place, (x1 - x0, y1 - y0))
-        gain *= -depth
-        gain += 1
+        gain: Floats = np.asarray(cv2.warpAffine(self._mask, place, (x1 - x0, y1 - y0)), np.float32)
+        gain *= np.float32(-depth)
+        gain += np.float32(1)
         window = frame[y0:y1, x0:x1]
         window[:] = cv2.multiply(window, gain, dtype=cv2.CV_8U)
 
 
 def _curve(places: Floats, step_px: float) -> Floats:
-    """Points [n, 2] along a smooth curve through places [k, 2]: their polygon with its corners cut twice (Chaikin 1974), ends kept."""
+    """Points [n, 2] along a smooth curve by places [k, 2]: their polygon, its corners cut twice (Chaikin 1974), ends kept."""
     for _ in range(2):
         cut = np.stack([0.75 * places[:-1] + 0.25 * places[1:], 0.25 * places[:-1] + 0.75 * places[1:]], axis=1)
         places = np.concatenate([places[:1], cut.reshape(-1, 2), places[-1:]])
