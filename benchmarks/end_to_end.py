@@ -43,7 +43,7 @@ def main() -> None:
 def speak(portrait: str, voice: Path, folder: Path, *, refresh: bool) -> dict:
     """The report of one `personare speak` in a process of its own."""
     options = ["-o", folder / "clip.mp4", "--cache-dir", folder / "features", "--json"] + (["--refresh"] if refresh else [])
-    command = [sys.executable, "-m", "personare.cli.main", "speak", portrait, voice, "--no-clip-cache", *options]
+    command = [sys.executable, "-m", "personare", "speak", portrait, voice, "--no-clip-cache", *options]
     return json.loads(subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout)
 
 

@@ -75,7 +75,7 @@ class Workshop:
 
     def speak(self, voice: Path, output: str, *options: str) -> dict:
         """The report of one `personare speak` in a process of its own."""
-        command = [sys.executable, "-m", "personare.cli.main", "speak", self.portrait, voice, "--no-clip-cache"]
+        command = [sys.executable, "-m", "personare", "speak", self.portrait, voice, "--no-clip-cache"]
         command += ["-o", self.folder / output]
         command += ["--cache-dir", self.folder / "features", "--json", *options]
         before = _children_cpu_seconds()

@@ -146,13 +146,22 @@ class _Following(Performance):
         self._performance.close()
 
 
-def silence_under(track: CurveTrack) -> Speech:
-    """A silent sound that is as long as the curves: the sound of a clip that nobody speaks."""
+def sound_under(track: CurveTrack, sound: Speech | None = None) -> Speech:
+    """The sound of a clip that shows curves, as long as they are: a longer one is cut, a shorter one filled up with silence."""
     samples = int(len(track.states) * SAMPLE_RATE / track.fps)
+    rate, channels = (sound.voice_rate, sound.voice_channels) if sound else (SAMPLE_RATE, 1)
 
     def chunks() -> Iterator[SpeechChunk]:
-        for start in range(0, samples, SAMPLE_RATE):
-            piece = np.zeros(min(SAMPLE_RATE, samples - start), np.float32)
-            yield SpeechChunk(piece, piece[:, None])
+        heard, kept = samples, samples * rate // SAMPLE_RATE  # still to come: of `samples`, of `voice`
+        for chunk in sound.chunks() if sound else ():
+            piece = SpeechChunk(chunk.samples[:heard], chunk.voice[:kept])
+            heard, kept = heard - len(piece.samples), kept - len(piece.voice)
+            yield piece
+            if not heard and not kept:
+                return
+        while heard or kept:
+            n, m = min(SAMPLE_RATE, heard), min(rate, kept)
+            heard, kept = heard - n, kept - m
+            yield SpeechChunk(np.zeros(n, np.float32), np.zeros((m, channels), np.float32))
 
-    return Speech("the curves", SAMPLE_RATE, 1, samples / SAMPLE_RATE, chunks)
+    return Speech(sound.name if sound else "the curves", rate, channels, samples / SAMPLE_RATE, chunks)

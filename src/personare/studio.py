@@ -20,7 +20,7 @@ from personare.cache.home import home
 from personare.cache.manifest import AvatarManifest
 from personare.cache.prepare import Preparation, prepare
 from personare.cache.store import FeatureStore
-from personare.clip import Clip, silence_under
+from personare.clip import Clip, sound_under
 from personare.engines.engine import Engine, EngineOptions, Performance, load_engine
 from personare.errors import EngineError, InvalidOption, UnknownName, UnreadableMedia
 from personare.finished import Finished, clip_key
@@ -178,12 +178,17 @@ class Studio:
         clip = Clip(cast.engine, cast.options, avatar, speech, self.store)
         return clip.save(output, progress, preparation=preparation, watch=watch, finished=finished, curves=curves)
 
-    def follow(self, cast: Cast, track: CurveTrack, output: Path, progress: Progress = no_progress) -> Report:
-        """A silent clip of a portrait that does what the curves say. Raises PersonareError; then there is no file."""
+    def follow(
+        self, cast: Cast, track: CurveTrack, output: Path, progress: Progress = no_progress, *, sound: Speech | None = None
+    ) -> Report:
+        """A clip of a portrait that does what the curves say, as long as they are. Raises PersonareError; then there is no file.
+
+        sound: what is heard with it; it moves nothing. Without it the clip is silent.
+        """
         watch = Stopwatch()
         checked_target(output)
         avatar, preparation = self.prepare(cast, progress)
-        clip = Clip(cast.engine, cast.options, avatar, silence_under(track), self.store, track)
+        clip = Clip(cast.engine, cast.options, avatar, sound_under(track, sound), self.store, track)
         return clip.save(output, progress, preparation=preparation, watch=watch)
 
     def _finished(self, cast: Cast, avatar: Avatar, output: Path) -> Finished:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.conftest import write_wav
 
-COMMAND = [sys.executable, "-m", "personare.cli.main", "batch"]
+COMMAND = [sys.executable, "-m", "personare", "batch"]
 BATCH_SECONDS = 120
 
 

@@ -94,7 +94,7 @@ def test_interrupted(tmp_path, portrait, voice_samples, number):
     folder = tmp_path / "clips"
     folder.mkdir()
     running = subprocess.Popen(
-        [sys.executable, "-m", "personare.cli.main", "speak", str(portrait), str(speech), "-o", str(folder / "a.mp4")],
+        [sys.executable, "-m", "personare", "speak", str(portrait), str(speech), "-o", str(folder / "a.mp4")],
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -109,7 +109,7 @@ def test_interrupted(tmp_path, portrait, voice_samples, number):
 
 
 def test_two_processes_prepare_one_portrait_once(portrait, home):
-    command = [sys.executable, "-m", "personare.cli.main", "avatar", "create", "--json", "--set", "size=256"]
+    command = [sys.executable, "-m", "personare", "avatar", "create", "--json", "--set", "size=256"]
     running = [
         subprocess.Popen([*command, name, str(portrait)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for name in ("anna", "bert")

@@ -19,6 +19,7 @@ from PIL import Image
 
 from personare.errors import EngineError, PictureTooLarge, UnreadableMedia, UnusableSpeech, UnwritableOutput
 from personare.media.audio import open_speech, speech_from_samples
+from personare.media.colour import i420
 from personare.media.image import read_image
 from personare.media.video import VideoSource
 from personare.media.writer import ClipWriter
@@ -190,6 +191,19 @@ def write_clip(target, images, fps=Fraction(25), voice=None, rate=16000, **optio
         if voice is not None:
             writer.write_voice(voice[:, None].astype(np.float32))
         writer.write_frames(images)
+
+
+def test_planes_are_those_of_the_standard():
+    """Within one level of BT.601 in floating point; chroma is the mean of four pixels."""
+    image = np.random.default_rng(3).integers(0, 256, (34, 22, 3), np.uint8)
+    planes = i420(image)
+    assert planes.shape == (34 * 3 // 2, 22)
+    quarters = np.rint(image.reshape(17, 2, 11, 2, 3).mean(axis=(1, 3)))
+    blue, red = (quarters @ np.array(row) / 255 + 128 for row in ([-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]))
+    wanted = [image @ np.array([65.481, 128.553, 24.966]) / 255 + 16, blue, red]
+    got = [planes[:34], *planes[34:].reshape(2, 17, 11)]
+    for plane, exact in zip(got, wanted, strict=True):
+        assert np.abs(plane - exact).max() <= 1.01
 
 
 def test_colours_survive(tmp_path):

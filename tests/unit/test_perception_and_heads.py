@@ -172,3 +172,8 @@ def test_the_rasteriser_interpolates_and_hides():
     assert np.allclose(drawn[2:-2, 18:-2, 1], y[2:-2, 18:-2], atol=0.1)
     assert np.allclose(drawn[2:-2, 2:14], 99, atol=1e-3)
     assert raster.covered.all()
+    assert np.allclose(raster.depth[2:-2, 2:14], 5, atol=0.02)
+    assert np.allclose(raster.depth[2:-2, 18:-2], 0, atol=0.02)
+    raster.draw(vertices, triangles[:1], attributes)
+    assert not raster.covered[-2, -2]
+    assert raster.depth[-2, -2] == -np.inf

@@ -70,6 +70,16 @@ def test_a_face_near_the_border_is_shifted_not_streaked(tmp_path):
     assert crop.metadata["side"] <= 160
 
 
+def test_a_face_cut_by_the_border_is_not_continued_beyond_it(tmp_path):
+    """A square headshot without forehead is used whole: a streaked one would show at every word."""
+    picture = read_image(PORTRAIT)
+    side = 130
+    headshot = np.ascontiguousarray(picture[75 : 75 + side, 165 : 165 + side])
+    crop = prepare(write_picture(tmp_path / "headshot.jpg", headshot), size=256)[CROP]
+    assert crop.arrays["landmarks"][:, 1].min() < 0
+    assert dict(crop.metadata) == {"x": 0, "y": 0, "side": side}
+
+
 def test_full_size_crop_copies_pixels(tmp_path):
     picture = read_image(PORTRAIT)
     side = int(prepare(size=256)[CROP].metadata["side"])

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from personare.engines.puppet import eyes, lips
+from personare.engines.puppet import eyes, lips, render
 from personare.engines.puppet.compose import StillBackground
 from personare.engines.puppet.light import cheek_colour
 from personare.engines.puppet.mouth import MouthInterior, smooth_line
@@ -12,6 +12,7 @@ from personare.engines.puppet.pose import Layer, head_rotation, pose
 from personare.engines.puppet.render import FaceRenderer
 from personare.engines.puppet.rig import BLINKS, Rig
 from personare.engines.puppet.shade import SkinShade, marks_on
+from personare.engines.puppet.warp import Window, windows_over
 from personare.media.image import read_image
 from personare.perception import person_matte
 from tests.unit.puppet_avatars import AA, BLINK, PORTRAIT, PP, face_state, prepare, write_picture
@@ -99,6 +100,24 @@ def test_opening_grows_with_the_jaw(avatar, shut_avatar):
         areas = [mouth.opening(pose(rig, face_state({"jawOpen": jaw})))[0].sum() for jaw in np.linspace(0, 0.5, 11)]
         assert (np.diff(areas) > 0).all(), areas
         assert areas[-1] > 0.04 * rig.eye_distance_px**2
+
+
+@pytest.mark.parametrize("background", ["keep", "stretch"])
+def test_fetching_in_windows_leaves_nothing_out(background, monkeypatch):
+    """To the byte what fetching and mixing of all pixels gives, also where the head leaves the picture."""
+    features = prepare(size=258, face_height=0.3, background=background)
+    states = [EVERYTHING, face_state(BLINK, (-15, 4, 3)), face_state(AA, (20, -10, 9), (0.6, 0.3))]
+    in_windows = [FaceRenderer(features).render(state) for state in states]
+    monkeypatch.setattr(render, "windows_over", lambda mask: [Window(slice(0, len(mask)), slice(0, len(mask)))])
+    for state, frame in zip(states, in_windows, strict=True):
+        assert np.array_equal(FaceRenderer(features).render(state), frame)
+
+
+def test_windows_cover_a_mask():
+    mask = np.zeros((100, 90), np.uint8)
+    mask[40:45, 80] = 1
+    mask[97, 3:7] = 255
+    assert windows_over(mask) == [Window(slice(32, 64), slice(80, 81)), Window(slice(96, 100), slice(3, 7))]
 
 
 def green(frame: np.ndarray) -> int:
@@ -288,7 +307,7 @@ def reference(avatar, state) -> np.ndarray:
         triangles.append(faces + len(layer.vertices))
         layer = layer.over(behind)
     places = rasterised(layer, np.concatenate(triangles), len(picture)).astype(np.float32) - 0.5
-    frame = cv2.remap(picture, places[..., 0], places[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    frame = cv2.remap(rig.textured(picture), places[..., 0], places[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     for eye, blink in enumerate(state.curves[BLINKS]):
         if blink > 0:
             long = float(rig.long_lashes[eye]) * min(1.0, float(blink) / eyes.LONG_LASHES_GONE)
@@ -299,7 +318,7 @@ def reference(avatar, state) -> np.ndarray:
             eyes.draw_lashes(frame, line, rig.lash_colour, rig.eye_distance_px, rig.softness_px, float(blink))
     shade = SkinShade(rig.points, rig.eye_distance_px, cheek_colour(picture, rig.points), marks_on(picture, rig))
     shade.draw(frame, posed.skin.vertices, state.curves)
-    MouthInterior(rig).draw(frame, posed, state.curves, state.tongue)
+    MouthInterior(rig).draw(posed, state.curves, state.tongue).lay(frame)
     plate, cut = (avatar["puppet.plate"].arrays[name] for name in ("plate", "cut"))
     person = cv2.remap(cut, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[..., None] / 255
     return np.rint(frame * person + plate * (1 - person)).astype(np.uint8)

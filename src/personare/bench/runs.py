@@ -122,7 +122,7 @@ def run_bench(
 def _command(
     engine: str, portrait: Path, speech: Path, clip: Path, cache: Path, options: Mapping[str, str], weights: Path | None
 ) -> list[str]:
-    command = [sys.executable, "-m", "personare.cli.main", "speak", "--json", "--no-clip-cache", "--engine", engine]
+    command = [sys.executable, "-m", "personare", "speak", "--json", "--no-clip-cache", "--engine", engine]
     command += [f"--output={clip}", f"--cache-dir={cache}"]
     for name, value in options.items():
         command += ["--set", f"{name}={value}"]

@@ -53,6 +53,8 @@ def main(
 
 def run() -> None:
     """The program: runs the command and exits with the code that `personare.errors` gives."""
+    # Our rooms work side by side. OpenCV's own threads would spin between its many small calls: a seventh of all processor time.
+    os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
     start_logging(0)
     signal.signal(signal.SIGTERM, _terminated)
     code = _run_command()
@@ -91,7 +93,3 @@ def _run_command() -> int:
 
 def _terminated(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-if __name__ == "__main__":
-    run()

@@ -50,6 +50,10 @@ def speak(
             show_default=False,
         ),
     ] = None,
+    sound: Annotated[
+        Path | None,
+        typer.Option("--sound", help="With curves that are read: the clip's sound. It moves nothing.", show_default=False),
+    ] = None,
     engine: EngineName = None,
     settings: Setting = None,
     fps: Annotated[str | None, typer.Option("--fps", help="Frames per second: the engine option fps.", show_default=False)] = None,
@@ -71,6 +75,8 @@ def speak(
     voices = sum(given is not None for given in (speech, text, text_file))
     if voices > 1 or (voices == 0 and curves is None):
         raise typer.BadParameter("give exactly one of SPEECH, --text and --text-file (or just --curves)")
+    if sound is not None and voices:
+        raise typer.BadParameter("--sound is for curves that are read: give --curves and no voice")
     if voice is not None and speech is not None:
         raise typer.BadParameter("--voice is for --text and --text-file")
     if no_cache and refresh:
@@ -86,11 +92,13 @@ def speak(
             cast = studio.cast(portrait, engine, chosen)
             report = studio.speak(cast, open_voice(speech, text, text_file, voice), output, progress, curves=curves)
         else:
+            from personare.media.audio import open_speech
             from personare.media.curves import read_curves
 
             assert curves is not None
-            track = read_curves(curves)
-            report = studio.follow(studio.cast(portrait, engine, {"fps": str(track.fps), **chosen}), track, output, progress)
+            track, heard = read_curves(curves), open_speech(sound) if sound else None
+            cast = studio.cast(portrait, engine, {"fps": str(track.fps), **chosen})
+            report = studio.follow(cast, track, output, progress, sound=heard)
     if as_json:
         print_json(report)
     else:

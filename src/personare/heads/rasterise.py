@@ -12,6 +12,8 @@ _DISTANCE = 1e5
 """Pixels from the camera to the plane z = 0. So far away that rays are all but parallel, near enough for float32 depth."""
 _DEPTH_RANGE = 2e4
 """Vertices must lie within this many pixels of the plane z = 0."""
+_NEAR, _FAR = _DISTANCE - _DEPTH_RANGE, _DISTANCE + _DEPTH_RANGE
+"""Distances from the camera, pixels."""
 
 
 class Rasteriser:
@@ -24,12 +26,16 @@ class Rasteriser:
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
         self._attributes = np.zeros((height, width, 3), np.float32)
-        self._distance = np.full((height, width), _DISTANCE + _DEPTH_RANGE, np.float32)
+        # OpenCV's own depth, 0 at the near end and 1 at the far one: in pixels it would convert the buffer to and fro.
+        self._depth = np.ones((height, width), np.float32)
         self._world_to_camera = np.eye(4, dtype=np.float32)
         self._world_to_camera[2, 3] = -_DISTANCE
         self._field_of_view = 2.0 * math.atan(height / 2.0 / _DISTANCE)
         self._settings = (
-            cv2.TriangleRasterizeSettings().setCullingMode(cv2.RASTERIZE_CULLING_NONE).setShadingType(cv2.RASTERIZE_SHADING_SHADED)
+            cv2.TriangleRasterizeSettings()
+            .setCullingMode(cv2.RASTERIZE_CULLING_NONE)
+            .setShadingType(cv2.RASTERIZE_SHADING_SHADED)
+            .setGlCompatibleMode(cv2.RASTERIZE_COMPAT_INVDEPTH)
         )
 
     def draw(
@@ -48,17 +54,17 @@ class Rasteriser:
         spread[:, 1] = (self.height / 2 - vertices[:, 1]) * foreshortening
         spread[:, 2] = vertices[:, 2]
         self._attributes.fill(0.0)
-        self._distance.fill(_DISTANCE + _DEPTH_RANGE)
+        self._depth.fill(1.0)
         cv2.triangleRasterize(
             spread,
             triangles,
             attributes,
             self._attributes,
-            self._distance,
+            self._depth,
             self._world_to_camera,
             self._field_of_view,
-            _DISTANCE - _DEPTH_RANGE,
-            _DISTANCE + _DEPTH_RANGE,
+            _NEAR,
+            _FAR,
             self._settings,
         )
         return self._attributes
@@ -66,9 +72,10 @@ class Rasteriser:
     @property
     def covered(self) -> NDArray[np.bool_]:
         """Which pixels the last draw covered, bool [height, width]."""
-        return self._distance < _DISTANCE + _DEPTH_RANGE
+        return self._depth < 1
 
     @property
     def depth(self) -> NDArray[np.float32]:
         """z of the last draw at each pixel, float32 [height, width], larger is nearer; -inf where nothing is."""
-        return np.where(self.covered, np.float32(_DISTANCE) - self._distance, np.float32(-np.inf))
+        distance = _FAR * _NEAR / (_FAR - self._depth.astype(np.float64) * (_FAR - _NEAR))
+        return np.where(self.covered, _DISTANCE - distance, -np.inf).astype(np.float32)

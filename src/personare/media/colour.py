@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from personare.types import Image
 
-# Chroma rows of ITU-R BT.601 (limited range, 8 bits) on R, G, B in 0..255, with their offset of 128.
-_CHROMA = np.array([[-37.797, -74.203, 112.0, 128 * 255], [112.0, -93.786, -18.214, 128 * 255]]) / 255
+# Chroma rows of ITU-R BT.601 (limited range, 8 bits) on R, G, B in 0..255, with their offset of 128. The third row is there because
+# OpenCV is eight times as fast from three channels to three.
+_CHROMA = np.array([[-37.797, -74.203, 112.0, 128 * 255], [112.0, -93.786, -18.214, 128 * 255], [0, 0, 0, 0]]) / 255
 
 
 def even_sized(image: Image) -> Image:
@@ -32,5 +33,6 @@ def i420(image: Image) -> NDArray[np.uint8]:
     planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), dtype=np.uint8)
     quarter = cv2.resize(image, (width // 2, height // 2), interpolation=cv2.INTER_AREA)
     chroma = cv2.transform(quarter, _CHROMA)
-    planes.reshape(-1)[height * width :] = np.moveaxis(chroma, 2, 0).reshape(-1)
+    for channel, plane in enumerate(planes[height:].reshape(2, height // 2, width // 2)):
+        cv2.extractChannel(chroma, channel, dst=plane)
     return planes

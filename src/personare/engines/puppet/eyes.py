@@ -195,10 +195,21 @@ def eyeball_triangles() -> NDArray[np.int32]:
     return np.concatenate([iris, *white]).astype(np.int32)
 
 
+def _edge_follows() -> Floats:
+    """float32 [33, 2]: how far the texture of each vertex of an eyeball follows a gaze to the side."""
+    along = np.linspace(-1, 1, UPPER_LIDS.shape[1], dtype=np.float32)
+    follows = 1 - along**2
+    slide = np.zeros((33, 2), np.float32)
+    slide[17:, 0] = np.concatenate([follows, follows[INSIDE][::-1]])
+    return slide
+
+
 EYEBALL_EDGES = np.concatenate([UPPER_LIDS, LOWER_LIDS[:, INSIDE][:, ::-1]], axis=1)
 """Face points on the lids under which the last 16 vertices of either eyeball lie, [2, 16]."""
 EYEBALL_MOVES = np.repeat([1.0, 0.0], [17, 16]).astype(np.float32)
 """Which vertices of an eyeball the gaze moves: the iris, not the edge where it goes under the lids."""
+
+EDGE_FOLLOWS = _edge_follows()
 
 
 def edge_slide(gaze_x: float) -> Floats:
@@ -206,11 +217,7 @@ def edge_slide(gaze_x: float) -> Floats:
 
     Without it an iris that touches the lids would be sheared by them.
     """
-    along = np.linspace(-1, 1, UPPER_LIDS.shape[1], dtype=np.float32)
-    follows = 1 - along**2
-    slide = np.zeros((33, 2), np.float32)
-    slide[17:, 0] = -gaze_x * np.concatenate([follows, follows[INSIDE][::-1]])
-    return slide
+    return EDGE_FOLLOWS * np.float32(-gaze_x)
 
 
 def lash_colour(picture: Image, points: Floats, unit_px: float) -> Floats:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.puppet.lips import LOWER_ROWS, UPPER_INNER, UPPER_ROWS
+from personare.engines.puppet.lip_colours import LOWER_ROWS, UPPER_ROWS
 from personare.heads import Head468
 from personare.types import ARKIT_UNITS
 
@@ -23,7 +23,7 @@ FROWN_GAIN = 1.5
 SNEER_GAIN = 1.9
 """Wings of the nose rise by .03 there, those of faces by twice as much."""
 LEVEL, SMILE_RISES, FROWN_FALLS = 0.010, 0.075, 0.070
-"""Height of the corners above the middle of shut lips, in eye distances: of a face without expression, what mouthSmile 1 adds to it,
+"""Height of the corners above the middle of shut lips, in eye distances: of a face without expression, what mouthSmile 1 adds,
 and what mouthFrown 1 takes."""
 TAKEN = 0.85
 
@@ -37,7 +37,7 @@ def frown_deltas(head: Head468, shut: Floats) -> tuple[list[int], Floats]:
     deltas = [head.deltas[PUCKER].copy()]
     for side, corners in CORNERS.items():
         frown, smile, sneer = (ARKIT_UNITS.index(name + side) for name in ("mouthFrown", "mouthSmile", "noseSneer"))
-        rise = float(shut[list(corners), 1].mean() - shut[UPPER_INNER[MIDDLE_COLUMN], 1]) - LEVEL
+        rise = float(shut[list(corners), 1].mean() - shut[UPPER_ROWS[0, MIDDLE_COLUMN], 1]) - LEVEL
         falls = _as_one(FROWN_GAIN * head.deltas[frown])
         smiled = np.float32(TAKEN * min(max(rise / SMILE_RISES, 0), 1)) * _as_one(head.deltas[smile])
         frowned = np.float32(TAKEN * min(max(-rise / FROWN_FALLS, 0), 1)) * falls

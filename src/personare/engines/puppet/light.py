@@ -24,7 +24,7 @@ GREEN_LIMIT = 0.95
 CAST_LIMITS = (0.50, 1.25)
 
 
-def colours_at(picture: Image, places: Floats) -> Floats:
+def colours_at(picture: Image | Floats, places: Floats) -> Floats:
     """Colours of the picture at places [..., 2] in pixels, float32 [..., 3]."""
     flat = places.reshape(-1, 1, 2).astype(np.float32) - np.float32(0.5)
     x, y = np.ascontiguousarray(flat[..., 0]), np.ascontiguousarray(flat[..., 1])

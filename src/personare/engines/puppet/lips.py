@@ -9,14 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from personare.engines.puppet.contour import find, outer_edges
 from personare.engines.puppet.light import colours_at
-from personare.heads import LOWER_LIP_ROWS, UPPER_LIP_ROWS
+from personare.engines.puppet.lip_colours import LOWER_ROWS, UPPER_ROWS
 from personare.types import Image
 
 Floats = NDArray[np.float32]
 
-UPPER_ROWS, LOWER_ROWS = np.array(UPPER_LIP_ROWS), np.array(LOWER_LIP_ROWS)
-"""[4, 11] face points, from the opening outwards and from image left to image right."""
 UPPER_INNER, LOWER_INNER = UPPER_ROWS[0], LOWER_ROWS[0]
 CORNERS = (61, 291)
 BETWEEN_CORNERS = slice(1, -1)
@@ -36,6 +35,9 @@ CORNER_PULL = 0.7
 """The corners follow the seam next to them by this share."""
 PARTED_GAP = 0.05
 """Lips further apart than this, in eye distances, show no seam."""
+SHOWS_TEETH, HIDDEN_TEETH = 0.015, 0.030
+"""Height of tooth between the lips, in eye distances, from which on their edges are those of the teeth: in a mouth that
+the landmarks have open, and in one that they have shut."""
 UPPER_SHARE, LOWER_SHARE = 0.38, 0.62
 """Who closes the gap: the jaw does more than the upper lip."""
 UPPER_CLOSES = np.array([1.0, 0.95, 0.75, 0.55], np.float32)
@@ -46,6 +48,11 @@ CHIN_REACH, PHILTRUM_REACH = 0.16, 0.06
 TUCK = 0.45
 FULL_TUCK_GAP = 0.05
 """Share of a lip's inner half that rolls out of sight when it shuts, reached when the picture's gap is this wide."""
+SMILE_GAP, MOST_JAW = 0.10, 0.6
+"""What a mouth is open beyond this gap, in eye distances, is taken for a dropped jaw: it shuts by jawOpen, up to this weight."""
+SEAM_ROOM, ROLLS_AT_MOST = 0.012, 0.45
+"""Lips roll out by what they grow as they shut and by this much more (eye distances), so that the dark line between them
+rolls in again as they part; by this share of the gap at most."""
 TEETH_DEPTH = -0.03
 """The teeth lie this far behind the lips, in eye distances."""
 
@@ -73,14 +80,18 @@ def _redness(colours: Floats) -> Floats:
 
 
 def settle(points: Floats, picture: Image, unit_px: float) -> Floats:
-    """Points [468, 3] whose lips lie where the picture shows the dark line of the mouth.
+    """Points [468, 3] whose lips lie where the picture shows their edges, or the dark line of the mouth.
 
-    Closed inner lips become one line on it. Slightly parted lips move together until the upper one ends on it. A mouth
-    that is well open is left as found: there is no line, and the landmarks are good.
+    Around teeth, and in a mouth that is well open, the inner points go to the lips' edges and the rows behind them share
+    what is left of the lip. Closed inner lips become one line on the dark line of the mouth. Slightly parted lips without
+    teeth move together until the upper one ends on it.
     """
+    points = outer_edges(points, picture, unit_px)
     opened = shows_its_inside(points, picture, unit_px)
-    if opened and np.linalg.norm(gaps(points), axis=1).max() > PARTED_GAP * unit_px:
-        return points
+    found = find(points, picture, unit_px)
+    parted = opened and np.linalg.norm(gaps(points), axis=1).max() > PARTED_GAP * unit_px
+    if parted or found.teeth > (SHOWS_TEETH if opened else HIDDEN_TEETH):
+        return found.points
     line = points[UPPER_INNER] if opened else (points[UPPER_INNER] + points[LOWER_INNER]) / 2
     offset = _seam_offset(line[:, :2], picture, unit_px)
     settled = points.copy()
@@ -129,16 +140,45 @@ def closure_delta(points: Floats, unit_px: float) -> Floats:
     return delta
 
 
+def jaw_share(points: Floats, jaw_open: Floats, unit_px: float) -> float:
+    """How much of the unit jawOpen, deltas [468, 3], a mouth that is wide open in the picture wears: 0 for a smile."""
+    middle = slice(4, 7)
+    gap = gaps(points)[middle]
+    width = float(np.linalg.norm(gap, axis=1).mean())
+    apart = jaw_open[LOWER_INNER[middle], :2] - jaw_open[UPPER_INNER[middle], :2]
+    opens = float((apart * gap).sum(axis=1).mean()) / max(width, 1e-3)
+    return float(np.clip((width - SMILE_GAP * unit_px) / max(opens, 1e-3), 0, MOST_JAW))
+
+
 def _nearest(points: Floats, row: NDArray[np.intp]) -> NDArray[np.intp]:
     distance = np.linalg.norm(points[:, None, :2] - points[None, row, :2], axis=2)
     return np.asarray(distance.argmin(axis=1))
 
 
+def roll_out(points: Floats, delta: Floats, unit_px: float) -> Floats:
+    """Texture shift float32 [468, 2] of lips that are shut though the picture has them open.
+
+    A smile stretches the lips thin; shut, they show what was rolled in. The rows show what continues the lip inwards,
+    see lip_texture, instead of a stretched picture. delta: `closure_delta`, [468, 3].
+    """
+    shift = np.zeros((468, 2), np.float32)
+    gap = gaps(points)[BETWEEN_CORNERS]
+    width = np.linalg.norm(gap, axis=1, keepdims=True)
+    for rows, inwards in ((UPPER_ROWS, 1), (LOWER_ROWS, -1)):
+        inner = rows[:, BETWEEN_CORNERS]
+        grown = delta[inner[:3], :2] - delta[inner[3], :2]
+        room = np.minimum(SEAM_ROOM * unit_px + np.linalg.norm(grown[0], axis=1, keepdims=True), ROLLS_AT_MOST * width)
+        shift[inner[0]] = inwards * gap / np.maximum(width, 1e-3) * room
+        share = np.linalg.norm(grown, axis=2) / np.maximum(np.linalg.norm(grown[0], axis=1), 1e-3)
+        shift[inner[1:3]] = shift[inner[0]] * share[1:, :, None]
+    return shift
+
+
 def tuck(points: Floats, unit_px: float) -> Floats:
     """Texture shift float32 [468, 2] of the two inner rows towards the middle of the lip, if the mouth is open.
 
-    The inner edge of an open mouth's lips is never exactly where the landmarks have it; what the lips show when they
-    are shut is taken from safely inside them.
+    In the pictures of a video the inner edge of an open mouth's lips is not searched for, and never exactly where the
+    landmarks have it; what the lips show when they are shut is taken from safely inside them.
     """
     shift = np.zeros((468, 2), np.float32)
     gap = float(np.linalg.norm(gaps(points), axis=1).max()) / unit_px

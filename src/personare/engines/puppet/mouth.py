@@ -7,6 +7,8 @@ dentures.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +68,24 @@ def smooth_line(points: Floats) -> Floats:
     return np.concatenate([pieces.reshape(-1, 2), points[-1:]]).astype(np.float32)
 
 
+class Inside(NamedTuple):
+    """What is seen between the lips: corner (x, y) in the frame, colours float32 [h, w, 3], and how much of each pixel it is."""
+
+    corner: tuple[int, int]
+    colours: Floats
+    alpha: Floats
+
+    def lay(self, frame: Image) -> None:
+        """Over the frame, in place."""
+        x0, y0 = self.corner
+        top, left = max(0, -y0), max(0, -x0)
+        window = frame[max(0, y0) : y0 + self.alpha.shape[0], max(0, x0) : x0 + self.alpha.shape[1]]
+        height, width = window.shape[:2]
+        alpha = self.alpha[top : top + height, left : left + width, None]
+        colours = self.colours[top : top + height, left : left + width]
+        window[:] = np.rint(np.clip(window + (colours - window) * alpha, 0, 255))
+
+
 class MouthInterior:
     """Draws the inside of one avatar's mouth."""
 
@@ -101,18 +121,11 @@ class MouthInterior:
         soft = cv2.resize(cv2.GaussianBlur(mask, (0, 0), sigma), (width, height), interpolation=cv2.INTER_AREA)
         return np.asarray(soft, np.float32) / np.float32(255), (x0, y0)
 
-    def draw(self, frame: Image, posed: Posed, curves: Floats, tongue: float) -> None:
-        """Draw the inside of the mouth into the frame, in place."""
-        alpha, (x0, y0) = self.opening(posed)
-        if not alpha.size:
-            return
-        inside = self._inside(alpha, (x0, y0), posed, curves, tongue)
-        top, left = max(0, -y0), max(0, -x0)
-        window = frame[max(0, y0) : y0 + alpha.shape[0], max(0, x0) : x0 + alpha.shape[1]]
-        height, width = window.shape[:2]
-        alpha = alpha[top : top + height, left : left + width, None]
-        inside = inside[top : top + height, left : left + width]
-        window[:] = np.rint(np.clip(window + (inside - window) * alpha, 0, 255))
+    def draw(self, posed: Posed, curves: Floats, tongue: float) -> Inside:
+        """What is seen between the lips, to be laid over the frame."""
+        alpha, corner = self.opening(posed)
+        colours = self._inside(alpha, corner, posed, curves, tongue) if alpha.size else np.zeros((0, 0, 3), np.float32)
+        return Inside(corner, colours, alpha)
 
     def _inside(self, alpha: Floats, corner: tuple[int, int], posed: Posed, curves: Floats, tongue: float) -> Floats:
         """float32 [h, w, 3]"""

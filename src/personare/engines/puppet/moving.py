@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.puppet import lips, rings
+from personare.engines.puppet import lip_colours, lips, rings
 from personare.engines.puppet.following import window
 from personare.engines.puppet.mouth import MouthInterior
 from personare.engines.puppet.pose import BEHIND_PX, PARTED_JAW, STAYS_PARTED, Layer, Posed
 from personare.engines.puppet.render import LIPS_REACH
 from personare.engines.puppet.rig import MOUTH_UNITS, Rig
 from personare.engines.puppet.state import UNIT
-from personare.engines.puppet.warp import FineRegion, Surface
+from personare.engines.puppet.warp import FineRegion, Surface, windows_over
 from personare.heads import head468, similarity
 from personare.media.template import Template
 from personare.stopwatch import Stopwatch
@@ -56,7 +56,7 @@ class MovingFace:
         share = np.concatenate([self._share, np.tile(self._share[rings.OVAL], len(rings.RADII))])
         moving = rig.triangles[(share[rig.triangles] > 0).any(axis=1)]
         self._surface = Surface(picture, moving)
-        lip_points = [*lips.UPPER_ROWS[-1], *lips.LOWER_ROWS[-1]]
+        lip_points = [*lip_colours.UPPER_ROWS[-1], *lip_colours.LOWER_ROWS[-1]]
         self._lips = FineRegion(picture, rig, lip_points, LIPS_REACH, lips.between_triangles())
         self._mouth = MouthInterior(rig)
         self.watch = Stopwatch()
@@ -72,9 +72,11 @@ class MovingFace:
             own = square.cut(picture)
             self._surface.picture = self._lips.picture = own
             posed, curves = self._posed(index, (square.x, square.y), state)
-            moved = self._surface.draw(posed.skin)
-            self._lips.draw(moved, posed.skin, posed.between_lips)
-            self._mouth.draw(moved, posed, curves, state.tongue)
+            moved = own.copy()
+            self._surface.move(posed.skin)
+            self._surface.fetch(moved, windows_over(self._surface.moved()))
+            self._lips.draw(posed.skin, posed.between_lips).lay(moved)
+            self._mouth.draw(posed, curves, state.tongue).lay(moved)
         with self.watch("compose"):
             if strength < 1:
                 moved = np.rint(own + (moved.astype(np.float32) - own) * np.float32(strength)).astype(np.uint8)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from personare.engines.puppet import eyes
 from personare.engines.puppet.lips import LOWER_INNER, UPPER_INNER
-from personare.engines.puppet.rig import BLINKS, Rig
+from personare.engines.puppet.relief import bounded
+from personare.engines.puppet.rig import BLINKS, IN_PLANE, Rig
 from personare.engines.puppet.state import UNIT, FaceState
 
 Floats = NDArray[np.float32]
@@ -25,6 +26,9 @@ PARTED_JAW = 0.25
 STAYS_PARTED = 0.45
 """A mouth that is open in the picture is pulled shut in full for closed sounds; with the jaw this far open, this share
 of the picture's own gap comes back (an upper lip raised by a smile stays raised)."""
+
+ROLLED_IN_JAW = 0.12
+"""What the shut lips of an open-mouthed picture roll out is rolled in again with the jaw this far open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +64,27 @@ class Posed:
 
 
 def pose(rig: Rig, state: FaceState) -> Posed:
-    """Expression in the head's own frame, then head motion, of which the neck and the background take less."""
+    """Expression in the head's own frame, then head motion, of which the neck and the background take less.
+
+    What turns is the rig's relief; which of two overlapping lips or lids is in front is left to their own depth.
+    """
     curves = np.asarray(state.curves, np.float32)
-    rotation = head_rotation(*state.head)
+    yaw, pitch, roll = state.head
+    rotation = head_rotation(*bounded(yaw, pitch), roll)
     shift = np.array([*state.shift, 0.0], np.float32) * np.float32(rig.eye_distance_px)
     translation = rig.pivot - rotation @ rig.pivot + shift
     moved = _expression(rig, curves)
+    behind_relief = rig.points[:, 2] - rig.relief
+    moved[:, 2] -= behind_relief
     turned = moved @ rotation.T + translation
     vertices = moved + (turned - moved) * rig.head_weight[:, None]
-    vertices[:, 2] = turned[:, 2]
+    vertices[:, 2] = turned[:, 2] + behind_relief
     skin = Layer(vertices.astype(np.float32), _skin_texture(rig, curves))
     inner = np.concatenate([UPPER_INNER, LOWER_INNER])
     mouth = Layer(vertices[inner] - np.array([0, 0, BEHIND_PX], np.float32), skin.texture[inner])
     gaze = np.array(state.gaze, np.float32) * np.float32(0 if rig.eyes_hidden else rig.eye_distance_px)
     left, right = (
-        _eyeball(rig.eyeballs[eye], moved[edge] - rig.points[edge], rotation, translation, gaze)
+        _eyeball(rig.eyeballs[eye], (moved[edge] - rig.points[edge]) * IN_PLANE, rotation, translation, gaze)
         for eye, edge in enumerate(eyes.EYEBALL_EDGES)
     )
     return Posed(skin, (left, right), mouth, rotation, translation)
@@ -99,7 +109,8 @@ def _expression(rig: Rig, curves: Floats) -> Floats:
 
 
 def _skin_texture(rig: Rig, curves: Floats) -> Floats:
-    texture = rig.points[:, :2] + rig.lip_tuck
+    rolled_in = min(1.0, max(0.0, float(curves[UNIT["jawOpen"]])) / ROLLED_IN_JAW)
+    texture = rig.points[:, :2] + rig.lip_roll * np.float32(1 - rolled_in)
     for blink, slide in zip(curves[BLINKS], rig.lid_slide, strict=True):
         if blink > 0:
             texture = texture + slide * np.float32(min(1.0, float(blink) * LID_SLIDE_LEAD))

@@ -35,8 +35,8 @@ MATTE_NETWORK = "selfie_segmentation"
 
 FACE_FROM_TOP = 0.46
 """Where the middle of the face is in the crop, from the top: a little above the middle, as portraits are framed."""
-TIGHTEST = 1.2
-"""A picture that leaves less room around the face than this, in face heights, is continued beyond its border."""
+TIGHTEST = 1.02
+"""A square that would be tighter than this, in sides of what the picture has of the face, is continued beyond the border."""
 MATTE_CONTEXT = 1.5
 """The matting network sees this much more than the crop, where the picture has it: it was trained on people, not
 faces."""
@@ -54,7 +54,7 @@ def recipe(options: PuppetOptions) -> Recipe:
     """The stages that turn a portrait into the features that `render.FaceRenderer` needs; none for the carried head."""
     if options.look == "mesh":
         return Recipe(())
-    behind = Stage(name=PLATE, version=1, compute=_plate, needs=(CROP,))
+    behind = Stage(name=PLATE, version=2, compute=_plate, needs=(CROP,))
     return Recipe(
         (
             Stage(
@@ -66,14 +66,14 @@ def recipe(options: PuppetOptions) -> Recipe:
             ),
             Stage(
                 name=CROP,
-                version=2,
+                version=3,
                 compute=_crop,
                 parameters=_framing(options),
                 needs=(FACE,),
                 reads_portrait=True,
                 weights=(NETWORK_SHA256[MATTE_NETWORK],),
             ),
-            Stage(name=RIG, version=4, compute=_rig, needs=(FACE, CROP)),
+            Stage(name=RIG, version=6, compute=_rig, needs=(FACE, CROP)),
             *([behind] if options.background == "keep" else []),
         )
     )
@@ -173,8 +173,8 @@ def _square_around(landmarks: Floats, picture: Image, face_height: float) -> Squ
     """Where to crop. Rather a tighter crop or a face off the middle than a picture continued beyond its border."""
     height, width = picture.shape[:2]
     low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
-    face_side = float((high - low).max())
-    side = round(max(min(float(high[1] - low[1]) / face_height, height, width), TIGHTEST * face_side))
+    shown = np.minimum(high, (width, height)) - np.maximum(low, 0)
+    side = round(max(min(float(high[1] - low[1]) / face_height, height, width), TIGHTEST * float(shown.max())))
     x, y = (low + high) / 2 - (side / 2, side * FACE_FROM_TOP)
     return Square(_within(x, side, width), _within(y, side, height), side)
 

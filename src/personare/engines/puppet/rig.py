@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.puppet import brows, eyes, frown, light, lips, rings, teeth
+from personare.engines.puppet import brows, eyes, frown, light, lip_texture, lips, rings, teeth
+from personare.engines.puppet.relief import relief
 from personare.heads import CHIN, head468, similarity
 from personare.types import ARKIT_UNITS, Feature, Image
 
 Floats = NDArray[np.float32]
 
 MOUTH_UNITS = [i for i, name in enumerate(ARKIT_UNITS) if name.startswith(("mouth", "jaw"))]
+JAW_OPEN = ARKIT_UNITS.index("jawOpen")
 BLINKS = [ARKIT_UNITS.index("eyeBlinkRight"), ARKIT_UNITS.index("eyeBlinkLeft")]
 """The blink of the eye at image left, the person's right one, comes first, as everywhere in this wing."""
 
@@ -30,6 +32,7 @@ PIVOT_BELOW_CHIN, PIVOT_DEPTH = 0.18, -0.55
 """Where the head turns on the neck, in eye distances from the chin and from the plane of the face."""
 FRAME_ASIDE, FRAME_BELOW, FRAME_ABOVE, FRAME_EDGE = 0.60, 0.31, 0.20, 0.12
 """Where glasses are, in eye distances from the middle between the eyes, and how softly the region ends."""
+IN_PLANE = np.array([1, 1, 0], np.float32)
 FLIP_YZ = np.array([1, -1, -1], np.float32)
 FLIP_Y = np.array([1, -1, 1], np.float32)
 
@@ -38,10 +41,12 @@ FLIP_Y = np.array([1, -1, 1], np.float32)
 class Rig:
     """n vertices (the first 468 are the face points), m triangles; positions in pixels of the crop.
 
-    points: float32 [n, 3] at rest. triangles: int32 [m, 3]. deltas: float32 [52, n, 3] per unit of ARKIT_UNITS.
+    points: float32 [n, 3] at rest. relief: float32 [n], the depth that a turn of the head sees, see relief.py. triangles:
+    int32 [m, 3]. deltas: float32 [52, n, 3] per unit of ARKIT_UNITS.
     head_weight: float32 [n], 1 where a vertex goes with the head, 0 where it stays. closure: float32 [n, 3] shuts the
-    lips of a mouth that is open in the picture. lip_tuck: float32 [n, 2] texture shift that hides what lies between
-    open lips. lid_slide: float32 [2, n, 2] texture shift of a full blink, per eye. eyeballs: float32 [2, 33, 3], see
+    lips of a mouth that is open in the picture. lip_roll: float32 [n, 2] texture shift of lips that grow as they shut.
+    lip_patch: uint8 [h, w, 3] the picture from pixel lip_patch_corner (x, y) on, with lip continued into the mouth.
+    lid_slide: float32 [2, n, 2] texture shift of a full blink, per eye. eyeballs: float32 [2, 33, 3], see
     eyes.eyeballs. pivot: float32 [3]. mouth_axes: float32 [3, 3] middle of the closed lips, unit vectors right and
     down along the teeth. photo_teeth: uint8 [h, w, 4] colours and alpha of the upper teeth in the picture at pixel
     photo_teeth_corner (x, y); fully transparent if it shows none. teeth_drop: biting edge of the upper teeth below the
@@ -52,26 +57,37 @@ class Rig:
     """
 
     points: Floats
+    relief: Floats
     triangles: NDArray[np.int32]
     deltas: Floats
     head_weight: Floats
     closure: Floats
-    lip_tuck: Floats
+    lip_roll: Floats
     lid_slide: Floats
     eyeballs: Floats
     pivot: Floats
     mouth_axes: Floats
     photo_teeth: NDArray[np.uint8]
+    lip_patch: Image
     mouth_light: Floats
     lid_colours: Floats
     lash_colour: Floats
     long_lashes: Floats
     photo_teeth_corner: tuple[int, int]
+    lip_patch_corner: tuple[int, int]
     teeth_drop: float
     softness_px: float
     eye_distance_px: float
     glasses: bool
     eyes_hidden: bool
+
+    def textured(self, picture: Image) -> Image:
+        """What the skin shows: a copy of the picture with the lips continued into the mouth."""
+        shown = picture.copy()
+        x, y = self.lip_patch_corner
+        height, width = self.lip_patch.shape[:2]
+        shown[y : y + height, x : x + width] = self.lip_patch
+        return shown
 
     @property
     def outline(self) -> Floats:
@@ -86,8 +102,8 @@ class Rig:
     @classmethod
     def from_feature(cls, feature: Feature) -> Rig:
         values = {**feature.metadata, **feature.arrays}
-        corner_x, corner_y = values["photo_teeth_corner"]
-        return cls(**{**values, "photo_teeth_corner": (int(corner_x), int(corner_y))})
+        corners = {name: tuple(int(v) for v in values[name]) for name in ("photo_teeth_corner", "lip_patch_corner")}
+        return cls(**{**values, **corners})
 
 
 def fit(
@@ -112,39 +128,56 @@ def fit(
     unit_px = float(scale)
     points = eyes.lower_lid_edges(points, picture, unit_px)
     points = lips.settle(points, picture, unit_px)
+    mouth_scale = _mouth_scale(points, head.neutral, unit_px)
+
+    def turned(units: Floats) -> Floats:
+        return np.asarray(units @ rotation.T * unit_px * FLIP_Y, np.float32)
+
+    jaw_open = mouth_scale * turned(head.deltas[JAW_OPEN])
+    raised_jaw = -lips.jaw_share(points, jaw_open, unit_px) * jaw_open * IN_PLANE
+    closure = lips.closure_delta(points + raised_jaw, unit_px)
+    roll = lips.roll_out(points, closure, unit_px)
+    closure += raised_jaw
+    patch = lip_texture.continued(picture, points, roll, unit_px)
     units = head.deltas.copy()
-    closure = lips.closure_delta(points, unit_px)
     falling, fall = frown.frown_deltas(head, ((points + closure) * FLIP_Y @ rotation / unit_px).astype(np.float32))
     units[falling] = fall
     if glasses:
         units *= (1 - _framed(head.neutral))[:, None]
     units[brows.UNITS] = 0 if dark_lenses else brows.brow_deltas(head.neutral, points, picture, unit_px, glasses)
-    deltas = (units @ rotation.T * unit_px * FLIP_Y).astype(np.float32)
-    deltas[MOUTH_UNITS] *= _mouth_scale(points, head.neutral, unit_px)
+    deltas = turned(units)
+    deltas[MOUTH_UNITS] *= mouth_scale
     deltas[BLINKS] = 0 if dark_lenses else eyes.blink_deltas(points)
     surround = rings.around(points, matte, unit_px)
-    axes = lips.mouth_axes(points + closure, rotation @ np.array([0, -1, 0], np.float32) * FLIP_Y, unit_px)
+    vertices = np.concatenate([points, surround.points])
+    closure = np.concatenate([closure, surround.follow(closure[None])[0]])
+    depth = relief(vertices + closure)  # shut lips are at one place, so they get one depth, and stay shut when turned
+    turning = np.column_stack([points[:, :2], depth[: len(points)]])
+    axes = lips.mouth_axes(turning + closure[: len(points)], rotation @ np.array([0, -1, 0], np.float32) * FLIP_Y, unit_px)
     skin = light.cheek_colour(picture, points)
     lid_colours = eyes.lid_colours(points, picture, unit_px)
     shown = teeth.photo_teeth(picture, points, axes, unit_px, skin)
     padding = len(surround.points)
     return Rig(
-        points=np.concatenate([points, surround.points]),
+        points=vertices,
+        relief=depth,
         triangles=np.concatenate([head.triangles, surround.triangles]).astype(np.int32),
         deltas=np.concatenate([deltas, surround.follow(deltas)], axis=1),
         head_weight=np.concatenate([np.ones(len(points), np.float32), surround.head_weight]),
-        closure=np.concatenate([closure, surround.follow(closure[None])[0]]),
-        lip_tuck=np.pad(lips.tuck(points, unit_px), ((0, padding), (0, 0))),
+        closure=closure,
+        lip_roll=np.pad(roll, ((0, padding), (0, 0))),
         lid_slide=np.pad(eyes.lid_slides(points, picture) * (not dark_lenses), ((0, 0), (0, padding), (0, 0))),
-        eyeballs=eyes.eyeballs(points, irises),
+        eyeballs=eyes.eyeballs(turning, irises),
         pivot=_pivot(points, unit_px),
         mouth_axes=axes,
         photo_teeth=shown.rgba,
+        lip_patch=patch.rgb,
         mouth_light=shown.light,
         lid_colours=lid_colours,
         lash_colour=eyes.lash_colour(picture, points, unit_px),
         long_lashes=eyes.long_lashes(picture, points, lid_colours, unit_px),
         photo_teeth_corner=shown.corner,
+        lip_patch_corner=patch.corner,
         teeth_drop=shown.drop,
         softness_px=softness_px,
         eye_distance_px=unit_px,

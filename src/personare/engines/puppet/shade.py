@@ -83,7 +83,7 @@ def _across(*points: tuple[int, int, float]) -> list[Place]:
 CREASE = Mark([_across((182, 194, 0.0), (83, 18, 0.0), (18, 200, 0.1))], 0.044, 0.5, (LOWER_LIP, CHIN), 0.13, {"jawOpen": 0.40})
 """Below the lower lip, as the jaw drops."""
 NOSE_FOLD = Mark(
-    [[(129, 203, 0.1), (203, 206, 0.0), (206, 216, 0.0), (216, 212, 0.0), (216, 212, 0.4)]], 0.028, 0.45, (129, 212), 0.105,
+    [[(129, 203, 0.1), (203, 206, 0.0), (206, 216, 0.0), (216, 212, 0.0), (216, 212, 0.4)]], 0.034, 0.45, (129, 212), 0.085,
     {"mouthSmileRight": 0.5, "mouthStretchRight": 0.6, "noseSneerRight": 0.7},
 )  # fmt: skip
 """From the wing of the nose around the corner of the mouth, as the cheek rises."""
@@ -100,7 +100,7 @@ FURROW = Mark(
         [(8, 55, 0.48), (55, 9, 0.5), (107, 9, 0.55), (55, 151, 0.5)],
         [(8, 285, 0.48), (285, 9, 0.5), (336, 9, 0.55), (285, 151, 0.5)],
     ],
-    0.016, 0.42, (55, 285), 0.18, {"browDownLeft": 0.95, "browDownRight": 0.95}, "browInnerUp",
+    0.019, 0.42, (55, 285), 0.15, {"browDownLeft": 0.95, "browDownRight": 0.95}, "browInnerUp",
 )  # fmt: skip
 """Two short upright folds between lowered brows."""
 BROW_SHADOW = Mark(

@@ -27,7 +27,7 @@ class Show(Protocol):
         """The next frame, uint8 [H, W, 3], the caller's to keep."""
 
     def close(self) -> None:
-        """Let go of files."""
+        """Let go of files and threads."""
 
 
 def is_moving(avatar: Avatar) -> bool:
@@ -88,7 +88,7 @@ class StillFace:
             return square if self._paste is None else self._paste.paste(self._photo.copy(), square)
 
     def close(self) -> None:
-        """Nothing is held."""
+        self._renderer.close()
 
 
 def own_file(avatar: Avatar) -> Path:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.engines.puppet.light import mouth_light
+from personare.engines.puppet.lip_colours import Colours, Columns
 from personare.engines.puppet.lips import LOWER_INNER, UPPER_INNER, gaps
 from personare.types import Image
 
@@ -59,7 +60,11 @@ TOOTH_REDNESS = 0.22
 than this share: lips, gums and tongue are redder, the hollow is darker."""
 SHOWN_SHARE = 0.25
 """The picture shows teeth if this share of its open mouth is tooth."""
-LIP_MARGIN = 0.012
+SHADED_TEETH = 0.75
+"""The picture's teeth, when in shade, do not make those that are drawn darker than this share of what the skin's light gives."""
+GUMS = 0.045
+"""The picture's upper teeth begin at most this far below its upper lip, in eye distances."""
+LIP_MARGIN = 0.008
 """The picture's teeth are not trusted nearer than this to its lips, in eye distances."""
 HIDDEN_DROP = 0.040
 """Biting edge of upper teeth below the closed lips when the picture does not show it, in eye distances."""
@@ -163,27 +168,47 @@ def photo_teeth(picture: Image, points: Floats, axes: Floats, unit_px: float, sk
     patch = picture[y0:y1, x0:x1]
     mouth = np.zeros(patch.shape[:2], np.uint8)
     cv2.fillPoly(mouth, [np.rint(outline - (x0, y0) - 0.5).astype(np.int32)], 255)
-    tooth = _looks_like_tooth(patch, skin) & (mouth > 0)
-    if tooth.sum() < SHOWN_SHARE * (mouth > 0).sum():
-        return hidden
-    # Gaps between teeth belong to them.
+    tooth = _looks_like_tooth(picture, points, unit_px, skin)[y0:y1, x0:x1] & (mouth > 0)
+    # Gaps between neighbours belong to them, those between upper and lower teeth do not, nor do single columns.
     span = max(1, round(0.02 * unit_px)) * 2 + 1
-    whole = cv2.morphologyEx(tooth.astype(np.uint8) * 255, cv2.MORPH_CLOSE, np.ones((span, span), np.uint8))
+    whole = cv2.morphologyEx(tooth.astype(np.uint8) * 255, cv2.MORPH_CLOSE, np.ones((3, span), np.uint8))
+    whole = _hanging(np.asarray(whole, np.uint8), mouth > 0, GUMS * unit_px)
+    whole = cv2.medianBlur(whole, 2 * span + 1)
+    if (whole > 0).sum() < SHOWN_SHARE * (mouth > 0).sum():
+        return hidden
     inner = cv2.distanceTransform(np.minimum(whole, mouth), cv2.DIST_L2, 3)
     margin = max(LIP_MARGIN * unit_px, 1.0)
     alpha = np.clip((inner - margin / 2) / margin, 0, 1)
     below = _biting_edge(alpha, (x0, y0), axes) / unit_px
     rgba = np.dstack([patch, np.rint(alpha * 255).astype(np.uint8)])
     enamel = np.percentile(patch[alpha > 0.5], 60, axis=0) if (alpha > 0.5).any() else ENAMEL
-    light = np.asarray(enamel / ENAMEL, np.float32)
+    light = np.maximum(enamel / ENAMEL, SHADED_TEETH * hidden.light).astype(np.float32)
     return PhotoTeeth(rgba, (int(x0), int(y0)), float(np.clip(below, *DROP_LIMITS)), light)
 
 
-def _looks_like_tooth(patch: Image, skin: Floats) -> NDArray[np.bool_]:
-    colour = patch.astype(np.float32)
-    red, green = colour[..., 0], colour[..., 1]
-    bright = colour.mean(axis=2) > TOOTH_BRIGHTNESS * skin.mean()
-    return np.asarray(bright & ((red - green) < TOOTH_REDNESS * np.maximum(red, 1)), np.bool_)
+def _looks_like_tooth(picture: Image, points: Floats, unit_px: float, skin: Floats) -> NDArray[np.bool_]:
+    """bool [H, W]: paler than the lips of this picture; where colour does not tell, bright and less red than lips are."""
+    columns = Columns.of(points)
+    colours = Colours.of(picture, columns, unit_px)
+    if colours.tooth_a is None:
+        colour = picture.astype(np.float32)
+        red, green = colour[..., 0], colour[..., 1]
+        bright = colour.mean(axis=2) > TOOTH_BRIGHTNESS * skin.mean()
+        return np.asarray(bright & ((red - green) < TOOTH_REDNESS * np.maximum(red, 1)), np.bool_)
+    tooth, _ = colours.likeness(colours.lab, colours.lower[0])
+    return np.asarray(tooth > 0.5, np.bool_)
+
+
+def _hanging(tooth: NDArray[np.uint8], mouth: NDArray[np.bool_], gums_px: float) -> NDArray[np.uint8]:
+    """255 in the mouth [h, w] from its upper edge down to where what hangs from there ends: gums too, not the lower teeth.
+
+    tooth: 255 where there is tooth, without small gaps. gums_px: teeth begin at most this far below the lip.
+    """
+    is_tooth = (tooth > 0) & mouth
+    begun = np.maximum.accumulate(is_tooth, axis=0)
+    ended = np.maximum.accumulate(begun & ~is_tooth, axis=0)
+    begins_near = (mouth & ~begun).sum(axis=0) <= gums_px
+    return np.asarray((mouth & ~ended & begins_near & begun.any(axis=0)) * np.uint8(255), np.uint8)
 
 
 def _biting_edge(alpha: Floats, corner: tuple[int, int], axes: Floats) -> float:
