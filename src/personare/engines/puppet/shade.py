@@ -83,7 +83,8 @@ def _across(*points: tuple[int, int, float]) -> list[Place]:
 CREASE = Mark([_across((182, 194, 0.0), (83, 18, 0.0), (18, 200, 0.1))], 0.044, 0.5, (LOWER_LIP, CHIN), 0.13, {"jawOpen": 0.40})
 """Below the lower lip, as the jaw drops."""
 NOSE_FOLD = Mark(
-    [[(129, 203, 0.1), (203, 206, 0.0), (206, 216, 0.0), (216, 212, 0.0), (216, 212, 0.4)]], 0.034, 0.45, (129, 212), 0.085,
+    [[(129, 64, 0.3), (129, 203, 0.5), (203, 206, 0.3), (206, 216, 0.2), (216, 57, 0.25), (212, 57, 0.4)]],
+    0.026, 0.40, (129, 212), 0.10,
     {"mouthSmileRight": 0.5, "mouthStretchRight": 0.6, "noseSneerRight": 0.7},
 )  # fmt: skip
 """From the wing of the nose around the corner of the mouth, as the cheek rises."""
