@@ -83,7 +83,7 @@ def bridge_line(grey: Floats, points: Points) -> float:
     half, x = 0.075 * EYE_DISTANCE_PX, float(points[_NOSE_ROOT, 0])
     heights = np.arange(points[_BROW_MIDDLE, 1], points[_BRIDGE_END, 1], 1.5)
     lines = _level_lines(x - half, x + half, heights, (-7, -3.5, 0, 3.5), (-0.08, 0, 0.08))
-    return float(_strengths(grey, *lines, give=(-1, 0, 1), weakest=20).max())
+    return float(_strengths(grey, *lines, give=(-1, 0, 1), weakest=0.20).max())
 
 
 def temple_lines(grey: Floats, points: Points) -> float:
@@ -96,7 +96,9 @@ def temple_lines(grey: Floats, points: Points) -> float:
         start, end = sorted((x + 0.25 * away, x + 0.95 * away))
         heights = np.arange(y - 0.20 * EYE_DISTANCE_PX, y + 0.08 * EYE_DISTANCE_PX, 2.0)
         lines = _level_lines(start, end, heights, (0,), (-0.3, -0.15, 0, 0.15, 0.3))
-        found.append(float(_strengths(grey, *lines, give=(-1.5, -0.75, 0, 0.75, 1.5), weakest=20, widths_px=_WIDTHS_PX[:3]).max()))
+        found.append(
+            float(_strengths(grey, *lines, give=(-1.5, -0.75, 0, 0.75, 1.5), weakest=0.20, widths_px=_WIDTHS_PX[:3]).max())
+        )
     return min(found)
 
 
@@ -104,7 +106,7 @@ def rims(grey: Floats, points: Points) -> float:
     """The strongest pair of equal arcs below both eyes, by the weaker: lower halves of round and of nearly square lenses."""
     angles = np.radians(np.linspace(15, 165, 23))
     sine, cosine = np.sin(angles), np.cos(angles)
-    shapes = product((0.0, 0.04), (0.17, 0.20, 0.23, 0.26, 0.29), (0.10, 0.13, 0.16, 0.19, 0.22, 0.25), (2.0, 3.5), (0.0, 0.03))
+    shapes = product((0.02,), (0.17, 0.20, 0.23, 0.26, 0.29), (0.10, 0.13, 0.16, 0.19, 0.22, 0.25), (2.0, 3.5), (0.0, 0.03))
     arcs = np.array(
         [
             (np.sign(cosine) * np.abs(cosine) ** (2 / power) * wide + aside, sine ** (2 / power) * deep + down)
@@ -116,7 +118,7 @@ def rims(grey: Floats, points: Points) -> float:
     for outer, inner in _EYE_CORNERS:
         outwards = np.sign(points[outer, 0] - points[inner, 0]) or 1.0
         curves = arcs * [outwards, 1] + (points[outer] + points[inner]) / 2
-        found.append(_strengths(grey, curves, _normals(curves), give=(-2.5, -0.8, 0.8, 2.5), weakest=25))
+        found.append(_strengths(grey, curves, _normals(curves), give=(-2.5, -0.8, 0.8, 2.5), weakest=0.25))
     # Dark rims on one side and bright ones on the other are none; nor are a broad and a fine one.
     return float(np.minimum(*found).max())
 
@@ -125,17 +127,23 @@ def nose_pads(grey: Floats, points: Points) -> float:
     """The strongest pair of short upright dark strokes on both sides of the nose between the eyes, by the weaker."""
     x, y = float(points[_NOSE_ROOT, 0]), float(points[[inner for _, inner in _EYE_CORNERS], 1].mean())
     along = np.linspace(-0.05, 0.05, 9)
-    places = list(product(np.arange(0.06, 0.15, 0.01), np.arange(-0.03, 0.07, 0.02)))
+    # [places aside, places down, ways of standing there, points along a stroke]
+    aside = np.arange(0.06, 0.15, 0.01)[:, None, None, None]
+    down = np.arange(-0.03, 0.07, 0.02)[:, None, None]
+    slope, nudge = (way[:, None] for way in np.array(list(product((-0.3, 0, 0.3, 0.6), (-0.02, 0, 0.02)))).T)
     found = []
     for outwards in (-1, 1):
-        strokes = [
-            np.stack([x + outwards * (aside + nudge + slope * along) * EYE_DISTANCE_PX, y + (down + along) * EYE_DISTANCE_PX], -1)
-            for aside, down in places
-            for slope, nudge in product((-0.3, 0, 0.3, 0.6), (-0.02, 0, 0.02))
-        ]
-        curves = np.array(strokes)
-        strengths = _strengths(grey, curves, _normals(curves), give=(-1, 0, 1), weakest=30, widths_px=_PAD_WIDTHS_PX, bright=False)
-        found.append(strengths.reshape(-1, len(places), 12).max(axis=(0, 2)))
+        strokes = np.stack(
+            np.broadcast_arrays(
+                x + outwards * (aside + nudge + slope * along) * EYE_DISTANCE_PX, y + (down + along) * EYE_DISTANCE_PX
+            ),
+            axis=-1,
+        )
+        curves = strokes.reshape(-1, len(along), 2)
+        strengths = _strengths(
+            grey, curves, _normals(curves), give=(-1, 0, 1), weakest=0.30, widths_px=_PAD_WIDTHS_PX, bright=False
+        )
+        found.append(strengths.reshape(-1, *strokes.shape[:3]).max(axis=(0, 3)))
     return float(np.minimum(*found).max())
 
 
@@ -156,12 +164,10 @@ def _level_lines(
     start: float, end: float, heights: Points, sags: tuple[float, ...], slopes: tuple[float, ...]
 ) -> tuple[Points, Points]:
     """Points [n, 17, 2] of parabolas over a span of x, and their normals."""
-    x = np.linspace(start, end, 17)
-    half = (end - start) / 2
-    u = np.linspace(-1, 1, 17)
-    lines = np.array(
-        [np.stack([x, y + sag * (1 - u * u) + slope * half * u], -1) for y, sag, slope in product(heights, sags, slopes)]
-    )
+    half, u = (end - start) / 2, np.linspace(-1, 1, 17)
+    height, sag, slope = (way[:, None] for way in np.array(list(product(heights, sags, slopes))).T)
+    y = height + sag * (1 - u * u) + slope * half * u
+    lines = np.stack(np.broadcast_arrays(np.linspace(start, end, 17), y), axis=-1)
     return lines, _normals(lines)
 
 
@@ -182,9 +188,10 @@ def _strengths(
 ) -> Floats:
     """Strength of every curve [n, k, 2] as a line of each width and kind, float32 [kinds, n], at least 0.
 
-    give: how far, in pixels, its points may each lie off the curve. weakest: percentile along it that counts.
+    give: how far, in pixels, its points may each lie off the curve. weakest: share of it that may be fainter than what counts.
     """
     found = []
+    rank = round(weakest * (curves.shape[1] - 1))
     for width in widths_px:
         steps: list[list[Points]] = [[], []]
         for off in give:
@@ -194,7 +201,7 @@ def _strengths(
             steps[0].append((np.minimum(one, other) - middle) / skin)
             steps[1].append((middle - np.maximum(one, other)) / skin)
         for kind in steps[: 2 if bright else 1]:
-            found.append(np.percentile(np.max(kind, axis=0), weakest, axis=-1))
+            found.append(np.partition(np.max(kind, axis=0), rank, axis=-1)[..., rank])
     return np.asarray(np.maximum(found, 0), np.float32)
 
 
