@@ -30,7 +30,7 @@ MOUTH_SCALE_LIMITS = (0.80, 1.25)
 """Deltas of mouth and jaw grow with the width of this mouth, but a grin must not open by half as much again."""
 PIVOT_BELOW_CHIN, PIVOT_DEPTH = 0.18, -0.55
 """Where the head turns on the neck, in eye distances from the chin and from the plane of the face."""
-FRAME_ASIDE, FRAME_BELOW, FRAME_ABOVE, FRAME_EDGE = 0.60, 0.31, 0.20, 0.12
+FRAME_ASIDE, FRAME_BELOW, FRAME_ABOVE, FRAME_EDGE = 0.60, 0.36, 0.20, 0.12
 """Where glasses are, in eye distances from the middle between the eyes, and how softly the region ends."""
 IN_PLANE = np.array([1, 1, 0], np.float32)
 FLIP_YZ = np.array([1, -1, -1], np.float32)
