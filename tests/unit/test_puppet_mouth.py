@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -8,7 +9,8 @@ from personare.engines.puppet.mouth import MouthInterior, smooth_line
 from personare.engines.puppet.pose import pose
 from personare.engines.puppet.render import FaceRenderer
 from personare.engines.puppet.rig import Rig
-from tests.unit.puppet_avatars import AA, face_state, prepare
+from personare.media.image import read_image
+from tests.unit.puppet_avatars import AA, PORTRAIT, face_state, prepare, write_picture
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +54,22 @@ def test_sprites_keep_their_measure_at_any_scale():
     for name in ("alpha",):
         wide = [getattr(s, name).sum() / s.px_per_mm**2 for s in (small, large)]
         assert wide[0] == pytest.approx(wide[1], rel=0.04)
+
+
+@pytest.mark.parametrize("toning", [np.ones(3), np.array([1.0, 0.92, 0.76])], ids=["black and white", "sepia"])
+def test_the_mouth_of_a_picture_without_colours_has_its_tone(tmp_path, toning):
+    grey = cv2.cvtColor(read_image(PORTRAIT), cv2.COLOR_RGB2GRAY)[..., None]
+    toned = prepare(write_picture(tmp_path / "toned.png", np.rint(grey * toning).astype(np.uint8)), size=256)
+    inside = middle_of_mouth(toned, Rig.from_feature(toned["puppet.rig"]), face_state(AA))
+    wanted = inside.mean(axis=1, keepdims=True) * toning / toning.mean()
+    assert len(inside) > 100
+    assert np.abs(inside - wanted).max() < 6
+
+
+def test_the_mouth_of_a_picture_with_colours_keeps_its_own(avatar, rig):
+    inside = middle_of_mouth(avatar, rig, face_state(AA))
+    assert np.array_equal(rig.mouth_colours, np.eye(3))
+    assert (inside[:, 0] - inside[:, 1]).max() > 40, "a tongue is red"
 
 
 def test_an_open_mouth_is_no_black_hole(avatar, rig):

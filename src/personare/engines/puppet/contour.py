@@ -15,8 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.puppet.light import colours_at
-from personare.engines.puppet.lip_colours import COLUMNS_PER_POINT, LOWER_ROWS, UPPER_ROWS, Colours, Columns
+from personare.engines.puppet.lip_colours import COLUMNS_PER_POINT, LOWER_ROWS, UPPER_ROWS, Colours, Columns, Lab
 from personare.types import Image
 
 Floats = NDArray[np.float32]
@@ -34,12 +33,14 @@ BEND = 0.06
 """Cost of a step sideways from one column to the next, times its square."""
 FARTHEST_STEP = 2
 SHARPENS, PLAIN_CHANGE = 3, 0.3
-"""The edge is then set on the greatest change within this many steps, if that is at least this much."""
+"""An inner edge is then set on the greatest change within this many steps, if that is at least this much."""
 SEAM_GAIN, SEAM_CONTRAST = 1.1, 18.0
 """What lips that touch gain on a line that is darker than its surroundings by this much (L*)."""
 SEAM_WINDOW = 0.03
 OUTER_REACH, OUTER_STAY = 0.025, 0.4
 """The same for the outer edges, which the landmarks have better."""
+OUTER_MOVES_AT_MOST = 0.35
+"""Of the lip's height."""
 OUTER_PALER = 6.0
 """Skin is less red than the lip next to it by this much (a*), or the outer edge is not searched for."""
 OUTSIDE = (0.02, 0.045)
@@ -73,13 +74,13 @@ def outer_edges(points: Floats, picture: Image, unit_px: float) -> Floats:
     Under a moustache, and next to pale lips, the landmarks stay.
     """
     columns = Columns.of(points)
-    lab = Colours.of(picture, columns, unit_px).lab
+    lab = Lab.around(columns, picture, unit_px)
     count = round(OUTER_REACH / STEP)
     offsets = np.arange(-count, count + 1, dtype=np.float32) * np.float32(STEP * unit_px)
     stay = np.float32(OUTER_STAY) * (offsets / (OUTER_REACH * unit_px)) ** 2
 
     def redness(depths: Floats) -> Floats:
-        return colours_at(lab, columns.places(depths))[..., 1]
+        return lab.at(columns.places(depths))[..., 1]
 
     moves = []
     for rows, downwards in zip(columns.rows, (1, -1), strict=True):  # downwards is into the upper lip and out of the lower one
@@ -91,20 +92,22 @@ def outer_edges(points: Floats, picture: Image, unit_px: float) -> Floats:
             depths = rows[3][:, None] + offsets
             change = _change(lambda at, skin=skin, lip=lip: np.clip((redness(at) - skin) / (lip - skin), 0, 1), depths, unit_px)  # type: ignore[misc]
             path = _cheapest_path((stay - downwards * change)[..., None])[:, 0]
-            found = _smooth(_sharpened(path, downwards * change, offsets))
+            found = _smooth(_sharpened(path, downwards * change, offsets, 1))
+            most = OUTER_MOVES_AT_MOST * np.abs(rows[3] - rows[0])
+            found = np.clip(found, -most, most)
         moves.append(_at_points(found, columns))
     nothing = np.zeros_like(moves[0])
     return _moved(points, (nothing, nothing), moves)
 
 
-def _sharpened(path: NDArray[np.intp], change: Floats, offsets: Floats) -> Floats:
-    """The offsets of a path [n], drawn to the landmarks and smooth, moved to the greatest change [n, k] next to it: float32 [n].
+def _sharpened(path: NDArray[np.intp], change: Floats, offsets: Floats, steps: int) -> Floats:
+    """The offsets of a path [n], drawn to the landmarks and smooth, moved to the greatest change [n, k] within some steps.
 
-    Only where there is a change to speak of; between the steps by a parabola.
+    float32 [n]. Only where there is a change to speak of; between the steps by a parabola.
     """
     count = len(offsets)
     rows = np.arange(len(path))
-    near = np.clip(path[:, None] + np.arange(-SHARPENS, SHARPENS + 1), 0, count - 1)
+    near = np.clip(path[:, None] + np.arange(-steps, steps + 1), 0, count - 1)
     best = near[rows, np.take_along_axis(change, near, axis=1).argmax(axis=1)]
     inner = np.clip(best, 1, count - 2)
     before, here, after = (change[rows, inner + i] for i in (-1, 0, 1))
@@ -132,14 +135,15 @@ def find(points: Floats, picture: Image, unit_px: float) -> Found:
     Inner points go to the edges, outer ones stay, and the rows between keep their share of the way. A hollow beyond an
     inner corner takes that corner along first.
     """
-    colours = Colours.of(picture, Columns.of(points), unit_px)
+    columns = Columns.of(points)
+    colours = Colours.of(columns, Lab.around(columns, picture, unit_px))
     points = _wider(points, colours)
     columns = Columns.of(points)
     count = round(REACH / STEP)
     offsets = np.arange(-count, count + 1, dtype=np.float32) * np.float32(STEP * unit_px)
     path = _cheapest_path(_cost(columns, colours, offsets, unit_px))
     into, out_of = (_entering(columns, colours, columns.rows[lip, 0][:, None] + offsets, unit_px) for lip in (0, 1))
-    sharp = [_sharpened(path[:, lip], change, offsets) for lip, change in ((0, into), (1, -out_of))]
+    sharp = [_sharpened(path[:, lip], change, offsets, SHARPENS) for lip, change in ((0, into), (1, -out_of))]
     found = _smooth(np.stack(sharp, axis=1))
     upper, lower = (columns.rows[lip, 0] + found[:, lip] for lip in (0, 1))
     places = columns.between(upper, lower, 9)
@@ -232,7 +236,7 @@ def _seam(columns: Columns, colours: Colours, depths: Floats, unit_px: float) ->
     """How much each depth [n, k] looks like the dark line between lips that touch: float32 in 0..1."""
 
     def lightness(at: Floats) -> Floats:
-        return colours_at(colours.lab, columns.places(at))[..., 0]
+        return colours.lab.at(columns.places(at))[..., 0]
 
     around = np.minimum(*(lightness(depths + side * np.float32(SEAM_WINDOW * unit_px)) for side in (1, -1)))
     return np.asarray(np.clip((around - lightness(depths)) / SEAM_CONTRAST, 0, 1), np.float32)

@@ -24,6 +24,8 @@ UPPER_ROWS, LOWER_ROWS = np.array(UPPER_LIP_ROWS), np.array(LOWER_LIP_ROWS)
 COLUMNS_PER_POINT = 4
 BLUR = 0.006
 """Standard deviation of the blur against hairs and noise, in eye distances."""
+ROOM = 0.16
+"""Of the picture, this much around the mouth is looked at, in eye distances."""
 UPPER_LIP_FROM, UPPER_LIP_TO = 0.004, 0.018
 """Where the lightness of the upper lip is taken, below its outer edge, in eye distances."""
 DARKEST_UPPER_LIP = 0.6
@@ -101,33 +103,57 @@ def _dense(points: Floats) -> Floats:
 
 
 @dataclass(frozen=True, slots=True)
+class Lab:
+    """The surroundings of a mouth in CIE Lab, slightly blurred: float32 [h, w, 3] from pixel `corner` (x, y) of the picture on.
+
+    unit_px: the eye distance.
+    """
+
+    values: Floats
+    corner: tuple[int, int]
+    unit_px: float
+
+    @classmethod
+    def around(cls, columns: Columns, picture: Image, unit_px: float) -> Lab:
+        """What the columns cross, with ROOM."""
+        ends = np.concatenate([columns.start, columns.start + columns.across * columns.length])
+        size = np.array(picture.shape[1::-1])
+        x0, y0 = (int(v) for v in np.floor(ends.min(axis=0) - ROOM * unit_px).clip(0, size - 1))
+        x1, y1 = (int(v) for v in np.ceil(ends.max(axis=0) + ROOM * unit_px).clip(1, size))
+        blurred = cv2.GaussianBlur(picture[y0:y1, x0:x1], (0, 0), max(BLUR * unit_px, 0.3))
+        return cls(np.asarray(cv2.cvtColor(blurred.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32), (x0, y0), unit_px)
+
+    def at(self, places: Floats) -> Floats:
+        """Lab at places [..., 2] in pixels of the picture, float32 [..., 3]; beyond the surroundings their rim."""
+        return colours_at(self.values, places - np.array(self.corner, np.float32))
+
+
+@dataclass(frozen=True, slots=True)
 class Colours:
     """What lips and teeth look like in one picture.
 
-    lab: float32 [H, W, 3], the picture in CIE Lab, slightly blurred. upper: L* of the upper lip. lower: Lab of the lower
-    lip [3]. tooth_a: a* of the teeth, None where it does not tell them from lips.
+    upper: L* of the upper lip. lower: Lab of the lower lip [3]. tooth_a: a* of the teeth, None where it does not tell them
+    from lips.
     """
 
-    lab: Floats
+    lab: Lab
     upper: float
     lower: Floats
     tooth_a: float | None
 
     @classmethod
-    def of(cls, picture: Image, columns: Columns, unit_px: float) -> Colours:
+    def of(cls, columns: Columns, lab: Lab) -> Colours:
         """The lower lip is seldom hidden and well lit. Of the upper one, which may be in shade or under a moustache, only
         the lightness next to its outer edge is taken."""
-        blurred = cv2.GaussianBlur(picture, (0, 0), max(BLUR * unit_px, 0.3))
-        lab = np.asarray(cv2.cvtColor(blurred.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), np.float32)
         upper_rows, lower_rows = columns.rows
 
         def seen(first: Floats, last: Floats, count: int) -> Floats:
             places = columns.places(columns.between(first, last, count))[columns.middle]
-            return colours_at(lab, places).reshape(-1, 3)
+            return lab.at(places).reshape(-1, 3)
 
         height = lower_rows[3] - lower_rows[1]
         lower = np.median(seen(lower_rows[1] + height * np.float32(0.4), lower_rows[1] + height * np.float32(0.9), 9), axis=0)
-        first, last = (np.full_like(height, at * unit_px) for at in (UPPER_LIP_FROM, UPPER_LIP_TO))
+        first, last = (np.full_like(height, at * lab.unit_px) for at in (UPPER_LIP_FROM, UPPER_LIP_TO))
         upper = np.clip(np.median(seen(first, last, 5)[:, 0]), DARKEST_UPPER_LIP * lower[0], lower[0])
         core = seen(upper_rows[2], lower_rows[1], 15)
         core = core[core[:, 0] > lower[0] - TOOTH_DARKEST]
@@ -141,7 +167,7 @@ class Colours:
         share: [...], how far each place is on the way from the upper lip to the lower one.
         """
         lip = self.upper + (self.lower[0] - self.upper) * np.clip(share, 0, 1)
-        return self.likeness(colours_at(self.lab, places), lip)
+        return self.likeness(self.lab.at(places), lip)
 
     def likeness(self, colours: Floats, lip: Floats) -> tuple[Floats, Floats]:
         """The same for colours, Lab [..., 3], next to a lip of lightness L* [...]."""

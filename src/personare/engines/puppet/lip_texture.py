@@ -20,11 +20,12 @@ Floats = NDArray[np.float32]
 
 LEAST_GAP = 0.008
 """Lips nearer than this everywhere, in eye distances, have nothing between them to be covered."""
-UNSAFE, UNSAFE_SHARE = 0.018, 0.45
-"""Lip nearer to its edge than this, in eye distances, or than this share of its height is mixed with what is behind it."""
+UNSAFE, UNSAFE_SHARE = (0.022, 0.018), (0.40, 0.45)
+"""The upper lip and the lower one nearer to their edges than this, in eye distances, or than this share of their height, are
+mixed with what is behind them; over the upper teeth that may be gums, which look like lips."""
 REACHES = 1.3
 """Either lip is continued this share of the way to the middle of the mouth."""
-MIRRORED_SHARE = 0.75
+MIRRORED_SHARE = 0.65
 """Of the lip's height; further inwards the last of it is repeated."""
 SEAM_LIGHT, SEAM_DEEPENS = 0.52, 0.5
 """Share of the light that the line between shut lips keeps, and the power of the lip's own colour that it takes on: what
@@ -64,7 +65,10 @@ def continued(picture: Image, points: Floats, roll: Floats, unit_px: float) -> P
     corner = np.floor(around.min(axis=0)).astype(int).clip(0, size - 2)
     width, height = (int(v) for v in np.ceil(around.max(axis=0)).astype(int).clip(2, size) - corner)
     half = _dense(np.linalg.norm(gap, axis=1, keepdims=True) / 2)
-    strips = [_strip(points, rows, roll, half, unit_px) for rows in (UPPER_ROWS, LOWER_ROWS)]
+    strips = [
+        _strip(points, rows, roll, half, unit_px, UNSAFE[lip] * unit_px, UNSAFE_SHARE[lip])
+        for lip, rows in enumerate((UPPER_ROWS, LOWER_ROWS))
+    ]
     vertices = np.concatenate([strip.vertices for strip in strips])
     vertices[:, :2] -= corner
     attributes = np.concatenate([strip.attributes for strip in strips])
@@ -98,7 +102,9 @@ class _Strip:
     triangles: NDArray[np.int32]
 
 
-def _strip(points: Floats, rows: NDArray[np.intp], roll: Floats, half_gap: Floats, unit_px: float) -> _Strip:
+def _strip(
+    points: Floats, rows: NDArray[np.intp], roll: Floats, half_gap: Floats, unit_px: float, unsafe_px: float, unsafe_share: float
+) -> _Strip:
     edge, outer, shift = (_dense(values) for values in (points[rows[0], :2], points[rows[3], :2], roll[rows[0]]))
     height = np.linalg.norm(outer - edge, axis=1)[:, None]
     outwards = (outer - edge) / np.maximum(height, 1e-3)
@@ -106,7 +112,7 @@ def _strip(points: Floats, rows: NDArray[np.intp], roll: Floats, half_gap: Float
     sideways = shift + seam * outwards
     first, last = -np.maximum(seam, REACHES * half_gap) - 2, np.minimum(OUTWARDS * unit_px, height)
     depth = first + (last - first) * np.linspace(0, 1, DEPTHS, dtype=np.float32)  # [n, DEPTHS], px outwards of the edge
-    safe = np.minimum(UNSAFE * unit_px, UNSAFE_SHARE * height)
+    safe = np.minimum(unsafe_px, unsafe_share * height)
     source = np.where(depth < safe, np.minimum(2 * safe - depth, MIRRORED_SHARE * height), depth)
     aside = np.clip(-depth / np.maximum(seam, 1e-3), 0, 1)[..., None] * sideways[:, None]
     place = edge[:, None] + outwards[:, None] * depth[..., None] + aside

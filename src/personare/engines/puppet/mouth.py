@@ -98,6 +98,7 @@ class MouthInterior:
         self._lower = teeth.sprite(teeth.LOWER, resolution)
         photo_alpha = rig.photo_teeth[..., 3].astype(np.float32) / 255
         self._photo_alpha = photo_alpha
+        self._toned = not np.array_equal(rig.mouth_colours, np.eye(3))
         self._shows_teeth = bool(photo_alpha.any())
         self._photo_rgb = rig.photo_teeth[..., :3] * photo_alpha[..., None]
 
@@ -148,6 +149,8 @@ class MouthInterior:
         picture += rgb * UPPER_BRIGHTNESS
         picture *= self._rig.mouth_light
         picture *= self._lip_shade(alpha, corner, posed)[..., None] ** SHADE_TINT
+        if self._toned:
+            cv2.transform(picture, self._rig.mouth_colours, dst=picture)
         if self._shows_teeth:
             self._draw_photo_teeth(picture, corner, posed)
         return np.asarray(cv2.GaussianBlur(picture, (0, 0), float(np.hypot(0.5, self._rig.softness_px))))

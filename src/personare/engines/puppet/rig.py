@@ -51,6 +51,7 @@ class Rig:
     down along the teeth. photo_teeth: uint8 [h, w, 4] colours and alpha of the upper teeth in the picture at pixel
     photo_teeth_corner (x, y); fully transparent if it shows none. teeth_drop: biting edge of the upper teeth below the
     closed lips in eye distances. mouth_light: float32 [3], the picture's light in the mouth, 1 is white and bright.
+    mouth_colours: float32 [3, 3], see light.mouth_colours.
     lid_colours: float32 [2, 3] skin near either eye. lash_colour: float32 [3]. long_lashes: float32 [2], 0 if short .. 1.
     softness_px: standard deviation of the picture's own blur. glasses: their frames are held still. eyes_hidden: by dark
     lenses; they neither blink nor look about.
@@ -70,6 +71,7 @@ class Rig:
     photo_teeth: NDArray[np.uint8]
     lip_patch: Image
     mouth_light: Floats
+    mouth_colours: Floats
     lid_colours: Floats
     lash_colour: Floats
     long_lashes: Floats
@@ -173,6 +175,7 @@ def fit(
         photo_teeth=shown.rgba,
         lip_patch=patch.rgb,
         mouth_light=shown.light,
+        mouth_colours=light.mouth_colours(picture, points, skin),
         lid_colours=lid_colours,
         lash_colour=eyes.lash_colour(picture, points, unit_px),
         long_lashes=eyes.long_lashes(picture, points, lid_colours, unit_px),

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.engines.puppet.light import mouth_light
-from personare.engines.puppet.lip_colours import Colours, Columns
+from personare.engines.puppet.lip_colours import Colours, Columns, Lab
 from personare.engines.puppet.lips import LOWER_INNER, UPPER_INNER, gaps
 from personare.types import Image
 
@@ -168,7 +168,7 @@ def photo_teeth(picture: Image, points: Floats, axes: Floats, unit_px: float, sk
     patch = picture[y0:y1, x0:x1]
     mouth = np.zeros(patch.shape[:2], np.uint8)
     cv2.fillPoly(mouth, [np.rint(outline - (x0, y0) - 0.5).astype(np.int32)], 255)
-    tooth = _looks_like_tooth(picture, points, unit_px, skin)[y0:y1, x0:x1] & (mouth > 0)
+    tooth = _looks_like_tooth(picture, points, (x0, y0), patch, unit_px, skin) & (mouth > 0)
     # Gaps between neighbours belong to them, those between upper and lower teeth do not, nor do single columns.
     span = max(1, round(0.02 * unit_px)) * 2 + 1
     whole = cv2.morphologyEx(tooth.astype(np.uint8) * 255, cv2.MORPH_CLOSE, np.ones((3, span), np.uint8))
@@ -182,20 +182,26 @@ def photo_teeth(picture: Image, points: Floats, axes: Floats, unit_px: float, sk
     below = _biting_edge(alpha, (x0, y0), axes) / unit_px
     rgba = np.dstack([patch, np.rint(alpha * 255).astype(np.uint8)])
     enamel = np.percentile(patch[alpha > 0.5], 60, axis=0) if (alpha > 0.5).any() else ENAMEL
-    light = np.maximum(enamel / ENAMEL, SHADED_TEETH * hidden.light).astype(np.float32)
+    light = np.asarray(enamel / ENAMEL, np.float32)
+    light *= max(1.0, float(SHADED_TEETH * hidden.light.mean() / light.mean()))
     return PhotoTeeth(rgba, (int(x0), int(y0)), float(np.clip(below, *DROP_LIMITS)), light)
 
 
-def _looks_like_tooth(picture: Image, points: Floats, unit_px: float, skin: Floats) -> NDArray[np.bool_]:
-    """bool [H, W]: paler than the lips of this picture; where colour does not tell, bright and less red than lips are."""
+def _looks_like_tooth(
+    picture: Image, points: Floats, corner: tuple[int, int], patch: Image, unit_px: float, skin: Floats
+) -> NDArray[np.bool_]:
+    """bool [h, w] of the patch at that corner of the picture: paler than the lips; where colour does not tell, bright and less
+    red than lips are."""
     columns = Columns.of(points)
-    colours = Colours.of(picture, columns, unit_px)
+    colours = Colours.of(columns, Lab.around(columns, picture, unit_px))
     if colours.tooth_a is None:
-        colour = picture.astype(np.float32)
+        colour = patch.astype(np.float32)
         red, green = colour[..., 0], colour[..., 1]
         bright = colour.mean(axis=2) > TOOTH_BRIGHTNESS * skin.mean()
         return np.asarray(bright & ((red - green) < TOOTH_REDNESS * np.maximum(red, 1)), np.bool_)
-    tooth, _ = colours.likeness(colours.lab, colours.lower[0])
+    height, width = patch.shape[:2]
+    places = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).astype(np.float32) + np.float32(0.5)
+    tooth, _ = colours.likeness(colours.lab.at(places + np.array(corner, np.float32)), colours.lower[0])
     return np.asarray(tooth > 0.5, np.bool_)
 
 
