@@ -15,7 +15,7 @@ from personare.engines.puppet.state import UNIT
 from personare.heads import CHIN, head468
 from personare.media.image import read_image
 from personare.perception import find_face
-from tests.unit.puppet_avatars import prepare
+from tests.unit.puppet_avatars import AA, BLINK, face_state, prepare, write_picture
 
 SIZE = 240
 UNIT_PX = 100.0
@@ -172,3 +172,25 @@ def test_glasses_hold_what_is_below_them(rigs: tuple[Rig, Rig]) -> None:
     assert bare[UNIT["browOuterUpRight"], brow] > 0.02
     assert worn[BLINKS].max() > 0.8 * bare[BLINKS].max()
     np.testing.assert_allclose(worn[UNIT["jawOpen"], CHIN], bare[UNIT["jawOpen"], CHIN], rtol=0.05)
+
+
+def test_nothing_is_drawn_on_dark_lenses(portrait: Path, tmp_path: Path) -> None:
+    picture = read_image(portrait)
+    face = find_face(picture)
+    for corners in ((33, 133), (362, 263)):
+        middle = np.rint(face.landmarks[list(corners), :2].mean(axis=0)).astype(int)
+        radii = (round(0.24 * face.eye_distance_px), round(0.2 * face.eye_distance_px))
+        cv2.ellipse(picture, tuple(int(v) for v in middle), radii, 0, 0, 360, (18, 16, 20), -1, cv2.LINE_AA)
+    avatar = prepare(write_picture(tmp_path / "lenses.jpg", picture), size=256)
+    rig, renderer = Rig.from_feature(avatar["puppet.rig"]), FaceRenderer(avatar)
+    assert rig.eyes_hidden
+    rest = renderer.render(face_state())
+    for state in (
+        face_state(BLINK),
+        face_state({"eyeBlink": 0.5}, gaze=(0.05, 0.02)),
+        face_state({"browDown": 1.0, "eyeWide": 1.0}),
+    ):
+        eyes_only = (slice(0, int(rig.points[4, 1])), slice(None))
+        change = np.abs(renderer.render(state)[eyes_only].astype(int) - rest[eyes_only])
+        assert change[int(rig.points[8, 1]) :].max() <= 1
+    assert (renderer.render(face_state(AA)) != rest).any()

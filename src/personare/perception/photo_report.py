@@ -124,6 +124,6 @@ def _with_advice(report: PhotoReport, moving: bool) -> PhotoReport:
         advice.append("dark lenses hide the eyes: they stay still; a photo without them looks at the viewer and blinks")
     elif report.glasses:
         advice.append(
-            "this looks like glasses: brows and cheeks are kept still below the frames; without them the face is livelier"
+            "this looks like glasses: what is behind the frames is kept still but for the eyes; without them the face is livelier"
         )
     return replace(report, advice=tuple(advice))
