@@ -54,7 +54,7 @@ def recipe(options: PuppetOptions) -> Recipe:
     """The stages that turn a portrait into the features that `render.FaceRenderer` needs; none for the carried head."""
     if options.look == "mesh":
         return Recipe(())
-    behind = Stage(name=PLATE, version=2, compute=_plate, needs=(CROP,))
+    behind = Stage(name=PLATE, version=3, compute=_plate, needs=(CROP,))
     return Recipe(
         (
             Stage(
