@@ -7,13 +7,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from personare.engines.puppet.emotion import EASE_IN_SECONDS, EMOTIONS, Mood, offsets
+from personare.engines.puppet.emotion import CORNERS, EASE_IN_SECONDS, EMOTIONS, TALKING_JAW, Mood, offsets
 from personare.engines.puppet.motion import Motion
 from personare.engines.puppet.options import PuppetOptions
 from personare.engines.puppet.state import UNIT, MouthFrame
 
 FPS = Fraction(25)
 MOUTH = np.array([name.startswith(("mouth", "jaw")) for name in UNIT])
+AT_CORNERS = np.array([name.startswith(CORNERS) for name in UNIT])
 WORN = [name for name in EMOTIONS if name != "neutral"]
 
 
@@ -44,10 +45,11 @@ def test_what_is_worn_moves_brows_or_lids_and_the_mouth(emotion: str) -> None:
 @pytest.mark.parametrize(
     "meeting", [{"mouthPressLeft": 0.25, "mouthRollLower": 0.15}, {"mouthRollLower": 0.45, "mouthUpperUpLeft": 0.2}]
 )
-def test_where_lips_meet_the_mouth_is_the_voices_alone(emotion: str, meeting: dict[str, float]) -> None:
+def test_where_lips_meet_nothing_moves_them_but_their_corners(emotion: str, meeting: dict[str, float]) -> None:
     spoken = curves(**meeting)
     worn = settled(emotion, spoken)
-    assert np.array_equal(worn[MOUTH], spoken[MOUTH])
+    assert np.array_equal(worn[MOUTH & ~AT_CORNERS], spoken[MOUTH & ~AT_CORNERS])
+    assert (worn[AT_CORNERS] - spoken[AT_CORNERS] < offsets(emotion)[AT_CORNERS] + 1e-6).all()
     assert worn[~MOUTH].any()
 
 
@@ -57,7 +59,13 @@ def test_neutral_changes_no_bit_and_strength_scales() -> None:
     assert Mood("happy", 0.0, FPS).add(spoken) is spoken
     half, whole = settled("happy", spoken, 0.5) - spoken, settled("happy", spoken) - spoken
     np.testing.assert_allclose(half, whole / 2, atol=1e-6)
-    assert settled("surprised", curves(jawOpen=1.0))[UNIT["jawOpen"]] == 1
+    assert settled("happy", curves(mouthSmileLeft=1.0))[UNIT["mouthSmileLeft"]] == 1
+
+
+def test_an_open_mouth_that_is_worn_does_not_add_to_one_that_talks() -> None:
+    jaw = [settled("surprised", curves(jawOpen=said))[UNIT["jawOpen"]] for said in (0.0, TALKING_JAW, 0.6)]
+    assert jaw[0] == offsets("surprised")[UNIT["jawOpen"]] > 0.1
+    np.testing.assert_allclose(jaw[1:], [TALKING_JAW, 0.6], atol=1e-6)
 
 
 def test_a_clip_starts_in_the_photos_own_expression_and_no_step_is_large() -> None:

@@ -6,11 +6,12 @@ import pytest
 
 from personare.engines.puppet import eyes, lips, render
 from personare.engines.puppet.compose import StillBackground
+from personare.engines.puppet.light import cheek_colour
 from personare.engines.puppet.mouth import MouthInterior, smooth_line
 from personare.engines.puppet.pose import Layer, head_rotation, pose
 from personare.engines.puppet.render import FaceRenderer
 from personare.engines.puppet.rig import BLINKS, Rig
-from personare.engines.puppet.shade import SkinShade
+from personare.engines.puppet.shade import SkinShade, marks_on
 from personare.engines.puppet.warp import Window, windows_over
 from personare.media.image import read_image
 from personare.perception import person_matte
@@ -309,10 +310,14 @@ def reference(avatar, state) -> np.ndarray:
     frame = cv2.remap(rig.textured(picture), places[..., 0], places[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     for eye, blink in enumerate(state.curves[BLINKS]):
         if blink > 0:
+            long = float(rig.long_lashes[eye]) * min(1.0, float(blink) / eyes.LONG_LASHES_GONE)
+            if long > 0:
+                eyes.bare_lid(frame, posed.skin.vertices, eye, rig.eye_distance_px, long)
             eyes.smooth_lid(frame, posed.skin.vertices, eye, rig.lid_colours[eye], rig.eye_distance_px, float(blink))
             line = smooth_line(posed.skin.vertices[eyes.UPPER_LIDS[eye], :2])
             eyes.draw_lashes(frame, line, rig.lash_colour, rig.eye_distance_px, rig.softness_px, float(blink))
-    SkinShade(rig.eye_distance_px).draw(frame, posed.skin.vertices, state.curves)
+    shade = SkinShade(rig.points, rig.eye_distance_px, cheek_colour(picture, rig.points), marks_on(picture, rig))
+    shade.draw(frame, posed.skin.vertices, state.curves)
     MouthInterior(rig).draw(posed, state.curves, state.tongue).lay(frame)
     plate, cut = (avatar["puppet.plate"].arrays[name] for name in ("plate", "cut"))
     person = cv2.remap(cut, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[..., None] / 255

@@ -68,6 +68,13 @@ IRIS_MARGIN, IRIS_LIMIT = 1.30, 0.80
 """Radius of the part of the eyeball that moves whole, in iris radii, and in shares of the way to the lids."""
 LASH_WIDTH, LASH_ALPHA = 0.016, 0.68
 """Line of the lashes on a shut lid: width in eye distances, opacity."""
+LONG_LASHES = (0.085, 0.115)
+"""Darkness of fine strokes above the lid's crease, as a share of bare skin: the last face without long lashes, the first with."""
+STROKE_WIDTH, STROKES_UP = 0.035, (0.6, 0.85)
+"""Lashes are strokes up to this wide, in eye distances; shares of the way from the crease to the bone below the brow on which they
+are looked for, and painted out."""
+LONG_LASHES_GONE = 0.35
+"""Blink by which the lashes that stood on the lid are no longer seen on it."""
 LASH_BLUR_PX = 0.55
 LASH_SUPERSAMPLING = 2
 
@@ -197,6 +204,8 @@ def _edge_follows() -> Floats:
     return slide
 
 
+EYEBALL_EDGES = np.concatenate([UPPER_LIDS, LOWER_LIDS[:, INSIDE][:, ::-1]], axis=1)
+"""Face points on the lids under which the last 16 vertices of either eyeball lie, [2, 16]."""
 EYEBALL_MOVES = np.repeat([1.0, 0.0], [17, 16]).astype(np.float32)
 """Which vertices of an eyeball the gaze moves: the iris, not the edge where it goes under the lids."""
 
@@ -221,6 +230,41 @@ def lash_colour(picture: Image, points: Floats, unit_px: float) -> Floats:
         order = patch.sum(axis=1, dtype=np.int32).argsort(kind="stable")
         darkest.append(patch[order[: max(1, len(patch) // 8)]].mean(axis=0))
     return np.asarray(np.median(darkest, axis=0), np.float32)
+
+
+def long_lashes(picture: Image, points: Floats, colours: Floats, unit_px: float) -> Floats:
+    """How far to believe that either eye has long lashes, float32 [2] 0..1: fine dark strokes stand above its lid's crease."""
+    strokes = cv2.morphologyEx(picture, cv2.MORPH_BLACKHAT, _stroke_kernel(unit_px)).max(axis=2)
+    way = np.linspace(0, STROKES_UP[0], 8, dtype=np.float32)[:, None, None]
+    found = np.zeros(2, np.float32)
+    for eye, (crease, bone, colour) in enumerate(zip(CREASES, BROW_BONES, colours, strict=True)):
+        places = points[crease, :2] + (points[bone, :2] - points[crease, :2]) * way
+        dark = float(colours_at(cv2.merge([strokes] * 3), places).mean()) / max(float(colour.mean()), 1.0)
+        found[eye] = np.clip((dark - LONG_LASHES[0]) / (LONG_LASHES[1] - LONG_LASHES[0]), 0, 1)
+    # Both eyes have the same lashes; in a shaded socket they are hard to see.
+    return np.full(2, found.mean(), np.float32)
+
+
+def _stroke_kernel(unit_px: float) -> NDArray[np.uint8]:
+    wide = max(3, round(STROKE_WIDTH * unit_px) | 1)
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, wide)), np.uint8)
+
+
+def bare_lid(frame: Image, posed: Floats, eye: int, unit_px: float, strength: float) -> None:
+    """Paint long lashes out that stood on a lid that shuts, in place. posed: vertices of the frame."""
+    crease, bone = posed[CREASES[eye], :2], posed[BROW_BONES[eye], :2]
+    outline = np.concatenate([posed[UPPER_LIDS[eye], :2], (crease + STROKES_UP[1] * (bone - crease))[::-1]])
+    kernel = _stroke_kernel(unit_px)
+    window = _window(frame, outline, len(kernel))
+    if window is None:
+        return
+    patch, corner = window
+    mask = np.zeros(patch.shape[:2], np.uint8)
+    cv2.fillPoly(mask, [np.rint((outline - corner - 0.5) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
+    soft = cv2.GaussianBlur(mask, (0, 0), max(LID_EDGE_BLUR * unit_px, 0.5)).astype(np.float32) * np.float32(strength / 255)
+    # What is left between strokes in place of them, smooth as lids are.
+    closed = cv2.GaussianBlur(cv2.morphologyEx(patch, cv2.MORPH_CLOSE, kernel), (0, 0), max(0.25 * len(kernel), 0.5))
+    patch[:] = cv2.blendLinear(closed, np.ascontiguousarray(patch), soft, 1 - soft)
 
 
 def smooth_lid(frame: Image, posed: Floats, eye: int, colour: Floats, unit_px: float, blink: float) -> None:

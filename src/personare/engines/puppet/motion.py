@@ -14,7 +14,7 @@ from personare.engines.puppet.state import UNIT, FaceState, MouthFrame
 HANDOVER_SECONDS = 0.14
 """How long the mouth takes from where an utterance left it to where idle motion or the next utterance wants it."""
 
-BROW_INNER_WEIGHT, BROW_OUTER_WEIGHT = 0.30, 0.18
+BROW_INNER_WEIGHT, BROW_OUTER_WEIGHT = 0.16, 0.12
 """ARKit weights at LifeFrame.brow == 1: raised brows that one notices only when they are missing."""
 
 _REST = MouthFrame(curves=np.zeros(len(UNIT), np.float32), tongue=0.0, loudness=0.0, emphasis=0.0)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from personare.engines.puppet import eyes
 from personare.engines.puppet.lips import LOWER_INNER, UPPER_INNER
 from personare.engines.puppet.relief import bounded
-from personare.engines.puppet.rig import BLINKS, Rig
+from personare.engines.puppet.rig import BLINKS, IN_PLANE, Rig
 from personare.engines.puppet.state import UNIT, FaceState
 
 Floats = NDArray[np.float32]
@@ -19,6 +19,9 @@ LID_SLIDE_LEAD = 1.3
 """The lid's texture slides ahead of the lid, so that no lashes are stretched over a half-shut eye."""
 BEHIND_PX = 1000.0
 """Depth of eyeballs and mouth behind lids and lips; any number larger than a head."""
+SHADOW_LEFT, SHADOW_DEPTH = 1.5, 0.16
+"""Lids that open wider than in the picture leave behind this many times their way of what lay at their edge, up to this share of
+the way to the middle of the eye."""
 PARTED_JAW = 0.25
 STAYS_PARTED = 0.45
 """A mouth that is open in the picture is pulled shut in full for closed sounds; with the jaw this far open, this share
@@ -79,8 +82,11 @@ def pose(rig: Rig, state: FaceState) -> Posed:
     skin = Layer(vertices.astype(np.float32), _skin_texture(rig, curves))
     inner = np.concatenate([UPPER_INNER, LOWER_INNER])
     mouth = Layer(vertices[inner] - np.array([0, 0, BEHIND_PX], np.float32), skin.texture[inner])
-    gaze = np.array(state.gaze, np.float32) * np.float32(rig.eye_distance_px)
-    left, right = (_eyeball(points @ rotation.T + translation, points[:, :2], gaze) for points in rig.eyeballs)
+    gaze = np.array(state.gaze, np.float32) * np.float32(0 if rig.eyes_hidden else rig.eye_distance_px)
+    left, right = (
+        _eyeball(rig.eyeballs[eye], (moved[edge] - rig.points[edge]) * IN_PLANE, rotation, translation, gaze)
+        for eye, edge in enumerate(eyes.EYEBALL_EDGES)
+    )
     return Posed(skin, (left, right), mouth, rotation, translation)
 
 
@@ -111,7 +117,17 @@ def _skin_texture(rig: Rig, curves: Floats) -> Floats:
     return np.asarray(texture, np.float32)
 
 
-def _eyeball(turned: Floats, texture: Floats, gaze: Floats) -> Layer:
-    vertices = turned - np.array([0, 0, BEHIND_PX], np.float32)
+def _eyeball(points: Floats, lids: Floats, rotation: Floats, translation: Floats, gaze: Floats) -> Layer:
+    """points: of one eyeball at rest. lids: how far the lids [16, 3] over its edge have moved."""
+    edge = slice(len(points) - len(lids), None)
+    way = points[edge] - points[0]
+    opened = lids * ((lids * way)[:, :2].sum(axis=1, keepdims=True) > 0)
+    vertices = points.copy()
+    vertices[edge] += opened
+    vertices = vertices @ rotation.T + translation - np.array([0, 0, BEHIND_PX], np.float32)
     vertices[:, :2] += gaze * eyes.EYEBALL_MOVES[:, None]
-    return Layer(vertices.astype(np.float32), texture + eyes.edge_slide(float(gaze[0])))
+    texture = points[:, :2] + eyes.edge_slide(float(gaze[0]))
+    # What appears under a lid that opens wider is eye, not the shadow of the lashes that lay at its edge.
+    size = np.linalg.norm(way, axis=1, keepdims=True)
+    texture[edge] -= way[:, :2] * np.minimum(np.linalg.norm(opened, axis=1, keepdims=True) / size * SHADOW_LEFT, SHADOW_DEPTH)
+    return Layer(vertices.astype(np.float32), texture)

@@ -24,7 +24,7 @@ from personare.errors import PictureTooLarge
 from personare.media.image import is_picture, read_image
 from personare.media.paste import Square, resized
 from personare.perception import NETWORK_SHA256, find_face, person_matte
-from personare.perception.photo_report import has_glasses
+from personare.perception.glasses import look_for_glasses
 from personare.types import Feature, Image
 
 Floats = NDArray[np.float32]
@@ -59,7 +59,7 @@ def recipe(options: PuppetOptions) -> Recipe:
         (
             Stage(
                 name=FACE,
-                version=3,
+                version=4,
                 compute=_face,
                 reads_portrait=True,
                 weights=tuple(NETWORK_SHA256[name] for name in FACE_NETWORKS),
@@ -91,6 +91,7 @@ def _face(inputs: StageInputs) -> Feature:
     picture = read_image(inputs.portrait)
     face = find_face(picture, inputs.portrait.name)
     height, width = picture.shape[:2]
+    glasses = look_for_glasses(picture, face)
     return Feature(
         {"landmarks": face.landmarks, "eye_contours": face.eye_contours, "irises": face.irises},
         {
@@ -100,7 +101,8 @@ def _face(inputs: StageInputs) -> Feature:
             "eye_distance_px": face.eye_distance_px,
             "width": width,
             "height": height,
-            "glasses": has_glasses(picture, face),
+            "glasses": glasses.worn,
+            "dark_lenses": glasses.dark,
         },
     )
 
@@ -143,6 +145,7 @@ def _rig(inputs: StageInputs) -> Feature:
         crop.arrays["irises"],
         softness_px=ENLARGED_BLUR * max(0.0, enlarged - 1),
         glasses=bool(inputs.features[FACE].metadata.get("glasses")),
+        dark_lenses=bool(inputs.features[FACE].metadata.get("dark_lenses")),
     )
     return fitted.to_feature()
 

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from personare.engines.puppet import eyes, lip_colours, lips
 from personare.engines.puppet.compose import KeptBackground, StillBackground, lay
+from personare.engines.puppet.light import cheek_colour
 from personare.engines.puppet.mouth import Inside, MouthInterior, smooth_line
 from personare.engines.puppet.pose import Posed, pose
 from personare.engines.puppet.rig import BLINKS, Rig
-from personare.engines.puppet.shade import SkinShade
+from personare.engines.puppet.shade import SkinShade, marks_on
 from personare.engines.puppet.state import FaceState
 from personare.engines.puppet.warp import FineRegion, Patch, Surface, windows_over
 from personare.types import Feature, Image
@@ -44,7 +45,7 @@ class FaceRenderer:
         lip_points = [*lip_colours.UPPER_ROWS[-1], *lip_colours.LOWER_ROWS[-1]]
         self._lips = FineRegion(texture, rig, lip_points, LIPS_REACH, lips.between_triangles())
         self._mouth = MouthInterior(rig)
-        self._shade = SkinShade(rig.eye_distance_px)
+        self._shade = SkinShade(rig.points, rig.eye_distance_px, cheek_colour(picture, rig.points), marks_on(picture, rig))
         self.still = StillBackground(picture, rig.outline)
         plate = features.get("puppet.plate")
         self._background = KeptBackground(plate.arrays["plate"], plate.arrays["cut"]) if plate else None
@@ -96,8 +97,13 @@ class FaceRenderer:
 
     def _shut_eyes(self, frame: Image, posed: Posed, state: FaceState) -> None:
         unit_px = self._rig.eye_distance_px
+        if self._rig.eyes_hidden:
+            return
         for eye, blink in enumerate(state.curves[BLINKS]):
             if blink > LASHES_FROM:
+                long = float(self._rig.long_lashes[eye]) * min(1.0, float(blink) / eyes.LONG_LASHES_GONE)
+                if long > 0:
+                    eyes.bare_lid(frame, posed.skin.vertices, eye, unit_px, long)
                 eyes.smooth_lid(frame, posed.skin.vertices, eye, self._rig.lid_colours[eye], unit_px, float(blink))
                 line = smooth_line(posed.skin.vertices[eyes.UPPER_LIDS[eye], :2])
                 eyes.draw_lashes(frame, line, self._rig.lash_colour, unit_px, self._rig.softness_px, float(blink))

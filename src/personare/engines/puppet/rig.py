@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.puppet import eyes, light, lip_texture, lips, rings, teeth
+from personare.engines.puppet import brows, eyes, frown, light, lip_texture, lips, rings, teeth
 from personare.engines.puppet.relief import relief
 from personare.heads import CHIN, head468, similarity
 from personare.types import ARKIT_UNITS, Feature, Image
@@ -30,7 +30,7 @@ MOUTH_SCALE_LIMITS = (0.80, 1.25)
 """Deltas of mouth and jaw grow with the width of this mouth, but a grin must not open by half as much again."""
 PIVOT_BELOW_CHIN, PIVOT_DEPTH = 0.18, -0.55
 """Where the head turns on the neck, in eye distances from the chin and from the plane of the face."""
-FRAME_ASIDE, FRAME_BELOW, FRAME_ABOVE, FRAME_EDGE = 0.60, 0.24, 0.20, 0.12
+FRAME_ASIDE, FRAME_BELOW, FRAME_ABOVE, FRAME_EDGE = 0.60, 0.36, 0.20, 0.12
 """Where glasses are, in eye distances from the middle between the eyes, and how softly the region ends."""
 IN_PLANE = np.array([1, 1, 0], np.float32)
 FLIP_YZ = np.array([1, -1, -1], np.float32)
@@ -52,8 +52,9 @@ class Rig:
     photo_teeth_corner (x, y); fully transparent if it shows none. teeth_drop: biting edge of the upper teeth below the
     closed lips in eye distances. mouth_light: float32 [3], the picture's light in the mouth, 1 is white and bright.
     mouth_colours: float32 [3, 3], see light.mouth_colours.
-    lid_colours: float32 [2, 3] skin near either eye. lash_colour: float32 [3]. softness_px: standard deviation of the
-    picture's own blur.
+    lid_colours: float32 [2, 3] skin near either eye. lash_colour: float32 [3]. long_lashes: float32 [2], 0 if short .. 1.
+    softness_px: standard deviation of the picture's own blur. glasses: their frames are held still. eyes_hidden: by dark
+    lenses; they neither blink nor look about.
     """
 
     points: Floats
@@ -73,11 +74,14 @@ class Rig:
     mouth_colours: Floats
     lid_colours: Floats
     lash_colour: Floats
+    long_lashes: Floats
     photo_teeth_corner: tuple[int, int]
     lip_patch_corner: tuple[int, int]
     teeth_drop: float
     softness_px: float
     eye_distance_px: float
+    glasses: bool
+    eyes_hidden: bool
 
     def textured(self, picture: Image) -> Image:
         """What the skin shows: a copy of the picture with the lips continued into the mouth."""
@@ -112,8 +116,10 @@ def fit(
     irises: Floats,
     softness_px: float,
     glasses: bool = False,
+    dark_lenses: bool = False,
 ) -> Rig:
-    """Fit the head data to a face. glasses: brows, cheeks and squints leave the region of their frames as it is.
+    """Fit the head data to a face. glasses: brows, cheeks and squints leave the region of their frames as it is. dark_lenses: so do
+    lids and gaze.
 
     picture: uint8 [S, S, 3]. matte: uint8 [S, S], 255 where the person is. landmarks: [468, 3] pixels, z smaller is
     nearer; eye_contours: [2, 71, 2]; irises: [2, 5, 2].
@@ -124,16 +130,26 @@ def fit(
     unit_px = float(scale)
     points = eyes.lower_lid_edges(points, picture, unit_px)
     points = lips.settle(points, picture, unit_px)
-    deltas = (head.deltas @ rotation.T * unit_px * FLIP_Y).astype(np.float32)
-    deltas[MOUTH_UNITS] *= _mouth_scale(points, head.neutral, unit_px)
-    if glasses:
-        deltas *= (1 - _framed(head.neutral))[:, None]
-    deltas[BLINKS] = eyes.blink_deltas(points)
-    raised_jaw = -lips.jaw_share(points, deltas[JAW_OPEN], unit_px) * deltas[JAW_OPEN] * IN_PLANE
+    mouth_scale = _mouth_scale(points, head.neutral, unit_px)
+
+    def turned(units: Floats) -> Floats:
+        return np.asarray(units @ rotation.T * unit_px * FLIP_Y, np.float32)
+
+    jaw_open = mouth_scale * turned(head.deltas[JAW_OPEN])
+    raised_jaw = -lips.jaw_share(points, jaw_open, unit_px) * jaw_open * IN_PLANE
     closure = lips.closure_delta(points + raised_jaw, unit_px)
     roll = lips.roll_out(points, closure, unit_px)
     closure += raised_jaw
     patch = lip_texture.continued(picture, points, roll, unit_px)
+    units = head.deltas.copy()
+    falling, fall = frown.frown_deltas(head, ((points + closure) * FLIP_Y @ rotation / unit_px).astype(np.float32))
+    units[falling] = fall
+    if glasses:
+        units *= (1 - _framed(head.neutral))[:, None]
+    units[brows.UNITS] = 0 if dark_lenses else brows.brow_deltas(head.neutral, points, picture, unit_px, glasses)
+    deltas = turned(units)
+    deltas[MOUTH_UNITS] *= mouth_scale
+    deltas[BLINKS] = 0 if dark_lenses else eyes.blink_deltas(points)
     surround = rings.around(points, matte, unit_px)
     vertices = np.concatenate([points, surround.points])
     closure = np.concatenate([closure, surround.follow(closure[None])[0]])
@@ -141,6 +157,7 @@ def fit(
     turning = np.column_stack([points[:, :2], depth[: len(points)]])
     axes = lips.mouth_axes(turning + closure[: len(points)], rotation @ np.array([0, -1, 0], np.float32) * FLIP_Y, unit_px)
     skin = light.cheek_colour(picture, points)
+    lid_colours = eyes.lid_colours(points, picture, unit_px)
     shown = teeth.photo_teeth(picture, points, axes, unit_px, skin)
     padding = len(surround.points)
     return Rig(
@@ -151,7 +168,7 @@ def fit(
         head_weight=np.concatenate([np.ones(len(points), np.float32), surround.head_weight]),
         closure=closure,
         lip_roll=np.pad(roll, ((0, padding), (0, 0))),
-        lid_slide=np.pad(eyes.lid_slides(points, picture), ((0, 0), (0, padding), (0, 0))),
+        lid_slide=np.pad(eyes.lid_slides(points, picture) * (not dark_lenses), ((0, 0), (0, padding), (0, 0))),
         eyeballs=eyes.eyeballs(turning, irises),
         pivot=_pivot(points, unit_px),
         mouth_axes=axes,
@@ -159,13 +176,16 @@ def fit(
         lip_patch=patch.rgb,
         mouth_light=shown.light,
         mouth_colours=light.mouth_colours(picture, points, skin),
-        lid_colours=eyes.lid_colours(points, picture, unit_px),
+        lid_colours=lid_colours,
         lash_colour=eyes.lash_colour(picture, points, unit_px),
+        long_lashes=eyes.long_lashes(picture, points, lid_colours, unit_px),
         photo_teeth_corner=shown.corner,
         lip_patch_corner=patch.corner,
         teeth_drop=shown.drop,
         softness_px=softness_px,
         eye_distance_px=unit_px,
+        glasses=glasses,
+        eyes_hidden=dark_lenses,
     )
 
 
