@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import cv2
 import numpy as np
 import pytest
@@ -111,6 +113,29 @@ def test_fetching_in_windows_leaves_nothing_out(background, monkeypatch):
     monkeypatch.setattr(render, "windows_over", lambda mask: [Window(slice(0, len(mask)), slice(0, len(mask)))])
     for state, frame in zip(states, in_windows, strict=True):
         assert np.array_equal(FaceRenderer(features).render(state), frame)
+
+
+def test_closing_ends_the_second_thread(avatar):
+    before = set(threading.enumerate())
+    renderer = FaceRenderer(avatar)
+    renderer.render(EVERYTHING)
+    mine = set(threading.enumerate()) - before
+    assert [thread.name.partition("_")[0] for thread in mine] == ["personare-details"]
+    renderer.close()
+    assert not any(thread.is_alive() for thread in mine)
+
+
+def test_what_fails_in_the_second_thread_is_raised(avatar, monkeypatch):
+    renderer = FaceRenderer(avatar)
+
+    def broken(*_: object) -> None:
+        raise ValueError("a broken mouth")
+
+    monkeypatch.setattr(MouthInterior, "draw", broken)
+    with pytest.raises(ValueError, match="a broken mouth"):
+        renderer.render(EVERYTHING)
+    monkeypatch.undo()
+    assert renderer.render(EVERYTHING).any(), "and does not stop the next frame"
 
 
 def test_windows_cover_a_mask():
