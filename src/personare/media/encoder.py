@@ -164,8 +164,8 @@ class _Encoder:
         seconds = _LIVE_KEY_FRAME_SECONDS if clip.fragmented else _KEY_FRAME_SECONDS
         options = {"preset": clip.quality.preset, "crf": f"{clip.quality.crf:g}", "profile": "high"}
         options["g"] = str(max(1, round(clip.fps * seconds)))
-        # chromaloc: the chroma sits where colour.i420 puts it. The short look-ahead keeps memory and delay small. me=dia: heads move little;
-        # a tenth of the time for 0.4 % of the bytes and 0.02 dB at most.
+        # chromaloc: the chroma sits where colour.i420 puts it. The short look-ahead keeps memory and delay small.
+        # me=dia: heads move little; a tenth of the time for 0.4 % of the bytes and 0.02 dB at most.
         options["x264-params"] = "chromaloc=1:rc-lookahead=10:me=dia"
         if clip.fragmented:
             options["tune"] = "zerolatency"
