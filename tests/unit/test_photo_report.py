@@ -6,10 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
+from personare.engines.puppet.render import FaceRenderer
 from personare.errors import NoFaceFound
 from personare.media.image import read_image
 from personare.perception.face import find_face
 from personare.perception.photo_report import SOFT_BELOW, photo_report, sharpness
+from tests.unit.puppet_avatars import face_state, prepare
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,26 @@ def test_the_bundled_portrait_smiles_from_the_front(seen):
     assert seen.is_open
     assert not seen.glasses
     assert seen.face_height_px > seen.eye_distance_px > 100
-    assert [line.split(":")[0] for line in seen.advice if "open" in line] == ["the mouth is open"]
+    assert not [line for line in seen.advice if "open" in line], "a smile shuts well"
+
+
+def test_a_mouth_that_shouts_gets_advice():
+    """The portrait itself with its jaw dropped."""
+    features = prepare(size=512, face_height=0.5)
+    shouting = FaceRenderer(features).render(face_state({"jawOpen": 0.7, "mouthLowerDown": 0.4, "mouthUpperUp": 0.3}))
+    report = photo_report(shouting)
+    assert report.mouth_open > 0.2
+    assert any("wide open" in line for line in report.advice)
+    assert not any("wide open" in line for line in photo_report(shouting, moving=True).advice)
+
+
+def test_several_faces_are_told(picture, seen):
+    two = photo_report(np.hstack([picture, picture]))
+    assert (seen.faces, two.faces) == (1, 2)
+    assert any(line.startswith("2 faces seen") for line in two.advice)
+    small = np.zeros_like(picture)
+    small[:170, :170] = cv2.resize(picture, (170, 170), interpolation=cv2.INTER_AREA)
+    assert photo_report(np.hstack([picture, small])).faces == 1, "someone far behind is not meant"
 
 
 @pytest.mark.parametrize("thickness", [0.012, 0.03])

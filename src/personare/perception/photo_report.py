@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.perception.face import Face, find_face
+from personare.perception.face import Face, find_face, find_faces
 from personare.perception.glasses import EYE_DISTANCE_PX, look_for_glasses
 from personare.types import Image
 
@@ -24,16 +24,18 @@ SMALL_EYE_DISTANCE_PX = 90.0
 """Below it a picture of 512 px is enlarged by more than a third."""
 TURNED_DEGREES, TILTED_DEGREES, LEANING_DEGREES = 12.0, 18.0, 20.0
 SOFT_BELOW = 0.45
-OPEN_FROM = 0.035
-"""Gap of the lips in eye distances."""
+OPEN_FROM, WIDE_OPEN_FROM = 0.035, 0.20
+"""Gap of the lips in eye distances; smiles shut well, mouths open wider than that less well."""
+ALSO_A_FACE = 0.5
+"""Share of the largest face's size from which on another one may be the one that is meant."""
 
 
 @dataclass(frozen=True, slots=True)
 class PhotoReport:
     """width, height: of the picture in px. face_height_px: brows to chin. eye_distance_px: of the outer eye corners, as from the
     front. yaw, pitch, roll: degrees, see Face. sharpness: 0 (blurred) to 1. mouth_open: gap of the lips in eye distances.
-    glasses, dark_lenses: a guess;
-    glasses_evidence: what it is from, 1 where it changes. advice: lines, none if the photo is good."""
+    glasses, dark_lenses: a guess; glasses_evidence: what it is from, 1 where it changes. faces: those about as large. advice:
+    lines, none if the photo is good."""
 
     width: int
     height: int
@@ -47,6 +49,7 @@ class PhotoReport:
     glasses: bool
     dark_lenses: bool
     glasses_evidence: float
+    faces: int
     advice: tuple[str, ...]
 
     @property
@@ -73,6 +76,7 @@ def photo_report(picture: Image, name: str = "picture", *, moving: bool = False)
         glasses=glasses.worn,
         dark_lenses=glasses.dark,
         glasses_evidence=round(glasses.evidence, 2),
+        faces=_faces_about_as_large(picture),
         advice=(),
     )
     return _with_advice(report, moving)
@@ -92,6 +96,11 @@ def sharpness(grey: NDArray[np.float32]) -> float:
     return 1.0 - max(blurs)
 
 
+def _faces_about_as_large(picture: Image) -> int:
+    sizes = [face.size_px for face in find_faces(picture)]
+    return sum(size >= ALSO_A_FACE * max(sizes) for size in sizes)
+
+
 def _as_shown(picture: Image, face: Face) -> NDArray[np.float32]:
     """The face's box, grey, as it is; a large one scaled down to what a clip of 512 px shows of it."""
     low = np.maximum(face.landmarks[:, :2].min(axis=0).astype(int), 0)
@@ -105,6 +114,8 @@ def _as_shown(picture: Image, face: Face) -> NDArray[np.float32]:
 
 def _with_advice(report: PhotoReport, moving: bool) -> PhotoReport:
     advice = []
+    if report.faces > 1:
+        advice.append(f"{report.faces} faces seen: the largest, or the one nearest the middle, speaks; crop the photo for another")
     if report.eye_distance_px < SMALL_EYE_DISTANCE_PX and not moving:
         advice.append(
             f"the face is small ({report.eye_distance_px:.0f} px between the eyes' outer corners): it will look soft; "
@@ -118,8 +129,8 @@ def _with_advice(report: PhotoReport, moving: bool) -> PhotoReport:
         advice.append(f"the head leans by {abs(report.roll):.0f} degrees: turn the photo upright")
     if report.sharpness < SOFT_BELOW:
         advice.append("the face is blurred: a sharper photo shows better teeth, eyes and skin")
-    if report.is_open and not moving:
-        advice.append("the mouth is open: a photo with closed lips gives a cleaner mouth")
+    if report.mouth_open > WIDE_OPEN_FROM and not moving:
+        advice.append("the mouth is wide open: a photo with closed or smiling lips gives a cleaner mouth")
     if report.dark_lenses:
         advice.append("dark lenses hide the eyes: they stay still; a photo without them looks at the viewer and blinks")
     elif report.glasses:

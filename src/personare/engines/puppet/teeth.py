@@ -58,11 +58,11 @@ TOOTH_BRIGHTNESS = 0.62
 TOOTH_REDNESS = 0.22
 """A pixel between open lips is tooth if it is this bright compared with the cheek and its red exceeds its green by less
 than this share: lips, gums and tongue are redder, the hollow is darker."""
-SHOWN_SHARE = 0.25
+SHOWN_SHARE = 0.15
 """The picture shows teeth if this share of its open mouth is tooth."""
 SHADED_TEETH = 0.75
 """The picture's teeth, when in shade, do not make those that are drawn darker than this share of what the skin's light gives."""
-GUMS = 0.045
+GUMS = 0.06
 """The picture's upper teeth begin at most this far below its upper lip, in eye distances."""
 DARK_GAP = 0.5
 """A gap between them that is wide, and darker than this share of them, is not theirs."""
