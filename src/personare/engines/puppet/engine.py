@@ -26,7 +26,7 @@ _FEED_PIECE = SAMPLE_RATE
 
 class Puppet(Engine):
     name: ClassVar[str] = "puppet"
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     summary: ClassVar[str] = "the photo itself talks: 2.5-D warp, drawn mouth, faster than real time on any CPU"
     Options: ClassVar[type[EngineOptions]] = PuppetOptions
     driven_by: ClassVar[frozenset[str]] = frozenset({"speech"})
