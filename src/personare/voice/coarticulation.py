@@ -53,19 +53,19 @@ _TARGETS: Mapping[str, Mapping[str, float]] = {
     "TH": {"jawOpen": 0.06, "mouthLowerDown": 0.18, "mouthUpperUp": 0.10, "tongue": 0.8},
     "DD": {"jawOpen": 0.06, "mouthLowerDown": 0.16, "mouthUpperUp": 0.10, "mouthStretch": 0.14, "tongue": 0.9},
     "kk": {"jawOpen": 0.12, "mouthLowerDown": 0.16, "mouthUpperUp": 0.10, "tongue": 0.1},
-    "CH": {"jawOpen": 0.06, "mouthFunnel": 0.48, "mouthPucker": 0.38, "mouthLowerDown": 0.16, "mouthUpperUp": 0.12,
+    "CH": {"jawOpen": 0.04, "mouthFunnel": 0.48, "mouthPucker": 0.38, "mouthLowerDown": 0.16, "mouthUpperUp": 0.12,
            "tongue": 0.5},
     "SS": {"jawOpen": 0.03, "mouthStretch": 0.44, "mouthSmile": 0.20, "mouthLowerDown": 0.30, "mouthUpperUp": 0.18,
            "tongue": 0.5},
     "nn": {"jawOpen": 0.07, "mouthLowerDown": 0.16, "mouthUpperUp": 0.06, "mouthStretch": 0.14, "tongue": 1.0},
-    "RR": {"jawOpen": 0.05, "mouthFunnel": 0.38, "mouthPucker": 0.38, "mouthLowerDown": 0.12, "tongue": 0.4},
+    "RR": {"jawOpen": 0.03, "mouthFunnel": 0.38, "mouthPucker": 0.38, "mouthLowerDown": 0.12, "tongue": 0.4},
     "aa": {"jawOpen": 0.58, "mouthLowerDown": 0.32, "mouthUpperUp": 0.22, "mouthStretch": 0.08},
     "E": {"jawOpen": 0.36, "mouthStretch": 0.38, "mouthSmile": 0.20, "mouthLowerDown": 0.32, "mouthUpperUp": 0.18,
           "tongue": 0.1},
     "ih": {"jawOpen": 0.19, "mouthStretch": 0.56, "mouthSmile": 0.32, "mouthLowerDown": 0.30, "mouthUpperUp": 0.18,
            "tongue": 0.3},
     "oh": {"jawOpen": 0.32, "mouthFunnel": 0.54, "mouthPucker": 0.55, "mouthLowerDown": 0.08},
-    "ou": {"jawOpen": 0.09, "mouthPucker": 1.0, "mouthFunnel": 0.50},
+    "ou": {"jawOpen": 0.04, "mouthPucker": 1.0, "mouthFunnel": 0.50},
 }  # fmt: skip
 """The mouth of each viseme, as ARKit weights, if it were held."""
 

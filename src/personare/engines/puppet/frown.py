@@ -25,7 +25,9 @@ SNEER_GAIN = 1.9
 LEVEL, SMILE_RISES, FROWN_FALLS = 0.010, 0.075, 0.070
 """Height of the corners above the middle of shut lips, in eye distances: of a face without expression, what mouthSmile 1 adds,
 and what mouthFrown 1 takes."""
-TAKEN = 0.85
+TAKEN, TAKEN_BY_PUCKER = 0.85, 0.35
+"""Share of the photo's own smile or frown that goes with the opposite unit at 1; with puckered lips, less: a smile that came and went with
+every "oo" would make the mouth restless."""
 
 
 def frown_deltas(head: Head468, shut: Floats) -> tuple[list[int], Floats]:
@@ -41,7 +43,7 @@ def frown_deltas(head: Head468, shut: Floats) -> tuple[list[int], Floats]:
         falls = _as_one(FROWN_GAIN * head.deltas[frown])
         smiled = np.float32(TAKEN * min(max(rise / SMILE_RISES, 0), 1)) * _as_one(head.deltas[smile])
         frowned = np.float32(TAKEN * min(max(-rise / FROWN_FALLS, 0), 1)) * falls
-        deltas[0] -= smiled
+        deltas[0] -= smiled * np.float32(TAKEN_BY_PUCKER / TAKEN)
         units += [frown, smile, sneer]
         deltas += [
             falls - smiled,

@@ -30,7 +30,7 @@ MIRRORED_SHARE = 0.65
 SEAM_LIGHT, SEAM_DEEPENS = 0.52, 0.5
 """Share of the light that the line between shut lips keeps, and the power of the lip's own colour that it takes on: what
 light gets there has bounced off lips."""
-SEAM_WIDTH = 0.0085
+SEAM_WIDTH = 0.014
 """Standard deviation of the darkening next to that line, in eye distances; at least SEAM_WIDTH_PX."""
 SEAM_WIDTH_PX = 0.8
 PARTED = 0.02

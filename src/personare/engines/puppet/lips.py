@@ -50,7 +50,7 @@ FULL_TUCK_GAP = 0.05
 """Share of a lip's inner half that rolls out of sight when it shuts, reached when the picture's gap is this wide."""
 SMILE_GAP, MOST_JAW = 0.10, 0.6
 """What a mouth is open beyond this gap, in eye distances, is taken for a dropped jaw: it shuts by jawOpen, up to this weight."""
-SEAM_ROOM, ROLLS_AT_MOST = 0.012, 0.45
+SEAM_ROOM, ROLLS_AT_MOST = 0.006, 0.45
 """Lips roll out by what they grow as they shut and by this much more (eye distances), so that the dark line between them
 rolls in again as they part; by this share of the gap at most."""
 TEETH_DEPTH = -0.03
