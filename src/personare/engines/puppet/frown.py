@@ -26,8 +26,8 @@ LEVEL, SMILE_RISES, FROWN_FALLS = 0.010, 0.075, 0.070
 """Height of the corners above the middle of shut lips, in eye distances: of a face without expression, what mouthSmile 1 adds,
 and what mouthFrown 1 takes."""
 TAKEN, TAKEN_BY_PUCKER = 0.85, 0.35
-"""Share of the photo's own smile or frown that goes with the opposite unit at 1; with puckered lips, less: a smile that came and went with
-every "oo" would make the mouth restless."""
+"""Share of the photo's own smile or frown that goes with the opposite unit at 1; with puckered lips less: a smile that came and
+went with every "oo" would make the mouth restless."""
 
 
 def frown_deltas(head: Head468, shut: Floats) -> tuple[list[int], Floats]:
