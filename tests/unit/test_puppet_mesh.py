@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from personare.engines.puppet.mesh import MeshRenderer
+from personare.engines.puppet.mesh import MeshRenderer, _Half
 from personare.perception import find_face
 from personare.perception.face import Face
 from personare.types import ARKIT_UNITS, FaceState
@@ -38,6 +38,24 @@ def test_same_state_same_bytes(renderer: MeshRenderer) -> None:
     assert first.shape == (320, 320, 3)
     assert np.array_equal(first, again)
     assert np.array_equal(first, renderer.render(state(jawOpen=0.2)))
+
+
+def test_where_the_halves_meet_is_not_seen(renderer: MeshRenderer) -> None:
+    """Cut elsewhere, the frame is the same but for rounding."""
+    asked, side = state((10, 6, 4), jawOpen=0.3), round(320 * 1.5)
+    other = MeshRenderer(320, 0.5)
+    other._halves = [_Half(slice(0, side // 3), side), _Half(slice(side // 3, side), side)]
+    differs = np.abs(renderer.render(asked).astype(int) - other.render(asked))
+    assert differs.max() <= 1
+    assert (differs > 0).mean() < 0.001
+
+
+def test_closing_ends_the_second_thread() -> None:
+    closed = MeshRenderer(320, 0.5)
+    closed.render(state())
+    closed.close()
+    with pytest.raises(RuntimeError, match="shutdown"):
+        closed.render(state())
 
 
 def test_the_mouth_opens_as_far_as_it_is_told(renderer: MeshRenderer) -> None:

@@ -1,11 +1,13 @@
 """The mesh look: the carried 3-D head in place of a photo, drawn from the same FaceState.
 
-One pass rasterises, at one and a half times the size, the place in the paint and the light of every pixel; the paint is
-then looked up, lit and averaged down. Nothing is warped, so any pose and any curve is shown as it is: a test subject whose
-truth is known.
+One pass rasterises, at one and a half times the size, the place in the paint and the light of every pixel; the paint is then
+looked up, lit and averaged down; upper and lower half side by side. Nothing is warped, so any pose and any curve is shown as it
+is: a test subject whose truth is known.
 """
 
 from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
@@ -51,7 +53,10 @@ _LOOK = 0.06
 
 
 class MeshRenderer:
-    """Draws the mesh head. Holds buffers: used by one thread; the same state gives the same bytes."""
+    """Draws the mesh head. Holds buffers: used by one thread; the same state gives the same bytes.
+
+    The lower half is drawn in a second thread while the upper one is; `close` ends it.
+    """
 
     def __init__(self, size: int, face_height: float) -> None:
         """size: side of the square picture in pixels. face_height: of the face as a share of it."""
@@ -59,7 +64,8 @@ class MeshRenderer:
         side = round(size * SUPERSAMPLING)
         self._size = size
         self._scale = np.float32(face_height * side / FACE_HEIGHT)
-        self._raster = Rasteriser(side, side)
+        self._halves = [_Half(slice(0, side // 2), side), _Half(slice(side // 2, side), side)]
+        self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="personare-mesh")
         self._middle = np.array([side / 2, side * FACE_FROM_TOP], np.float32)
         rest = self._head.shaped(np.zeros(len(ARKIT_UNITS), np.float32))
         low, high = NECK_FOLLOWS
@@ -85,14 +91,17 @@ class MeshRenderer:
         across = np.cross(b - a, c - a)  # twice the area, along the normal; y grows downwards
         light = self._light(across)
         attributes = np.column_stack([self._paint_at(state), light]).astype(np.float32)
-        seen = self._raster.draw(place, np.ascontiguousarray(triangles[across[:, 2] < 0]), attributes)
-        covered = self._raster.covered
-        rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
         frame = self._backdrop.copy()
-        if len(rows):
-            window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            frame[window] = self._shaded(seen[window], covered[window], frame[window])
+        facing = triangles[across[:, 2] < 0]
+        upper, lower = self._halves
+        other = self._beside.submit(lower.draw, frame, place, facing, attributes, self._head.paint)
+        upper.draw(frame, place, facing, attributes, self._head.paint)
+        other.result()
         return np.asarray(cv2.resize(frame, (self._size, self._size), interpolation=cv2.INTER_AREA))
+
+    def close(self) -> None:
+        """Draw no more."""
+        self._beside.shutdown()
 
     def vertices(self, state: FaceState) -> Floats:
         """Where the fine vertices are in the frame, float32 [k, 2] px: the truth that a measurement can be held against."""
@@ -143,15 +152,39 @@ class MeshRenderer:
         shine = np.clip(normals @ (half / np.linalg.norm(half)), 0, 1) ** SHINE_POWER
         return np.asarray((light + SHINE * shine) * self._inside_light, np.float32)
 
-    def _shaded(self, seen: Floats, covered: NDArray[np.bool_], behind: Image) -> Image:
-        """uint8 [h, w, 3]: paint under light where the head is."""
-        u, v, light = cv2.split(np.ascontiguousarray(seen))
-        paint = cv2.remap(self._head.paint, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        steps = cv2.convertScaleAbs(light, alpha=LIGHT_STEPS)
-        gain = cv2.LUT(cv2.merge([steps, steps, steps]), _GAINS)
-        lit = cv2.multiply(paint, gain, scale=1 / 128)
-        cv2.copyTo(behind, np.bitwise_not(covered).view(np.uint8), lit)
-        return np.asarray(lit)
+
+class _Half:
+    """Some rows of the supersampled frame, drawn on their own."""
+
+    def __init__(self, rows: slice, side: int) -> None:
+        self._rows = rows
+        self._raster = Rasteriser(side, rows.stop - rows.start)
+
+    def draw(self, frame: Image, place: Floats, triangles: NDArray[np.int32], attributes: Floats, paint: Image) -> None:
+        """The head's part in these rows over the frame, uint8 [side, side, 3], in place."""
+        place = place - np.array([0, self._rows.start, 0], np.float32)
+        y = place[:, 1][triangles]
+        here = triangles[(y.max(axis=1) > 0) & (y.min(axis=1) < self._raster.height)]
+        if not len(here):
+            return
+        seen = self._raster.draw(place, np.ascontiguousarray(here), attributes)
+        covered = self._raster.covered
+        rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
+        if len(rows):
+            window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            own = frame[self._rows]
+            own[window] = _shaded(seen[window], covered[window], own[window], paint)
+
+
+def _shaded(seen: Floats, covered: NDArray[np.bool_], behind: Image, paint: Image) -> Image:
+    """uint8 [h, w, 3]: paint under light where the head is."""
+    u, v, light = cv2.split(np.ascontiguousarray(seen))
+    painted = cv2.remap(paint, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    steps = cv2.convertScaleAbs(light, alpha=LIGHT_STEPS)
+    gain = cv2.LUT(cv2.merge([steps, steps, steps]), _GAINS)
+    lit = cv2.multiply(painted, gain, scale=1 / 128)
+    cv2.copyTo(np.ascontiguousarray(behind), np.bitwise_not(covered).view(np.uint8), lit)
+    return np.asarray(lit)
 
 
 def _gains() -> NDArray[np.uint8]:

@@ -61,7 +61,7 @@ class MeshFace:
             return self._renderer.render(state)
 
     def close(self) -> None:
-        """Nothing is held."""
+        self._renderer.close()
 
 
 class StillFace:
