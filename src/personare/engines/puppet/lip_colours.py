@@ -58,7 +58,7 @@ class Columns:
     @classmethod
     def of(cls, points: Floats) -> Columns:
         """points: face points [468, 3]. The degenerate columns at the corners are left out."""
-        lines = np.array([[_dense(points[row, :2])[1:-1] for row in rows] for rows in (UPPER_ROWS, LOWER_ROWS)])
+        lines = np.array([[dense(points[row, :2])[1:-1] for row in rows] for rows in (UPPER_ROWS, LOWER_ROWS)])
         upper_outer, lower_outer = lines[:, 3]
         across = lower_outer - upper_outer
         across = across / np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-3)
@@ -96,10 +96,10 @@ def _crossings(origin: Floats, along: Floats, curve: Floats) -> Floats:
     return np.array([np.interp(0, a, d) for a, d in zip(np.maximum.accumulate(aside, axis=1), ahead, strict=True)], np.float32)
 
 
-def _dense(points: Floats) -> Floats:
-    """Points [11, 2] with COLUMNS_PER_POINT - 1 more between neighbours, float32 [41, 2]."""
-    at = np.arange((len(points) - 1) * COLUMNS_PER_POINT + 1) / COLUMNS_PER_POINT
-    return np.stack([np.interp(at, np.arange(len(points)), points[:, axis]) for axis in (0, 1)], axis=1).astype(np.float32)
+def dense(values: Floats) -> Floats:
+    """Values [11, c] at the points of a row, with COLUMNS_PER_POINT - 1 more between neighbours: float32 [41, c]."""
+    at = np.arange((len(values) - 1) * COLUMNS_PER_POINT + 1) / COLUMNS_PER_POINT
+    return np.stack([np.interp(at, np.arange(len(values)), column) for column in values.T], axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)

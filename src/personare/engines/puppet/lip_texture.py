@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.puppet.lip_colours import LOWER_ROWS, UPPER_ROWS
+from personare.engines.puppet.lip_colours import LOWER_ROWS, UPPER_ROWS, dense
 from personare.heads import Rasteriser
 from personare.types import Image
 
@@ -39,8 +39,6 @@ between them and is left as it is."""
 OUTWARDS = 0.05
 """The patch reaches this far into the lip, in eye distances."""
 DEPTHS = 16
-PIECES = 4
-"""Columns between neighbouring points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ def continued(picture: Image, points: Floats, roll: Floats, unit_px: float) -> P
     around = np.concatenate([points[UPPER_ROWS[3], :2], points[LOWER_ROWS[3], :2]])
     corner = np.floor(around.min(axis=0)).astype(int).clip(0, size - 2)
     width, height = (int(v) for v in np.ceil(around.max(axis=0)).astype(int).clip(2, size) - corner)
-    half = _dense(np.linalg.norm(gap, axis=1, keepdims=True) / 2)
+    half = dense(np.linalg.norm(gap, axis=1, keepdims=True) / 2)
     strips = [
         _strip(points, rows, roll, half, unit_px, UNSAFE[lip] * unit_px, UNSAFE_SHARE[lip])
         for lip, rows in enumerate((UPPER_ROWS, LOWER_ROWS))
@@ -105,7 +103,7 @@ class _Strip:
 def _strip(
     points: Floats, rows: NDArray[np.intp], roll: Floats, half_gap: Floats, unit_px: float, unsafe_px: float, unsafe_share: float
 ) -> _Strip:
-    edge, outer, shift = (_dense(values) for values in (points[rows[0], :2], points[rows[3], :2], roll[rows[0]]))
+    edge, outer, shift = (dense(values) for values in (points[rows[0], :2], points[rows[3], :2], roll[rows[0]]))
     height = np.linalg.norm(outer - edge, axis=1)[:, None]
     outwards = (outer - edge) / np.maximum(height, 1e-3)
     seam = -(shift * outwards).sum(axis=1, keepdims=True)  # px inwards of the edge
@@ -133,12 +131,6 @@ def _seam_light(lip: Floats) -> Floats:
     """Share of the light per channel that the seam between lips of these colours [k, 3] keeps, float32 [3]."""
     colour = np.maximum(np.median(lip, axis=0), 1)
     return np.asarray(SEAM_LIGHT * (colour / colour.max()) ** SEAM_DEEPENS, np.float32)
-
-
-def _dense(values: Floats) -> Floats:
-    """Values [11, c] with PIECES - 1 more between neighbours."""
-    at = np.arange((len(values) - 1) * PIECES + 1) / PIECES
-    return np.stack([np.interp(at, np.arange(len(values)), column) for column in values.T], axis=1).astype(np.float32)
 
 
 def _grid_triangles(rows: int, columns: int) -> NDArray[np.int32]:
