@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
@@ -63,9 +65,13 @@ def test_several_faces_are_told(picture, seen):
     two = photo_report(np.hstack([picture, picture]))
     assert (seen.faces, two.faces) == (1, 2)
     assert any(line.startswith("2 faces seen") for line in two.advice)
-    small = np.zeros_like(picture)
-    small[:170, :170] = cv2.resize(picture, (170, 170), interpolation=cv2.INTER_AREA)
-    assert photo_report(np.hstack([picture, small])).faces == 1, "someone far behind is not meant"
+
+
+def test_people_far_behind_are_not_meant(picture, monkeypatch):
+    sizes = (100.0, 55.0, 45.0)
+    boxes = [SimpleNamespace(size_px=size) for size in sizes]
+    monkeypatch.setattr("personare.perception.photo_report.find_faces", lambda _: boxes)
+    assert photo_report(picture).faces == 2
 
 
 @pytest.mark.parametrize("thickness", [0.012, 0.03])

@@ -105,6 +105,9 @@ def test_a_frown_takes_the_photos_smile_away_and_a_smile_its_frown() -> None:
     assert falls["smiling"] < falls["level"] - 0.06
     rises = {name: units["mouthSmileRight"][corner, 1] for name, units in results.items()}
     assert rises["frowning"] > rises["level"] + 0.04
+    puckered = {name: units["mouthPucker"][corner, 1] for name, units in results.items()}
+    assert puckered["smiling"] < puckered["level"] - 0.02, "puckered lips take a share of it too"
+    assert puckered["smiling"] > puckered["level"] - 0.06, "but a small one"
     for units in results.values():
         fall = units["mouthFrownRight"] + units["mouthFrownLeft"]
         np.testing.assert_allclose(fall[lips.UPPER_INNER, 1], fall[lips.LOWER_INNER, 1], atol=1e-6)
