@@ -1,16 +1,20 @@
 """How well the mouth follows real speech: our streaming path against forced alignments.
 
-    python benchmarks/articulation.py --labels DIR --audio DIR [--half 0|1] [--network FILE ...] [--voices NAME ...] [--json FILE]
+    python benchmarks/articulation.py --labels DIR --audio DIR [--half 0|1] [--network FILE ...]
+    [--voices NAME ...] [--json FILE]
 
---labels: a folder of JSON {"file", "phones": [[start s, end s, ARPAbet], ...], "unknown": [[start s, end s], ...]} and,
-if there is one, closures_checked.json with the p/b/m that an energy dip confirms. --audio: where the "file"s are, in
-any format that personare reads; those that are missing are left out and counted. --half: half 0 of the files chose the
-network and its thresholds, half 1 only reports. --network: other articulation networks to put in place of the one carried,
-judged in the same run. --voices: voices of `personare voices` that say five sentences each, judged by their known phone times.
+--labels: a folder of JSON {"file", "phones": [[start s, end s, ARPAbet], ...], "unknown":
+[[start s, end s], ...]} and, if there is one, closures_checked.json with the p/b/m that an
+energy dip confirms. --audio: where the "file"s are, in any format that personare reads; those
+that are missing are left out and counted. --half: half 0 of the files chose the network and its
+thresholds, half 1 only reports. --network: other articulation networks to put in place of the
+one carried, judged in the same run. --voices: voices of `personare voices` that say five
+sentences each, judged by their known phone times.
 
-The figures are those of the network's own evaluation: frames near speech only, aperture compared through a 110 ms Hann
-window, a contact found when prediction and reference overlap within 30 ms and differ by at most 150 ms. Then what the
-viewer sees: the video frames of MouthDrive at 25 fps.
+The figures are those of the network's own evaluation: frames near speech only, aperture
+compared through a 110 ms Hann window, a contact found when prediction and reference overlap
+within 30 ms and differ by at most 150 ms. Then what the viewer sees: the video frames of
+MouthDrive at 25 fps.
 """
 
 from __future__ import annotations
@@ -39,11 +43,11 @@ from personare.voice.tts.speech import open_text
 from personare.voice.visemes import VISEME, VISEMES, visemes_of
 
 IPA_OF_ARPABET = {
-    "AA": "ɑ", "AE": "æ", "AH": "ʌ", "AO": "ɔ", "AW": "aʊ", "AX": "ə", "AXR": "ɚ", "AY": "aɪ", "B": "b", "CH": "tʃ",
-    "D": "d", "DH": "ð", "DX": "ɾ", "EH": "ɛ", "ER": "ɝ", "EY": "eɪ", "F": "f", "G": "ɡ", "HH": "h", "IH": "ɪ",
-    "IX": "ɨ", "IY": "i", "JH": "dʒ", "K": "k", "L": "l", "M": "m", "N": "n", "NG": "ŋ", "OW": "oʊ", "OY": "ɔɪ",
-    "P": "p", "R": "ɹ", "S": "s", "SH": "ʃ", "T": "t", "TH": "θ", "UH": "ʊ", "UW": "u", "V": "v", "W": "w", "Y": "j",
-    "Z": "z", "ZH": "ʒ",
+    "AA": "ɑ", "AE": "æ", "AH": "ʌ", "AO": "ɔ", "AW": "aʊ", "AX": "ə", "AXR": "ɚ", "AY": "aɪ", "B": "b",
+    "CH": "tʃ", "D": "d", "DH": "ð", "DX": "ɾ", "EH": "ɛ", "ER": "ɝ", "EY": "eɪ", "F": "f", "G": "ɡ",
+    "HH": "h", "IH": "ɪ", "IX": "ɨ", "IY": "i", "JH": "dʒ", "K": "k", "L": "l", "M": "m", "N": "n",
+    "NG": "ŋ", "OW": "oʊ", "OY": "ɔɪ", "P": "p", "R": "ɹ", "S": "s", "SH": "ʃ", "T": "t", "TH": "θ",
+    "UH": "ʊ", "UW": "u", "V": "v", "W": "w", "Y": "j", "Z": "z", "ZH": "ʒ",
 }  # fmt: skip
 APERTURE = np.array([0, 0, 0.15, 0.25, 0.2, 0.3, 0.25, 0.15, 0.25, 0.3, 1, 0.6, 0.4, 0.65, 0.35])
 """A rough opening of each viseme, only used to compare curves."""
@@ -68,8 +72,10 @@ Event = tuple[int, int]
 
 @dataclass(frozen=True)
 class Reference:
-    """One aligned file. classes: int [n] per 10 ms, UNKNOWN where nothing is known. scored: frames near speech.
-    resting: frames 200 ms away from speech and more; they hold breaths, room and untranscribed sound."""
+    """One aligned file. classes: int [n] per 10 ms, UNKNOWN where nothing is known. scored:
+    frames near speech. resting: frames 200 ms away from speech and more; they hold breaths,
+    room and untranscribed sound.
+    """
 
     name: str
     speech: Samples
@@ -81,7 +87,9 @@ class Reference:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--labels", type=Path, required=True)
     parser.add_argument("--audio", type=Path, required=True)
     parser.add_argument("--half", type=int, choices=(0, 1))
@@ -90,9 +98,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     missing: list[str] = []
-    references = [r for r in load(arguments.labels, arguments.audio, missing) if arguments.half in (None, half_of(r.name))]
+    references = [
+        r
+        for r in load(arguments.labels, arguments.audio, missing)
+        if arguments.half in (None, half_of(r.name))
+    ]
     if not references:
-        parser.error(f"none of the {len(missing)} files that {arguments.labels} describes is in {arguments.audio}")
+        parser.error(
+            f"none of the {len(missing)} files that {arguments.labels} describes is in {arguments.audio}"
+        )
     spoken = [said for voice in arguments.voices for said in synthetic(voice)]
     seconds = sum(len(reference.speech) for reference in references) / SAMPLE_RATE
     sys.stdout.write(f"{len(references)} files, {len(missing)} missing, {seconds:.1f} s\n")
@@ -101,7 +115,11 @@ def main() -> None:
         put_in_place(network)
         figures = network_figures(references) | pause_figures() | video_figures(references)
         if spoken:
-            figures |= {f"synthetic {name}": value for name, value in video_figures(spoken).items() if "seconds" not in name}
+            figures |= {
+                f"synthetic {name}": value
+                for name, value in video_figures(spoken).items()
+                if "seconds" not in name
+            }
         everything[str(network)] = figures
     for name in everything[str(NETWORK)]:
         row = [figures.get(name, float("nan")) for figures in everything.values()]
@@ -118,7 +136,10 @@ def half_of(name: str) -> int:
 
 def put_in_place(network: Path) -> None:
     """As if the package carried this file."""
-    articulation.NETWORK, articulation.NETWORK_SHA256 = network, hashlib.sha256(network.read_bytes()).hexdigest()
+    articulation.NETWORK, articulation.NETWORK_SHA256 = (
+        network,
+        hashlib.sha256(network.read_bytes()).hexdigest(),
+    )
     articulation._primed.cache_clear()
 
 
@@ -127,7 +148,11 @@ def synthetic(voice: str) -> Iterator[Reference]:
     for number, sentence in enumerate(SENTENCES):
         chunks = list(open_text(sentence, voice).chunks())
         speech = np.concatenate([chunk.samples for chunk in chunks])
-        phones = [[p.start / SAMPLE_RATE, p.end / SAMPLE_RATE, p.symbol] for chunk in chunks for p in chunk.phones or ()]
+        phones = [
+            [p.start / SAMPLE_RATE, p.end / SAMPLE_RATE, p.symbol]
+            for chunk in chunks
+            for p in chunk.phones or ()
+        ]
         yield reference({"file": f"{voice} {number}", "phones": phones, "unknown": []}, speech, None)
 
 
@@ -143,14 +168,18 @@ def load(labels: Path, audio: Path, missing: list[str]) -> Iterator[Reference]:
             missing.append(label["file"])
             continue
         speech = np.concatenate([chunk.samples for chunk in open_speech(sound).chunks()])
-        yield reference(label, speech, [e for e in checked if e["file"] == label["file"]] if checked else None)
+        yield reference(
+            label, speech, [e for e in checked if e["file"] == label["file"]] if checked else None
+        )
 
 
 def reference(label: dict, speech: Samples, checked: list[dict] | None) -> Reference:
     classes = np.full(len(speech) // 160, VISEME["sil"])
     for start, end, phone in label["phones"]:
         done = 0.0
-        for viseme, share in visemes_of(IPA_OF_ARPABET.get(phone.upper(), "") if phone.isascii() and phone.isupper() else phone):
+        for viseme, share in visemes_of(
+            IPA_OF_ARPABET.get(phone.upper(), "") if phone.isascii() and phone.isupper() else phone
+        ):
             span = [round_half_up(100 * (start + (end - start) * part)) for part in (done, done + share)]
             classes[max(span[0], 0) : max(span[1], 0)] = viseme
             done += share
@@ -201,7 +230,9 @@ def matched(said: Sequence[Event], heard: Sequence[Event], doubtful: Sequence[Ev
         return any(same_event(event, other) for other in among)
 
     heard = [event for event in heard if known(event, said) or not known(event, doubtful)]
-    return np.array([len(said), sum(known(e, heard) for e in said), len(heard), sum(known(e, said) for e in heard)])
+    return np.array(
+        [len(said), sum(known(e, heard) for e in said), len(heard), sum(known(e, said) for e in heard)]
+    )
 
 
 def network_figures(references: Sequence[Reference]) -> dict[str, float]:
@@ -237,7 +268,10 @@ def hear(speech: Samples) -> list[NDArray[np.float32]]:
     """Visemes [n, 15], closed [n] and labiodental [n] of one utterance, streamed."""
     stream = ArticulationStream()
     parts = [stream.push(speech[at : at + 320]) for at in range(0, len(speech), 320)] + [stream.finish()]
-    return [np.concatenate([getattr(part, name) for part in parts]) for name in ("visemes", "closed", "labiodental")]
+    return [
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("visemes", "closed", "labiodental")
+    ]
 
 
 def pause_figures() -> dict[str, float]:
@@ -257,7 +291,9 @@ def lasting(mask: NDArray[np.bool_], scored: NDArray[np.bool_]) -> list[Event]:
 
 
 def video_figures(references: Sequence[Reference]) -> dict[str, float]:
-    """MouthDrive at 25 fps, fed everything at once; opening of the inner lips of the carried head, in eye distances."""
+    """MouthDrive at 25 fps, fed everything at once; opening of the inner lips of the carried
+    head, in eye distances.
+    """
     deltas = head468().deltas
     opening_of_unit = deltas[:, 13, 1] - deltas[:, 14, 1]
     openings, wanted, shown, wrong, at_rest = [], [], [], [], []
@@ -286,7 +322,8 @@ def video_figures(references: Sequence[Reference]) -> dict[str, float]:
         f"video: p/b/m shown shut, of {len(shown)}": float(np.mean(shown)),
         "video: shut where nothing closes": float(np.mean(np.concatenate(wrong))),
         "video: open at rest": float(np.concatenate(at_rest).mean()),
-        "video: CPU seconds per second of speech": spent / sum(len(r.speech) / SAMPLE_RATE for r in references),
+        "video: CPU seconds per second of speech": spent
+        / sum(len(r.speech) / SAMPLE_RATE for r in references),
         "video: look-ahead, seconds": MouthDrive.lookahead_seconds,
     }
 

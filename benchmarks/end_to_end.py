@@ -1,8 +1,10 @@
-"""Whole clips from the command line: real-time factor by length, first and second run, and peak memory.
+"""Whole clips from the command line: real-time factor by length, first and second run, and peak
+memory.
 
     python benchmarks/end_to_end.py [PORTRAIT VOICE]
 
-Without arguments the bundled portrait speaks what espeak-ng reads. Figures are of one run on one machine: compare ratios.
+Without arguments the bundled portrait speaks what espeak-ng reads. Figures are of one run on
+one machine: compare ratios.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ def main() -> None:
     arguments = sys.argv[1:]
     portrait = arguments[0] if arguments else str(files("personare") / "assets" / "portrait.jpg")
     speech = (
-        open_speech(Path(arguments[1])) if len(arguments) > 1 else open_text("My mother bought five purple shoes. " * 4, "en-us")
+        open_speech(Path(arguments[1]))
+        if len(arguments) > 1
+        else open_text("My mother bought five purple shoes. " * 4, "en-us")
     )
     voice = np.concatenate([chunk.samples for chunk in speech.chunks()])
     with tempfile.TemporaryDirectory() as folder:
@@ -37,14 +41,21 @@ def main() -> None:
             for run in ("cold", "warm"):
                 report = speak(portrait, path, Path(folder), refresh=run == "cold")
                 prepared = sum(report["timings"][stage] for stage in report["cache"]["stages"])
-                print(f"{seconds:7d}  {run}  {prepared:9.3f}  {report['realtime_factor']:16.2f}  {report['peak_memory_mb']:7.0f}")
+                print(
+                    f"{seconds:7d}  {run}  {prepared:9.3f}  {report['realtime_factor']:16.2f}  "
+                    f"{report['peak_memory_mb']:7.0f}"
+                )
 
 
 def speak(portrait: str, voice: Path, folder: Path, *, refresh: bool) -> dict:
     """The report of one `personare speak` in a process of its own."""
-    options = ["-o", folder / "clip.mp4", "--cache-dir", folder / "features", "--json"] + (["--refresh"] if refresh else [])
+    options = ["-o", folder / "clip.mp4", "--cache-dir", folder / "features", "--json"] + (
+        ["--refresh"] if refresh else []
+    )
     command = [sys.executable, "-m", "personare", "speak", portrait, voice, "--no-clip-cache", *options]
-    return json.loads(subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout)
+    return json.loads(
+        subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout
+    )
 
 
 def write_wav(path: Path, samples: np.ndarray) -> None:

@@ -1,9 +1,11 @@
-"""How fast FLOAT's wing is against the published way of computing: this machine, one run, stand-in weights of released size.
+"""How fast FLOAT's wing is against the published way of computing: this machine, one run,
+stand-in weights of released size.
 
     python -m tests.conformance.seeded_checkpoint --engine float --size full --only float -- DIR
     python -m benchmarks.float DIR [--frames 6] [--repeat 3] [--json FILE]
 
-Prints a table of ratios, the decoder's PSNR in the machine's own format, and what the time of a frame goes into.
+Prints a table of ratios, the decoder's PSNR in the machine's own format, and what the time of a
+frame goes into.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ PORTRAIT = HERE.parent / "src/personare/assets/portrait.jpg"
 
 
 CLOCK = {"wall": time.perf_counter, "cpu": time.process_time}
-"""What seconds are: on a busy machine those of this process on one thread are fairer (--clock cpu --threads 1)."""
+"""What seconds are: on a busy machine those of this process on one thread are fairer (--clock
+cpu --threads 1).
+"""
 
 
 def best(run: Callable[[], Any], repeat: int, clock: str) -> tuple[float, Any]:
@@ -51,7 +55,9 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def decoding(state: FloatState, frames: int, repeat: int, clock: str) -> dict[str, Any]:
-    """One by one in float32 as published, against batches in float32 and in the machine's format."""
+    """One by one in float32 as published, against batches in float32 and in the machine's
+    format.
+    """
     device = choose_device("cpu")
     decoder = state.decoder(device)
     picture = prepare.squeezed(read_image(PORTRAIT), state.config.side)
@@ -78,7 +84,9 @@ def decoding(state: FloatState, frames: int, repeat: int, clock: str) -> dict[st
         for batch in (1, 4):
 
             def ours(batch: int = batch, fast: FrameDecoder = fast) -> np.ndarray:
-                return np.concatenate([fast.render(motion[first : first + batch]) for first in range(0, frames, batch)])
+                return np.concatenate(
+                    [fast.render(motion[first : first + batch]) for first in range(0, frames, batch)]
+                )
 
             seconds, pictures = best(ours, repeat, clock)
             result[f"{name}_batch{batch}"] = {
@@ -91,11 +99,16 @@ def decoding(state: FloatState, frames: int, repeat: int, clock: str) -> dict[st
 
 
 def sampling(state: FloatState, repeat: int, clock: str) -> dict[str, Any]:
-    """One chunk, nfe 10, default scales: three plain branches in float32, against ours in float32 and in bfloat16."""
+    """One chunk, nfe 10, default scales: three plain branches in float32, against ours in
+    float32 and in bfloat16.
+    """
     device, config = choose_device("cpu"), state.config
     generator = torch.Generator().manual_seed(3)
     voice, noise = (torch.randn(config.chunk, config.width, generator=generator) for _ in range(2))
-    reference, emotion = torch.randn(config.width, generator=generator), torch.softmax(torch.randn(7, generator=generator), 0)
+    reference, emotion = (
+        torch.randn(config.width, generator=generator),
+        torch.softmax(torch.randn(7, generator=generator), 0),
+    )
     nothing = torch.zeros(config.previous, config.width)
     plain = state.transformer(device)
 
@@ -123,7 +136,9 @@ def sampling(state: FloatState, repeat: int, clock: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("weights", type=Path, help="folder with float/float.pth")
     parser.add_argument("--frames", type=int, default=4)
     parser.add_argument("--repeat", type=int, default=3)

@@ -1,8 +1,11 @@
-"""How fast MuseTalk's wing is against the published loop: this machine, one run, stand-in weights of released size made in memory.
+"""How fast MuseTalk's wing is against the published loop: this machine, one run, stand-in
+weights of released size made in memory.
 
-    python -m benchmarks.musetalk [--only painting prepare overlap memory first] [--batches 4 8] [--json FILE] ...
+    python -m benchmarks.musetalk [--only painting prepare overlap memory first] [--batches 4 8]
+    [--json FILE] ...
 
-painting  UNet and decoder per frame: diffusers' modules in float32 as the specification's loop has them, against ours in float32
+painting  UNet and decoder per frame: diffusers' modules in float32, as the specification's loop has
+          them, against ours in float32
           and in the machine's own format; PSNR of the uint8 faces
 The others with tiny networks, so that what is measured is everything around them:
 prepare   cold, warm, one option changed
@@ -31,11 +34,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from personare.engines.musetalk import latents as published
 from personare.engines.musetalk.drive import positional_encoding
 from personare.engines.musetalk.motion import Motion
-from personare.engines.musetalk.networks.diffusion import unet_from_state, vae_from_state
 from personare.engines.musetalk.render import FaceDecoder
+from personare.engines.musetalk.template import latents as published
+from personare.networks.diffusion import unet_from_state, vae_from_state
 from personare.weights.device import choose_device, choose_dtype
 from tests.conformance.case import HERE, Replay
 from tests.conformance.seeded_checkpoint import write_checkpoints
@@ -47,7 +50,9 @@ NETWORKS = ("musetalk-unet-v15", "sd-vae-ft-mse", "whisper-tiny")
 
 
 def best(run: Callable[[], Any], repeat: int) -> tuple[float, Any]:
-    """Shortest of some runs in seconds, after one that does not count, and what the last one gave."""
+    """Shortest of some runs in seconds, after one that does not count, and what the last one
+    gave.
+    """
     made, taken = run(), []
     for _ in range(repeat):
         began = time.perf_counter()
@@ -62,7 +67,9 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def loop(unet: Any, vae: Any, given: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """The published way: the library's modules, float32, the time embedding anew for every batch."""
+    """The published way: the library's modules, float32, the time embedding anew for every
+    batch.
+    """
     with torch.inference_mode():
         heard = torch.from_numpy(tokens + positional_encoding(*tokens.shape[1:]))
         predicted = unet(torch.from_numpy(given), torch.tensor([0]), encoder_hidden_states=heard).sample
@@ -78,7 +85,10 @@ def painting(batches: list[int], repeat: int, size: str = "full") -> list[Row]:
     given = generator.standard_normal((most, 8, 32, 32), dtype=np.float32)
     tokens = generator.standard_normal((most, 50, unet_config["cross_attention_dim"]), dtype=np.float32)
 
-    unet, vae = unet_from_state(replay.state("unet"), unet_config, "u"), vae_from_state(replay.state("vae"), vae_config, "v")
+    unet, vae = (
+        unet_from_state(replay.state("unet"), unet_config, "u"),
+        vae_from_state(replay.state("vae"), vae_config, "v"),
+    )
     vae.encoder = None
 
     plain = {n: best(partial(loop, unet, vae, given[:n], tokens[:n]), repeat) for n in batches}
@@ -106,8 +116,10 @@ def painting(batches: list[int], repeat: int, size: str = "full") -> list[Row]:
                 }
             )
             print(
-                f"painting, batch {n}, {rows[-1]['format']}: plain {rows[-1]['plain_ms']:.0f} ms a frame, UNet"
-                f" {rows[-1]['motion_ms']:.0f} + decoder {rows[-1]['render_ms']:.0f} ms: {rows[-1]['faster']:.2f} x faster,"
+                f"painting, batch {n}, {rows[-1]['format']}: plain {rows[-1]['plain_ms']:.0f} ms a frame, "
+                f"UNet"
+                f" {rows[-1]['motion_ms']:.0f} + decoder {rows[-1]['render_ms']:.0f} ms: "
+                f"{rows[-1]['faster']:.2f} x faster,"
                 f" PSNR {rows[-1]['psnr_db']:.1f} dB",
                 flush=True,
             )
@@ -117,7 +129,9 @@ def painting(batches: list[int], repeat: int, size: str = "full") -> list[Row]:
 
 
 class Bench:
-    """The command line on a tiny network, a template of 25 frames, speech of any length: each run in a process of its own."""
+    """The command line on a tiny network, a template of 25 frames, speech of any length: each
+    run in a process of its own.
+    """
 
     def __init__(self, folder: Path) -> None:
         from personare.voice.tts import open_text
@@ -125,7 +139,9 @@ class Bench:
         self.folder = folder
         write_checkpoints("musetalk", "tiny", folder / "weights", only=NETWORKS)
         self.template = write_video(folder / "template.mp4", moved_portrait(25, (512, 512), scale=1.2))
-        sentence = open_text("My mother bought five purple shoes, and I did not know what to do with them. " * 3, "en-us")
+        sentence = open_text(
+            "My mother bought five purple shoes, and I did not know what to do with them. " * 3, "en-us"
+        )
         self.voice = np.concatenate([chunk.samples for chunk in sentence.chunks()])
 
     def speak(self, seconds: float, home: str, *options: str) -> Row:
@@ -141,13 +157,22 @@ class Bench:
             "-o",
             str(output),
         ]
-        command += ["--engine", "musetalk", "--weights", str(self.folder / "weights"), "--cache-dir", str(self.folder / home)]
+        command += [
+            "--engine",
+            "musetalk",
+            "--weights",
+            str(self.folder / "weights"),
+            "--cache-dir",
+            str(self.folder / home),
+        ]
         command += ["--json", "--no-clip-cache", *(["--set", *options] if options else [])]
         return dict(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 
 
 def _prepared(report: Row) -> float:
-    return float(sum(report["timings"].get(name, 0.0) for name in report["cache"]["stages"] if name != "musetalk.hear"))
+    return float(
+        sum(report["timings"].get(name, 0.0) for name in report["cache"]["stages"] if name != "musetalk.hear")
+    )
 
 
 def prepare(bench: Bench) -> list[Row]:
@@ -155,7 +180,9 @@ def prepare(bench: Bench) -> list[Row]:
     cold = bench.speak(4, "home")
     warm = bench.speak(4, "home")
     changed = bench.speak(4, "home", "parsing_mode=raw")
-    seconds = {name: _prepared(report) for name, report in (("cold", cold), ("warm", warm), ("changed", changed))}
+    seconds = {
+        name: _prepared(report) for name, report in (("cold", cold), ("warm", warm), ("changed", changed))
+    }
     row = {
         "what": "prepare",
         **seconds,
@@ -168,22 +195,30 @@ def prepare(bench: Bench) -> list[Row]:
 
 
 AWAY_MS = 25
-"""What a frame takes in the stand-in for networks on another device: about as long as decoding and pasting full HD."""
+"""What a frame takes in the stand-in for networks on another device: about as long as decoding
+and pasting full HD.
+"""
 
 
 def overlap(bench: Bench) -> list[Row]:
-    """A whole clip of a full HD template, rooms side by side against the same rooms one after another.
+    """A whole clip of a full HD template, rooms side by side against the same rooms one after
+    another.
 
-    Twice: with the tiny networks on this CPU, where they leave no core to the other rooms; and with a room in their place that
-    waits 25 ms a frame, as for a GPU, which this machine has not.
+    Twice: with the tiny networks on this CPU, where they leave no core to the other rooms; and
+    with a room in their place that waits 25 ms a frame, as for a GPU, which this machine has
+    not.
     """
     import personare
     from personare.engines.musetalk import performance
     from personare.engines.musetalk.painter import Painter
-    from personare.studio import Clip
+    from personare.studio.studio import Clip
 
-    template = write_video(bench.folder / "hd.mp4", moved_portrait(25, (1080, 1920), scale=2.5), options={"preset": "veryfast"})
-    engine = personare.open_engine("musetalk", weights=bench.folder / "weights", cache_dir=bench.folder / "home")
+    template = write_video(
+        bench.folder / "hd.mp4", moved_portrait(25, (1080, 1920), scale=2.5), options={"preset": "veryfast"}
+    )
+    engine = personare.open_engine(
+        "musetalk", weights=bench.folder / "weights", cache_dir=bench.folder / "home"
+    )
     avatar = engine.prepare(template)
     speech = engine.speak(avatar, write_wav(bench.folder / "2.wav", bench.voice[:32000])).speech
     options = engine.engine.read_options({**avatar.options, "batch_size": 4})
@@ -221,7 +256,9 @@ def overlap(bench: Bench) -> list[Row]:
 
 
 def memory(bench: Bench) -> list[Row]:
-    """Peak of a process that makes 1 min against one that makes 10 s; both with a prepared template, at 8 frames a second."""
+    """Peak of a process that makes 1 min against one that makes 10 s; both with a prepared
+    template, at 8 frames a second.
+    """
     bench.speak(1, "home")
     short, long = (bench.speak(seconds, "home", "fps=8")["peak_memory_mb"] for seconds in (10, 60))
     print(f"peak memory: 10 s {short:.0f} MB, 60 s {long:.0f} MB: {long - short:+.0f} MB")
@@ -229,10 +266,14 @@ def memory(bench: Bench) -> list[Row]:
 
 
 def first(bench: Bench) -> list[Row]:
-    """Seconds of speech and of work before the first frame of a warm avatar: fed as it comes, streaming and exact."""
+    """Seconds of speech and of work before the first frame of a warm avatar: fed as it comes,
+    streaming and exact.
+    """
     import personare
 
-    engine = personare.open_engine("musetalk", weights=bench.folder / "weights", cache_dir=bench.folder / "home")
+    engine = personare.open_engine(
+        "musetalk", weights=bench.folder / "weights", cache_dir=bench.folder / "home"
+    )
     avatar = engine.prepare(bench.template)
     voice = np.resize(bench.voice, 60 * 16000)
     rows = []
@@ -242,10 +283,20 @@ def first(bench: Bench) -> list[Row]:
         while frame is None and heard < len(voice):
             frame = next(iter(performance.feed(voice[heard : heard + 640])), None)
             heard += 640
-        rows.append({"what": "first", "audio": audio, "heard_s": heard / 16000, "worked_s": time.perf_counter() - began})
+        rows.append(
+            {
+                "what": "first",
+                "audio": audio,
+                "heard_s": heard / 16000,
+                "worked_s": time.perf_counter() - began,
+            }
+        )
         performance.close()
     for row in rows[2:]:
-        print(f"first frame, {row['audio']}: after {row['heard_s']:.2f} s of speech and {row['worked_s']:.2f} s of work")
+        print(
+            f"first frame, {row['audio']}: after {row['heard_s']:.2f} s of speech and {row['worked_s']:.2f} "
+            f"s of work"
+        )
     return rows[2:]
 
 
@@ -265,7 +316,12 @@ def main() -> None:
     if set(chosen.only) & {"prepare", "overlap", "memory", "first"}:
         with tempfile.TemporaryDirectory() as folder:
             bench = Bench(Path(folder))
-            for name, measure in (("prepare", prepare), ("overlap", overlap), ("memory", memory), ("first", first)):
+            for name, measure in (
+                ("prepare", prepare),
+                ("overlap", overlap),
+                ("memory", memory),
+                ("first", first),
+            ):
                 if name in chosen.only:
                     rows += measure(bench)
     if chosen.json:

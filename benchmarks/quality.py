@@ -1,10 +1,15 @@
-"""The quality table of puppet: clips are made, decoded and scored; one line per figure, with its bar.
+"""The quality table of puppet: clips are made, decoded and scored; one line per figure, with
+its bar.
 
-    python benchmarks/quality.py [--portrait PHOTO] [--media DIR] [--only NAME ...] [--markdown FILE] [--json FILE]
+    python benchmarks/quality.py [--portrait PHOTO] [--media DIR] [--only NAME ...]
+        [--markdown FILE] [--json FILE]
 
---media: a folder with english-*.wav, chinese-*.wav, japanese-*.wav for the rows about foreign voices; without it they are
-skipped and said to be. --only: closures, foreign, minutes, vowels, speed. Everything is measured on decoded pictures, as
-`personare score` does; docs/quality.md explains each figure. Timings are of one machine: compare ratios.
+--media: a folder with english-*.wav, chinese-*.wav, japanese-*.wav for the rows about foreign
+    voices; without it they are skipped and said to be.
+--only: closures, foreign, minutes, vowels, speed.
+
+Everything is measured on decoded pictures, as `personare score` does; docs/quality.md explains
+each figure. Timings are of one machine: compare ratios.
 """
 
 from __future__ import annotations
@@ -30,31 +35,51 @@ from numpy.typing import NDArray
 
 from personare.media.audio import open_speech, speech_from_samples
 from personare.media.video import VideoSource
-from personare.score.battery import CLOSED_SHARE, LIP_TO_TEETH_SHARE, MINUTE, lag_seconds, meets, mouth_of, parts, rows
+from personare.score.battery import (
+    CLOSED_SHARE,
+    LIP_TO_TEETH_SHARE,
+    MINUTE,
+    lag_seconds,
+    meets,
+    mouth_of,
+    parts,
+    rows,
+)
 from personare.score.opening import FaceSeen, watch
 from personare.score.report import Row, at_least, at_most, value_text
 from personare.score.sound import listen
-from personare.studio import Studio
+from personare.studio.studio import Studio
 from personare.types import SAMPLE_RATE, Phone, Samples
 from personare.voice.tts import open_text
 
 TEXT = (
-    "Before the fever moved, my brother Bob asked the farmer for a cup of very warm coffee. Wow! How about a big apple pie? "
-    "She sees the cheese, and we all laugh at father's joke. Five people from the village gave me a beautiful map of the river."
+    "Before the fever moved, my brother Bob asked the farmer for a cup of very warm coffee. Wow! How about a "
+    "big apple pie? "
+    "She sees the cheese, and we all laugh at father's joke. Five people from the village gave me a "
+    "beautiful map of the river."
 )
 OTHER_TEXT = (
-    "Every morning Peter puts bread, butter and plum jam on the table. Nobody ever believed the photograph of a whale above the "
+    "Every morning Peter puts bread, butter and plum jam on the table. Nobody ever believed the photograph "
+    "of a whale above the "
     "village. My grandmother bakes pumpkin pie from a very old family book."
 )
 HELD_OUT_VOICES = {
-    "en-us+Annie": TEXT, "en-gb+Michael": TEXT, "en-gb-x-gbclan+linda": OTHER_TEXT, "en-us-nyc+paul": OTHER_TEXT,
+    "en-us+Annie": TEXT, "en-gb+Michael": TEXT, "en-gb-x-gbclan+linda": OTHER_TEXT,
+    "en-us-nyc+paul": OTHER_TEXT,
 }  # fmt: skip
-"""The network that ships heard espeak-ng's variants m1 to m7 and f1 to f5 in training, never these; nor the accents of the last
-two, which read a text that the mouth was not tuned on."""
+"""The network that ships heard espeak-ng's variants m1 to m7 and f1 to f5 in training, never
+these; nor the accents of the last two, which read a text that the mouth was not tuned on.
+"""
 VOICE = "en-us+Annie"
 FOREIGN = ("english-1", "english-2", "english-3", "chinese-1", "japanese-1")
 FOREIGN_SECONDS, SILENCE_EVERY_SECONDS, SILENCE_SECONDS = 20.0, 4.0, 0.6
-VOWELS = {"ɑː": (750, 1250, 2600), "iː": (280, 2250, 3000), "uː": (310, 870, 2250), "ɛ": (550, 1800, 2550), "ɔː": (500, 800, 2600)}
+VOWELS = {
+    "ɑː": (750, 1250, 2600),
+    "iː": (280, 2250, 3000),
+    "uː": (310, 870, 2250),
+    "ɛ": (550, 1800, 2550),
+    "ɔː": (500, 800, 2600),
+}
 """Resonances in Hz."""
 TEN_MINUTES = 600
 FPS = Fraction(25)
@@ -79,7 +104,9 @@ class Workshop:
         command += ["-o", self.folder / output]
         command += ["--cache-dir", self.folder / "features", "--json", *options]
         before = _children_cpu_seconds()
-        report = json.loads(subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout)
+        report = json.loads(
+            subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout
+        )
         return {**report, "cpu_seconds": _children_cpu_seconds() - before}
 
 
@@ -89,8 +116,12 @@ def _children_cpu_seconds() -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--portrait", type=Path, default=Path(str(files("personare") / "assets" / "portrait.jpg")))
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--portrait", type=Path, default=Path(str(files("personare") / "assets" / "portrait.jpg"))
+    )
     parser.add_argument("--media", type=Path)
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--markdown", type=Path)
@@ -103,14 +134,18 @@ def main() -> None:
         for name in arguments.only:
             for row in PARTS[name](workshop):
                 made.append(row)
-                print(f"{row.name:62s} {value_text(row):24s} {row.bar:26s} {row.verdict:13s} {row.note}", flush=True)
+                print(
+                    f"{row.name:62s} {value_text(row):24s} {row.bar:26s} {row.verdict:13s} {row.note}",
+                    flush=True,
+                )
     text = markdown(made)
     print(f"\n{text}")
     if arguments.markdown:
         arguments.markdown.write_text(text + "\n", encoding="utf-8")
     if arguments.json:
         arguments.json.write_text(
-            json.dumps({"machine": machine(), "rows": [asdict(row) for row in made]}, indent=1), encoding="utf-8"
+            json.dumps({"machine": machine(), "rows": [asdict(row) for row in made]}, indent=1),
+            encoding="utf-8",
         )
 
 
@@ -118,7 +153,9 @@ def main() -> None:
 
 
 def closures(workshop: Workshop) -> Iterator[Row]:
-    """Held-out synthetic voices, whose phone times are known: with the phones given to puppet, and by ear."""
+    """Held-out synthetic voices, whose phone times are known: with the phones given to puppet,
+    and by ear.
+    """
     for by, given, bar in (("text known", True, 95), ("by ear", False, 80)):
         shut, bitten, parted, each = [], [], [], []
         for voice in HELD_OUT_VOICES:
@@ -175,12 +212,24 @@ def foreign(workshop: Workshop) -> Iterator[Row]:
         ("mouth width, standard deviation", 0.03, "ed"),
     ):
         yield at_least(f"{name}, {len(each)} foreign voices", mean(each, name), bar, unit, worst(each, name))
-    yield at_least("closed in inserted silences", float(np.mean(closed)), 98, "%", f"worst voice {min(closed):.0f} %")
+    yield at_least(
+        "closed in inserted silences", float(np.mean(closed)), 98, "%", f"worst voice {min(closed):.0f} %"
+    )
     yield at_most("opening there, median absolute deviation", max(steady), 0.02, "ed", "worst voice")
-    yield at_most("lag, foreign, worst voice", max((row["lag"].value for row in each), key=abs), 1.0, "frames")
-    yield at_most("skin, single-frame spikes, all of these clips", sum(row["skin, single-frame spikes"].value for row in each), 0)
     yield at_most(
-        "flicker, 95th percentile", max(row["flicker, 95th percentile"].value for row in each), 1.0, "grey levels", "worst voice"
+        "lag, foreign, worst voice", max((row["lag"].value for row in each), key=abs), 1.0, "frames"
+    )
+    yield at_most(
+        "skin, single-frame spikes, all of these clips",
+        sum(row["skin, single-frame spikes"].value for row in each),
+        0,
+    )
+    yield at_most(
+        "flicker, 95th percentile",
+        max(row["flicker, 95th percentile"].value for row in each),
+        1.0,
+        "grey levels",
+        "worst voice",
     )
 
 
@@ -191,7 +240,9 @@ def minutes(workshop: Workshop) -> Iterator[Row]:
     """Ten minutes against ten seconds."""
     samples, _ = spoken(VOICE)
     voice = np.concatenate([samples, np.zeros(SAMPLE_RATE // 2, np.float32)])
-    short, long = (write_wav(workshop.folder / f"{s}.wav", np.resize(voice, s * SAMPLE_RATE)) for s in (10, TEN_MINUTES))
+    short, long = (
+        write_wav(workshop.folder / f"{s}.wav", np.resize(voice, s * SAMPLE_RATE)) for s in (10, TEN_MINUTES)
+    )
     peak_short = workshop.speak(short, "short.mp4")["peak_memory_mb"]
     report = workshop.speak(long, "long.mp4")
     peak_long = report["peak_memory_mb"]
@@ -202,21 +253,31 @@ def minutes(workshop: Workshop) -> Iterator[Row]:
     if first is None or tenth is None:
         raise SystemExit("the ten-minute clip has no speech to measure a lag on")
     yield at_most("lag, first minute", first * float(FPS), 1.0, "frames")
-    yield at_most("lag, tenth minute", tenth * float(FPS), 1.0, "frames", f"drift {(tenth - first) * 1000:+.0f} ms")
+    yield at_most(
+        "lag, tenth minute", tenth * float(FPS), 1.0, "frames", f"drift {(tenth - first) * 1000:+.0f} ms"
+    )
     yield at_most("peak memory, 10 minutes", peak_long, 700, "MB", f"10 s: {peak_short:.0f} MB")
     yield at_most("memory, 10 minutes more than 10 s", peak_long - peak_short, 50, "MB")
     yield at_least("speed, 10 minutes", report["realtime_factor"], 3, "x real time")
 
 
 def vowels(workshop: Workshop) -> Iterator[Row]:
-    """Vowels held for 1.5 s at a steady pitch; and what the perception makes of a clip that does not move at all."""
+    """Vowels held for 1.5 s at a steady pitch; and what the perception makes of a clip that
+    does not move at all.
+    """
     samples, phones = held_vowels(1.5)
     clip = workshop.clip("vowels", samples, phones)
     seen, heard = look(clip), listen(open_speech(clip), phones)
     row = named(rows(seen, heard, FPS))
     lips = row["lips in steady vowels, single-frame spikes"]
     yield at_most("lips in steady vowels, single-frame spikes", lips.value, 0, "", lips.note)
-    yield at_most("skin, single-frame spikes", row["skin, single-frame spikes"].value, 0, "", row["skin, single-frame spikes"].note)
+    yield at_most(
+        "skin, single-frame spikes",
+        row["skin, single-frame spikes"].value,
+        0,
+        "",
+        row["skin, single-frame spikes"].note,
+    )
     silence = workshop.clip("still", np.zeros(4 * SAMPLE_RATE, np.float32), None)
     still = look(silence)
     yield at_most(
@@ -241,9 +302,15 @@ def speed(workshop: Workshop) -> Iterator[Row]:
     best = max(cold["realtime_factor"], warm["realtime_factor"])
     cpu = min(cold["cpu_seconds"], warm["cpu_seconds"]) / 30
     load = f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
-    yield at_least("speed, 30 s, render + encode + mux", best, 3, "x real time", f"the better of two runs, {load}")
+    yield at_least(
+        "speed, 30 s, render + encode + mux", best, 3, "x real time", f"the better of two runs, {load}"
+    )
     yield at_most(
-        "processor time, imports and all", cpu, 2 / 3, "s per s of clip", "two cores that share it evenly reach 3x at 0.67"
+        "processor time, imports and all",
+        cpu,
+        2 / 3,
+        "s per s of clip",
+        "two cores that share it evenly reach 3x at 0.67",
     )
     yield at_most(
         "warm preparation over cold",
@@ -258,16 +325,23 @@ def speed(workshop: Workshop) -> Iterator[Row]:
 def first_frame_seconds(workshop: Workshop, samples: Samples) -> float:
     """From an opened engine to the first picture, in a process of its own."""
     np.save(workshop.folder / "voice.npy", samples[: 2 * SAMPLE_RATE])
-    command = [sys.executable, "-c", _FIRST_FRAME, workshop.portrait, workshop.folder / "voice.npy", workshop.folder / "features"]
+    command = [
+        sys.executable,
+        "-c",
+        _FIRST_FRAME,
+        workshop.portrait,
+        workshop.folder / "voice.npy",
+        workshop.folder / "features",
+    ]
     return float(subprocess.run(list(map(str, command)), capture_output=True, text=True, check=True).stdout)
 
 
 _FIRST_FRAME = """
 import sys, time
 import numpy as np
-import personare.studio
+import personare.studio.studio
 import personare.engines.puppet.drive, personare.engines.puppet.engine, personare.engines.puppet.motion
-import personare.engines.puppet.prepare, personare.engines.puppet.render
+import personare.engines.puppet.prepare, personare.engines.puppet.draw.face
 samples = np.load(sys.argv[2])
 began = time.perf_counter()
 engine = personare.studio.open_engine("puppet", cache_dir=sys.argv[3])
@@ -286,7 +360,9 @@ PARTS: dict[str, Callable[[Workshop], Iterator[Row]]] = {
 
 def spoken(voice: str) -> tuple[Samples, list[Phone]]:
     chunks = list(open_text(HELD_OUT_VOICES[voice], voice).chunks())
-    return np.concatenate([chunk.samples for chunk in chunks]), [phone for chunk in chunks for phone in chunk.phones or ()]
+    return np.concatenate([chunk.samples for chunk in chunks]), [
+        phone for chunk in chunks for phone in chunk.phones or ()
+    ]
 
 
 def with_silences(samples: Samples) -> Samples:
@@ -351,7 +427,9 @@ def worst(each: Sequence[dict], name: str) -> str:
 
 def pooled(name: str, met: Sequence[NDArray[np.bool_]], bar: float) -> Row:
     sounds = np.concatenate(met)
-    return at_least(name, 100 * float(sounds.mean()), bar, "%", f"{int(sounds.sum())} of {len(sounds)} sounds")
+    return at_least(
+        name, 100 * float(sounds.mean()), bar, "%", f"{int(sounds.sum())} of {len(sounds)} sounds"
+    )
 
 
 def machine() -> str:

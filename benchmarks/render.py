@@ -1,4 +1,5 @@
-"""Milliseconds per frame of the puppet's renderer, which works in two threads: of the processor, and by the clock.
+"""Milliseconds per frame of the puppet's renderer, which works in two threads: of the
+processor, and by the clock.
 
 python benchmarks/render.py [PORTRAIT]
 """
@@ -15,10 +16,10 @@ import cv2
 import numpy as np
 
 from personare.cache.recipe import StageInputs
+from personare.engines.puppet.draw.face import FaceRenderer
+from personare.engines.puppet.move.state import UNIT, FaceState
 from personare.engines.puppet.options import PuppetOptions
 from personare.engines.puppet.prepare import recipe
-from personare.engines.puppet.render import FaceRenderer
-from personare.engines.puppet.state import UNIT, FaceState
 from personare.types import Feature
 
 SIZES = (256, 512, 1024)
@@ -35,7 +36,9 @@ def prepare(portrait: Path, size: int) -> dict[str, Feature]:
 
 
 def talking(frame: int) -> FaceState:
-    """Speech-like motion at 25 frames per second: the mouth opens and shuts four times a second, and a blink."""
+    """Speech-like motion at 25 frames per second: the mouth opens and shuts four times a
+    second, and a blink.
+    """
     seconds = frame / 25
     curves = np.zeros(len(UNIT), np.float32)
     curves[UNIT["jawOpen"]] = 0.2 - 0.2 * np.cos(2 * np.pi * 4 * seconds)
@@ -59,14 +62,18 @@ def milliseconds(renderer: FaceRenderer) -> list[tuple[float, float]]:
 
 def main() -> None:
     cv2.setNumThreads(1)
-    portrait = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(str(files("personare") / "assets" / "portrait.jpg"))
+    portrait = (
+        Path(sys.argv[1]) if len(sys.argv) > 1 else Path(str(files("personare") / "assets" / "portrait.jpg"))
+    )
     sys.stdout.write(f"{portrait.name}, {FRAMES} frames, medians\n")
     sys.stdout.write(f"{'size':>6} {'prepare ms':>11} {'processor ms':>13} {'clock ms':>9}\n")
     for size in SIZES:
         start = time.perf_counter()
         features = prepare(portrait, size)
         prepared = 1e3 * (time.perf_counter() - start)
-        worked, passed = (statistics.median(column) for column in zip(*milliseconds(FaceRenderer(features)), strict=True))
+        worked, passed = (
+            statistics.median(column) for column in zip(*milliseconds(FaceRenderer(features)), strict=True)
+        )
         sys.stdout.write(f"{size:>6} {prepared:>11.0f} {worked:>13.1f} {passed:>9.1f}\n")
 
 

@@ -1,5 +1,7 @@
-"""A template video under the puppet: tracking and rendering per picture, tremble before and after smoothing, and how shut the
-mouth is: `python benchmarks/template.py VIDEO`. Times are of the processor, not of the clock: other jobs do not count."""
+"""A template video under the puppet: tracking and rendering per picture, tremble before and
+after smoothing, and how shut the mouth is: `python benchmarks/template.py VIDEO`. Times are of
+the processor, not of the clock: other jobs do not count.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ import cv2
 import numpy as np
 
 import personare
+from personare.engines.puppet.move.state import UNIT
 from personare.engines.puppet.options import PuppetOptions
-from personare.engines.puppet.show import open_show
-from personare.engines.puppet.state import UNIT
+from personare.engines.puppet.render import open_show
 from personare.media.template import Template
 from personare.perception import track_face
 from personare.types import FaceState
@@ -27,7 +29,10 @@ def main() -> None:
     cv2.setNumThreads(1)
     path = Path(sys.argv[1])
     template = Template(path)
-    print(f"{path.name}: {template.size[1]}x{template.size[0]}, {template.frames} pictures at {float(template.fps):g} per second")
+    print(
+        f"{path.name}: {template.size[1]}x{template.size[0]}, {template.frames} pictures at "
+        f"{float(template.fps):g} per second"
+    )
 
     began = time.process_time()
     for _ in template:
@@ -43,7 +48,10 @@ def main() -> None:
     track = track_face(template, template.fps)
     tracking = 1e3 * (time.process_time() - began) / template.frames - forward
     unit_px = eye_distance(track.raw[track.present])
-    print(f"tracking: {tracking:.1f} ms a picture; face in {track.present.mean():.0%}; eye distance {unit_px:.0f} px")
+    print(
+        f"tracking: {tracking:.1f} ms a picture; face in {track.present.mean():.0%}; eye distance "
+        f"{unit_px:.0f} px"
+    )
     for name, points in (("rigid points", RIGID), ("lips", LIPS)):
         before, after = tremble(track.raw[:, points]), tremble(track.landmarks[:, points])
         print(f"tremble of {name}: {before:.3f} px, smooth {after:.3f} px")
@@ -74,7 +82,9 @@ def tremble(points: np.ndarray) -> float:
 
 def opening(landmarks: np.ndarray) -> float:
     """Median gap between the inner lips in eye distances."""
-    return float(np.median(np.linalg.norm(landmarks[:, 13] - landmarks[:, 14], axis=1)) / eye_distance(landmarks))
+    return float(
+        np.median(np.linalg.norm(landmarks[:, 13] - landmarks[:, 14], axis=1)) / eye_distance(landmarks)
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""What all tests share: a home of their own, the bundled portrait, a short voice, and the command line in this process."""
+"""What all tests share: a home of their own, the bundled portrait, a short voice, and the
+command line in this process.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def voice_samples() -> np.ndarray[Any, Any]:
     """ "My mother bought five purple shoes." as espeak-ng says it: float32 [n] at 16 kHz."""
     from personare.voice.tts import open_text
 
-    return np.concatenate([chunk.samples for chunk in open_text("My mother bought five purple shoes.", "en-us").chunks()])
+    return np.concatenate(
+        [chunk.samples for chunk in open_text("My mother bought five purple shoes.", "en-us").chunks()]
+    )
 
 
 @pytest.fixture(scope="session")

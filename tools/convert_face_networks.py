@@ -2,10 +2,11 @@
 
     python tools/convert_face_networks.py [mediapipe-0.10.21-....whl]
 
-Run from the repository root with the extra `[tools]` installed. Without an argument the wheel is fetched with
-`pip download --no-deps` (its code is never run). Writes `src/personare/perception/networks/*.onnx` and the record
-`networks.toml` (sources and digests), byte for byte the same on every run, after comparing each converted network with
-LiteRT on a seeded random input; fails if they differ by more than a thousandth of the largest output.
+Run from the repository root with the extra `[tools]` installed. Without an argument the wheel
+is fetched with `pip download --no-deps` (its code is never run). Writes
+`src/personare/perception/networks/*.onnx` and the record `networks.toml` (sources and digests),
+byte for byte the same on every run, after comparing each converted network with LiteRT on a
+seeded random input; fails if they differ by more than a thousandth of the largest output.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Source:
-    """One network to convert: its place in the wheel and the names that its inputs and outputs get."""
+    """One network to convert: its place in the wheel and the names that its inputs and outputs
+    get.
+    """
 
     name: str
     member: str
@@ -53,9 +56,13 @@ SOURCES = (
         "mediapipe/modules/face_detection/face_detection_short_range.tflite",
         ("boxes", "scores"),
     ),
-    Source("face_landmark", "mediapipe/modules/face_landmark/face_landmark.tflite", ("landmarks", "face_score")),
+    Source(
+        "face_landmark", "mediapipe/modules/face_landmark/face_landmark.tflite", ("landmarks", "face_score")
+    ),
     Source("iris_landmark", "mediapipe/modules/iris_landmark/iris_landmark.tflite", ("eye_contour", "iris")),
-    Source("selfie_segmentation", "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite", ("matte",)),
+    Source(
+        "selfie_segmentation", "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite", ("matte",)
+    ),
 )
 
 _ELEMENT_TYPES = {
@@ -63,7 +70,9 @@ _ELEMENT_TYPES = {
     schema.TensorType.FLOAT16: np.float16,
     schema.TensorType.INT32: np.int32,
 }
-_OPERATOR_NAMES = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+_OPERATOR_NAMES = {
+    value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)
+}
 _TO_NCHW = (0, 3, 1, 2)
 _TO_NHWC = (0, 2, 3, 1)
 
@@ -71,9 +80,10 @@ _TO_NHWC = (0, 2, 3, 1)
 class Conversion:
     """One TFLite graph on its way to ONNX.
 
-    TFLite activations are [n, H, W, C], ONNX wants [n, C, H, W]: four-dimensional activations are kept in the ONNX
-    order throughout and turned back only where an operator sees the order of elements (reshape, outputs). float16
-    weights stay float16 in the file, with a Cast that onnxruntime folds away when it loads the network.
+    TFLite activations are [n, H, W, C], ONNX wants [n, C, H, W]: four-dimensional activations
+    are kept in the ONNX order throughout and turned back only where an operator sees the order
+    of elements (reshape, outputs). float16 weights stay float16 in the file, with a Cast that
+    onnxruntime folds away when it loads the network.
     """
 
     def __init__(self, source: Source, flatbuffer: bytes) -> None:
@@ -90,7 +100,10 @@ class Conversion:
         inputs = [self._begin_input(index) for index in self._graph.inputs]
         for operator in self._graph.operators:
             self._convert(operator)
-        outputs = [self._end_output(index, name) for index, name in zip(self._graph.outputs, self._source.outputs, strict=True)]
+        outputs = [
+            self._end_output(index, name)
+            for index, name in zip(self._graph.outputs, self._source.outputs, strict=True)
+        ]
         graph = helper.make_graph(self._nodes, self._source.name, inputs, outputs, self._initialisers)
         model = helper.make_model(
             graph,
@@ -107,7 +120,9 @@ class Conversion:
         for index, tensor in enumerate(self._graph.tensors):
             data = self._model.buffers[tensor.buffer].data
             if data is not None and len(data):
-                constants[index] = np.frombuffer(bytes(data), _ELEMENT_TYPES[tensor.type]).reshape(tensor.shape)
+                constants[index] = np.frombuffer(bytes(data), _ELEMENT_TYPES[tensor.type]).reshape(
+                    tensor.shape
+                )
         return constants
 
     def _begin_input(self, index: int) -> onnx.ValueInfoProto:
@@ -125,7 +140,9 @@ class Conversion:
     def _convert(self, operator: Any) -> None:
         code = self._model.operatorCodes[operator.opcodeIndex]
         builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
-        name = code.customCode.decode() if builtin == schema.BuiltinOperator.CUSTOM else _OPERATOR_NAMES[builtin]
+        name = (
+            code.customCode.decode() if builtin == schema.BuiltinOperator.CUSTOM else _OPERATOR_NAMES[builtin]
+        )
         options = operator.builtinOptions
         if getattr(options, "fusedActivationFunction", 0) != schema.ActivationFunctionType.NONE:
             raise NotImplementedError(f"{self._source.name}: fused activation in {name}")
@@ -137,14 +154,17 @@ class Conversion:
             raise NotImplementedError(f"{self._source.name}: operator {name}")
         self._values[operator.outputs[0]] = convert(operator, options)
 
-    # One method per operator: `operator` has the tensor indices, `options` the TFLite attributes; the ONNX value comes back.
+    # One method per operator: `operator` has the tensor indices, `options` the TFLite
+    # attributes; the ONNX value comes back.
 
     def _convert_conv_2d(self, operator: Any, options: Any) -> str:
         return self._convolution(operator, options, kernel_order=(0, 3, 1, 2), groups=1)  # out, kh, kw, in
 
     def _convert_depthwise_conv_2d(self, operator: Any, options: Any) -> str:
         channels = self._shape(operator.inputs[0])[3]
-        return self._convolution(operator, options, kernel_order=(3, 0, 1, 2), groups=channels)  # 1, kh, kw, out
+        return self._convolution(
+            operator, options, kernel_order=(3, 0, 1, 2), groups=channels
+        )  # 1, kh, kw, out
 
     def _convolution(self, operator: Any, options: Any, kernel_order: tuple[int, ...], groups: int) -> str:
         activation, kernel, bias = operator.inputs
@@ -184,7 +204,9 @@ class Conversion:
         size = (options.filterHeight, options.filterWidth)
         strides = (options.strideH, options.strideW)
         pads = self._pads(operator.inputs[0], options.padding, size, strides)
-        return self._add(kind, [self._values[operator.inputs[0]]], kernel_shape=size, strides=strides, pads=pads)
+        return self._add(
+            kind, [self._values[operator.inputs[0]]], kernel_shape=size, strides=strides, pads=pads
+        )
 
     def _convert_pad(self, operator: Any, options: Any) -> str:  # noqa: ARG002
         activation, paddings = operator.inputs
@@ -193,7 +215,9 @@ class Conversion:
 
     def _convert_prelu(self, operator: Any, options: Any) -> str:  # noqa: ARG002
         activation, slope = operator.inputs
-        return self._add("PRelu", [self._values[activation], self._weight(slope, (2, 0, 1))])  # [1, 1, C] -> [C, 1, 1]
+        return self._add(
+            "PRelu", [self._values[activation], self._weight(slope, (2, 0, 1))]
+        )  # [1, 1, C] -> [C, 1, 1]
 
     def _convert_resize_bilinear(self, operator: Any, options: Any) -> str:
         mode = "half_pixel" if options.halfPixelCenters else "asymmetric"
@@ -246,11 +270,15 @@ class Conversion:
         strides: Sequence[int],
         dilations: Sequence[int] = (1, 1),
     ) -> list[int]:
-        """ONNX pads (top, left, bottom, right). TFLite's SAME puts the odd pixel after, so it depends on the input size."""
+        """ONNX pads (top, left, bottom, right). TFLite's SAME puts the odd pixel after, so it
+        depends on the input size.
+        """
         if padding == schema.Padding.VALID:
             return [0, 0, 0, 0]
         before, after = [], []
-        for length, size, stride, dilation in zip(self._shape(activation)[1:3], kernel, strides, dilations, strict=True):
+        for length, size, stride, dilation in zip(
+            self._shape(activation)[1:3], kernel, strides, dilations, strict=True
+        ):
             steps = -(-length // stride)
             missing = max((steps - 1) * stride + (size - 1) * dilation + 1 - length, 0)
             before.append(missing // 2)
@@ -277,7 +305,9 @@ class Conversion:
 
 
 def largest_difference(flatbuffer: bytes, converted: bytes) -> tuple[float, float]:
-    """(largest absolute difference, largest absolute value) of all outputs of LiteRT and onnxruntime on one random input."""
+    """(largest absolute difference, largest absolute value) of all outputs of LiteRT and
+    onnxruntime on one random input.
+    """
     interpreter = Interpreter(model_content=flatbuffer, num_threads=1)
     interpreter.allocate_tensors()
     (wanted,) = interpreter.get_input_details()
@@ -292,8 +322,20 @@ def largest_difference(flatbuffer: bytes, converted: bytes) -> tuple[float, floa
 
 
 def fetch_wheel(folder: Path) -> Path:
-    """Download the pinned wheel (any platform's has the same networks; one is chosen so that the record is the same)."""
-    pip = [sys.executable, "-m", "pip", "download", "--no-deps", *WHEEL_TAGS, "--dest", str(folder), REQUIREMENT]
+    """Download the pinned wheel (any platform's has the same networks; one is chosen so that
+    the record is the same).
+    """
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        *WHEEL_TAGS,
+        "--dest",
+        str(folder),
+        REQUIREMENT,
+    ]
     subprocess.run(pip, check=True)
     return next(folder.glob("*.whl"))
 
@@ -301,7 +343,8 @@ def fetch_wheel(folder: Path) -> Path:
 def record(wheel: Path, entries: Sequence[tuple[Source, bytes, bytes]]) -> str:
     """The text of networks.toml."""
     lines = [
-        "# Written by tools/convert_face_networks.py; personare.perception.networks checks the digests when it loads a network.",
+        "# Written by tools/convert_face_networks.py; personare.perception.networks checks the digests when "
+        "it loads a network.",
         f'wheel = "{wheel.name}"',
         f'wheel_sha256 = "{hashlib.sha256(wheel.read_bytes()).hexdigest()}"',
         'licence = "Apache-2.0"',

@@ -1,8 +1,10 @@
-"""Contact sheets of what puppet makes of portraits: speech, emotions, options at their extremes.
+"""Contact sheets of what puppet makes of portraits: speech, emotions, options at their
+extremes.
 
 python tools/gallery.py [FOLDER|PICTURE ...] [-o out/gallery] [--size 512] [--width 240]
 
-Default: the bundled portrait and the carried head. Writes one sheet per subject and topic, and index.md with all of them.
+Default: the bundled portrait and the carried head. Writes one sheet per subject and topic, and
+index.md with all of them.
 """
 
 from __future__ import annotations
@@ -20,9 +22,9 @@ import numpy as np
 from PIL import Image
 
 import personare
-from personare.engines.puppet.emotion import EMOTIONS
+from personare.engines.puppet.move.emotion import EMOTIONS
 from personare.errors import PersonareError
-from personare.studio import OpenEngine
+from personare.studio.studio import OpenEngine
 from personare.types import ARKIT_UNITS, Avatar, FaceState
 
 SENTENCE = "My mother bought five purple shoes."
@@ -47,7 +49,9 @@ class Subject:
 
 
 def state(
-    units: Mapping[str, float], head: tuple[float, float, float] = (0, 0, 0), gaze: tuple[float, float] = (0, 0)
+    units: Mapping[str, float],
+    head: tuple[float, float, float] = (0, 0, 0),
+    gaze: tuple[float, float] = (0, 0),
 ) -> FaceState:
     """A face from ARKit units; a name without its side sets both sides."""
     curves = np.zeros(len(ARKIT_UNITS), np.float32)
@@ -94,7 +98,9 @@ def emotions(engine: OpenEngine, avatar: Avatar, voice: np.ndarray) -> Tiles:
     for emotion in EMOTIONS:
         performance = engine.perform(avatar, emotion=emotion, blink_rate=0, head_motion=0, gaze=0)
         rest.append((emotion, performance.idle(SETTLED_FRAMES).images[-1]))
-        frames = [image for made in (*performance.feed(voice), *performance.finish()) for image in made.images]
+        frames = [
+            image for made in (*performance.feed(voice), *performance.finish()) for image in made.images
+        ]
         speech.append((f"{emotion}, speaking", frames[len(frames) // 2]))
     return rest + speech
 
@@ -106,7 +112,9 @@ def extremes(engine: OpenEngine, avatar: Avatar) -> Tiles:
 
 
 def around_face(avatar: Avatar, size: int) -> tuple[slice, slice]:
-    """Rows and columns of a square around the face with room for it to turn; of the carried head, around the middle."""
+    """Rows and columns of a square around the face with room for it to turn; of the carried
+    head, around the middle.
+    """
     if "puppet.crop" not in avatar.features:
         middle, half = np.array([size / 2, size / 2]), 0.36 * size
     else:
@@ -132,11 +140,18 @@ def sheet(tiles: Tiles, width: int, columns: int = COLUMNS) -> np.ndarray:
 
 
 def subjects(given: Sequence[Path]) -> list[Subject]:
-    """Pictures given or found in given folders; the bundled portrait and the carried head if there are none given."""
+    """Pictures given or found in given folders; the bundled portrait and the carried head if
+    there are none given.
+    """
     if not given:
         bundled = Path(str(files("personare") / "assets" / "portrait.jpg"))
         return [Subject("portrait", bundled, {}), Subject("mesh", None, {"look": "mesh"})]
-    found = [p for path in given for p in (sorted(path.iterdir()) if path.is_dir() else [path]) if p.suffix.lower() in PICTURES]
+    found = [
+        p
+        for path in given
+        for p in (sorted(path.iterdir()) if path.is_dir() else [path])
+        if p.suffix.lower() in PICTURES
+    ]
     if not found:
         raise SystemExit(f"no picture in {', '.join(map(str, given))}")
     names = [re.sub(r"[^\w-]+", "-", path.stem) for path in found]
@@ -146,8 +161,12 @@ def subjects(given: Sequence[Path]) -> list[Subject]:
     ]
 
 
-def sheets(engine: OpenEngine, subject: Subject, size: int, voice: np.ndarray) -> Iterator[tuple[str, Tiles, int]]:
-    """Topic, tiles and columns of each sheet. Raises PersonareError if the portrait cannot be animated."""
+def sheets(
+    engine: OpenEngine, subject: Subject, size: int, voice: np.ndarray
+) -> Iterator[tuple[str, Tiles, int]]:
+    """Topic, tiles and columns of each sheet. Raises PersonareError if the portrait cannot be
+    animated.
+    """
     cast = engine.studio.cast(subject.portrait, engine.engine.name, {"size": size, **subject.options})
     avatar = engine.studio.prepare(cast)[0]
     face = around_face(avatar, size)
@@ -160,7 +179,9 @@ def sheets(engine: OpenEngine, subject: Subject, size: int, voice: np.ndarray) -
 
 
 def make(given: Sequence[Path], output: Path, size: int, width: int, voice: np.ndarray) -> Path:
-    """The gallery in a folder; its index. A portrait that cannot be animated is named there with the reason."""
+    """The gallery in a folder; its index. A portrait that cannot be animated is named there
+    with the reason.
+    """
     output.mkdir(parents=True, exist_ok=True)
     engine = personare.open_engine("puppet")
     index = ["# Gallery", "", f"puppet at {size} px, made by `tools/gallery.py`. The sentence: “{SENTENCE}”"]
@@ -179,7 +200,9 @@ def make(given: Sequence[Path], output: Path, size: int, width: int, voice: np.n
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("portraits", nargs="*", type=Path, help="pictures, or folders of them")
     parser.add_argument("-o", "--output", type=Path, default=Path("out/gallery"))
     parser.add_argument("--size", type=int, default=512, help="of the frames, pixels")

@@ -13,26 +13,26 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from personare.cache.manifest import AvatarManifest
-    from personare.clip import Clip
     from personare.engines.engine import Engine, EngineOptions, Performance
     from personare.errors import PersonareError
-    from personare.report import Report
-    from personare.studio import OpenEngine, Studio, open_engine
+    from personare.shelf.manifest import AvatarManifest
+    from personare.studio.clip import Clip
+    from personare.studio.report import Report
+    from personare.studio.studio import OpenEngine, Studio, open_engine
     from personare.types import Avatar, Frames, Phone, Speech
     from personare.voice.tts import open_text
 
 _HOME = {
-    "AvatarManifest": "personare.cache.manifest",
+    "AvatarManifest": "personare.shelf.manifest",
     "Engine": "personare.engines.engine",
     "EngineOptions": "personare.engines.engine",
     "Performance": "personare.engines.engine",
     "PersonareError": "personare.errors",
-    "Report": "personare.report",
-    "Clip": "personare.clip",
-    "OpenEngine": "personare.studio",
-    "Studio": "personare.studio",
-    "open_engine": "personare.studio",
+    "Report": "personare.studio.report",
+    "Clip": "personare.studio.clip",
+    "OpenEngine": "personare.studio.studio",
+    "Studio": "personare.studio.studio",
+    "open_engine": "personare.studio.studio",
     "Avatar": "personare.types",
     "Frames": "personare.types",
     "Phone": "personare.types",
@@ -60,7 +60,9 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Public names are imported when they are first used, so that `import personare` costs nothing."""
+    """Public names are imported when they are first used, so that `import personare` costs
+    nothing.
+    """
     if name == "__version__":
         return version("personare")
     if name not in _HOME:

@@ -1,7 +1,8 @@
 """The values that cross rooms. Frozen, small, numpy only.
 
-Shape grammar used in every docstring: `[n, H, W, 3]` is an array with those axes; times are seconds, positions are pixels
-(x right, y down, the centre of the top-left pixel is (0.5, 0.5) unless said otherwise), angles are degrees.
+Shape grammar used in every docstring: `[n, H, W, 3]` is an array with those axes; times are
+seconds, positions are pixels (x right, y down, the centre of the top-left pixel is (0.5, 0.5)
+unless said otherwise), angles are degrees.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,8 @@ _NTSC = {"23.976": Fraction(24000, 1001), "29.97": Fraction(30000, 1001), "59.94
 
 
 def frame_rate(value: str | int | float | Fraction) -> Fraction:
-    """An exact frame rate from what people write: 25, "30000/1001", "29.97" (taken as 30000/1001).
+    """An exact frame rate from what people write: 25, "30000/1001", "29.97" (taken as
+    30000/1001).
 
     Raises ValueError unless 1 <= rate <= 120.
     """
@@ -52,8 +54,8 @@ def frame_count(samples: int, fps: Fraction) -> int:
 class Phone:
     """One spoken sound with its place in the speech.
 
-    `symbol` is IPA ("" or punctuation is a pause); `start` and `end` are sample positions at SAMPLE_RATE from the start of
-    the utterance.
+    `symbol` is IPA ("" or punctuation is a pause); `start` and `end` are sample positions at
+    SAMPLE_RATE from the start of the utterance.
     """
 
     symbol: str
@@ -65,9 +67,10 @@ class Phone:
 class SpeechChunk:
     """A piece of speech, twice: as engines hear it and as the clip keeps it.
 
-    samples: float32 [n] at 16 kHz mono. voice: float32 [m, channels] at the voice's own rate; over a whole speech
-    n == ceil(m * 16000 / rate). phones: what is said, for phones that start within these samples, or None if the text is
-    not known (positions count from the start of the utterance).
+    samples: float32 [n] at 16 kHz mono. voice: float32 [m, channels] at the voice's own rate.
+    over a whole speech n == ceil(m * 16000 / rate). phones: what is said, for phones that start
+    within these samples, or None if the text is not known (positions count from the start of
+    the utterance).
     """
 
     samples: Samples
@@ -77,10 +80,12 @@ class SpeechChunk:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """A voice that can be heard from its start any number of times, chunk by chunk, without being held in memory.
+    """A voice that can be heard from its start any number of times, chunk by chunk, without
+    being held in memory.
 
-    `chunks()` opens it anew. `voice_rate` (Hz) and `voice_channels` (1 or 2) describe `SpeechChunk.voice`. `seconds` is the
-    container's claim (None if it makes none): good for a progress bar, never for frame times. `name` is for messages.
+    `chunks()` opens it anew. `voice_rate` (Hz) and `voice_channels` (1 or 2) describe
+    `SpeechChunk.voice`. `seconds` is the container's claim (None if it makes none): good for a
+    progress bar, never for frame times. `name` is for messages.
     """
 
     name: str
@@ -90,9 +95,40 @@ class Speech:
     chunks: Callable[[], Iterator[SpeechChunk]]
 
 
+Source = Literal["portrait", "speech", "guide"]
+"""What features are made from: who speaks, what is said, what shows how to move."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """Moving pictures that show what to do: a video, or a folder of pictures in natural order.
+
+    `pictures()` opens it anew, so that it is seen any number of times without being held in
+    memory.
+
+    name: for messages.
+    files: what its pictures come from, in order; their bytes are its content.
+    size: (height, width) of its pictures.
+    fps: pictures per second.
+    frames: how many pictures there are.
+    pictures: uint8 [H, W, 3] each, upright.
+    sound: its own, if it has any.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    size: tuple[int, int]
+    fps: Fraction
+    frames: int
+    pictures: Callable[[], Iterator[Image]]
+    sound: Speech | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Consecutive pictures of a performance. images: uint8 [n, H, W, 3] RGB; `first` is the index of images[0]."""
+    """Consecutive pictures of a performance. images: uint8 [n, H, W, 3] RGB; `first` is the
+    index of images[0].
+    """
 
     first: int
     images: NDArray[np.uint8]
@@ -117,10 +153,12 @@ class Feature:
 class FaceState:
     """What a face does in one frame: curves that other programs know too.
 
-    curves: float32 [52], weights of ARKIT_UNITS, 0 to about 1. tongue: 0 (down) .. 1 (tip at the upper teeth). head: (yaw,
-    pitch, roll) in degrees from the portrait's own pose; yaw > 0 turns the nose to image right, pitch > 0 lifts it, roll > 0
-    tilts clockwise in the image. shift: (x, y) of the head in eye distances, image right and down. gaze: (x, y) of both irises
-    in eye distances, image right and down.
+    curves: float32 [52], weights of ARKIT_UNITS, 0 to about 1.
+    tongue: 0 (down) .. 1 (tip at the upper teeth).
+    head: (yaw, pitch, roll) in degrees from the portrait's own pose; yaw > 0 turns the nose to
+        image right, pitch > 0 lifts it, roll > 0 tilts clockwise in the image.
+    shift: (x, y) of the head in eye distances, image right and down.
+    gaze: (x, y) of both irises in eye distances, image right and down.
     """
 
     curves: NDArray[np.float32]
@@ -134,9 +172,10 @@ class FaceState:
 class Avatar:
     """A portrait prepared for one engine.
 
-    `keys` names the feature of every stage in the store; `features` are those features, by stage name. `portrait` is the
-    blake3 digest of the portrait file's bytes, `portrait_file` where they are (for engines that show the template's own
-    frames); `options` the engine options it was prepared with. `name` is "" if nobody named it.
+    `keys` names the feature of every stage in the store; `features` are those features, by
+    stage name. `portrait` is the blake3 digest of the portrait file's bytes, `portrait_file`
+    where they are (for engines that show the template's own frames); `options` the engine
+    options it was prepared with. `name` is "" if nobody named it.
     """
 
     engine: str
@@ -158,13 +197,16 @@ def no_progress(what: str, done: int, total: int | None) -> None:
 
 ARKIT_UNITS: tuple[str, ...] = (
     "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff",
-    "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft", "eyeBlinkRight", "eyeLookDownLeft", "eyeLookDownRight",
-    "eyeLookInLeft", "eyeLookInRight", "eyeLookOutLeft", "eyeLookOutRight", "eyeLookUpLeft", "eyeLookUpRight",
-    "eyeSquintLeft", "eyeSquintRight", "eyeWideLeft", "eyeWideRight", "jawForward", "jawLeft", "jawOpen", "jawRight",
-    "mouthClose", "mouthDimpleLeft", "mouthDimpleRight", "mouthFrownLeft", "mouthFrownRight", "mouthFunnel", "mouthLeft",
-    "mouthLowerDownLeft", "mouthLowerDownRight", "mouthPressLeft", "mouthPressRight", "mouthPucker", "mouthRight",
-    "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthSmileLeft", "mouthSmileRight",
-    "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight", "noseSneerLeft", "noseSneerRight",
-    "tongueOut",
+    "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft", "eyeBlinkRight", "eyeLookDownLeft",
+    "eyeLookDownRight", "eyeLookInLeft", "eyeLookInRight", "eyeLookOutLeft", "eyeLookOutRight",
+    "eyeLookUpLeft", "eyeLookUpRight", "eyeSquintLeft", "eyeSquintRight", "eyeWideLeft", "eyeWideRight",
+    "jawForward", "jawLeft", "jawOpen", "jawRight", "mouthClose", "mouthDimpleLeft", "mouthDimpleRight",
+    "mouthFrownLeft", "mouthFrownRight", "mouthFunnel", "mouthLeft", "mouthLowerDownLeft",
+    "mouthLowerDownRight", "mouthPressLeft", "mouthPressRight", "mouthPucker", "mouthRight",
+    "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthSmileLeft",
+    "mouthSmileRight", "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight",
+    "noseSneerLeft", "noseSneerRight", "tongueOut",
 )  # fmt: skip
-"""The 52 ARKit blendshape units in alphabetical order, the order of every array of curves in personare."""
+"""The 52 ARKit blendshape units in alphabetical order, the order of every array of curves in
+personare.
+"""

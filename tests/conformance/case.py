@@ -1,4 +1,6 @@
-"""What a conformance case is: a function from a golden's named inputs to its named outputs, through the product's own classes."""
+"""What a conformance case is: a function from a golden's named inputs to its named outputs,
+through the product's own classes.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,9 @@ Arrays = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How far an output may be from its golden: the largest absolute difference, in standard deviations of the golden if `of_std`;
-    `mean` bounds the mean absolute difference as well."""
+    """How far an output may be from its golden: the largest absolute difference, in standard
+    deviations of the golden if `of_std`; `mean` bounds the mean absolute difference as well.
+    """
 
     largest: float
     of_std: bool = False
@@ -37,7 +40,8 @@ EXACT = Tolerance(0)
 
 @dataclass(frozen=True)
 class Replay:
-    """All that a case sees: a golden's arrays, the other goldens of its folder, and seeded weights after the folder's manifests.
+    """All that a case sees: a golden's arrays, the other goldens of its folder, and seeded
+    weights after the folder's manifests.
 
     full: the released configuration instead of the tiny one.
     """
@@ -59,8 +63,9 @@ class Replay:
     def manifest_path(self, component: str) -> Path:
         """The manifest that decides the component's names and sizes.
 
-        Tiny: the folder's own, else ours, else (a network of one size) the released one beside the folder or ours.
-        Released: in the folder, `released/` in it, the folder above it, then ours.
+        Tiny: the folder's own, else ours, else (a network of one size) the released one beside
+        the folder or ours. Released: in the folder, `released/` in it, the folder above it,
+        then ours.
         """
         name, ours, folder = f"manifest_{component}.json", HERE / self.engine, self.folder
         released = [folder / "released" / name, folder.parent / name, ours / "released" / name]
@@ -75,7 +80,9 @@ class Replay:
         return dict(_read_manifest(self.manifest_path(component))["config"])
 
     def state(self, component: str) -> dict[str, Any]:
-        """The component's seeded checkpoint, names as in the released file: name -> torch tensor. Built once per replay."""
+        """The component's seeded checkpoint, names as in the released file: name -> torch
+        tensor. Built once per replay.
+        """
         import torch
 
         key = (str(self.manifest_path(component)), self.seed)
@@ -89,9 +96,11 @@ class Replay:
 class Case:
     """One golden's replay.
 
-    run: from a Replay to the outputs by name. inputs: patterns (whole names) of arrays that the golden gives rather than
-    expects; every other array must be among the outputs. tolerances: pattern of an output's name -> Tolerance, first match
-    counts. components: networks whose seeded weights the case needs.
+    run: from a Replay to the outputs by name.
+    inputs: patterns (whole names) of arrays that the golden gives rather than expects; every
+        other array must be among the outputs.
+    tolerances: pattern of an output's name -> Tolerance, first match counts.
+    components: networks whose seeded weights the case needs.
     """
 
     run: Callable[[Replay], Arrays]
@@ -133,5 +142,10 @@ def _read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _is_tiny(path: Path) -> bool:
-    """Manifests of small configurations say so; "whisper-tiny" is the name of a released network."""
-    return re.search(r"\btiny( stand-in| configuration|[',])", str(_read_manifest(path).get("checkpoint", ""))) is not None
+    """Manifests of small configurations say so; "whisper-tiny" is the name of a released
+    network.
+    """
+    return (
+        re.search(r"\btiny( stand-in| configuration|[',])", str(_read_manifest(path).get("checkpoint", "")))
+        is not None
+    )

@@ -1,4 +1,6 @@
-"""float: each golden name and the function that replays it. Tolerances are those of float/README.md."""
+"""float: each golden name and the function that replays it. Tolerances are those of
+float/README.md.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def network(replay: Replay) -> FloatState:
 
 def hearing(replay: Replay) -> tuple[SpeechFeatures, torch.nn.Module]:
     """wav2vec2 and the projection."""
-    return speech_features(replay.state("wav2vec2"), replay.config("wav2vec2")), network(replay).projection(CPU)
+    return speech_features(replay.state("wav2vec2"), replay.config("wav2vec2")), network(replay).projection(
+        CPU
+    )
 
 
 def classifier(replay: Replay) -> EmotionClassifier:
@@ -75,24 +79,35 @@ def _layers(replay: Replay) -> Arrays:
         made["sc_plain_out"] = decoder.convs[1](sc_in, style)
         made["sc_up_out"] = decoder.convs[2](sc_in, style)
         raw, colours = None, None
-        for level, (x, features) in enumerate([_tensors(replay, "sc_in", "tf_feat"), _tensors(replay, "tf1_in", "tf1_feat")]):
-            # The golden has other features for each sample; a decoder of ours draws one person at a time.
+        for level, (x, features) in enumerate(
+            [_tensors(replay, "sc_in", "tf_feat"), _tensors(replay, "tf1_in", "tf1_feat")]
+        ):
+            # The golden has other features for each sample; a decoder of ours draws one person
+            # at a time.
             each = [
                 decoder.to_flows[level](
-                    x[n : n + 1], features[n : n + 1], style[n : n + 1], None if raw is None else raw[n : n + 1]
+                    x[n : n + 1],
+                    features[n : n + 1],
+                    style[n : n + 1],
+                    None if raw is None else raw[n : n + 1],
                 )
                 for n in range(len(x))
             ]
             warp, out, raw, flow = (torch.cat(parts) for parts in zip(*each, strict=True))
             colours = decoder.to_rgbs[level](warp, colours)
             named = {"warp": warp, "out": out, "raw": raw, "flow": flow}
-            made |= {f"tf{level}_{name}": tensor for name, tensor in named.items()} | {f"rgb{level}_out": colours}
+            made |= {f"tf{level}_{name}": tensor for name, tensor in named.items()} | {
+                f"rgb{level}_out": colours
+            }
     return {name: tensor.numpy() for name, tensor in made.items()}
 
 
 def _decoder(replay: Replay) -> Arrays:
     decoder = network(replay).decoder(CPU)
-    features = [torch.from_numpy(replay.arrays[name]) for name in sorted(n for n in replay.arrays if n.startswith("feat"))]
+    features = [
+        torch.from_numpy(replay.arrays[name])
+        for name in sorted(n for n in replay.arrays if n.startswith("feat"))
+    ]
     latent = torch.from_numpy(replay.arrays["latent"])
     with torch.inference_mode():
         return {"img": decoder(latent, features).numpy(), "flow64": decoder.flow(latent, features).numpy()}
@@ -136,7 +151,9 @@ def _fmt(replay: Replay) -> Arrays:
 
     def velocity(guidance: Guidance) -> np.ndarray:
         carried = Carried(given["prev_x"][0], given["prev_wa"][0])
-        sampler = MotionSampler(transformer, given["wr"][0], given["we"].reshape(-1), guidance=guidance, carried=carried)
+        sampler = MotionSampler(
+            transformer, given["wr"][0], given["we"].reshape(-1), guidance=guidance, carried=carried
+        )
         with torch.inference_mode():
             rows, index = sampler.conditions(voice[0])
             latents = torch.cat([torch.from_numpy(given["prev_x"][0]), x[0]])
@@ -157,14 +174,18 @@ def _sample(replay: Replay) -> Arrays:
     else:
         voice, heard = given["wa"][0], given["we"].reshape(-1)
 
-    def sampled(emotion: np.ndarray, guidance: Guidance, points: int | None = None, noise: np.ndarray | None = None) -> np.ndarray:
+    def sampled(
+        emotion: np.ndarray, guidance: Guidance, points: int | None = None, noise: np.ndarray | None = None
+    ) -> np.ndarray:
         nfe = points or int(replay.config("float")["nfe"])
-        sampler = MotionSampler(transformer, given["r_s"][0], emotion, points=nfe, guidance=guidance, seed=SEED, fixed=True)
+        sampler = MotionSampler(
+            transformer, given["r_s"][0], emotion, points=nfe, guidance=guidance, seed=SEED, fixed=True
+        )
         size = transformer.config.chunk
         chunks = [voice[first : first + size] for first in range(0, len(voice), size)]
-        return np.concatenate([sampler.sample(c, given["x0"][0] if noise is None else noise[n]) for n, c in enumerate(chunks)])[
-            None
-        ]
+        return np.concatenate(
+            [sampler.sample(c, given["x0"][0] if noise is None else noise[n]) for n, c in enumerate(chunks)]
+        )[None]
 
     return {
         "wa": voice[None],
@@ -179,13 +200,19 @@ def _sample(replay: Replay) -> Arrays:
 def _e2e(replay: Replay) -> Arrays:
     given, state = replay.arrays, network(replay)
     decoder = state.decoder(CPU)
-    seen = prepare.appearance(state.encoder(CPU), decoder, prepare.squeezed(given["image_u8"], state.config.side))
+    seen = prepare.appearance(
+        state.encoder(CPU), decoder, prepare.squeezed(given["image_u8"], state.config.side)
+    )
     features, projection = hearing(replay)
     voice = drive.voice_of_frames(features, projection, given["audio_raw"], WHOLE)
     emotion = drive.emotion_scores(classifier(replay), given["audio_raw"], WHOLE)
     nfe = int(replay.config("float")["nfe"])
-    sampler = MotionSampler(state.transformer(CPU), seen["reference"], emotion, points=nfe, seed=SEED, fixed=True)
-    np.testing.assert_allclose(sampler.noise(3), given["x0"][0], atol=1e-6)  # what the published program draws on a CPU
+    sampler = MotionSampler(
+        state.transformer(CPU), seen["reference"], emotion, points=nfe, seed=SEED, fixed=True
+    )
+    np.testing.assert_allclose(
+        sampler.noise(3), given["x0"][0], atol=1e-6
+    )  # what the published program draws on a CPU
     motion = np.concatenate(list(sampler.chunks(voice)))
     frames = FrameDecoder(decoder, seen["appearance"], seen, torch.float32)
     return {
@@ -213,7 +240,9 @@ def _prepost(replay: Replay) -> Arrays:
     plan = []
     for fps, count in given["plan"][:, :2].tolist():
         frames = drive.frame_total(int(count), fps)
-        plan.append([fps, count, frames, drive.padded_length(frames, fps), int(2 * fps), -(-frames // int(2 * fps))])
+        plan.append(
+            [fps, count, frames, drive.padded_length(frames, fps), int(2 * fps), -(-frames // int(2 * fps))]
+        )
     return made | {
         "nocrop_resized": prepare.squeezed(_waves(*given["nocrop_hw"]), side),
         "u8_out": to_bytes(colours).transpose(0, 3, 1, 2).reshape(-1),
@@ -280,7 +309,14 @@ CASES: Mapping[str, Case] = {
             "aud_16k": Tolerance(1e-5),
             "aud_norm": Tolerance(1e-4),
         },
-        inputs=("(small|large|edge|second|nocrop)_hw", ".*_boxes", "u8_in", "aud_native", "aud_sr", "plan_columns"),
+        inputs=(
+            "(small|large|edge|second|nocrop)_hw",
+            ".*_boxes",
+            "u8_in",
+            "aud_native",
+            "aud_sr",
+            "plan_columns",
+        ),
     ),
     "s3fd": Case(
         _s3fd,

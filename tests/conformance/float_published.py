@@ -1,5 +1,6 @@
-"""FLOAT's decoder and sampling as the published program computes them, step by step from the specification: the plain forms that
-the product's fast ones are held against, in tests and in benchmarks. Slow on purpose; nothing in the product uses it.
+"""FLOAT's decoder and sampling as the published program computes them, step by step from the
+specification: the plain forms that the product's fast ones are held against, in tests and in
+benchmarks. Slow on purpose; nothing in the product uses it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def leaky(x: Tensor, bias: Tensor) -> Tensor:
     return functional.leaky_relu(x + bias, 0.2) * math.sqrt(2)
 
 
-def modulated(state: State, name: str, x: Tensor, latent: Tensor, *, up: bool = False, demodulate: bool = True) -> Tensor:
+def modulated(
+    state: State, name: str, x: Tensor, latent: Tensor, *, up: bool = False, demodulate: bool = True
+) -> Tensor:
     weight = state[f"{name}.weight"]
     _, outputs, inputs, size, _ = weight.shape
     linear = state[f"{name}.modulation.weight"] * (1 / math.sqrt(latent.shape[1]))
@@ -49,7 +52,9 @@ def modulated(state: State, name: str, x: Tensor, latent: Tensor, *, up: bool = 
     batch, _, height, width = x.shape
     x = x.reshape(1, batch * inputs, height, width)
     if not up:
-        made = functional.conv2d(x, weight.view(batch * outputs, inputs, size, size), padding=size // 2, groups=batch)
+        made = functional.conv2d(
+            x, weight.view(batch * outputs, inputs, size, size), padding=size // 2, groups=batch
+        )
         return made.view(batch, outputs, *made.shape[2:])
     weight = weight.transpose(1, 2).reshape(batch * inputs, outputs, size, size)
     made = functional.conv_transpose2d(x, weight, stride=2, groups=batch)
@@ -60,8 +65,11 @@ def styled(state: State, name: str, x: Tensor, latent: Tensor, *, up: bool = Fal
     return leaky(modulated(state, f"{name}.conv", x, latent, up=up), state[f"{name}.activate.bias"])
 
 
-def decode(state: State, latent: Tensor, features: Sequence[Tensor], *, align_corners: bool = False) -> Tensor:
-    """`motion_autoencoder.dec`: latent [B, width], features [B, ..] smallest first -> colours [B, 3, S, S].
+def decode(
+    state: State, latent: Tensor, features: Sequence[Tensor], *, align_corners: bool = False
+) -> Tensor:
+    """`motion_autoencoder.dec`: latent [B, width], features [B, ..] smallest first -> colours
+    [B, 3, S, S].
 
     align_corners: True is the mistake that a test makes on purpose.
     """
@@ -71,10 +79,15 @@ def decode(state: State, latent: Tensor, features: Sequence[Tensor], *, align_co
         x = styled(state, f"convs.{2 * level}", x, latent, up=True)
         x = styled(state, f"convs.{2 * level + 1}", x, latent)
         side = x.shape[-1]
-        o = modulated(state, f"to_flows.{level}.conv", x, latent, demodulate=False) + state[f"to_flows.{level}.bias"]
+        o = (
+            modulated(state, f"to_flows.{level}.conv", x, latent, demodulate=False)
+            + state[f"to_flows.{level}.bias"]
+        )
         raw = o if raw is None else o + upfirdn(raw, kernel() * 4, up=2, pad=(2, 1))
         line = np.linspace(-1, 1, side)
-        base = torch.from_numpy(np.stack(np.meshgrid(line, line), -1)).float()[None]  # made anew for every frame and level
+        base = torch.from_numpy(np.stack(np.meshgrid(line, line), -1)).float()[
+            None
+        ]  # made anew for every frame and level
         flow = torch.tanh(raw[:, :2]).permute(0, 2, 3, 1) + base
         mask = torch.sigmoid(raw[:, 2:3])
         warp = functional.grid_sample(feature, flow, align_corners=align_corners) * mask
@@ -100,9 +113,11 @@ def sample_chunk(
     emotion_scale: float = 1.0,
     band: Tensor | None = None,
 ) -> Tensor:
-    """One chunk [chunk, width]: three branches at every step, every frame with its own condition, nothing kept. `network` unpacked.
+    """One chunk [chunk, width]: three branches at every step, every frame with its own
+    condition, nothing kept. `network` unpacked.
 
-    before: motion and voice of the carried frames. band: another attention mask than the network's.
+    before: motion and voice of the carried frames. band: another attention mask than the
+    network's.
     """
     config = network.config
     previous, total = config.previous, config.previous + config.chunk
@@ -112,7 +127,9 @@ def sample_chunk(
     for now, then in itertools.pairwise(times):
         silence = torch.zeros_like(voice)
         voices = torch.stack([torch.cat([before[1], heard]) for heard in (silence, voice, voice)])
-        emotions = torch.stack([torch.zeros_like(emotion), emotion, torch.zeros_like(emotion)])[:, None].expand(-1, total, -1)
+        emotions = torch.stack([torch.zeros_like(emotion), emotion, torch.zeros_like(emotion)])[
+            :, None
+        ].expand(-1, total, -1)
         condition = torch.cat([reference.expand(3, total, -1), voices, emotions], -1)
         c = network.time(now[None])[None] + network.c_embedder(condition)
         h = network.x_embedder.proj(torch.cat([before[0], x]).expand(3, -1, -1)) + network.pos_embed
@@ -120,5 +137,7 @@ def sample_chunk(
             h = block(h, block.adaLN_modulation(c), band)
         v = network.decoder(h, network.decoder.adaLN_modulation(c))[:, previous:]
         without, everything, heard_only = v
-        x = x + (then - now) * (without + audio_scale * (heard_only - without) + emotion_scale * (everything - heard_only))
+        x = x + (then - now) * (
+            without + audio_scale * (heard_only - without) + emotion_scale * (everything - heard_only)
+        )
     return x

@@ -1,4 +1,6 @@
-"""musetalk: each golden name and the function that replays it. Tolerances are those of musetalk/README.md."""
+"""musetalk: each golden name and the function that replays it. Tolerances are those of
+musetalk/README.md.
+"""
 
 from __future__ import annotations
 

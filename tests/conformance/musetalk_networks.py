@@ -1,4 +1,6 @@
-"""The generator and the autoencoder, and the networks of faces: forward passes with seeded weights."""
+"""The generator and the autoencoder, and the networks of faces: forward passes with seeded
+weights.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from personare.engines.musetalk import latents
-from personare.engines.musetalk.networks.bisenet import bisenet_from_state
-from personare.engines.musetalk.networks.diffusion import unet_from_state, vae_from_state
-from personare.engines.musetalk.networks.folding import fold_time, fold_upsampling, predict
-from personare.engines.musetalk.networks.rtmpose import rtmpose_from_state
 from personare.engines.musetalk.render import FaceDecoder
+from personare.engines.musetalk.template import latents
+from personare.networks.diffusion import unet_from_state, vae_from_state
+from personare.networks.folding import fold_time, fold_upsampling, predict
+from personare.perception.parsing import bisenet_from_state
 from personare.perception.s3fd import s3fd_from_state
+from personare.perception.whole_body.rtmpose import rtmpose_from_state
 from tests.conformance.case import Arrays, Case, Replay, Tolerance
 
 
@@ -48,7 +50,8 @@ def _unet(replay: Replay) -> Arrays:
     }
     with torch.inference_mode(), recorded(**parts) as seen:
         unet(noisy, torch.tensor([0]), encoder_hidden_states=audio, return_dict=False)
-    # The parts are looked at as the library has them; the result is that of the network as the product runs it.
+    # The parts are looked at as the library has them; the result is that of the network as the
+    # product runs it.
     fold_time(unet)
     fold_upsampling(unet)
     with torch.inference_mode():
@@ -122,7 +125,11 @@ def _s3fd(replay: Replay) -> Arrays:
 def _dwpose_net(replay: Replay) -> Arrays:
     network = rtmpose_from_state(replay.state("dwpose"), "the golden")
     x = torch.from_numpy(replay.arrays["x"])
-    parts = {"stem": network.backbone.stem, "stage1": network.backbone.stage1, "stage4": network.backbone.stage4}
+    parts = {
+        "stem": network.backbone.stem,
+        "stage1": network.backbone.stage1,
+        "stage4": network.backbone.stage4,
+    }
     with torch.inference_mode():
         with recorded(**parts) as seen:
             simcc_x, simcc_y = network(x)
@@ -140,14 +147,20 @@ def _dwpose_net(replay: Replay) -> Arrays:
 
 
 CASES = {
-    "unet": Case(_unet, {".*": Tolerance(1e-4, of_std=True)}, inputs=("latents", "audio"), components=("unet",)),
+    "unet": Case(
+        _unet, {".*": Tolerance(1e-4, of_std=True)}, inputs=("latents", "audio"), components=("unet",)
+    ),
     "vae": Case(
         _vae,
         {"decoded_bgr_u8": Tolerance(1), ".*": Tolerance(1e-4, of_std=True)},
         inputs=("image_bgr_u8", "z", "eps"),
         components=("vae",),
     ),
-    "bisenet": Case(_bisenet, {".*": Tolerance(1e-3, of_std=True)}, inputs=("x",), components=("face_parsing",)),
+    "bisenet": Case(
+        _bisenet, {".*": Tolerance(1e-3, of_std=True)}, inputs=("x",), components=("face_parsing",)
+    ),
     "s3fd": Case(_s3fd, {".*": Tolerance(1e-3, of_std=True)}, inputs=("x",), components=("s3fd",)),
-    "dwpose_net": Case(_dwpose_net, {".*": Tolerance(1e-3, of_std=True)}, inputs=("x",), components=("dwpose",)),
+    "dwpose_net": Case(
+        _dwpose_net, {".*": Tolerance(1e-3, of_std=True)}, inputs=("x",), components=("dwpose",)
+    ),
 }

@@ -1,4 +1,6 @@
-"""Where faces are in pictures, what the networks are shown of them, and how painted faces come back."""
+"""Where faces are in pictures, what the networks are shown of them, and how painted faces come
+back.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,11 @@ import re
 
 import numpy as np
 
-from personare.engines.musetalk import boxes, compose, masks, pose
+from personare.engines.musetalk import compose
+from personare.engines.musetalk.template import boxes, masks
 from personare.media.template import palindrome
 from personare.perception.s3fd import candidates, surviving
+from personare.perception.whole_body import dwpose as pose
 from tests.conformance.case import EXACT, Arrays, Case, Replay, Tolerance
 
 
@@ -45,7 +49,10 @@ def _dwpose_prepost(replay: Replay) -> Arrays:
 
 def _one_pose(arrays: Arrays, case: str, size: tuple[int, int]) -> dict[str, np.ndarray]:
     view = pose.whole_picture(size, (288, 384))
-    scores = [np.full((len(arrays[f"{case}_peak_{a}"]), bins), -1, np.float32) for a, bins in (("x", 576), ("y", 768))]
+    scores = [
+        np.full((len(arrays[f"{case}_peak_{a}"]), bins), -1, np.float32)
+        for a, bins in (("x", 576), ("y", 768))
+    ]
     for axis, vector in zip("xy", scores, strict=True):
         vector[np.arange(len(vector)), arrays[f"{case}_peak_{axis}"]] = arrays[f"{case}_peak_v{axis}"]
     points, score = pose.decoded(scores[0], scores[1], view)
@@ -76,7 +83,9 @@ def _landmark_bbox(replay: Replay) -> Arrays:
             shift = int(match[2])
             found = [boxes.released_box(p, box, shift) for p, box in zip(points, detected, strict=True)]
             outputs[f"boxes_shift_{shift}"] = np.array([box or (0, 0, 0, 0) for box in found], np.float32)
-            outputs[f"range_shift_{shift}"] = np.array(boxes.shift_range(points[[box is not None for box in found]]))
+            outputs[f"range_shift_{shift}"] = np.array(
+                boxes.shift_range(points[[box is not None for box in found]])
+            )
     return outputs
 
 
@@ -127,7 +136,9 @@ def _crop_box(replay: Replay) -> Arrays:
 def _blend(replay: Replay) -> Arrays:
     body, labels = rgb(replay.arrays["body_bgr"]), replay.arrays["labels"]
     outputs: dict[str, np.ndarray] = {}
-    for name in [n.removesuffix("_box") for n in replay.arrays if n.endswith("_box") and not n.endswith("_crop_box")]:
+    for name in [
+        n.removesuffix("_box") for n in replay.arrays if n.endswith("_box") and not n.endswith("_crop_box")
+    ]:
         box = replay.arrays[f"{name}_box"].tolist()
         face = rgb(replay.arrays[f"{name}_face_bgr"])
         painted = replay.arrays[f"{name}_pred256"]
@@ -136,8 +147,14 @@ def _blend(replay: Replay) -> Arrays:
         outputs[f"{name}_face_bgr"] = rgb(face)
         outputs[f"{name}_crop_box"] = np.array(masks.square_around(box))
         outputs[f"{name}_mask_prepared_jaw"] = _mask(labels, box, "jaw", 0.10).alpha
-        for kind, mode, blur in (("offline_jaw", "jaw", 0.05), ("offline_raw", "raw", 0.05), ("realtime_jaw", "jaw", 0.10)):
-            outputs[f"{name}_{kind}"] = rgb(compose.paste(body.copy(), face, box, _mask(labels, box, mode, blur)))
+        for kind, mode, blur in (
+            ("offline_jaw", "jaw", 0.05),
+            ("offline_raw", "raw", 0.05),
+            ("realtime_jaw", "jaw", 0.10),
+        ):
+            outputs[f"{name}_{kind}"] = rgb(
+                compose.paste(body.copy(), face, box, _mask(labels, box, mode, blur))
+            )
     return outputs
 
 
@@ -149,7 +166,9 @@ def _blend_legacy(replay: Replay) -> Arrays:
     return {"mask": mask.alpha, "out": rgb(out)}
 
 
-def _mask(labels: np.ndarray, box: list[int], mode: masks.ParsingMode, blur: float, expand: float = 1.5) -> compose.BlendMask:
+def _mask(
+    labels: np.ndarray, box: list[int], mode: masks.ParsingMode, blur: float, expand: float = 1.5
+) -> compose.BlendMask:
     square = masks.square_around(box, expand)
     alpha = masks.soft_mask(masks.hard_mask(labels, mode), box, square, blur)
     return compose.BlendMask(alpha, square[0], square[1])
@@ -158,7 +177,10 @@ def _mask(labels: np.ndarray, box: list[int], mode: masks.ParsingMode, blur: flo
 def _cycle(replay: Replay) -> Arrays:
     count, batch = int(replay.arrays["n_audio"]), int(replay.arrays["batch_size"])
     index = [palindrome(i, int(replay.arrays["n_frames"])) for i in range(count)]
-    return {"source_index": np.array(index), "batch_sizes": np.array([len(rows) for rows in batches(count, batch)])}
+    return {
+        "source_index": np.array(index),
+        "batch_sizes": np.array([len(rows) for rows in batches(count, batch)]),
+    }
 
 
 def batches(count: int, size: int) -> list[np.ndarray]:
@@ -171,7 +193,9 @@ def batches(count: int, size: int) -> list[np.ndarray]:
 
 
 CASES = {
-    "s3fd_post": Case(_s3fd_post, {"final_box": EXACT, ".*": Tolerance(1e-3)}, inputs=("image_bgr", r"(cls|reg)\d")),
+    "s3fd_post": Case(
+        _s3fd_post, {"final_box": EXACT, ".*": Tolerance(1e-3)}, inputs=("image_bgr", r"(cls|reg)\d")
+    ),
     "dwpose_prepost": Case(
         _dwpose_prepost,
         {
@@ -184,10 +208,14 @@ CASES = {
     ),
     "landmark_bbox": Case(_landmark_bbox, {".*": EXACT}, inputs=("keypoints", "detector_boxes")),
     "crop256": Case(_crop256, {".*": EXACT}, inputs=("frame_bgr", "box")),
-    "parsing_input": Case(_parsing_input, {"resized_u8": EXACT, ".*": Tolerance(1e-5)}, inputs=("image_rgb_u8",)),
+    "parsing_input": Case(
+        _parsing_input, {"resized_u8": EXACT, ".*": Tolerance(1e-5)}, inputs=("image_rgb_u8",)
+    ),
     "parsing_modes": Case(_parsing_modes, {".*": EXACT}, inputs=("labels",)),
     "crop_box": Case(_crop_box, {".*": EXACT}, inputs=("boxes",)),
-    "blend": Case(_blend, {".*": EXACT}, inputs=("body_bgr", "labels", r"(?!.*_crop_box$).*_box", ".*_pred256")),
+    "blend": Case(
+        _blend, {".*": EXACT}, inputs=("body_bgr", "labels", r"(?!.*_crop_box$).*_box", ".*_pred256")
+    ),
     "blend_legacy": Case(_blend_legacy, {".*": EXACT}, inputs=("box",)),
     "cycle": Case(_cycle, {".*": EXACT}, inputs=("n_frames", "n_audio", "batch_size")),
 }

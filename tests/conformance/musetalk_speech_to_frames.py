@@ -7,14 +7,15 @@ from fractions import Fraction
 import numpy as np
 import torch
 
-from personare.engines.musetalk import boxes, compose, latents, masks
+from personare.engines.musetalk import compose
 from personare.engines.musetalk.drive import SpeechDrive, WindowRule, published_frame_count
 from personare.engines.musetalk.hearing import Pieces
 from personare.engines.musetalk.motion import Motion
-from personare.engines.musetalk.networks.diffusion import unet_from_state, vae_from_state
 from personare.engines.musetalk.render import FaceDecoder
+from personare.engines.musetalk.template import boxes, latents, masks
 from personare.engines.neural import BatchSize, in_batches
 from personare.media.template import palindrome
+from personare.networks.diffusion import unet_from_state, vae_from_state
 from tests.conformance.case import EXACT, Arrays, Case, Replay, Tolerance
 from tests.conformance.musetalk_pictures import rgb
 from tests.conformance.musetalk_voice import ears, samples_of
@@ -32,7 +33,9 @@ def _e2e(replay: Replay, mode: masks.ParsingMode, extra_margin: int) -> Arrays:
 
     fps, samples = Fraction(str(int(given["fps"]))), samples_of(given["audio_i16"])
     drive = SpeechDrive(Pieces(ears(replay), None), WindowRule(fps, published=True))
-    count = published_frame_count(len(samples), fps)  # ours makes one more where the voice ends within a frame
+    count = published_frame_count(
+        len(samples), fps
+    )  # ours makes one more where the voice ends within a frame
     assert count is not None
     windows = np.stack([*drive.push(samples), *drive.finish()])[:count]
 

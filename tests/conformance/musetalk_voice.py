@@ -19,7 +19,15 @@ from personare.engines.musetalk.drive import (
 )
 from personare.engines.musetalk.hearing import Ears, Whole
 from personare.media.audio import open_speech
-from personare.voice.whisper import PIECE_SAMPLES, EncoderConfig, encoder_from_state, log_mel, mirrored, normalised, piece_mel
+from personare.voice.whisper import (
+    PIECE_SAMPLES,
+    EncoderConfig,
+    encoder_from_state,
+    log_mel,
+    mirrored,
+    normalised,
+    piece_mel,
+)
 from tests.conformance.case import EXACT, Arrays, Case, Replay, Tolerance
 
 
@@ -36,7 +44,9 @@ def ears(replay: Replay) -> Ears:
 
 def _whisper(replay: Replay) -> Arrays:
     samples = samples_of(replay.arrays["audio_i16"])
-    mels = [piece_mel(samples[start : start + PIECE_SAMPLES]) for start in range(0, len(samples), PIECE_SAMPLES)]
+    mels = [
+        piece_mel(samples[start : start + PIECE_SAMPLES]) for start in range(0, len(samples), PIECE_SAMPLES)
+    ]
     listener = ears(replay).encoder
     hidden = np.concatenate([listener.hear(mel, final_norm=True) for mel in mels])
     mel = mels[0]
@@ -72,9 +82,12 @@ def _audio_windows(replay: Replay) -> Arrays:
             windows = _index_windows(_fps(match[3]), int(match[4]), int(match[1]), int(match[2]))
             outputs[name] = windows[[0, 1, -1]]
         elif name == "table_fps_samples_frames":
-            counts = [published_frame_count(int(n), Fraction(str(round(float(fps), 3)))) for fps, n, _ in array]
+            counts = [
+                published_frame_count(int(n), Fraction(str(round(float(fps), 3)))) for fps, n, _ in array
+            ]
             outputs[name] = np.array(
-                [[fps, n, -1 if c is None else c] for (fps, n, _), c in zip(array, counts, strict=True)], np.float32
+                [[fps, n, -1 if c is None else c] for (fps, n, _), c in zip(array, counts, strict=True)],
+                np.float32,
             )
     return outputs
 
@@ -84,7 +97,9 @@ def _fps(text: str) -> Fraction:
 
 
 def _index_windows(fps: Fraction, samples: int, left: int = 2, right: int = 2) -> np.ndarray:
-    """The published rule's windows of rows whose values tell their place: row + 1 + 0.1 state + 0.01 channel."""
+    """The published rule's windows of rows whose values tell their place: row + 1 + 0.1 state +
+    0.01 channel.
+    """
     rule = WindowRule(fps, published=True, left=left, right=right)
     count = rule.row_count(samples)
     frames = published_frame_count(samples, fps)

@@ -2,9 +2,11 @@
 
     python -m tests.conformance.replay --engine musetalk [--seed S] DIR
 
-DIR holds golden_NAME.npz (or NAME.npz) with the array names that `ENGINE_cases.py` knows; other inputs, sizes and seeds than ours
-are welcome. A manifest_COMPONENT.json in DIR counts instead of ours. golden_full_NAME.npz runs case NAME at the released size.
-Ends with 1 if any output is missing, of another shape or beyond its tolerance, if DIR has no goldens or the engine is unknown.
+DIR holds golden_NAME.npz (or NAME.npz) with the array names that `ENGINE_cases.py` knows; other
+inputs, sizes and seeds than ours are welcome. A manifest_COMPONENT.json in DIR counts instead
+of ours. golden_full_NAME.npz runs case NAME at the released size. Ends with 1 if any output is
+missing, of another shape or beyond its tolerance, if DIR has no goldens or the engine is
+unknown.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from tests.conformance.case import HERE, Case, Replay, golden_files, read_golden
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One output beside its golden. largest and relative: max abs difference, and that over the golden's largest value."""
+    """One output beside its golden. largest and relative: max abs difference, and that over the
+    golden's largest value.
+    """
 
     array: str
     largest: float
@@ -56,9 +60,12 @@ class Verdict:
         if self.fault:
             yield f"{state}  {self.case:<20} {self.fault}"
             return
-        worst = max(self.comparisons, key=lambda c: (not c.passes, c.largest / c.allowed if c.allowed else c.largest))
+        worst = max(
+            self.comparisons, key=lambda c: (not c.passes, c.largest / c.allowed if c.allowed else c.largest)
+        )
         yield (
-            f"{state}  {self.case:<20} max abs {worst.largest:.3g}  max rel {worst.relative:.3g}  tolerance {worst.allowed:.3g}"
+            f"{state}  {self.case:<20} max abs {worst.largest:.3g}  max rel {worst.relative:.3g}  tolerance "
+            f"{worst.allowed:.3g}"
             f"  ({worst.array}; {len(self.comparisons)} arrays, {self.seconds:.1f} s)"
         )
         for comparison in self.comparisons:
@@ -74,7 +81,9 @@ def known_engines() -> list[str]:
 def engine_cases(engine: str) -> Mapping[str, Case]:
     """The cases of an engine by golden name; raises LookupError if it has none."""
     if engine not in known_engines():
-        raise LookupError(f"no cases for engine {engine!r}; there are cases for: {', '.join(known_engines())}")
+        raise LookupError(
+            f"no cases for engine {engine!r}; there are cases for: {', '.join(known_engines())}"
+        )
     cases: Mapping[str, Case] = importlib.import_module(f"tests.conformance.{engine}_cases").CASES
     return cases
 
@@ -101,8 +110,12 @@ def _judge(name: str, case: Case | None, context: Replay, path: Path) -> Verdict
     except Exception as error:  # a case that breaks is a case that fails; the others still run
         return Verdict(name, (), time.perf_counter() - began, f"{type(error).__name__}: {error}")
     expected = [array for array in context.arrays if case.expects(array)]
-    comparisons = tuple(_compare(case, array, context.arrays[array], outputs.get(array)) for array in expected)
-    return Verdict(name, comparisons, time.perf_counter() - began, "" if expected else "the golden has no outputs")
+    comparisons = tuple(
+        _compare(case, array, context.arrays[array], outputs.get(array)) for array in expected
+    )
+    return Verdict(
+        name, comparisons, time.perf_counter() - began, "" if expected else "the golden has no outputs"
+    )
 
 
 def _compare(case: Case, name: str, golden: np.ndarray, made: np.ndarray | None) -> Comparison:
@@ -131,7 +144,9 @@ def _compare(case: Case, name: str, golden: np.ndarray, made: np.ndarray | None)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.conformance.replay", description="Replays goldens through the product.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.conformance.replay", description="Replays goldens through the product."
+    )
     parser.add_argument("--engine", required=True, help="whose cases")
     parser.add_argument("--seed", type=int, default=0, help="of the stand-in weights")
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder with golden_NAME.npz")

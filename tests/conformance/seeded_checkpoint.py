@@ -1,8 +1,11 @@
-"""Writes checkpoints in the released layout with stand-in weights, so that a whole engine runs from files:
+"""Writes checkpoints in the released layout with stand-in weights, so that a whole engine runs
+from files:
 
-    python -m tests.conformance.seeded_checkpoint --engine musetalk --size tiny|full [--seed S] [--only COMPONENT]... DIR
+    python -m tests.conformance.seeded_checkpoint --engine musetalk --size tiny|full [--seed S]
+    [--only COMPONENT]... DIR
 
-ENGINE_layout.py says which files. Tensors are written one after another: the full size needs disk (twice its own), not memory.
+ENGINE_layout.py says which files. Tensors are written one after another: the full size needs
+disk (twice its own), not memory.
 """
 
 from __future__ import annotations
@@ -25,8 +28,13 @@ from tests.conformance.seeded_weights import seeded_tensors
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """One released file. component: its catalogue name; manifest: of its tensors; file, config: where below the weights folder.
-    wrapped_in: the key under which the file holds its tensors."""
+    """One released file.
+
+    component: its catalogue name.
+    manifest: of its tensors.
+    file, config: where below the weights folder.
+    wrapped_in: the key under which the file holds its tensors.
+    """
 
     component: str
     manifest: str
@@ -35,8 +43,11 @@ class Released:
     wrapped_in: str | None = None
 
 
-def write_checkpoints(engine: str, size: str, folder: Path, seed: int = 0, only: Collection[str] | None = None) -> list[Path]:
-    """Every released file of an engine (or of the components named), tiny or at full size; the files that were written.
+def write_checkpoints(
+    engine: str, size: str, folder: Path, seed: int = 0, only: Collection[str] | None = None
+) -> list[Path]:
+    """Every released file of an engine (or of the components named), tiny or at full size; the
+    files that were written.
 
     Raises LookupError for an engine without a layout or a component that it does not have.
     """
@@ -44,7 +55,9 @@ def write_checkpoints(engine: str, size: str, folder: Path, seed: int = 0, only:
         raise LookupError(f"no checkpoint layout for engine {engine!r}")
     layout: tuple[Released, ...] = importlib.import_module(f"tests.conformance.{engine}_layout").LAYOUT
     if unknown := set(only or ()) - {entry.component for entry in layout}:
-        raise LookupError(f"{engine} has no {', '.join(sorted(unknown))}; it has: {', '.join(e.component for e in layout)}")
+        raise LookupError(
+            f"{engine} has no {', '.join(sorted(unknown))}; it has: {', '.join(e.component for e in layout)}"
+        )
     manifests = Replay(engine, HERE / engine, {}, seed, full=size == "full")
     written = []
     for entry in layout:
@@ -52,7 +65,9 @@ def write_checkpoints(engine: str, size: str, folder: Path, seed: int = 0, only:
             path = folder / entry.file
             path.parent.mkdir(parents=True, exist_ok=True)
             if entry.config:
-                (folder / entry.config).write_text(json.dumps(manifests.config(entry.manifest), indent=2), encoding="utf-8")
+                (folder / entry.config).write_text(
+                    json.dumps(manifests.config(entry.manifest), indent=2), encoding="utf-8"
+                )
             _write(path, manifests.manifest_path(entry.manifest), seed, entry.wrapped_in)
             written.append(path)
     return written
@@ -80,7 +95,9 @@ def _on_disk(array: np.ndarray, scratch: Path) -> Any:
     if array.nbytes < 1 << 20:
         return torch.from_numpy(np.array(array))
     np.ascontiguousarray(array).tofile(scratch)
-    return torch.from_file(str(scratch), shared=False, size=array.size, dtype=torch.float32).reshape(array.shape)
+    return torch.from_file(str(scratch), shared=False, size=array.size, dtype=torch.float32).reshape(
+        array.shape
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -91,7 +108,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--size", choices=("tiny", "full"), default="tiny")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
-        "--only", action="append", metavar="COMPONENT", help="catalogue name; may be repeated; without it all of the engine's"
+        "--only",
+        action="append",
+        metavar="COMPONENT",
+        help="catalogue name; may be repeated; without it all of the engine's",
     )
     parser.add_argument("folder", type=Path, metavar="DIR")
     chosen = parser.parse_args(arguments)

@@ -1,8 +1,9 @@
-"""Deterministic stand-in weights, so that two implementations of one network can be compared number by number.
+"""Deterministic stand-in weights, so that two implementations of one network can be compared
+number by number.
 
-A manifest lists every tensor of a released checkpoint: its name, dtype and shape. `seeded_state_dict`
-fills those tensors from their names alone, so anyone can rebuild the same multi-gigabyte checkpoint
-from a few kilobytes of JSON, on any machine, with NumPy only.
+A manifest lists every tensor of a released checkpoint: its name, dtype and shape.
+`seeded_state_dict` fills those tensors from their names alone, so anyone can rebuild the same
+multi-gigabyte checkpoint from a few kilobytes of JSON, on any machine, with NumPy only.
 
 Manifest layout (JSON):
     engine, component   what the checkpoint belongs to
@@ -63,8 +64,13 @@ def seeded_state_dict(manifest: dict | str | Path, seed: int = 0) -> dict[str, n
 
 
 def seeded_tensors(manifest: dict, seed: int = 0) -> Iterator[tuple[str, np.ndarray]]:
-    """The same tensors one after another, so that a large checkpoint can be written without being held."""
-    overrides = [(re.compile(o["pattern"]), o.get("mean", 0.0), o.get("std", 1.0)) for o in manifest.get("overrides", [])]
+    """The same tensors one after another, so that a large checkpoint can be written without
+    being held.
+    """
+    overrides = [
+        (re.compile(o["pattern"]), o.get("mean", 0.0), o.get("std", 1.0))
+        for o in manifest.get("overrides", [])
+    ]
     constants = [re.compile(p) for p in manifest.get("constants", [])]
     for name, (_dtype, shape) in manifest["tensors"].items():
         if any(c.search(name) for c in constants):

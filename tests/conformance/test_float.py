@@ -55,7 +55,9 @@ def _positive_diagonal(monkeypatch: pytest.MonkeyPatch) -> None:
 def _no_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     true = transformer.functional.scaled_dot_product_attention
     monkeypatch.setattr(
-        transformer.functional, "scaled_dot_product_attention", lambda q, k, v, attn_mask=None, **named: true(q, k, v, **named)
+        transformer.functional,
+        "scaled_dot_product_attention",
+        lambda q, k, v, attn_mask=None, **named: true(q, k, v, **named),
     )
 
 
@@ -64,9 +66,9 @@ def _half_sample_interpolation(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def at_frames(self, audio, frames, first=0, last=None, affine=None):
         features = self.convolved(audio).transpose(1, 2)
-        return torch.nn.functional.interpolate(features, size=frames, mode="linear", align_corners=False).transpose(1, 2)[
-            :, first:last
-        ]
+        return torch.nn.functional.interpolate(
+            features, size=frames, mode="linear", align_corners=False
+        ).transpose(1, 2)[:, first:last]
 
     monkeypatch.setattr(wav2vec2.SpeechFeatures, "at_frames", at_frames)
 
@@ -90,7 +92,9 @@ def _frame_major(monkeypatch: pytest.MonkeyPatch) -> None:
     true = wav2vec2.SpeechFeatures.encode
 
     def encode(self, features, each=None):
-        turned = None if each is None else lambda n, hidden: each(0 if n == 0 else self.layers + 1 - n, hidden)
+        turned = (
+            None if each is None else lambda n, hidden: each(0 if n == 0 else self.layers + 1 - n, hidden)
+        )
         return true(self, features, turned)
 
     monkeypatch.setattr(wav2vec2.SpeechFeatures, "encode", encode)
@@ -120,7 +124,9 @@ def _swapped_guidance(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__.lstrip("_"),
 )
-def test_golden_notices(name: str, spoil: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_golden_notices(
+    name: str, spoil: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     spoil(monkeypatch)
     verdict = _verdict(name)
     assert not verdict.fault

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from personare.engines.musetalk import boxes, compose, drive, latents, masks, pose
-from personare.engines.musetalk.networks import bisenet, rtmpose
+from personare.engines.musetalk import compose, drive
+from personare.engines.musetalk.template import boxes, latents, masks
+from personare.perception import parsing as bisenet
 from personare.perception import s3fd
+from personare.perception.whole_body import dwpose as pose
+from personare.perception.whole_body import rtmpose
 from personare.voice import whisper
 from tests.conformance.case import HERE, golden_files
 from tests.conformance.replay import Verdict, replay
@@ -56,7 +59,9 @@ def _wrong_eps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def _misaligned(monkeypatch: pytest.MonkeyPatch) -> None:
     def enlarged(scores: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.interpolate(scores, size=like.shape[2:], mode="bilinear", align_corners=False)
+        return torch.nn.functional.interpolate(
+            scores, size=like.shape[2:], mode="bilinear", align_corners=False
+        )
 
     monkeypatch.setattr(bisenet, "_enlarged", enlarged)
 
@@ -113,7 +118,9 @@ def _another_mel_scale(monkeypatch: pytest.MonkeyPatch) -> None:
         ("whisper", _another_mel_scale),
     ],
 )
-def test_a_wrong_product_fails(golden: str, fault: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_product_fails(
+    golden: str, fault: Callable[[Any], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     fault(monkeypatch)
     verdict = _verdict(golden)
     assert not verdict.fault, verdict.fault

@@ -26,7 +26,9 @@ def _change(path: Path, **arrays: np.ndarray) -> None:
     np.savez(path, **{**read_golden(path), **arrays})
 
 
-def test_plain_names_and_folders_without_manifests_are_replayed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plain_names_and_folders_without_manifests_are_replayed(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.copy(MUSETALK / "golden_dwpose_net.npz", folder)
     assert main(["--engine", "musetalk", str(folder)]) == 0
     out = capsys.readouterr().out
@@ -35,7 +37,9 @@ def test_plain_names_and_folders_without_manifests_are_replayed(folder: Path, ca
     assert "tolerance" in out
 
 
-def test_an_unknown_engine_and_an_empty_folder_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_engine_and_an_empty_folder_fail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["--engine", "nobody", str(MUSETALK)]) == 1
     assert "musetalk" in capsys.readouterr().err
     assert main(["--engine", "musetalk", str(tmp_path)]) == 1
@@ -52,16 +56,24 @@ def test_an_unknown_engine_and_an_empty_folder_fail(tmp_path: Path, capsys: pyte
         ({"y": np.full((1, 50, 48), np.nan, np.float32)}, "max abs"),
     ],
 )
-def test_nothing_is_skipped(folder: Path, arrays: dict[str, np.ndarray], fault: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_skipped(
+    folder: Path, arrays: dict[str, np.ndarray], fault: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     _change(folder / "pe.npz", **arrays)
     assert main(["--engine", "musetalk", str(folder)]) == 1
     assert fault in capsys.readouterr().out
 
 
-def test_a_golden_without_a_case_and_a_case_that_breaks_fail(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_golden_without_a_case_and_a_case_that_breaks_fail(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.copy(folder / "pe.npz", folder / "golden_unheard_of.npz")
     np.savez(
-        folder / "golden_cycle.npz", n_frames=np.array(0), n_audio=np.array(3), batch_size=np.array(2), source_index=np.zeros(3)
+        folder / "golden_cycle.npz",
+        n_frames=np.array(0),
+        n_audio=np.array(3),
+        batch_size=np.array(2),
+        source_index=np.zeros(3),
     )
     assert main(["--engine", "musetalk", str(folder)]) == 1
     out = capsys.readouterr().out
@@ -94,7 +106,9 @@ def test_full_cases_take_the_released_configuration(tmp_path: Path) -> None:
     below = tmp_path / "tiny"
     below.mkdir()
     (below / "manifest_unet.json").write_text((MUSETALK / "manifest_unet.json").read_text())
-    (tmp_path / "manifest_unet.json").write_text(json.dumps(released | {"config": {"from": "the folder above"}}))
+    (tmp_path / "manifest_unet.json").write_text(
+        json.dumps(released | {"config": {"from": "the folder above"}})
+    )
     assert Replay("musetalk", below, {}, full=True).config("unet") == {"from": "the folder above"}
     assert Replay("musetalk", below, {}).config("unet")["block_out_channels"] == [32, 64, 96, 96]
 

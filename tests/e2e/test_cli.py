@@ -129,5 +129,7 @@ def test_debug_shows_a_traceback(cli, tmp_path, portrait):
 @pytest.mark.parametrize("statement", ["import personare", "import personare.cli.main"])
 def test_starting_imports_nothing_heavy(statement):
     code = f"import sys; {statement}; print(*sys.modules)"
-    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    modules = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert not {"numpy", "cv2", "av", "onnxruntime", "torch", "pydantic"} & set(modules)

@@ -100,7 +100,9 @@ def test_the_mouth_moves_with_the_voice_and_rests_in_silence(speak, tmp_path, vo
     from personare.perception.face import find_face
 
     silence = np.zeros(16000, np.float32)
-    _, path = speak(write_wav(tmp_path / "v.wav", np.concatenate([silence, voice_samples, silence])), "--set", "size=512")
+    _, path = speak(
+        write_wav(tmp_path / "v.wav", np.concatenate([silence, voice_samples, silence])), "--set", "size=512"
+    )
     pictures = decoded(path)
     opening = []
     for picture in pictures[::2]:
@@ -125,31 +127,46 @@ def test_text(cli, tmp_path, portrait):
     assert ended.code == 0, ended
     assert 0.3 < ended.json["audio_seconds"] < 3
     (tmp_path / "words.txt").write_text("Bonjour.", encoding="utf-8")
-    ended = cli("speak", portrait, "--text-file", tmp_path / "words.txt", "--voice", "fr", "-o", tmp_path / "b.mp4", *SMALL)
+    ended = cli(
+        "speak",
+        portrait,
+        "--text-file",
+        tmp_path / "words.txt",
+        "--voice",
+        "fr",
+        "-o",
+        tmp_path / "b.mp4",
+        *SMALL,
+    )
     assert ended.code == 0, ended
 
 
 _MEASURE = """
 import resource, sys
 import numpy as np
-from personare.studio import Studio
+from personare.studio.studio import Studio
 from personare.media.audio import speech_from_samples
 from pathlib import Path
 seconds = int(sys.argv[3])
 voice = np.resize(np.load(sys.argv[2]), seconds * 16000)
 studio = Studio()
-report = studio.speak(studio.cast(Path(sys.argv[1]), None, {"size": 256}), speech_from_samples(voice, 16000), Path(sys.argv[4]))
+cast = studio.cast(Path(sys.argv[1]), None, {"size": 256})
+report = studio.speak(cast, speech_from_samples(voice, 16000), Path(sys.argv[4]))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - voice.nbytes / 2**20)
 """
 
 
 def test_memory_does_not_grow_with_the_clip(tmp_path, portrait, voice_samples):
-    """One minute needs no more memory than five seconds (but for the samples that this test itself holds)."""
+    """One minute needs no more memory than five seconds (but for the samples that this test
+    itself holds).
+    """
     np.save(tmp_path / "voice.npy", voice_samples)
 
     def peak_mb(seconds):
         arguments = [portrait, tmp_path / "voice.npy", seconds, tmp_path / "a.mp4"]
-        ended = subprocess.run([sys.executable, "-c", _MEASURE, *map(str, arguments)], capture_output=True, text=True, check=True)
+        ended = subprocess.run(
+            [sys.executable, "-c", _MEASURE, *map(str, arguments)], capture_output=True, text=True, check=True
+        )
         return float(ended.stdout)
 
     assert peak_mb(60) - peak_mb(5) < 25

@@ -19,7 +19,9 @@ def pictures(clip: Path) -> np.ndarray:
 
 
 @pytest.mark.parametrize("settings", [["size=256", "fps=30"], ["look=mesh", "size=256"]])
-def test_curves_out_and_in_give_the_same_frames(cli, portrait: Path, voice: Path, tmp_path: Path, settings: list[str]) -> None:
+def test_curves_out_and_in_give_the_same_frames(
+    cli, portrait: Path, voice: Path, tmp_path: Path, settings: list[str]
+) -> None:
     who = [] if "look=mesh" in settings else [portrait]
     spoken, followed, curves = tmp_path / "spoken.mp4", tmp_path / "followed.mp4", tmp_path / "curves.json"
     first = cli("speak", *who, voice, "-o", spoken, "--curves", curves, "--set", *settings, "--json")
@@ -36,12 +38,16 @@ def test_curves_out_and_in_give_the_same_frames(cli, portrait: Path, voice: Path
 
 @pytest.mark.parametrize("seconds", [0.5, 3.0])
 def test_curves_with_a_sound_of_any_length(cli, portrait: Path, tmp_path: Path, seconds: float) -> None:
-    """The clip lasts as long as the curves: a longer sound is cut, a shorter one followed by silence."""
+    """The clip lasts as long as the curves: a longer sound is cut, a shorter one followed by
+    silence.
+    """
     clip, curves = tmp_path / "c.mp4", tmp_path / "c.json"
     curves.write_text(json.dumps({"fps": 25, "frames": [{"blendshapes": {"jawOpen": 0.3}}] * 50}))
     tone = 0.3 * np.sin(np.arange(round(seconds * 44100)) / 9)
     sound = write_wav(tmp_path / "tone.wav", np.stack([tone, tone], 1), 44100)
-    made = cli("speak", portrait, "-o", clip, "--curves", curves, "--sound", sound, "--set", "size=256", "--json")
+    made = cli(
+        "speak", portrait, "-o", clip, "--curves", curves, "--sound", sound, "--set", "size=256", "--json"
+    )
     assert made.code == 0, made.err
     assert (made.json["frames"], made.json["audio_seconds"]) == (50, 2.0)
     heard = np.concatenate([chunk.samples for chunk in open_speech(clip).chunks()])
@@ -57,7 +63,18 @@ def test_a_sound_needs_curves_to_go_with(cli, portrait: Path, voice: Path, tmp_p
 
 
 def test_a_live_link_table_beside_the_clip(cli, portrait: Path, voice: Path, tmp_path: Path) -> None:
-    ended = cli("speak", portrait, voice, "-o", tmp_path / "c.mp4", "--curves", tmp_path / "c.csv", "--set", "size=256", "--json")
+    ended = cli(
+        "speak",
+        portrait,
+        voice,
+        "-o",
+        tmp_path / "c.mp4",
+        "--curves",
+        tmp_path / "c.csv",
+        "--set",
+        "size=256",
+        "--json",
+    )
     assert ended.code == 0, ended.err
     assert len((tmp_path / "c.csv").read_text().splitlines()) == 1 + ended.json["frames"]
 

@@ -1,4 +1,6 @@
-"""`personare speak --engine float` as a user runs it, from a folder of checkpoints in the released layout, at tiny size."""
+"""`personare speak --engine float` as a user runs it, from a folder of checkpoints in the
+released layout, at tiny size.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,19 @@ def weights(tmp_path_factory):
 @pytest.fixture
 def speak(cli, tmp_path, weights):
     def call(portrait, speech, *options, name="a.mp4"):
-        ended = cli("speak", portrait, speech, "-o", tmp_path / name, "--engine", "float", "--weights", weights, *options, "--json")
+        ended = cli(
+            "speak",
+            portrait,
+            speech,
+            "-o",
+            tmp_path / name,
+            "--engine",
+            "float",
+            "--weights",
+            weights,
+            *options,
+            "--json",
+        )
         assert ended.code == 0, ended
         return ended.json, tmp_path / name
 
@@ -56,7 +70,9 @@ def test_a_clip_has_the_frames_of_its_speech_and_its_sound(speak, portrait, voic
 
 
 def test_what_is_known_is_not_computed_again(speak, portrait, short, tmp_path):
-    """A second clip of the same portrait hears only; the same voice for another portrait only prepares."""
+    """A second clip of the same portrait hears only; the same voice for another portrait only
+    prepares.
+    """
     other = tmp_path / "other.png"
     cv2.imwrite(str(other), cv2.imread(str(portrait))[:, ::-1])
     first, _ = speak(portrait, short)
@@ -75,10 +91,14 @@ def test_what_is_known_is_not_computed_again(speak, portrait, short, tmp_path):
 
 
 def test_the_photo_at_its_own_size_changes_only_in_the_square(speak, portrait, short, tmp_path):
-    photo = cv2.copyMakeBorder(cv2.imread(str(portrait)), 50, 51, 301, 300, cv2.BORDER_CONSTANT, value=(40, 90, 160))
+    photo = cv2.copyMakeBorder(
+        cv2.imread(str(portrait)), 50, 51, 301, 300, cv2.BORDER_CONSTANT, value=(40, 90, 160)
+    )
     wide = tmp_path / "wide.png"
     cv2.imwrite(str(wide), photo)
-    report, path = speak(wide, short, "--set", "framing=original", "head_motion=0.3", "rest_in_silence=1", "fps=30")
+    report, path = speak(
+        wide, short, "--set", "framing=original", "head_motion=0.3", "rest_in_silence=1", "fps=30"
+    )
     frames, original = decoded(path), read_image(wide)[:612, :1112]
     assert (report["width"], report["height"]) == (1112, 612)
     assert len(frames) == frame_count(9000, 30)
@@ -91,7 +111,10 @@ def test_the_photo_at_its_own_size_changes_only_in_the_square(speak, portrait, s
 def test_the_same_seed_gives_the_same_frames_and_another_one_does_not(portrait, short, weights):
     engine = personare.open_engine("float", weights=weights)
     avatar = engine.prepare(portrait)
-    clips = [np.concatenate([frames.images for frames in engine.speak(avatar, short, seed=seed)]) for seed in (1, 1, 2)]
+    clips = [
+        np.concatenate([frames.images for frames in engine.speak(avatar, short, seed=seed)])
+        for seed in (1, 1, 2)
+    ]
     assert np.array_equal(clips[0], clips[1])
     assert not np.array_equal(clips[0], clips[2])
 
@@ -111,7 +134,9 @@ def test_idle_speech_and_an_interruption_share_one_timeline(portrait, voice_samp
     shown = np.concatenate([frames.images for frames in first])
     assert (rest.first, len(rest), first[0].first, after.first) == (0, 5, 5, 5 + len(shown))
     steps = np.abs(np.diff(np.concatenate([shown, after.images]).astype(int), axis=0)).mean(axis=(1, 2, 3))
-    assert steps[len(shown) - 1] < 4 * steps[: len(shown) - 1].mean()  # it goes on from the last frame that was shown
+    assert (
+        steps[len(shown) - 1] < 4 * steps[: len(shown) - 1].mean()
+    )  # it goes on from the last frame that was shown
     assert list(performance.finish()) == []
     list(performance.feed(voice_samples[:6400]))
     assert sum(len(frames) for frames in performance.finish()) == 10
@@ -125,7 +150,9 @@ def test_a_moment_of_speech_makes_a_frame(speak, portrait, samples, tmp_path):
 
 
 def test_silence_makes_a_clip(speak, portrait, tmp_path):
-    report, _ = speak(portrait, write_wav(tmp_path / "silence.wav", np.zeros(8000)), "--set", "rest_in_silence=1")
+    report, _ = speak(
+        portrait, write_wav(tmp_path / "silence.wav", np.zeros(8000)), "--set", "rest_in_silence=1"
+    )
     assert report["frames"] == 13
 
 
@@ -137,9 +164,13 @@ def test_silence_makes_a_clip(speak, portrait, tmp_path):
         ("framing=wide", "'square' or 'original'", "own size"),
     ],
 )
-def test_an_option_that_does_not_exist_is_one_line_and_a_hint(cli, weights, portrait, short, tmp_path, setting, told, hint):
+def test_an_option_that_does_not_exist_is_one_line_and_a_hint(
+    cli, weights, portrait, short, tmp_path, setting, told, hint
+):
     output = tmp_path / "a.mp4"
-    ended = cli("speak", portrait, short, "-o", output, "--engine", "float", "--weights", weights, "--set", setting)
+    ended = cli(
+        "speak", portrait, short, "-o", output, "--engine", "float", "--weights", weights, "--set", setting
+    )
     error, advice = error_lines(ended)
     assert ended.code == 3
     assert told in error
@@ -158,7 +189,9 @@ def test_no_face_and_a_tiny_face_are_refused(cli, weights, portrait, short, tmp_
     small[200:260, 200:260] = cv2.resize(cv2.imread(str(portrait)), (60, 60), interpolation=cv2.INTER_AREA)
     cv2.imwrite(str(tiny), small)
     for picture in (blank, tiny):
-        ended = cli("speak", picture, short, "-o", tmp_path / "a.mp4", "--engine", "float", "--weights", weights)
+        ended = cli(
+            "speak", picture, short, "-o", tmp_path / "a.mp4", "--engine", "float", "--weights", weights
+        )
         assert ended.code == 3
         assert "face" in error_lines(ended)[0]
 
@@ -172,7 +205,9 @@ def test_grey_and_clear_pictures_speak(speak, portrait, short, tmp_path):
 
 
 def test_without_weights_it_says_what_to_fetch(cli, portrait, short, tmp_path):
-    ended = cli("speak", portrait, short, "-o", tmp_path / "a.mp4", "--engine", "float", "--weights", tmp_path)
+    ended = cli(
+        "speak", portrait, short, "-o", tmp_path / "a.mp4", "--engine", "float", "--weights", tmp_path
+    )
     error, hint = error_lines(ended)
     assert ended.code == 4
     assert "float/float.pth" in error
@@ -183,7 +218,9 @@ def test_without_weights_it_says_what_to_fetch(cli, portrait, short, tmp_path):
 def test_the_wrong_weights_are_refused(cli, weights, portrait, short, tmp_path):
     wrong = tmp_path / "wrong"
     write_checkpoints("float", "tiny", wrong, only=("float", "wav2vec2-base-960h", "wav2vec2-emotion"))
-    (wrong / "float/float.pth").write_bytes((weights / "wav2vec-english-speech-emotion-recognition/pytorch_model.bin").read_bytes())
+    (wrong / "float/float.pth").write_bytes(
+        (weights / "wav2vec-english-speech-emotion-recognition/pytorch_model.bin").read_bytes()
+    )
     ended = cli("speak", portrait, short, "-o", tmp_path / "a.mp4", "--engine", "float", "--weights", wrong)
     assert ended.code == 4
     assert "float.pth" in error_lines(ended)[0]

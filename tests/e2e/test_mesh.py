@@ -41,7 +41,9 @@ def test_an_avatar_of_the_carried_head(cli, tmp_path: Path) -> None:
         (["--text", "Hello.", "--set", "look=bronze"], "look"),
     ],
 )
-def test_what_does_not_go_together(cli, portrait: Path, tmp_path: Path, arguments: list[str], said: str) -> None:
+def test_what_does_not_go_together(
+    cli, portrait: Path, tmp_path: Path, arguments: list[str], said: str
+) -> None:
     given = [portrait if argument == "portrait" else argument for argument in arguments]
     ended = cli("speak", *given, "-o", tmp_path / "clip.mp4")
     assert ended.code == 3

@@ -1,4 +1,6 @@
-"""`personare speak --engine musetalk` as a user runs it, from a folder of checkpoints in the released layout, at tiny size."""
+"""`personare speak --engine musetalk` as a user runs it, from a folder of checkpoints in the
+released layout, at tiny size.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,12 @@ CODEC_LEVELS = 16
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory):
     folder = tmp_path_factory.mktemp("musetalk-weights")
-    write_checkpoints("musetalk", "tiny", folder, only=("musetalk-unet-v15", "musetalk-unet-v1", "sd-vae-ft-mse", "whisper-tiny"))
+    write_checkpoints(
+        "musetalk",
+        "tiny",
+        folder,
+        only=("musetalk-unet-v15", "musetalk-unet-v1", "sd-vae-ft-mse", "whisper-tiny"),
+    )
     return folder
 
 
@@ -94,7 +101,9 @@ def test_the_mouth_alone_is_painted_and_what_is_known_is_not_computed_again(spea
         assert abs(float(audio.duration * audio.time_base) - 3500 / 16000) <= 0.1
     made, shown = decoded(path), list(Template(template))
     assert len(made) == 6
-    change = np.stack([np.abs(frame.astype(int) - shown[palindrome(i, 3)]).max(axis=-1) for i, frame in enumerate(made)])
+    change = np.stack(
+        [np.abs(frame.astype(int) - shown[palindrome(i, 3)]).max(axis=-1) for i, frame in enumerate(made)]
+    )
     assert change[:, :90].mean() < 6  # brow and eyes, through H.264 twice
     assert change[:, :, :50].mean() < 6
     assert (change[:, 130:200, 90:166] > 30).mean() > 0.15  # a network of chance paints something else
@@ -120,7 +129,9 @@ def test_any_rate_keeps_time_and_prepares_nothing_anew(speak, template, short):
 
 def test_turned_odd_sized_and_still_templates(speak, short, portrait, tmp_path):
     upright = moved_portrait(2, (255, 211))
-    phone = write_video(tmp_path / "phone.mp4", [np.rot90(picture, -1) for picture in upright], quarter_turns=1)
+    phone = write_video(
+        tmp_path / "phone.mp4", [np.rot90(picture, -1) for picture in upright], quarter_turns=1
+    )
     report, _ = speak(phone, short)
     assert (report["height"], report["width"]) == (255, 211)
     report, path = speak(portrait, short)
@@ -146,7 +157,10 @@ def test_frames_without_a_face_pass_through(speak, short, tmp_path):
 
 
 def test_of_two_faces_one_is_painted(speak, short, tmp_path):
-    pair = [np.concatenate([picture, cv2.resize(picture, (160, 256))[:, ::-1]], axis=1) for picture in moved_portrait(3)]
+    pair = [
+        np.concatenate([picture, cv2.resize(picture, (160, 256))[:, ::-1]], axis=1)
+        for picture in moved_portrait(3)
+    ]
     report, path = speak(write_video(tmp_path / "pair.mp4", pair), short)
     change = np.abs(decoded(path)[4].astype(int) - pair[palindrome(4, 3)]).max(axis=-1) > 30
     assert report["width"] == 416
@@ -174,7 +188,9 @@ def test_an_avatar_tells_what_is_there(run, cli, weights, template, short, tmp_p
     monkeypatch.setenv("PERSONARE_WEIGHTS", str(weights))
     status = cli("avatar", "status", "anna", "--json")
     assert status.code == 0, status
-    assert {stage["stage"]: stage["cached"] for stage in status.json["stages"]} == dict.fromkeys(PREPARED, True)
+    assert {stage["stage"]: stage["cached"] for stage in status.json["stages"]} == dict.fromkeys(
+        PREPARED, True
+    )
     report = run("speak", "anna", short, "-o", tmp_path / "a.mp4")
     assert (report["avatar"], stages(report, "miss")) == ("anna", {HEAR})
 
@@ -192,7 +208,9 @@ def test_a_damaged_feature_is_computed_again(speak, template, short, home):
 
 def test_missing_and_wrong_weights_end_with_4(cli, weights, template, short, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    ended = cli("speak", template, short, "-o", tmp_path / "a.mp4", "--engine", "musetalk", "--weights", tmp_path)
+    ended = cli(
+        "speak", template, short, "-o", tmp_path / "a.mp4", "--engine", "musetalk", "--weights", tmp_path
+    )
     message, hint = error_lines(ended)
     assert ended.code == 4
     assert "licence" in message
@@ -200,7 +218,9 @@ def test_missing_and_wrong_weights_end_with_4(cli, weights, template, short, tmp
     mixed = tmp_path / "mixed"
     shutil.copytree(weights, mixed)
     shutil.copy(weights / "sd-vae/diffusion_pytorch_model.bin", mixed / "musetalkV15/unet.pth")
-    ended = cli("speak", template, short, "-o", tmp_path / "a.mp4", "--engine", "musetalk", "--weights", mixed)
+    ended = cli(
+        "speak", template, short, "-o", tmp_path / "a.mp4", "--engine", "musetalk", "--weights", mixed
+    )
     assert ended.code == 4
     assert "unet.pth" in error_lines(ended)[0]
     assert not (tmp_path / "a.mp4").exists()
@@ -231,7 +251,9 @@ def test_idle_speech_and_an_interruption_share_one_timeline(opened, template, vo
 
 
 def test_streaming_comes_early_and_counts_the_same(opened, template, voice_samples):
-    """Fed 40 ms at a time: the exact form tells everything at the end, the streaming form within its look-ahead."""
+    """Fed 40 ms at a time: the exact form tells everything at the end, the streaming form
+    within its look-ahead.
+    """
     avatar, counts, speech = opened.prepare(template), {}, voice_samples[:24000]
     engine = opened.engine
     for audio in ("exact", "streaming"):
@@ -283,7 +305,9 @@ def test_memory_that_runs_out_halves_the_batch(opened, template, short, monkeypa
         return whole(self, latents, tokens)
 
     avatar = opened.prepare(template)
-    wanted = np.concatenate([f.images for f in opened.speak(avatar, short, batch_size=2, precision="float32")])
+    wanted = np.concatenate(
+        [f.images for f in opened.speak(avatar, short, batch_size=2, precision="float32")]
+    )
     monkeypatch.setattr(Motion, "predict", starved)
     made = np.concatenate([f.images for f in opened.speak(avatar, short, batch_size=8, precision="float32")])
     assert sizes == [6, 4, 2, 2, 2]

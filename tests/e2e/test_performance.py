@@ -9,7 +9,7 @@ import pytest
 
 import personare
 from personare.engines.puppet.compose import StillBackground
-from personare.engines.puppet.rig import Rig
+from personare.engines.puppet.fit.rig import Rig
 from personare.errors import EngineError
 from personare.types import Phone, frame_count
 
@@ -35,12 +35,18 @@ def in_pieces(performance, samples, length, phones=None):
 def test_any_cut_of_the_voice_gives_the_same_bytes(stage, voice_samples, spoken):
     engine, avatar = stage
     samples = voice_samples[:17777]
-    phones = [Phone("m", 2000, 3500), Phone("aɪ", 3500, 8000), Phone("b", 8000, 9000), Phone("oʊ", 9000, 15000)] if spoken else None
+    phones = (
+        [Phone("m", 2000, 3500), Phone("aɪ", 3500, 8000), Phone("b", 8000, 9000), Phone("oʊ", 9000, 15000)]
+        if spoken
+        else None
+    )
     whole = in_pieces(engine.perform(avatar), samples, len(samples), phones)
     assert len(whole) == frame_count(len(samples), Fraction(25))
     for length in (320, 640, 5328, 7):
         cut = samples if length > 7 else samples[:3000]
-        expected = whole if length > 7 else in_pieces(engine.perform(avatar), cut, len(cut), phones and phones[:1])
+        expected = (
+            whole if length > 7 else in_pieces(engine.perform(avatar), cut, len(cut), phones and phones[:1])
+        )
         given = phones if length > 7 else phones and phones[:1]
         assert np.array_equal(in_pieces(engine.perform(avatar), cut, length, given), expected), length
 
@@ -148,7 +154,9 @@ def test_a_performance_tells_what_each_room_took(portrait, voice_samples):
 
     engine = personare.open_engine("puppet")
     performance = engine.perform(engine.prepare(portrait, size=256))
-    frames = sum(len(made) for made in performance.feed(voice_samples)) + sum(len(made) for made in performance.finish())
+    frames = sum(len(made) for made in performance.feed(voice_samples)) + sum(
+        len(made) for made in performance.finish()
+    )
     assert frames
     assert set(performance.watch.seconds) == {"drive", "motion", "render", "compose"}
     assert all(seconds > 0 for seconds in performance.watch.seconds.values())

@@ -16,7 +16,7 @@ TEXT = "My mother bought five purple shoes. Wow, Bob!"
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory, portrait):
-    from personare.studio import Studio
+    from personare.studio.studio import Studio
     from personare.voice.tts import open_text
 
     folder = tmp_path_factory.mktemp("clip")
@@ -60,10 +60,14 @@ def test_a_voice_moved_by_three_frames_is_a_lag_of_three_frames(cli, clip, tmp_p
     from personare.media.audio import open_speech
 
     voice = np.concatenate([chunk.samples for chunk in open_speech(clip).chunks()])
-    straight = named(cli("score", clip, "--speech", write_wav(tmp_path / "v.wav", voice), "--json"))["lag"]["value"]
+    straight = named(cli("score", clip, "--speech", write_wav(tmp_path / "v.wav", voice), "--json"))["lag"][
+        "value"
+    ]
     three_frames = round(16000 * Fraction(3, 25))
     early = write_wav(tmp_path / "early.wav", voice[three_frames:])
-    assert named(cli("score", clip, "--speech", early, "--json"))["lag"]["value"] - straight == pytest.approx(3, abs=0.5)
+    assert named(cli("score", clip, "--speech", early, "--json"))["lag"]["value"] - straight == pytest.approx(
+        3, abs=0.5
+    )
 
 
 def test_what_cannot_be_scored_says_so(cli, tmp_path, voice, clip):

@@ -7,7 +7,7 @@ import pytest
 
 from personare.media.audio import speech_from_samples
 from personare.media.image import read_image, write_png
-from personare.studio import Studio
+from personare.studio.studio import Studio
 from personare.types import Phone
 from tests.conftest import write_wav
 
@@ -111,5 +111,7 @@ def test_phones_count_and_a_voice_that_never_says_the_same_is_never_found(portra
 
     moody = replace(speech_from_samples(plain, 16000), chunks=another_take)
     assert [clip_of(moody) for _ in range(3)] == ["miss"] * 3
-    heard = np.linspace(0.5, 0.9, 20)[1]  # the first take was listened to for its digest, the second was performed
+    heard = np.linspace(0.5, 0.9, 20)[
+        1
+    ]  # the first take was listened to for its digest, the second was performed
     assert clip_of(speech_from_samples(plain * np.float32(heard), 16000)) == "hit"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from personare.archive import export_avatar, import_avatar
 from personare.errors import CacheError, PersonareError
-from personare.studio import Studio
+from personare.studio.studio import Studio
+from personare.studio.transfer import export_avatar, import_avatar
 
 SMALL = ("--set", "size=256")
 
@@ -99,8 +99,14 @@ ATTACKS = {
     "absolute": lambda c: [*c, extra("/etc/passwd")],
     "inside": lambda c: [*c, extra("features/../../x.safetensors")],
     "code": lambda c: [*c, extra("features/setup.py", b"import os")],
-    "symbolic link": lambda c: [*c, extra(f"features/{'f' * 64}.safetensors", b"", type=tarfile.SYMTYPE, linkname="/etc/passwd")],
-    "hard link": lambda c: [*c, extra(f"features/{'f' * 64}.safetensors", b"", type=tarfile.LNKTYPE, linkname="avatar.json")],
+    "symbolic link": lambda c: [
+        *c,
+        extra(f"features/{'f' * 64}.safetensors", b"", type=tarfile.SYMTYPE, linkname="/etc/passwd"),
+    ],
+    "hard link": lambda c: [
+        *c,
+        extra(f"features/{'f' * 64}.safetensors", b"", type=tarfile.LNKTYPE, linkname="avatar.json"),
+    ],
     "device": lambda c: [*c, extra(f"features/{'f' * 64}.safetensors", b"", type=tarfile.CHRTYPE)],
     "folder": lambda c: [extra("features", b"", type=tarfile.DIRTYPE), *c],
     "twice": lambda c: [*c, c[-1]],
@@ -113,7 +119,10 @@ ATTACKS = {
     "swapped features": lambda c: changed(c, 2, c[3][1]),
     "pickle": lambda c: changed(c, 2, b"\x80\x04cos\nsystem\n(S'true'\ntR."),
     "large manifest": lambda c: changed(c, 0, c[0][1] + b" " * (1 << 20)),
-    "many": lambda c: [*c, *(extra(f"features/{n:064x}.safetensors") for n in range(0xF << 240, (0xF << 240) + 300))],
+    "many": lambda c: [
+        *c,
+        *(extra(f"features/{n:064x}.safetensors") for n in range(0xF << 240, (0xF << 240) + 300)),
+    ],
 }
 
 
@@ -182,10 +191,14 @@ def _blocks(contents):
 def test_what_is_not_there_or_not_for_us(exported, tmp_path, cli):
     assert cli("avatar", "import", tmp_path / "none.avatar").code == 3
     contents = members(exported)
-    path = write(tmp_path / "other.avatar", changed(contents, 0, contents[0][1].replace(b'"puppet"', b'"nobody"')))
+    path = write(
+        tmp_path / "other.avatar", changed(contents, 0, contents[0][1].replace(b'"puppet"', b'"nobody"'))
+    )
     with pytest.raises(PersonareError, match="nobody"):
         import_avatar(Studio(), path)
-    path = write(tmp_path / "option.avatar", changed(contents, 0, contents[0][1].replace(b'"size": 256', b'"size": 3')))
+    path = write(
+        tmp_path / "option.avatar", changed(contents, 0, contents[0][1].replace(b'"size": 256', b'"size": 3'))
+    )
     with pytest.raises(PersonareError, match="size"):
         import_avatar(Studio(), path)
 

@@ -29,14 +29,23 @@ def ten(tmp_path, portrait, voice_samples):
         speech = write_wav(tmp_path / f"v{number}.wav", voice_samples[: int(16000 * seconds)])
         if number == 4:
             speech.write_bytes(b"no sound at all")
-        lines.append({"portrait": str(portrait), "speech": speech.name, "output": f"{number}.mp4", "options": {"size": 256}})
+        lines.append(
+            {
+                "portrait": str(portrait),
+                "speech": speech.name,
+                "output": f"{number}.mp4",
+                "options": {"size": 256},
+            }
+        )
     path = tmp_path / "jobs.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)))
     return path, tmp_path / "clips"
 
 
 def wait_for(process: subprocess.Popen, happened: Callable[[], bool]) -> None:
-    """Until it happens, the process ends or the time is up; without taking the processor from what is waited for."""
+    """Until it happens, the process ends or the time is up; without taking the processor from
+    what is waited for.
+    """
     deadline = time.monotonic() + BATCH_SECONDS
     while not happened() and process.poll() is None and time.monotonic() < deadline:
         with suppress(subprocess.TimeoutExpired):
@@ -49,7 +58,9 @@ def finished(folder: Path) -> set[str]:
 
 def test_killed_half_way_and_run_again(cli, ten, tmp_path, portrait):
     jobs, clips = ten
-    running = subprocess.Popen([*COMMAND, jobs, "--output-dir", clips, "--workers", "1", "--json", "--no-clip-cache"])
+    running = subprocess.Popen(
+        [*COMMAND, jobs, "--output-dir", clips, "--workers", "1", "--json", "--no-clip-cache"]
+    )
     wait_for(running, lambda: len(finished(clips)) >= 3)
     running.kill()
     assert running.wait() == -signal.SIGKILL
@@ -71,7 +82,9 @@ def test_killed_half_way_and_run_again(cli, ten, tmp_path, portrait):
     assert not list(clips.glob(".*.part*"))
 
     alone = tmp_path / "alone.mp4"
-    assert cli("speak", portrait, tmp_path / "v7.wav", "-o", alone, "--set", "size=256", "--no-cache").code == 0
+    assert (
+        cli("speak", portrait, tmp_path / "v7.wav", "-o", alone, "--set", "size=256", "--no-cache").code == 0
+    )
     assert (clips / "7.mp4").read_bytes() == alone.read_bytes()
 
 
@@ -100,7 +113,10 @@ def test_ctrl_c_leaves_nothing_half_written(ten, tmp_path, voice_samples):
     jobs, clips = ten
     write_wav(tmp_path / "v0.wav", np.resize(voice_samples, 16000 * 120))
     running = subprocess.Popen(
-        [*COMMAND, jobs, "--output-dir", clips, "--workers", "1"], stderr=subprocess.PIPE, text=True, start_new_session=True
+        [*COMMAND, jobs, "--output-dir", clips, "--workers", "1"],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     wait_for(running, lambda: bool(list(clips.glob(".0.mp4.*.part"))))
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does: to the workers as well
@@ -112,9 +128,9 @@ def test_ctrl_c_leaves_nothing_half_written(ten, tmp_path, voice_samples):
 
 def test_a_worker_that_dies_fails_its_own_job_alone(ten, tmp_path):
     """As the kernel does when memory runs out."""
-    from personare.batch.jobs import Job, read_jobs
-    from personare.batch.run import run_batch
-    from personare.batch.workers import Workplace
+    from personare.work.batch import run_batch
+    from personare.work.jobs import Job, read_jobs
+    from personare.work.workers import Workplace
 
     jobs_file, clips = ten
     jobs = read_jobs(jobs_file, clips.resolve(), Job("", "", Path(), ""))[:3]

@@ -1,4 +1,6 @@
-"""kill -9 at every step of keeping a feature or an avatar, and several processes at once, with real signals and processes."""
+"""kill -9 at every step of keeping a feature or an avatar, and several processes at once, with
+real signals and processes.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,10 @@ import numpy as np
 import pytest
 from blake3 import blake3
 
-from personare.cache.avatars import AvatarShelf
 from personare.cache.recipe import Stage
 from personare.cache.store import FeatureStore
+from personare.shelf.avatars import AvatarShelf
+from personare.shelf.manifest import ShelfPins
 from personare.types import Avatar, Feature
 
 KEY = "ab" * 32
@@ -23,16 +26,18 @@ import os, pathlib, signal, sys, threading
 from dataclasses import replace
 import numpy as np
 from blake3 import blake3
-from personare.cache import avatars, disk, feature_file, index
-from personare.cache.avatars import AvatarShelf
+from personare.shelf import avatars
+from personare.cache import disk, feature_file, index
+from personare.shelf.avatars import AvatarShelf
 from personare.cache.recipe import Stage
 from personare.cache.store import FeatureStore
+from personare.shelf.manifest import ShelfPins
 from personare.types import Avatar, Feature
 
 KEY, STAGE = "ab" * 32, Stage("toy.one", 1, lambda inputs: Feature({}))
 root = pathlib.Path(sys.argv[1])
 store = FeatureStore(root / "features")
-store.follow_avatars(root / "avatars")
+store.follow_pins(ShelfPins(root / "avatars"))
 feature = Feature({"x": np.arange(5000)}, {"by": "child"})
 
 def die(*arguments, **options):
@@ -56,7 +61,9 @@ disk.write_feature = half
 
 
 def dies(tmp_path, script):
-    ended = subprocess.run([sys.executable, "-c", PRELUDE + script, str(tmp_path)], capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", PRELUDE + script, str(tmp_path)], capture_output=True, text=True
+    )
     assert ended.returncode == -signal.SIGKILL, ended.stderr
 
 
@@ -132,7 +139,7 @@ def test_killed_while_removing_an_avatar(tmp_path, death):
 class FeatureStoreAt:
     def __init__(self, root):
         self.store = FeatureStore(root / "features")
-        self.store.follow_avatars(root / "avatars")
+        self.store.follow_pins(ShelfPins(root / "avatars"))
 
     def __enter__(self):
         return self.store
@@ -160,7 +167,9 @@ print(hit)
 
 def test_three_processes_compute_once(tmp_path):
     command = [sys.executable, "-W", "error", "-c", PRELUDE + TOGETHER, str(tmp_path), "3"]
-    running = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    running = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(3)
+    ]
     ended = [process.communicate(timeout=60) for process in running]
     assert [process.returncode for process in running] == [0, 0, 0], ended
     assert sorted(out.strip() for out, _ in ended) == ["False", "True", "True"]
@@ -169,10 +178,16 @@ def test_three_processes_compute_once(tmp_path):
 
 
 def test_when_the_one_that_computes_is_killed_another_takes_over(tmp_path):
-    script = PRELUDE + "feature = None\nprint('computing', flush=True)\nstore.fetch(STAGE, KEY, sys.stdin.read)"
-    first = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    script = (
+        PRELUDE + "feature = None\nprint('computing', flush=True)\nstore.fetch(STAGE, KEY, sys.stdin.read)"
+    )
+    first = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     assert first.stdout.readline() == b"computing\n"
-    second = subprocess.Popen([sys.executable, "-c", PRELUDE + TOGETHER, str(tmp_path), "1"], stdout=subprocess.PIPE)
+    second = subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + TOGETHER, str(tmp_path), "1"], stdout=subprocess.PIPE
+    )
     while not list(tmp_path.glob("ready-*")):
         pass
     first.kill()
@@ -195,9 +210,13 @@ for round in range(25):
 
 
 def test_a_storm_of_reading_writing_and_pruning(tmp_path):
-    script = PRELUDE.replace('root / "features")', 'root / "features", max_bytes=100000, memory_bytes=0)') + STORM
+    script = (
+        PRELUDE.replace('root / "features")', 'root / "features", max_bytes=100000, memory_bytes=0)') + STORM
+    )
     running = [
-        subprocess.Popen([sys.executable, "-W", "error", "-c", script, str(tmp_path), str(i)], stderr=subprocess.PIPE)
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", script, str(tmp_path), str(i)], stderr=subprocess.PIPE
+        )
         for i in range(3)
     ]
     errors = [process.communicate(timeout=100)[1].decode() for process in running]

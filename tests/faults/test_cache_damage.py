@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from blake3 import blake3
 
-from personare.cache.avatars import AvatarShelf
 from personare.cache.recipe import Stage
 from personare.cache.store import FeatureStore
+from personare.shelf.avatars import AvatarShelf
+from personare.shelf.manifest import ShelfPins
 from personare.types import Avatar, Feature
 
 STAGE = Stage("toy.one", 1, lambda inputs: Feature({}))
@@ -137,7 +138,7 @@ def test_pins_are_rebuilt_from_the_manifests(tmp_path, caplog):
     for path in features.glob("index*"):
         path.unlink()
     store = FeatureStore(features)
-    store.follow_avatars(avatars)
+    store.follow_pins(ShelfPins(avatars))
     assert sorted((entry.key, entry.bytes, entry.pinned_by) for entry in store.entries()) == sorted(before)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "rebuilt from 2 feature files" in caplog.text

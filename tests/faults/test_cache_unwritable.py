@@ -1,4 +1,6 @@
-"""Folders that cannot be written and disks that are full: everything works, nothing is kept, and it is said once."""
+"""Folders that cannot be written and disks that are full: everything works, nothing is kept,
+and it is said once.
+"""
 
 from __future__ import annotations
 

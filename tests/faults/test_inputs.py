@@ -1,4 +1,6 @@
-"""What bad input gets: one line, a hint, exit code 3, and nothing half-written. Every line of that promise is a test."""
+"""What bad input gets: one line, a hint, exit code 3, and nothing half-written. Every line of
+that promise is a test.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,20 @@ def test_voice_that_is_not_numbers(cli, tmp_path, portrait, voice_samples, bad):
     samples[9000] = bad
     data = samples.tobytes()
     header = struct.pack(
-        "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + len(data), b"WAVE", b"fmt ", 16, 3, 1, 16000, 64000, 4, 32, b"data", len(data)
+        "<4sI4s4sIHHIIHH4sI",
+        b"RIFF",
+        36 + len(data),
+        b"WAVE",
+        b"fmt ",
+        16,
+        3,
+        1,
+        16000,
+        64000,
+        4,
+        32,
+        b"data",
+        len(data),
     )
     path = tmp_path / "nan.wav"
     path.write_bytes(header + data)
@@ -115,7 +130,20 @@ def test_float_voice_at_96_khz(cli, tmp_path, portrait):
     t = np.arange(48000) / 96000
     data = (0.3 * np.sin(2 * np.pi * 180 * t)).astype("<f4").tobytes()
     header = struct.pack(
-        "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + len(data), b"WAVE", b"fmt ", 16, 3, 1, 96000, 384000, 4, 32, b"data", len(data)
+        "<4sI4s4sIHHIIHH4sI",
+        b"RIFF",
+        36 + len(data),
+        b"WAVE",
+        b"fmt ",
+        16,
+        3,
+        1,
+        96000,
+        384000,
+        4,
+        32,
+        b"data",
+        len(data),
     )
     path = tmp_path / "hifi.wav"
     path.write_bytes(header + data)
@@ -178,7 +206,10 @@ def test_huge_portrait_is_refused_before_decoding(cli, tmp_path, voice):
     path = tmp_path / "huge.png"
     header = struct.pack(">IIBBBBB", 20000, 20000, 8, 2, 0, 0, 0)
     path.write_bytes(
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 64)) + chunk(b"IEND", b"")
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 64))
+        + chunk(b"IEND", b"")
     )
     refused(cli, tmp_path, path, voice, "huge.png", "400 megapixels")
 
@@ -196,7 +227,9 @@ def test_noise_is_no_face(cli, tmp_path, voice):
 
 
 def test_profile(cli, tmp_path, portrait, voice):
-    """Half a face squeezed sideways is what a head turned far away looks like to the landmark network."""
+    """Half a face squeezed sideways is what a head turned far away looks like to the landmark
+    network.
+    """
     path = tmp_path / "profile.png"
     face = Image.open(portrait).crop((150, 0, 300, 300))
     face.transform((300, 300), Image.Transform.QUAD, (75, 0, 75, 300, 150, 300, 150, 0)).save(path)
@@ -209,7 +242,9 @@ def test_profile(cli, tmp_path, portrait, voice):
 def test_animated_gif(cli, tmp_path, portrait, voice_samples):
     path = tmp_path / "moving.gif"
     frame = Image.open(portrait)
-    frame.save(path, save_all=True, append_images=[frame.transpose(Image.Transpose.FLIP_LEFT_RIGHT)], duration=100)
+    frame.save(
+        path, save_all=True, append_images=[frame.transpose(Image.Transpose.FLIP_LEFT_RIGHT)], duration=100
+    )
     spoken(cli, tmp_path, path, write_wav(tmp_path / "v.wav", voice_samples[:4000]))
 
 
@@ -253,7 +288,20 @@ def test_failure_keeps_the_old_clip(cli, tmp_path, portrait, voice_samples):
     samples[-1] = np.nan
     data = samples.tobytes()
     header = struct.pack(
-        "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + len(data), b"WAVE", b"fmt ", 16, 3, 1, 16000, 64000, 4, 32, b"data", len(data)
+        "<4sI4s4sIHHIIHH4sI",
+        b"RIFF",
+        36 + len(data),
+        b"WAVE",
+        b"fmt ",
+        16,
+        3,
+        1,
+        16000,
+        64000,
+        4,
+        32,
+        b"data",
+        len(data),
     )
     path = tmp_path / "late.wav"
     path.write_bytes(header + data)
@@ -262,7 +310,9 @@ def test_failure_keeps_the_old_clip(cli, tmp_path, portrait, voice_samples):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.mp4", "late.wav"]
 
 
-@pytest.mark.parametrize("name", ["with space.mp4", "quo'te\".mp4", "語り手.mp4", "-dash.mp4", "file:x.mp4", "%d.mp4"])
+@pytest.mark.parametrize(
+    "name", ["with space.mp4", "quo'te\".mp4", "語り手.mp4", "-dash.mp4", "file:x.mp4", "%d.mp4"]
+)
 def test_names(cli, tmp_path, portrait, voice_samples, name, monkeypatch):
     monkeypatch.chdir(tmp_path)
     stem = name.removesuffix(".mp4")
@@ -316,5 +366,7 @@ def test_usage_errors_exit_with_2(cli, tmp_path, portrait, voice):
 
 
 def test_hidden_file_permissions(cli, tmp_path, portrait, voice):
-    """A path that cannot be opened (a name too long for any file system) is a sentence, not a traceback."""
+    """A path that cannot be opened (a name too long for any file system) is a sentence, not a
+    traceback.
+    """
     refused(cli, tmp_path, portrait, Path("x" * 5000 + ".wav"))

@@ -1,4 +1,6 @@
-"""kill -9 anywhere: the next run is right, and nothing half-written is taken for something whole."""
+"""kill -9 anywhere: the next run is right, and nothing half-written is taken for something
+whole.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ _DIES_IN_STAGE = """
 import dataclasses, os, signal, sys
 from pathlib import Path
 from personare.cache import recipe
-from personare.studio import Studio
+from personare.studio.studio import Studio
 studio = Studio()
 cast = studio.cast(Path(sys.argv[1]), None, {"size": 256})
 whole = cast.engine.recipe(cast.options)
@@ -32,17 +34,20 @@ _DIES_IN_WRITING = """
 import os, signal, sys
 from pathlib import Path
 from personare.media.audio import open_speech
-from personare.studio import Studio
+from personare.studio.studio import Studio
 def progress(what, done, total):
     if what == "speaking" and done >= int(sys.argv[4]):
         os.kill(os.getpid(), signal.SIGKILL)
 studio = Studio()
-studio.speak(studio.cast(Path(sys.argv[1]), None, {"size": 256}), open_speech(Path(sys.argv[2])), Path(sys.argv[3]), progress)
+cast = studio.cast(Path(sys.argv[1]), None, {"size": 256})
+studio.speak(cast, open_speech(Path(sys.argv[2])), Path(sys.argv[3]), progress)
 """
 
 
 def dies(script, *arguments):
-    ended = subprocess.run([sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", script, *map(str, arguments)], capture_output=True, text=True
+    )
     assert ended.returncode == -signal.SIGKILL, ended.stderr
 
 
@@ -70,7 +75,9 @@ def test_killed_in_a_stage_of_prepare(cli, tmp_path, portrait, short_voice, expe
     dies(_DIES_IN_STAGE, portrait, stage)
     ended = cli("speak", portrait, short_voice, "-o", tmp_path / "a.mp4", "--set", "size=256", "--json")
     assert ended.code == 0, ended
-    assert list(ended.json["cache"]["stages"].values()) == ["hit"] * stage + ["miss"] * (stage_count() - stage)
+    assert list(ended.json["cache"]["stages"].values()) == ["hit"] * stage + ["miss"] * (
+        stage_count() - stage
+    )
     assert (tmp_path / "a.mp4").read_bytes() == expected
 
 
@@ -111,7 +118,9 @@ def test_interrupted(tmp_path, portrait, voice_samples, number):
 def test_two_processes_prepare_one_portrait_once(portrait, home):
     command = [sys.executable, "-m", "personare", "avatar", "create", "--json", "--set", "size=256"]
     running = [
-        subprocess.Popen([*command, name, str(portrait)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [*command, name, str(portrait)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         for name in ("anna", "bert")
     ]
     outcomes = []
@@ -123,7 +132,9 @@ def test_two_processes_prepare_one_portrait_once(portrait, home):
         assert sorted(outcome[stage] for outcome in outcomes) == ["hit", "miss"], stage
 
 
-def test_a_flipped_bit_is_found_quarantined_and_recomputed(cli, tmp_path, portrait, short_voice, expected, home):
+def test_a_flipped_bit_is_found_quarantined_and_recomputed(
+    cli, tmp_path, portrait, short_voice, expected, home
+):
     speak = ("speak", portrait, short_voice, "-o", tmp_path / "a.mp4", "--set", "size=256", "--json")
     assert cli(*speak).code == 0
     for path in home.rglob("*.safetensors"):
@@ -158,7 +169,9 @@ def test_a_deleted_index_is_rebuilt(cli, portrait, home):
 def test_a_cache_folder_that_cannot_be_used_warns_once(cli, tmp_path, portrait, short_voice, expected):
     blocked = tmp_path / "blocked"
     blocked.write_text("a file, where a folder should be")
-    ended = cli("speak", portrait, short_voice, "-o", tmp_path / "a.mp4", "--set", "size=256", "--cache-dir", blocked)
+    ended = cli(
+        "speak", portrait, short_voice, "-o", tmp_path / "a.mp4", "--set", "size=256", "--cache-dir", blocked
+    )
     assert ended.code == 0, ended
     assert ended.err.count("warning: ") == 1
     assert (tmp_path / "a.mp4").read_bytes() == expected

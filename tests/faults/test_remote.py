@@ -78,7 +78,9 @@ def foreign(tmp_path, key=KEY, stage="toy.one", value=2.0):
     return disk.path(key).read_bytes()
 
 
-@pytest.mark.parametrize("how", ["flipped", "cut", "long", "empty", "other key", "other stage", "pickle", "header"])
+@pytest.mark.parametrize(
+    "how", ["flipped", "cut", "long", "empty", "other key", "other stage", "pickle", "header"]
+)
 def test_hostile_content_is_refused_and_replaced(tmp_path, url, how, caplog):
     store(tmp_path, "one", url).fetch(STAGE, KEY, feature)
     sound = read_remote(url)

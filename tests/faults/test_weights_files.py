@@ -27,7 +27,10 @@ torch = pytest.importorskip("torch")
         (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code>", "is a web page, not weights"),
         (b'{"error":"Repository not found"}', "is a server's error message"),
         (b"Entry not found", "is a server's error message"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 3400074924\n", "is a git-lfs pointer"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 3400074924\n",
+            "is a git-lfs pointer",
+        ),
         (bytes(4096), "begins with zeros"),
         (b"GGUF\x03\x00\x00\x00", "is a GGUF file"),
         (b"\x89HDF\r\n\x1a\n", "is an HDF5 file"),
@@ -87,7 +90,9 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
             sniff(path)
 
 
-def test_without_torch_the_command_that_installs_it_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_torch_the_command_that_installs_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     (tmp_path / "net.pth").write_bytes(b"\x80\x02}.")
     with pytest.raises(WeightsMissing, match="needs torch") as caught:

@@ -43,14 +43,15 @@ def refused(path: Path, match: str) -> None:
 
 
 COMMANDS = [
-    ("os", "system"), ("posix", "system"), ("nt", "system"), ("subprocess", "Popen"), ("builtins", "eval"), ("builtins", "exec"),
-    ("builtins", "__import__"), ("builtins", "getattr"), ("builtins", "open"), ("__builtin__", "eval"),
-    ("importlib", "import_module"),
-    ("runpy", "run_path"), ("pty", "spawn"), ("socket", "socket"), ("operator", "attrgetter"), ("functools", "partial"),
-    ("types", "CodeType"), ("types", "FunctionType"), ("marshal", "loads"), ("pickle", "loads"), ("ctypes", "CDLL"),
-    ("shutil", "rmtree"), ("webbrowser", "open"), ("code", "interact"), ("pdb", "run"), ("timeit", "timeit"), ("pip", "main"),
-    ("os.path", "join"), ("urllib.request", "urlopen"), ("torch", "os.system"), ("collections", "namedtuple"),
-    ("torch.nn", "Module.__init__"), ("numpy", "__loader__"), ("logging", "os.system"), ("copyreg", "add_extension"),
+    ("os", "system"), ("posix", "system"), ("nt", "system"), ("subprocess", "Popen"), ("builtins", "eval"),
+    ("builtins", "exec"), ("builtins", "__import__"), ("builtins", "getattr"), ("builtins", "open"),
+    ("__builtin__", "eval"), ("importlib", "import_module"), ("runpy", "run_path"), ("pty", "spawn"),
+    ("socket", "socket"), ("operator", "attrgetter"), ("functools", "partial"), ("types", "CodeType"),
+    ("types", "FunctionType"), ("marshal", "loads"), ("pickle", "loads"), ("ctypes", "CDLL"),
+    ("shutil", "rmtree"), ("webbrowser", "open"), ("code", "interact"), ("pdb", "run"), ("timeit", "timeit"),
+    ("pip", "main"), ("os.path", "join"), ("urllib.request", "urlopen"), ("torch", "os.system"),
+    ("collections", "namedtuple"), ("torch.nn", "Module.__init__"), ("numpy", "__loader__"),
+    ("logging", "os.system"), ("copyreg", "add_extension"),
 ]  # fmt: skip
 
 
@@ -65,10 +66,15 @@ def test_a_real_exploit_does_not_run_in_any_format(tmp_path: Path, protocol: int
     import os
 
     mark = tmp_path / "ran"
-    exploit = {"state_dict": Calls(os.mkdir, str(mark)), "w": Calls(eval, f"__import__('os').mkdir({str(mark)!r})")}
+    exploit = {
+        "state_dict": Calls(os.mkdir, str(mark)),
+        "w": Calls(eval, f"__import__('os').mkdir({str(mark)!r})"),
+    }
     (tmp_path / "plain.pth").write_bytes(pickle.dumps(exploit, protocol=protocol))
     torch.save(exploit, tmp_path / "zip.pth", pickle_protocol=protocol)
-    torch.save(exploit, tmp_path / "stream.pth", pickle_protocol=protocol, _use_new_zipfile_serialization=False)
+    torch.save(
+        exploit, tmp_path / "stream.pth", pickle_protocol=protocol, _use_new_zipfile_serialization=False
+    )
     for name in ("plain", "zip", "stream"):
         refused(tmp_path / f"{name}.pth", r"it asks for posix\.mkdir")
     assert not mark.exists()
@@ -78,7 +84,12 @@ def test_a_real_exploit_does_not_run_in_any_format(tmp_path: Path, protocol: int
 
 def test_the_exploit_that_hides_in_a_nested_file_is_refused(tmp_path: Path) -> None:
     inner = asks_for("os", "system", b"echo")
-    data = b"\x80\x04\x8c\x0dtorch.storage\x8c\x10_load_from_bytes\x93B" + struct.pack("<I", len(inner)) + inner + b"\x85R."
+    data = (
+        b"\x80\x04\x8c\x0dtorch.storage\x8c\x10_load_from_bytes\x93B"
+        + struct.pack("<I", len(inner))
+        + inner
+        + b"\x85R."
+    )
     (tmp_path / "bad.pkl").write_bytes(data)
     refused(tmp_path / "bad.pkl", r"asks for os\.system")
 
@@ -86,7 +97,9 @@ def test_the_exploit_that_hides_in_a_nested_file_is_refused(tmp_path: Path) -> N
 def test_unknown_functions_are_not_called(tmp_path: Path) -> None:
     import numpy.testing  # noqa: F401 - so that it could be called
 
-    (tmp_path / "odd.pkl").write_bytes(asks_for("numpy.testing._private.utils", "runstring", b"raise SystemExit"))
+    (tmp_path / "odd.pkl").write_bytes(
+        asks_for("numpy.testing._private.utils", "runstring", b"raise SystemExit")
+    )
     record = read_checkpoint(tmp_path / "odd.pkl")
     assert record.kind == "numpy.testing._private.utils.runstring"
     refused(tmp_path / "odd.pkl", "not the checkpoint of one network")
@@ -109,7 +122,9 @@ def test_deep_nesting_is_refused(tmp_path: Path) -> None:
 
 
 def test_nesting_through_the_memo_is_refused(tmp_path: Path) -> None:
-    links = b"".join(b"]r" + struct.pack("<I", n) + b"j" + struct.pack("<I", n - 1) + b"a" for n in range(1, 2000))
+    links = b"".join(
+        b"]r" + struct.pack("<I", n) + b"j" + struct.pack("<I", n - 1) + b"a" for n in range(1, 2000)
+    )
     (tmp_path / "bad.pkl").write_bytes(b"\x80\x02]r\x00\x00\x00\x00" + links + b".")
     refused(tmp_path / "bad.pkl", "nested more than")
 
@@ -134,7 +149,12 @@ def test_a_memo_bomb_takes_no_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "claim", [b"\x8e" + struct.pack("<Q", 1 << 50), b"B" + struct.pack("<I", 1 << 31), b"\x96" + struct.pack("<Q", 1 << 60)]
+    "claim",
+    [
+        b"\x8e" + struct.pack("<Q", 1 << 50),
+        b"B" + struct.pack("<I", 1 << 31),
+        b"\x96" + struct.pack("<Q", 1 << 60),
+    ],
 )
 def test_claimed_sizes_are_not_believed(tmp_path: Path, claim: bytes) -> None:
     (tmp_path / "bad.pkl").write_bytes(b"\x80\x05" + claim + b"abc.")
@@ -163,7 +183,9 @@ def test_arrays_of_other_kinds_are_refused(tmp_path: Path, dtype: np.dtype[Any])
 def test_an_array_larger_than_its_content_is_refused(tmp_path: Path) -> None:
     data = pickle.dumps(np.arange(300, dtype=np.uint8), protocol=2)
     assert data.count(struct.pack("<BH", ord("M"), 300)) == 1
-    (tmp_path / "bad.pkl").write_bytes(data.replace(struct.pack("<BH", ord("M"), 300), struct.pack("<BH", ord("M"), 60_000)))
+    (tmp_path / "bad.pkl").write_bytes(
+        data.replace(struct.pack("<BH", ord("M"), 300), struct.pack("<BH", ord("M"), 60_000))
+    )
     refused(tmp_path / "bad.pkl", "whose size does not fit")
 
 
@@ -171,7 +193,9 @@ def test_an_array_larger_than_its_content_is_refused(tmp_path: Path) -> None:
     ("size", "stride", "offset"),
     [((10**9,), (0,), 0), ((5,), (1,), 0), ((2,), (3,), 1), ((2,), (1,), 3), ((1 << 40, 1 << 40), (1, 1), 0)],
 )
-def test_tensors_outside_of_their_storage_are_refused(tmp_path: Path, size: Any, stride: Any, offset: int) -> None:
+def test_tensors_outside_of_their_storage_are_refused(
+    tmp_path: Path, size: Any, stride: Any, offset: int
+) -> None:
     """A storage of four numbers, from which more is cut, in torch's zip format."""
     with zipfile.ZipFile(tmp_path / "bad.pth", "w") as archive:
         archive.writestr("x/data.pkl", _tensor_pickle(size, stride, offset))
@@ -198,7 +222,11 @@ def _tensor_pickle(size: Any, stride: Any, offset: int) -> bytes:
 
 
 def test_a_zip_that_lies_about_its_storages_is_refused(tmp_path: Path) -> None:
-    for content, compression in ((b"abc", zipfile.ZIP_STORED), (bytes(16), zipfile.ZIP_DEFLATED), (None, zipfile.ZIP_STORED)):
+    for content, compression in (
+        (b"abc", zipfile.ZIP_STORED),
+        (bytes(16), zipfile.ZIP_DEFLATED),
+        (None, zipfile.ZIP_STORED),
+    ):
         with zipfile.ZipFile(tmp_path / "bad.pth", "w") as archive:
             archive.writestr("x/data.pkl", _tensor_pickle((4,), (1,), 0))
             if content is not None:
@@ -208,14 +236,19 @@ def test_a_zip_that_lies_about_its_storages_is_refused(tmp_path: Path) -> None:
 
 
 def test_any_damage_to_an_old_file_ends_in_one_sentence(tmp_path: Path) -> None:
-    """Bytes all over the structure turned over, and lengths cut: an error of ours, or a readable file; never another error."""
+    """Bytes all over the structure turned over, and lengths cut: an error of ours, or a
+    readable file; never another error.
+    """
     held = {"state_dict": {"a": torch.arange(3.0)}, "meta": Path("x"), "n": np.arange(2)}
     torch.save(held, tmp_path / "whole.pth", _use_new_zipfile_serialization=False)
     whole = (tmp_path / "whole.pth").read_bytes()
     bad = tmp_path / "bad.pth"
     messages = []
     for position in range(0, len(whole), 3):
-        for damaged in (whole[:position] + bytes([whole[position] ^ 0x15]) + whole[position + 1 :], whole[:position]):
+        for damaged in (
+            whole[:position] + bytes([whole[position] ^ 0x15]) + whole[position + 1 :],
+            whole[:position],
+        ):
             bad.write_bytes(damaged)
             try:
                 read_checkpoint(bad)

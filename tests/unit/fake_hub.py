@@ -1,4 +1,6 @@
-"""A hub on this machine: as much of huggingface.co's behaviour as a download meets, and its failures at will."""
+"""A hub on this machine: as much of huggingface.co's behaviour as a download meets, and its
+failures at will.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ COMMIT = "c0ffee" + "0" * 34
 
 @dataclass
 class HubFile:
-    """One file of a repository. breaks: after how many bytes each of the next answers ends. served: what really comes."""
+    """One file of a repository. breaks: after how many bytes each of the next answers ends.
+    served: what really comes.
+    """
 
     content: bytes
     is_large: bool = True
@@ -26,12 +30,16 @@ class HubFile:
     def etag(self) -> str:
         if self.is_large:
             return hashlib.sha256(self.content).hexdigest()
-        return hashlib.sha1(b"blob %d\0" % len(self.content) + self.content, usedforsecurity=False).hexdigest()
+        return hashlib.sha1(
+            b"blob %d\0" % len(self.content) + self.content, usedforsecurity=False
+        ).hexdigest()
 
 
 @dataclass
 class FakeHub:
-    """files: "owner/repo/path" -> file. gated: repositories that want an accepted licence. requests: (method, path, Range)."""
+    """files: "owner/repo/path" -> file. gated: repositories that want an accepted licence.
+    requests: (method, path, Range).
+    """
 
     files: dict[str, HubFile] = field(default_factory=dict)
     gated: set[str] = field(default_factory=set)
@@ -46,7 +54,9 @@ class FakeHub:
     @property
     def ranges(self) -> list[str | None]:
         """The Range of every request that was answered with a large file's content."""
-        return [wanted for method, path, wanted in self.requests if method == "GET" and path.startswith("/cdn/")]
+        return [
+            wanted for method, path, wanted in self.requests if method == "GET" and path.startswith("/cdn/")
+        ]
 
 
 def _handler(hub: FakeHub) -> type[BaseHTTPRequestHandler]:

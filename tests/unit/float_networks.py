@@ -1,4 +1,6 @@
-"""FLOAT's networks at tiny size with stand-in weights, built once for all tests; and their weights as the file has them."""
+"""FLOAT's networks at tiny size with stand-in weights, built once for all tests; and their
+weights as the file has them.
+"""
 
 from __future__ import annotations
 

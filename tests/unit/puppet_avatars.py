@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from personare.cache.recipe import StageInputs
+from personare.engines.puppet.move.state import UNIT, FaceState
 from personare.engines.puppet.options import PuppetOptions
 from personare.engines.puppet.prepare import recipe
-from personare.engines.puppet.state import UNIT, FaceState
 from personare.types import Feature
 
 PORTRAIT = Path(str(files("personare") / "assets" / "portrait.jpg"))
@@ -23,12 +23,17 @@ def prepare(portrait: Path = PORTRAIT, **options: object) -> dict[str, Feature]:
     features: dict[str, Feature] = {}
     for stage in recipe(PuppetOptions(**options)).stages:
         needed = {name: features[name] for name in stage.needs}
-        features[stage.name] = stage.compute(StageInputs(portrait, stage.parameters, needed))
+        features[stage.name] = stage.compute(StageInputs(stage.parameters, needed, {"portrait": portrait}))
     return features
 
 
 def write_picture(path: Path, picture: np.ndarray) -> Path:
-    quality = [cv2.IMWRITE_JPEG_QUALITY, 97, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    quality = [
+        cv2.IMWRITE_JPEG_QUALITY,
+        97,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+    ]
     assert cv2.imwrite(str(path), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), quality)
     return path
 

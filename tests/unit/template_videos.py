@@ -26,14 +26,18 @@ def write_video(
     codec: str = "libx264rgb",
     quarter_turns: int = 0,
 ) -> Path:
-    """uint8 [H, W, 3] pictures as a video. times: in milliseconds, one per picture, for uneven ones. codec libx264rgb with
-    crf 0 keeps every byte. quarter_turns: counter-clockwise, that a player has to make."""
+    """uint8 [H, W, 3] pictures as a video. times: in milliseconds, one per picture, for uneven
+    ones. codec libx264rgb with crf 0 keeps every byte. quarter_turns: counter-clockwise, that a
+    player has to make.
+    """
     with av.open(str(path), "w") as container:
         stream = None
         for i, picture in enumerate(pictures):
             if stream is None:
                 stream = container.add_stream(
-                    codec, rate=Fraction(fps), options=options or {"crf": "0", "preset": "ultrafast", "bf": "2"}
+                    codec,
+                    rate=Fraction(fps),
+                    options=options or {"crf": "0", "preset": "ultrafast", "bf": "2"},
                 )
                 stream.height, stream.width = picture.shape[:2]
                 stream.pix_fmt = "rgb24" if codec == "libx264rgb" else "yuv420p"
@@ -52,7 +56,9 @@ def write_video(
 
 
 def _mark_turned(path: Path, quarter_turns: int) -> None:
-    """Write a rotation into the track header of an mp4, as phones do (ISO 14496-12, section 8.3.2): counter-clockwise."""
+    """Write a rotation into the track header of an mp4, as phones do (ISO 14496-12, section
+    8.3.2): counter-clockwise.
+    """
     data = bytearray(path.read_bytes())
     matrix = data.index(b"tkhd") + 4 + 40
     cosine, sine = [(1, 0), (0, -1), (-1, 0), (0, 1)][quarter_turns % 4]
@@ -71,10 +77,15 @@ FACE_MIDDLE = (240, 150)
 
 
 def moved_portrait(
-    count: int, size: tuple[int, int] = (256, 256), scale: float = 1.0, swing_px: float = 6.0, zoom: float = 0.03
+    count: int,
+    size: tuple[int, int] = (256, 256),
+    scale: float = 1.0,
+    swing_px: float = 6.0,
+    zoom: float = 0.03,
 ) -> list[np.ndarray]:
-    """The bundled portrait around its face, swaying and breathing: uint8 [H, W, 3] pictures. Her outer eye corners are about
-    47 px * scale apart."""
+    """The bundled portrait around its face, swaying and breathing: uint8 [H, W, 3] pictures.
+    Her outer eye corners are about 47 px * scale apart.
+    """
     portrait = read_image(PORTRAIT)
     height, width = size
     pictures = []

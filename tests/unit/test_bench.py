@@ -29,9 +29,13 @@ def test_cold_computes_warm_reads_and_rows_add_up(measured):
     assert (measured.width, measured.frames, measured.audio_seconds) == (256, 13, 0.5)
     for run in measured.runs:
         assert {"drive", "motion", "render"} <= set(run.seconds) <= set(STAGES)
-        rooms = sum(run.seconds[room] for room in ("drive", "motion", "render", "compose") if room in run.seconds)
+        rooms = sum(
+            run.seconds[room] for room in ("drive", "motion", "render", "compose") if room in run.seconds
+        )
         assert 0 < rooms <= run.seconds["perform"] * 1.001
-        assert run.seconds["start"] + run.seconds["preprocess"] + run.seconds["perform"] <= run.seconds["total"]
+        assert (
+            run.seconds["start"] + run.seconds["preprocess"] + run.seconds["perform"] <= run.seconds["total"]
+        )
         assert measured.medians[run.temperature] == run.seconds
     assert measured.machine.cores >= 1
     assert "numpy" in measured.machine.versions
@@ -52,7 +56,15 @@ def test_the_command_prints_table_and_json_and_draws(cli, measured, monkeypatch,
 
 
 def test_parts_of_the_picture_add_up_to_the_total():
-    medians = {"start": 1.0, "preprocess": 0.5, "drive": 1.0, "render": 3.0, "perform": 2.0, "encode": 0.25, "total": 4.0}
+    medians = {
+        "start": 1.0,
+        "preprocess": 0.5,
+        "drive": 1.0,
+        "render": 3.0,
+        "perform": 2.0,
+        "encode": 0.25,
+        "total": 4.0,
+    }
     drawn = parts(medians)
     assert math.isclose(sum(drawn.values()), 4.0)
     assert (drawn["drive"], drawn["render"], drawn["perform (rest)"]) == (0.5, 1.5, 0.0)
@@ -66,7 +78,14 @@ def test_a_report_becomes_a_run():
         "peak_memory_mb": None,
     }
     run = read_run("cold", report, 3.5)
-    assert run.seconds == {"start": 0.5, "preprocess": 0.5, "render": 1.5, "perform": 2.0, "encode": 0.1, "total": 3.5}
+    assert run.seconds == {
+        "start": 0.5,
+        "preprocess": 0.5,
+        "render": 1.5,
+        "perform": 2.0,
+        "encode": 0.1,
+        "total": 3.5,
+    }
 
 
 def test_what_cannot_be_done_is_said_before_any_run(cli, monkeypatch, tmp_path):

@@ -58,7 +58,9 @@ def test_a_flipped_bit_is_never_given_out(cache, clip, tmp_path, where, caplog):
     assert "damaged" in caplog.text
 
 
-@pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"x", lambda data: b"", lambda data: b"{" * 9000])
+@pytest.mark.parametrize(
+    "change", [lambda data: data[:-1], lambda data: data + b"x", lambda data: b"", lambda data: b"{" * 9000]
+)
 def test_another_length_is_never_given_out(cache, clip, tmp_path, change):
     cache.keep(CAST, SPEECH, clip, FACTS)
     (path,) = stored(cache)

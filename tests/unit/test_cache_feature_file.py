@@ -15,7 +15,13 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
-from personare.cache.feature_file import MAPPED_FROM_BYTES, DamagedFeature, read_feature, storable, write_feature
+from personare.cache.feature_file import (
+    MAPPED_FROM_BYTES,
+    DamagedFeature,
+    read_feature,
+    storable,
+    write_feature,
+)
 from personare.errors import EngineError
 from personare.types import Feature
 
@@ -51,7 +57,9 @@ any_array = st.sampled_from(DTYPES).flatmap(
 @settings(max_examples=60, deadline=None)
 @given(
     st.dictionaries(st.text(max_size=6).filter(lambda name: name != "__metadata__"), any_array, max_size=5),
-    st.dictionaries(st.text(max_size=4), st.integers() | st.text(max_size=4) | st.lists(st.booleans(), max_size=3)),
+    st.dictionaries(
+        st.text(max_size=4), st.integers() | st.text(max_size=4) | st.lists(st.booleans(), max_size=3)
+    ),
 )
 def test_round_trip(tmp_path_factory, given_arrays, metadata):
     path = tmp_path_factory.mktemp("features") / "x.safetensors"
@@ -181,7 +189,7 @@ def test_a_feature_under_another_key_is_refused(tmp_path, sound):
         read(tmp_path / "x", key="cd" * 32)
 
 
-# ---------------------------------------------------------------- malice: everything below has a right checksum
+# -------------------------------------------------- malice: everything below has a right checksum
 
 
 def sealed(header: bytes, data: bytes, length: int | None = None) -> bytes:
@@ -194,7 +202,9 @@ def sealed(header: bytes, data: bytes, length: int | None = None) -> bytes:
 
 def header_of(arrays, about=None, **fields) -> bytes:
     about = json.dumps(about or {"format": 1, "key": KEY, "stage": "toy.one", "metadata": {}, **fields})
-    return json.dumps({"__metadata__": {"checksum": "0" * 64, "feature": about}, **arrays}, separators=(",", ":")).encode()
+    return json.dumps(
+        {"__metadata__": {"checksum": "0" * 64, "feature": about}, **arrays}, separators=(",", ":")
+    ).encode()
 
 
 def array(dtype="F32", shape=(2,), offsets=(0, 8)):

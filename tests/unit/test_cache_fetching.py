@@ -14,6 +14,7 @@ import pytest
 from personare.cache.recipe import Stage
 from personare.cache.store import FeatureStore
 from personare.errors import CacheError, EngineError, InvalidOption
+from personare.shelf.manifest import ShelfPins
 from personare.types import Feature
 
 STAGE = Stage("toy.one", 1, lambda inputs: Feature({}))
@@ -39,7 +40,7 @@ class Stores:
 
     def __call__(self, **options) -> FeatureStore:
         store = FeatureStore(self.folder, **options)
-        store.follow_avatars(self.shelf)
+        store.follow_pins(ShelfPins(self.shelf))
         self.opened.append(store)
         return store
 
@@ -184,7 +185,9 @@ def test_entries_and_stats(stores):
     store.pin("anna", [key_of(3)], stores.shelf)
     assert numbers(store) == [2, 3, 1]
     entry = {int(entry.key, 16): entry for entry in store.entries()}
-    sizes = {i: (stores.folder / key_of(i)[:2] / f"{key_of(i)}.safetensors").stat().st_size for i in (1, 2, 3)}
+    sizes = {
+        i: (stores.folder / key_of(i)[:2] / f"{key_of(i)}.safetensors").stat().st_size for i in (1, 2, 3)
+    }
     assert {i: entry[i].bytes for i in entry} == sizes
     assert {i: entry[i].hits for i in entry} == {1: 3, 2: 0, 3: 0}
     assert entry[1].created <= entry[1].last_used
@@ -311,5 +314,10 @@ def test_a_feature_in_use_survives_its_eviction(stores):
 
 def test_an_empty_store_can_be_asked_anything(stores):
     store = stores()
-    assert (store.entries(), store.verify().checked, store.prune(0).removed, store.clear().removed) == ([], 0, 0, 0)
+    assert (store.entries(), store.verify().checked, store.prune(0).removed, store.clear().removed) == (
+        [],
+        0,
+        0,
+        0,
+    )
     assert store.stats().features == 0

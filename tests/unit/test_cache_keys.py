@@ -84,7 +84,7 @@ BASE = {
     "version": 1,
     "parameters": {"size": 512, "seed": 0},
     "needs": {"toy.load": "a" * 64},
-    "portrait": "b" * 64,
+    "sources": {"portrait": "b" * 64},
     "weights": ("c" * 64, "d" * 64),
     "numeric_format": "float32",
 }
@@ -100,8 +100,10 @@ BASE = {
         {"parameters": {"size": "512", "seed": 0}},
         {"needs": {"toy.load": "b" * 64}},
         {"needs": {"toy.read": "a" * 64}},
-        {"portrait": "c" * 64},
-        {"portrait": None},
+        {"sources": {"portrait": "c" * 64}},
+        {"sources": {"portrait": "b" * 64, "guide": "c" * 64}},
+        {"sources": {"speech": "b" * 64}},
+        {"sources": {}},
         {"weights": ("c" * 64,)},
         {"numeric_format": "float16"},
     ],
@@ -116,7 +118,9 @@ def test_what_does_not_change_a_key():
 
 
 def test_keys_stay_the_same_over_releases():
-    """A change here throws away every cache in the world: raise KEY_SCHEMA and this value only on purpose."""
+    """A change here throws away every cache in the world: raise KEY_SCHEMA and this value only
+    on purpose.
+    """
     assert stage_key(**BASE) == "6eefabed423f2f5021da51396a33f13c46f8bcd6b2e412ce1a8014036a1058f8"
 
 
@@ -187,7 +191,9 @@ def test_a_changed_file_is_read_again(tmp_path, index):
     os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
     assert portrait_digest(path, index) == blake3(b"carla").hexdigest()
 
-    path.write_bytes(b"dora!")  # same size, inode and time: only the time of change, which nobody can set, tells
+    path.write_bytes(
+        b"dora!"
+    )  # same size, inode and time: only the time of change, which nobody can set, tells
     os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
     assert portrait_digest(path, index) == blake3(b"dora!").hexdigest()
 

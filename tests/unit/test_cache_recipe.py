@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from personare.cache.prepare import changed_by, explain, prepare
 from personare.cache.recipe import Recipe, Stage
+from personare.cache.run import changed_by, explain, prepare
 from personare.cache.store import FeatureStore
 from personare.errors import Cancelled, EngineError, NoFaceFound, UnreadableMedia
 from personare.types import Feature
@@ -18,7 +18,9 @@ DIGEST = "a" * 64
 
 
 class Kitchen:
-    """Makes a toy recipe and counts what is computed: load -> face -> mask, and colour beside them."""
+    """Makes a toy recipe and counts what is computed: load -> face -> mask, and colour beside
+    them.
+    """
 
     def __init__(self) -> None:
         self.computed: list[str] = []
@@ -35,7 +37,9 @@ class Kitchen:
 
         def mask(inputs):
             self.computed.append("toy.mask")
-            return Feature({"mask": inputs.features["toy.face"].arrays["face"] * inputs.parameters["softness"]})
+            return Feature(
+                {"mask": inputs.features["toy.face"].arrays["face"] * inputs.parameters["softness"]}
+            )
 
         def colour(inputs):
             self.computed.append("toy.colour")
@@ -43,7 +47,7 @@ class Kitchen:
 
         return Recipe(
             (
-                Stage("toy.load", 1, load, {"size": size}, reads_portrait=True),
+                Stage("toy.load", 1, load, {"size": size}, reads=("portrait",)),
                 Stage("toy.face", 1, face, needs=("toy.load",), weights=("c" * 64,)),
                 Stage("toy.mask", 1, mask, {"softness": softness}, needs=("toy.face",)),
                 Stage("toy.colour", 1, colour, needs=("toy.load",)),
@@ -79,19 +83,24 @@ def single(compute, **fields) -> Recipe:
 
 def test_an_option_changes_the_keys_of_its_readers_and_of_those_behind(kitchen):
     recipe = kitchen.recipe()
-    assert changed_by(recipe, kitchen.recipe(), DIGEST) == []
-    assert changed_by(recipe, kitchen.recipe(softness=0.6), DIGEST) == ["toy.mask"]
-    assert changed_by(recipe, kitchen.recipe(size=9), DIGEST) == ["toy.load", "toy.face", "toy.mask", "toy.colour"]
+    assert changed_by(recipe, kitchen.recipe(), {"portrait": DIGEST}) == []
+    assert changed_by(recipe, kitchen.recipe(softness=0.6), {"portrait": DIGEST}) == ["toy.mask"]
+    assert changed_by(recipe, kitchen.recipe(size=9), {"portrait": DIGEST}) == [
+        "toy.load",
+        "toy.face",
+        "toy.mask",
+        "toy.colour",
+    ]
     newer = tuple(replace(s, version=2) if s.name == "toy.face" else s for s in recipe.stages)
-    assert changed_by(recipe, Recipe(newer), DIGEST) == ["toy.face", "toy.mask"]
+    assert changed_by(recipe, Recipe(newer), {"portrait": DIGEST}) == ["toy.face", "toy.mask"]
 
 
 def test_another_portrait_changes_the_keys_of_its_readers_and_of_those_behind():
     def nothing(inputs):
         raise AssertionError
 
-    recipe = Recipe((Stage("toy.read", 1, nothing, reads_portrait=True), Stage("toy.fixed", 1, nothing)))
-    a, b = recipe.keys("a" * 64), recipe.keys("b" * 64)
+    recipe = Recipe((Stage("toy.read", 1, nothing, reads=("portrait",)), Stage("toy.fixed", 1, nothing)))
+    a, b = recipe.portrait_keys("a" * 64), recipe.portrait_keys("b" * 64)
     assert list(a) == ["toy.read", "toy.fixed"]
     assert a["toy.read"] != b["toy.read"]
     assert a["toy.fixed"] == b["toy.fixed"]
@@ -116,7 +125,7 @@ def test_names_of_stages(kitchen, name):
 @pytest.mark.parametrize("value", [float("nan"), np.float32(1), {1, 2}])
 def test_parameters_that_are_not_json(value):
     with pytest.raises(EngineError, match=r"toy\.one"):
-        single(lambda inputs: Feature({}), parameters={"x": value}).keys(DIGEST)
+        single(lambda inputs: Feature({}), parameters={"x": value}).portrait_keys(DIGEST)
 
 
 # ---------------------------------------------------------------- running it
@@ -167,7 +176,7 @@ def test_a_portrait_that_changes_meanwhile_is_refused(photo, store):
         inputs.portrait.write_bytes(b"someone else")
         return Feature({})
 
-    recipe = single(compute, reads_portrait=True)
+    recipe = single(compute, reads=("portrait",))
     with pytest.raises(UnreadableMedia, match="changed"):
         prepare(recipe, photo, store)
     assert store.entries() == []
@@ -175,7 +184,7 @@ def test_a_portrait_that_changes_meanwhile_is_refused(photo, store):
 
 def test_a_stage_cannot_open_a_portrait_that_is_not_in_its_key(photo, store):
     recipe = single(lambda inputs: Feature({"x": np.frombuffer(inputs.portrait.read_bytes(), np.uint8)}))
-    with pytest.raises(EngineError, match="does not declare reads_portrait"):
+    with pytest.raises(EngineError, match="does not declare that it reads the portrait"):
         prepare(recipe, photo, store)
 
 
@@ -218,11 +227,13 @@ def test_explain_tells_what_is_cached_without_computing(kitchen, photo, store):
     kitchen.computed.clear()
     os.utime(store.folder / keys["toy.load"][:2] / f"{keys['toy.load']}.safetensors", (1, 1))
     changed = kitchen.recipe(softness=0.1)
-    load, face, mask, _ = explain(changed, changed.keys(store.portrait_digest(photo)), store)
+    load, face, mask, _ = explain(changed, changed.portrait_keys(store.portrait_digest(photo)), store)
     assert (load.cached, face.cached, mask.cached) == (True, True, False)
     assert (load.parameters, mask.needs) == ({"size": 8}, ("toy.face",))
-    assert (load.reads_portrait, mask.reads_portrait) == (True, False)
-    assert load.bytes == (store.folder / keys["toy.load"][:2] / f"{keys['toy.load']}.safetensors").stat().st_size
+    assert (load.reads, mask.reads) == (("portrait",), ())
+    assert (
+        load.bytes == (store.folder / keys["toy.load"][:2] / f"{keys['toy.load']}.safetensors").stat().st_size
+    )
     assert (mask.bytes, mask.age_seconds, mask.hits, mask.pinned_by) == (0, 0.0, 0, ())
     assert 0 <= face.age_seconds < 3600
     assert kitchen.computed == []

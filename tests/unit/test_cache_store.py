@@ -1,4 +1,6 @@
-"""The feature store: one computation, nothing damaged served, eviction that spares what avatars pin."""
+"""The feature store: one computation, nothing damaged served, eviction that spares what avatars
+pin.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +15,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from personare.cache.avatars import AvatarShelf
 from personare.cache.keys import canonical_json, stage_key
-from personare.cache.prepare import changed_by, explain, prepare
 from personare.cache.recipe import Recipe, Stage
+from personare.cache.run import changed_by, explain, prepare
 from personare.cache.store import FeatureStore
 from personare.errors import CacheError, EngineError, InvalidOption, UnknownName, UnreadableMedia
+from personare.shelf.avatars import AvatarShelf
 from personare.types import Avatar, Feature
 
 
 def stage(name="test.one", version=1, compute=None, **fields):
-    return Stage(name, version, compute or (lambda inputs: Feature({"a": np.arange(6.0).reshape(2, 3)}, {"n": 6})), **fields)
+    return Stage(
+        name,
+        version,
+        compute or (lambda inputs: Feature({"a": np.arange(6.0).reshape(2, 3)}, {"n": 6})),
+        **fields,
+    )
 
 
 def key_of(one, portrait="0" * 64):
-    return Recipe((one,)).keys(portrait)[one.name]
+    return Recipe((one,)).portrait_keys(portrait)[one.name]
 
 
 def put(store, name, size=1000):
@@ -41,16 +48,34 @@ def put(store, name, size=1000):
 
 
 def test_a_key_changes_with_everything_that_a_stage_reads():
-    base = {"name": "e.s", "version": 1, "parameters": {"a": 1}, "needs": {"e.r": "k"}, "portrait": "p", "weights": ["w"]}
+    base = {
+        "name": "e.s",
+        "version": 1,
+        "parameters": {"a": 1},
+        "needs": {"e.r": "k"},
+        "sources": {"portrait": "p"},
+        "weights": ["w"],
+    }
     base["numeric_format"] = "float32"
-    changes = {"name": "e.t", "version": 2, "parameters": {"a": 2}, "needs": {"e.r": "l"}, "portrait": None, "weights": []}
+    changes = {
+        "name": "e.t",
+        "version": 2,
+        "parameters": {"a": 2},
+        "needs": {"e.r": "l"},
+        "sources": {},
+        "weights": [],
+    }
     changes["numeric_format"] = "float16"
     keys = {stage_key(**base), *(stage_key(**{**base, field: value}) for field, value in changes.items())}
     assert len(keys) == len(changes) + 1
     assert all(len(key) == 64 for key in keys)
 
 
-@given(st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5) | st.booleans() | st.none(), max_size=5))
+@given(
+    st.dictionaries(
+        st.text(max_size=5), st.integers() | st.text(max_size=5) | st.booleans() | st.none(), max_size=5
+    )
+)
 def test_canonical_json_does_not_depend_on_the_order(values):
     assert canonical_json(values) == canonical_json(dict(reversed(values.items())))
 
@@ -59,15 +84,15 @@ def test_an_option_changes_only_the_stages_that_read_it_and_those_below():
     def recipe(size, colour):
         return Recipe(
             (
-                stage("t.a", reads_portrait=True),
+                stage("t.a", reads=("portrait",)),
                 stage("t.b", parameters={"size": size}, needs=("t.a",)),
                 stage("t.c", parameters={"colour": colour}, needs=("t.a",)),
                 stage("t.d", needs=("t.b",)),
             )
         )
 
-    assert changed_by(recipe(1, 1), recipe(2, 1), "f" * 64) == ["t.b", "t.d"]
-    assert changed_by(recipe(1, 1), recipe(1, 2), "f" * 64) == ["t.c"]
+    assert changed_by(recipe(1, 1), recipe(2, 1), {"portrait": "f" * 64}) == ["t.b", "t.d"]
+    assert changed_by(recipe(1, 1), recipe(1, 2), {"portrait": "f" * 64}) == ["t.c"]
 
 
 def test_a_recipe_out_of_order_is_refused():
@@ -168,7 +193,7 @@ def compute():
     time.sleep(0.3)
     return Feature({"a": np.ones(3)})
 one = Stage("t.slow", 1, None)
-FeatureStore(folder / "features").fetch(one, Recipe((one,)).keys("0" * 64)["t.slow"], compute)
+FeatureStore(folder / "features").fetch(one, Recipe((one,)).portrait_keys("0" * 64)["t.slow"], compute)
 """
 
 
@@ -208,7 +233,9 @@ def test_prepare_passes_features_on_and_reports(tmp_path, photo):
     recipe = Recipe(
         (
             stage(
-                "t.read", compute=lambda i: Feature({"a": np.frombuffer(i.portrait.read_bytes(), np.uint8)}), reads_portrait=True
+                "t.read",
+                compute=lambda i: Feature({"a": np.frombuffer(i.portrait.read_bytes(), np.uint8)}),
+                reads=("portrait",),
             ),
             stage("t.double", compute=double, parameters={"by": 2}, needs=("t.read",)),
         )
@@ -222,27 +249,36 @@ def test_prepare_passes_features_on_and_reports(tmp_path, photo):
     assert dict(again.outcome) == {"t.read": "hit", "t.double": "hit"}
     assert seen[-1] == (2, 2)
     assert [status.cached for status in explain(recipe, first.keys, store)] == [True, True]
-    assert {entry.stage: entry.hits for entry in FeatureStore(store.folder).entries()} == {"t.read": 1, "t.double": 1}
+    assert {entry.stage: entry.hits for entry in FeatureStore(store.folder).entries()} == {
+        "t.read": 1,
+        "t.double": 1,
+    }
     photo.write_bytes(b"b photo")
     assert dict(prepare(recipe, photo, store).outcome) == {"t.read": "miss", "t.double": "miss"}
 
 
 def test_a_stage_cannot_open_a_portrait_that_is_not_in_its_key(tmp_path, photo):
-    recipe = Recipe((stage("t.sly", compute=lambda i: Feature({"a": np.frombuffer(i.portrait.read_bytes(), np.uint8)})),))
-    with pytest.raises(EngineError, match="does not declare reads_portrait"):
+    recipe = Recipe(
+        (stage("t.sly", compute=lambda i: Feature({"a": np.frombuffer(i.portrait.read_bytes(), np.uint8)})),)
+    )
+    with pytest.raises(EngineError, match="does not declare that it reads the portrait"):
         prepare(recipe, photo, FeatureStore(tmp_path / "features"))
 
 
 def test_a_missing_portrait(tmp_path):
     with pytest.raises(UnreadableMedia, match="nobody"):
-        prepare(Recipe((stage(reads_portrait=True),)), tmp_path / "nobody.jpg", FeatureStore(tmp_path / "features"))
+        prepare(
+            Recipe((stage(reads=("portrait",)),)),
+            tmp_path / "nobody.jpg",
+            FeatureStore(tmp_path / "features"),
+        )
 
 
 # ---------------------------------------------------------------- avatars
 
 
 def avatar_of(photo, store):
-    made = prepare(Recipe((stage(reads_portrait=True),)), photo, store)
+    made = prepare(Recipe((stage(reads=("portrait",)),)), photo, store)
     return Avatar("test", {"size": 3}, made.portrait, made.keys, made.features)
 
 

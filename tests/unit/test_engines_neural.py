@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from personare.engines import neural
-from personare.engines.neural import BatchSize, NeuralOptions, batch_by_memory, in_batches, memory, out_of_memory, torch_missing
+from personare.engines.neural import (
+    BatchSize,
+    NeuralOptions,
+    batch_by_memory,
+    in_batches,
+    memory,
+    out_of_memory,
+    torch_missing,
+)
 from personare.errors import EngineError
 
 torch = pytest.importorskip("torch")
@@ -49,7 +57,9 @@ def test_out_of_memory_halves_the_batch_and_goes_on() -> None:
 
 
 def test_one_row_too_much_is_a_clear_error_with_numbers() -> None:
-    with pytest.raises(EngineError, match=r"out of memory on cpu with a single frame: [\d.]+ GB free of [\d.]+ GB") as raised:
+    with pytest.raises(
+        EngineError, match=r"out of memory on cpu with a single frame: [\d.]+ GB free of [\d.]+ GB"
+    ) as raised:
         list(in_batches(squares(limit=0), 3, BatchSize(4, CPU)))
     assert "--device cpu" in raised.value.hint
 

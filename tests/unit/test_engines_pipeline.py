@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from personare.engines.pipeline import overlapped
-from personare.stopwatch import Stopwatch
+from personare.ground.stopwatch import Stopwatch
 
 
 def ours() -> list[str]:
@@ -43,7 +43,9 @@ def test_without_rooms_or_items() -> None:
 
 
 def test_rooms_work_at_the_same_time() -> None:
-    """Each room waits for the other to be busy with another item: run one after another this would never end."""
+    """Each room waits for the other to be busy with another item: run one after another this
+    would never end.
+    """
     meeting = threading.Barrier(2, timeout=20)
 
     def meet(x: int) -> int:
@@ -56,7 +58,9 @@ def test_rooms_work_at_the_same_time() -> None:
             meeting.wait()
         return x
 
-    assert list(overlapped(range(10), ("first", meet), ("second", meet_later), watch=Stopwatch())) == list(range(10))
+    assert list(overlapped(range(10), ("first", meet), ("second", meet_later), watch=Stopwatch())) == list(
+        range(10)
+    )
 
 
 def test_the_source_is_read_only_as_far_as_the_belts_are_long() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from personare.cache.prepare import hear
+from personare.cache.run import hear
 from personare.cache.store import FeatureStore
 from personare.engines.float import drive
 from personare.voice.wav2vec2 import EMOTIONS, normalised
@@ -33,7 +33,9 @@ def test_padding_repeats_the_last_sample():
 
 @pytest.mark.parametrize("samples", [1, 160, 399, 640, 641, 1300])
 def test_very_short_speech_is_heard(samples):
-    """One frame and more, 10 ms and less; the published program fails below 25 ms, and with a single frame."""
+    """One frame and more, 10 ms and less; the published program fails below 25 ms, and with a
+    single frame.
+    """
     voice = drive.voice_of_frames(*ears(), noise(samples), 60)
     assert voice.shape == (drive.frame_total(samples), 24)
     assert np.isfinite(voice).all()
@@ -85,7 +87,10 @@ def test_a_speech_in_windows_is_close_to_the_whole(monkeypatch):
 def test_a_voice_is_heard_once_for_all_and_the_classifier_only_if_asked(tmp_path):
     loaded = []
     networks = drive.Ears(
-        lambda: loaded.append("voice") or ears(), lambda: loaded.append("emotion") or classifier(), ("a",), ("b",)
+        lambda: loaded.append("voice") or ears(),
+        lambda: loaded.append("emotion") or classifier(),
+        ("a",),
+        ("b",),
     )
     store, samples = FeatureStore(tmp_path), noise(3000)
     given = hear(drive.recipe(networks, 60, "sad"), samples, store)

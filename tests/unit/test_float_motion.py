@@ -1,4 +1,6 @@
-"""Sampling: noise, resuming, other frame rates; the mouth's part of a motion, and rest in silence."""
+"""Sampling: noise, resuming, other frame rates; the mouth's part of a motion, and rest in
+silence.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,9 @@ def test_a_sampler_goes_on_where_another_stopped(network):
     start = first.sample(voice[:10])
     rest = np.concatenate(list(sampler(network, carried=first.carried).chunks(voice[10:])))
     assert np.array_equal(np.concatenate([start, rest]), whole)
-    assert np.abs(np.concatenate(list(sampler(network).chunks(voice[10:]))) - rest).max() > 1e-3  # it does depend on them
+    assert (
+        np.abs(np.concatenate(list(sampler(network).chunks(voice[10:]))) - rest).max() > 1e-3
+    )  # it does depend on them
 
 
 def test_a_last_chunk_of_one_frame(network):
@@ -92,7 +96,9 @@ def parts(seen):
 
 
 def test_lips_only_moves_the_rest_of_the_picture_less(seen, parts):
-    """By what the decoder itself then does: the flow outside the mouth shrinks more than the flow within."""
+    """By what the decoder itself then does: the flow outside the mouth shrinks more than the
+    flow within.
+    """
     import torch
 
     decoder, (mouth, rest) = state().decoder(CPU), reach.regions()
@@ -100,13 +106,17 @@ def test_lips_only_moves_the_rest_of_the_picture_less(seen, parts):
     motion = seen["reference"] + 0.02 * noise(8, 6) @ parts[1].T
 
     def moved(motion):
-        pose = torch.from_numpy(seen["appearance"] + np.concatenate([seen["reference"][None], motion]).astype(np.float32))
+        pose = torch.from_numpy(
+            seen["appearance"] + np.concatenate([seen["reference"][None], motion]).astype(np.float32)
+        )
         with torch.inference_mode():
             flow = decoder.flow(pose, features).numpy()
         change = np.square(flow[1:] - flow[:1]).sum(-1)
         return [float((change * weight).sum() / weight.sum()) for weight in (mouth, rest)]
 
-    lips = reach.MouthAndHead(seen["reference"], *parts, head_motion=0, rest_in_silence=0).apply(motion, np.zeros(8, np.float32))
+    lips = reach.MouthAndHead(seen["reference"], *parts, head_motion=0, rest_in_silence=0).apply(
+        motion, np.zeros(8, np.float32)
+    )
     (mouth_before, rest_before), (mouth_after, rest_after) = moved(motion), moved(lips)
     assert rest_after / rest_before < 0.5
     assert rest_after / rest_before < mouth_after / mouth_before
@@ -114,7 +124,9 @@ def test_lips_only_moves_the_rest_of_the_picture_less(seen, parts):
 
 def test_full_head_motion_changes_nothing(seen, parts):
     motion = (seen["reference"] + noise(4, 24)).astype(np.float32)
-    same = reach.MouthAndHead(seen["reference"], *parts, head_motion=1, rest_in_silence=0).apply(motion, np.ones(4, np.float32))
+    same = reach.MouthAndHead(seen["reference"], *parts, head_motion=1, rest_in_silence=0).apply(
+        motion, np.ones(4, np.float32)
+    )
     assert np.abs(same - motion).max() < 1e-5
 
 

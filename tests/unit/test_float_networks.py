@@ -1,4 +1,6 @@
-"""Every fast path of FLOAT's networks gives what the plain form gives; files that are not the network are refused."""
+"""Every fast path of FLOAT's networks gives what the plain form gives; files that are not the
+network are refused.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,11 @@ from torch.nn import functional
 from personare.engines.float import prepare
 from personare.engines.float.motion import Guidance, MotionSampler
 from personare.engines.float.networks.config import FloatConfig
-from personare.engines.float.networks.layers import blurred, doubled
 from personare.engines.float.networks.loading import DECODER, FloatState
 from personare.engines.float.networks.warp import base_grid, gathered
 from personare.engines.float.render import FrameDecoder
 from personare.errors import WeightsMismatch
+from personare.networks.stylegan2 import blurred, doubled
 from tests.conformance import float_published
 from tests.unit.float_networks import CPU, noise, state
 
@@ -58,7 +60,10 @@ def test_modulating_weights_and_scaling_activations_are_the_same(up):
 
 
 def test_gathering_is_grid_sampling():
-    features, mask = torch.from_numpy(noise(1, 5, 9, 9)), torch.rand(2, 1, 9, 9, generator=torch.Generator().manual_seed(0))
+    features, mask = (
+        torch.from_numpy(noise(1, 5, 9, 9)),
+        torch.rand(2, 1, 9, 9, generator=torch.Generator().manual_seed(0)),
+    )
     flow = base_grid(9, CPU) + 0.8 * torch.from_numpy(noise(2, 9, 9, 2))  # far outside as well
     plain = functional.grid_sample(features.expand(2, -1, -1, -1), flow, align_corners=False) * mask
     assert (gathered(features, flow, mask) - plain).abs().max() < 1e-6
@@ -67,8 +72,12 @@ def test_gathering_is_grid_sampling():
 
 def test_blurring_and_doubling_are_upfirdn():
     x = torch.from_numpy(noise(2, 3, 5, 7))
-    assert (doubled(x) - float_published.upfirdn(x, float_published.kernel() * 4, up=2, pad=(2, 1))).abs().max() < 1e-6
-    assert (blurred(x, 2, 1) - float_published.upfirdn(x, float_published.kernel(), pad=(2, 1))).abs().max() < 1e-6
+    assert (
+        doubled(x) - float_published.upfirdn(x, float_published.kernel() * 4, up=2, pad=(2, 1))
+    ).abs().max() < 1e-6
+    assert (
+        blurred(x, 2, 1) - float_published.upfirdn(x, float_published.kernel(), pad=(2, 1))
+    ).abs().max() < 1e-6
 
 
 @pytest.mark.parametrize("scales", [(2.0, 1.0), (1.0, 1.0), (2.0, 0.0), (2.0, 2.0), (0.0, 0.0)])
@@ -77,9 +86,16 @@ def test_sampling_a_chunk_is_three_plain_branches(scales, packed):
     plain, network = state().transformer(CPU), state().transformer(CPU)
     if packed:
         network.pack(42)
-    reference, emotion, voice, start = noise(24), np.full(7, 1 / 7, np.float32), noise(10, 24), noise(10, 24, seed=1)
+    reference, emotion, voice, start = (
+        noise(24),
+        np.full(7, 1 / 7, np.float32),
+        noise(10, 24),
+        noise(10, 24, seed=1),
+    )
     before = (torch.zeros(4, 24), torch.zeros(4, 24))
-    ours = MotionSampler(network, reference, emotion, points=4, guidance=Guidance(*scales)).sample(voice, start)
+    ours = MotionSampler(network, reference, emotion, points=4, guidance=Guidance(*scales)).sample(
+        voice, start
+    )
     arrays = (torch.from_numpy(array) for array in (reference, emotion))
     expected = float_published.sample_chunk(
         plain,
@@ -95,7 +111,14 @@ def test_sampling_a_chunk_is_three_plain_branches(scales, packed):
 
 
 def test_only_the_branches_that_count_are_evaluated():
-    assert [len(Guidance(a, e).branches()) for a, e in [(2, 1), (2, 2), (1, 1), (2, 0), (1, 0), (0, 0)]] == [3, 2, 1, 2, 1, 1]
+    assert [len(Guidance(a, e).branches()) for a, e in [(2, 1), (2, 2), (1, 1), (2, 0), (1, 0), (0, 0)]] == [
+        3,
+        2,
+        1,
+        2,
+        1,
+        1,
+    ]
 
 
 @pytest.mark.parametrize("spoil", ["missing", "unknown", "shape"])

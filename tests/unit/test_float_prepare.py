@@ -1,4 +1,6 @@
-"""The face's square, where the goldens do not look: the surest face, whole numbers, borders, proportions, orientation, alpha."""
+"""The face's square, where the goldens do not look: the surest face, whole numbers, borders,
+proportions, orientation, alpha.
+"""
 
 from __future__ import annotations
 
@@ -50,13 +52,17 @@ def test_a_centre_outside_the_picture_is_drawn_inside():
     assert crop[40:, 40:].min() == 200
 
 
-@pytest.mark.parametrize(("height", "width", "expected"), [(719, 1000, (360, 501)), (101, 67, (360, 239)), (361, 999, (360, 996))])
+@pytest.mark.parametrize(
+    ("height", "width", "expected"), [(719, 1000, (360, 501)), (101, 67, (360, 239)), (361, 999, (360, 996))]
+)
 def test_the_detection_picture_is_scaled_by_a_factor(height, width, expected):
     assert prepare.detection_picture(np.zeros((height, width, 3), np.uint8)).shape[:2] == expected
 
 
 def test_interpolation_depends_on_the_pictures_height():
-    """Area averaging of a tall picture even where the square is enlarged (then it repeats pixels), cubic for a low one."""
+    """Area averaging of a tall picture even where the square is enlarged (then it repeats
+    pixels), cubic for a low one.
+    """
     ramp = np.repeat(np.arange(0, 250, 25, dtype=np.uint8)[None, :, None], 10, 0).repeat(3, 2)
     tall, low = np.zeros((400, 300, 3), np.uint8), np.zeros((300, 300, 3), np.uint8)
     tall[:10, :10] = low[:10, :10] = ramp
@@ -68,13 +74,15 @@ def test_interpolation_depends_on_the_pictures_height():
 def test_no_crop_squeezes_the_picture(tmp_path):
     path = tmp_path / "wide.png"
     Pillow.fromarray(np.random.default_rng(0).integers(0, 256, (40, 90, 3)).astype(np.uint8)).save(path)
-    crop = prepare._crop(StageInputs(path, {"no_crop": True, "side": 32}, {}))
+    crop = prepare._crop(StageInputs({"no_crop": True, "side": 32}, {}, {"portrait": path}))
     assert crop.arrays["picture"].shape == (32, 32, 3)
     assert "side" not in crop.metadata
 
 
 def test_orientation_grey_and_alpha_are_resolved(tmp_path):
-    """EXIF turns the picture; a grey one has three equal colours; transparency is white, not whatever lies under it."""
+    """EXIF turns the picture; a grey one has three equal colours; transparency is white, not
+    whatever lies under it.
+    """
     turned = np.zeros((20, 40, 3), np.uint8)
     turned[:, :20] = 255
     exif = Pillow.Exif()
@@ -83,7 +91,9 @@ def test_orientation_grey_and_alpha_are_resolved(tmp_path):
     Pillow.fromarray(np.full((20, 20), 77, np.uint8)).save(tmp_path / "grey.png")
     Pillow.fromarray(np.zeros((20, 20, 4), np.uint8)).save(tmp_path / "clear.png")
     crop = {
-        name: prepare._crop(StageInputs(tmp_path / f"{name}.png", {"no_crop": True, "side": 8}, {})).arrays["picture"]
+        name: prepare._crop(
+            StageInputs({"no_crop": True, "side": 8}, {}, {"portrait": tmp_path / f"{name}.png"})
+        ).arrays["picture"]
         for name in ("turned", "grey", "clear")
     }
     assert crop["turned"][:3].min() == 255
@@ -97,7 +107,7 @@ def test_a_tiny_face_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(prepare, "detected", lambda network, picture: boxes((100, 100, 115, 120, 0.99)))
     sight = prepare.Sight(lambda: None, lambda: None, ("a",), ("b",), 64)
     with pytest.raises(FaceTooSmall, match="15x20 px"):
-        prepare._face(sight, StageInputs(tmp_path / "small.png", {"detector": "s3fd"}, {}))
+        prepare._face(sight, StageInputs({"detector": "s3fd"}, {}, {"portrait": tmp_path / "small.png"}))
 
 
 def test_the_detector_sees_blue_first():
@@ -109,11 +119,20 @@ def test_the_detector_sees_blue_first():
 def test_pools_round_down_on_odd_sizes():
     with torch.device("meta"):
         levels = S3FD()(torch.empty(1, 3, 71, 103))
-    assert [tuple(classes.shape[2:]) for classes, _ in levels] == [(17, 25), (8, 12), (4, 6), (6, 7), (3, 4), (2, 2)]
+    assert [tuple(classes.shape[2:]) for classes, _ in levels] == [
+        (17, 25),
+        (8, 12),
+        (4, 6),
+        (6, 7),
+        (3, 4),
+        (2, 2),
+    ]
 
 
 def test_small_boxes_near_the_threshold_count_their_last_pixel():
-    """10 x 10 px, so 11 x 11 with the pixel convention; shifted by 5: 66 / 176 > 0.3 falls, by 6: 55 / 187 < 0.3 stays."""
+    """10 x 10 px, so 11 x 11 with the pixel convention; shifted by 5: 66 / 176 > 0.3 falls, by
+    6: 55 / 187 < 0.3 stays.
+    """
     first, near, far = (0, 0, 10, 10, 0.9), (5, 0, 15, 10, 0.8), (6, 0, 16, 10, 0.8)
     assert len(surviving(boxes(first, near))) == 1
     assert len(surviving(boxes(first, far))) == 2

@@ -1,4 +1,6 @@
-"""Glasses are told by their lines: frames of several makes are seen, what skin draws by itself is not taken for them."""
+"""Glasses are told by their lines: frames of several makes are seen, what skin draws by itself
+is not taken for them.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def evidence(picture: np.ndarray, sitter: Sitter) -> float:
 
 
 def stroke(picture: np.ndarray, places: np.ndarray, colour: tuple[int, int, int], width: float) -> None:
-    cv2.polylines(picture, [np.rint(places * 16).astype(np.int32)], False, colour, max(1, round(width)), cv2.LINE_AA, 4)
+    cv2.polylines(
+        picture, [np.rint(places * 16).astype(np.int32)], False, colour, max(1, round(width)), cv2.LINE_AA, 4
+    )
 
 
 def framed(sitter: Sitter, colour=DARK, width=0.016, square=False, lower=True, temples=True) -> np.ndarray:
@@ -56,13 +60,20 @@ def framed(sitter: Sitter, colour=DARK, width=0.016, square=False, lower=True, t
     round_y = np.sign(np.sin(angles)) * np.abs(np.sin(angles)) ** (2 / power)
     middles = [points[list(eye)].mean(axis=0) + np.array([0, 0.04 * unit]) for eye in EYES]
     for middle in middles:
-        stroke(drawn, middle + np.stack([0.21 * unit * round_x, 0.17 * unit * round_y], axis=1), colour, width * unit)
+        stroke(
+            drawn,
+            middle + np.stack([0.21 * unit * round_x, 0.17 * unit * round_y], axis=1),
+            colour,
+            width * unit,
+        )
     across = [middles[0] + [0.2 * unit, -0.05 * unit], middles[1] - [0.2 * unit, 0.05 * unit]]
     stroke(drawn, np.array(across), colour, width * unit)
     for middle, side, temple in ((middles[0], -1, 127), (middles[1], 1, 356)):
         hinge = middle + np.array([side * 0.21 * unit, -0.05 * unit])
         if temples:
-            stroke(drawn, np.array([hinge, [points[temple, 0], hinge[1] - 0.03 * unit]]), colour, width * unit)
+            stroke(
+                drawn, np.array([hinge, [points[temple, 0], hinge[1] - 0.03 * unit]]), colour, width * unit
+            )
     return drawn
 
 
@@ -70,7 +81,15 @@ def folded(sitter: Sitter, lines: list[np.ndarray], width: float = 0.015) -> np.
     """The face with folds of skin drawn in: soft lines of less light."""
     mask = np.zeros(sitter.picture.shape[:2], np.uint8)
     for line in lines:
-        cv2.polylines(mask, [np.rint(line * 16).astype(np.int32)], False, 255, max(1, round(width * sitter.unit)), cv2.LINE_AA, 4)
+        cv2.polylines(
+            mask,
+            [np.rint(line * 16).astype(np.int32)],
+            False,
+            255,
+            max(1, round(width * sitter.unit)),
+            cv2.LINE_AA,
+            4,
+        )
     soft = cv2.GaussianBlur(mask, (0, 0), 0.006 * sitter.unit)[..., None] / 255.0
     return np.rint(sitter.picture * (1 - (1 - SKIN_FOLD) * soft)).astype(np.uint8)
 
@@ -86,7 +105,10 @@ def crows_feet(sitter: Sitter) -> list[np.ndarray]:
     ends = []
     for (outer, _), side in zip(EYES, (-1, 1), strict=True):
         corner = sitter.points[outer] + [side * 0.04 * sitter.unit, 0]
-        ends += [corner + np.array([[0, 0], [side * 0.12 * sitter.unit, y * sitter.unit]]) for y in (-0.07, 0.0, 0.06)]
+        ends += [
+            corner + np.array([[0, 0], [side * 0.12 * sitter.unit, y * sitter.unit]])
+            for y in (-0.07, 0.0, 0.06)
+        ]
     return ends
 
 
@@ -153,9 +175,21 @@ def test_dark_lenses_hide_the_eyes(sitter: Sitter) -> None:
         for eye in EYES:
             middle = tuple(int(v) for v in np.rint(sitter.points[list(eye)].mean(axis=0)))
             cv2.ellipse(
-                drawn, middle, (round(0.24 * sitter.unit), round(0.2 * sitter.unit)), 0, 0, 360, (18, 16, 20), -1, cv2.LINE_AA
+                drawn,
+                middle,
+                (round(0.24 * sitter.unit), round(0.2 * sitter.unit)),
+                0,
+                0,
+                360,
+                (18, 16, 20),
+                -1,
+                cv2.LINE_AA,
             )
-        lenses.append(look_for_glasses(np.rint(drawn * darkness + sitter.picture * (1 - darkness)).astype(np.uint8), sitter.face))
+        lenses.append(
+            look_for_glasses(
+                np.rint(drawn * darkness + sitter.picture * (1 - darkness)).astype(np.uint8), sitter.face
+            )
+        )
     black, tinted = lenses
     assert black.dark
     assert black.worn
@@ -163,5 +197,7 @@ def test_dark_lenses_hide_the_eyes(sitter: Sitter) -> None:
 
 
 def test_the_evidence_grows_with_the_frames(sitter: Sitter) -> None:
-    shades = [framed(sitter, colour=tuple(int(v) for v in np.array(DARK) + step)) for step in (120, 80, 40, 0)]
+    shades = [
+        framed(sitter, colour=tuple(int(v) for v in np.array(DARK) + step)) for step in (120, 80, 40, 0)
+    ]
     assert all(a < b for a, b in pairwise(evidence(shade, sitter) for shade in shades))

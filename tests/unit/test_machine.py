@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 
 from personare.cache.keys import canonical_json
-from personare.machine import machine, numerics, source_digest
+from personare.ground.machine import machine, numerics, source_digest
 
 
 def test_numerics_are_json_and_hold_still(monkeypatch):

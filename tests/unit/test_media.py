@@ -66,7 +66,9 @@ def test_sample_counts_are_exact(count, rate):
 
 def test_resampling_neither_delays_nor_colours(tmp_path):
     t = np.arange(48000) / 48000
-    samples, _ = heard(open_speech(write_wav(tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 440 * t), 48000)))
+    samples, _ = heard(
+        open_speech(write_wav(tmp_path / "tone.wav", 0.5 * np.sin(2 * np.pi * 440 * t), 48000))
+    )
     expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
     assert np.abs(samples - expected)[200:-200].max() < 1e-3
 
@@ -114,7 +116,9 @@ def test_playlists_cannot_reach_other_files(tmp_path, voice):
 
 
 def test_three_hours_are_heard_in_constant_memory(tmp_path):
-    """Three hours of flac silence; the process may not grow by more than a fraction of what they are in samples (691 MB)."""
+    """Three hours of flac silence; the process may not grow by more than a fraction of what
+    they are in samples (691 MB).
+    """
     path = tmp_path / "long.flac"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("flac", rate=16000, layout="mono")
@@ -187,7 +191,9 @@ def test_the_pixel_budget_is_checked_on_the_header(tmp_path):
 
 
 def write_clip(target, images, fps=Fraction(25), voice=None, rate=16000, **options):
-    with ClipWriter(target, size=images.shape[1:3], fps=fps, voice_rate=rate if voice is not None else None, **options) as writer:
+    with ClipWriter(
+        target, size=images.shape[1:3], fps=fps, voice_rate=rate if voice is not None else None, **options
+    ) as writer:
         if voice is not None:
             writer.write_voice(voice[:, None].astype(np.float32))
         writer.write_frames(images)
@@ -199,7 +205,9 @@ def test_planes_are_those_of_the_standard():
     planes = i420(image)
     assert planes.shape == (34 * 3 // 2, 22)
     quarters = np.rint(image.reshape(17, 2, 11, 2, 3).mean(axis=(1, 3)))
-    blue, red = (quarters @ np.array(row) / 255 + 128 for row in ([-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]))
+    blue, red = (
+        quarters @ np.array(row) / 255 + 128 for row in ([-37.797, -74.203, 112.0], [112.0, -93.786, -18.214])
+    )
     wanted = [image @ np.array([65.481, 128.553, 24.966]) / 255 + 16, blue, red]
     got = [planes[:34], *planes[34:].reshape(2, 17, 11)]
     for plane, exact in zip(got, wanted, strict=True):
@@ -261,7 +269,10 @@ def test_a_failure_leaves_nothing(tmp_path):
 
 
 def test_frames_of_another_shape_are_refused(tmp_path):
-    with pytest.raises(EngineError, match="frames of"), ClipWriter(tmp_path / "a.mp4", size=(32, 32), fps=Fraction(25)) as writer:
+    with (
+        pytest.raises(EngineError, match="frames of"),
+        ClipWriter(tmp_path / "a.mp4", size=(32, 32), fps=Fraction(25)) as writer,
+    ):
         writer.write_frames(np.zeros((1, 32, 30, 3), np.uint8))
 
 

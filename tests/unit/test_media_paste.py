@@ -31,7 +31,9 @@ def test_there_is_no_seam():
     """A brighter patch fades in: no step larger than its share of the border's width."""
     square = Square(20, 10, 60)
     grey = np.full_like(PICTURE, 100)
-    picture = PasteBack(square, grey.shape[:2], border=0.2).paste(grey.copy(), np.full((60, 60, 3), 160, np.uint8))
+    picture = PasteBack(square, grey.shape[:2], border=0.2).paste(
+        grey.copy(), np.full((60, 60, 3), 160, np.uint8)
+    )
     assert np.abs(np.diff(picture[..., 0].astype(int), axis=1)).max() <= 60 / 12 * 1.6 + 1
 
 
@@ -53,16 +55,23 @@ def test_own_alpha():
     square = Square(100, 70, 40)
     alpha = np.zeros((20, 20), np.float32)
     alpha[5:10, 5:10] = 1
-    picture = PasteBack(square, PICTURE.shape[:2], alpha=alpha).paste(PICTURE.copy(), np.zeros((40, 40, 3), np.uint8))
+    picture = PasteBack(square, PICTURE.shape[:2], alpha=alpha).paste(
+        PICTURE.copy(), np.zeros((40, 40, 3), np.uint8)
+    )
     changed = np.argwhere((picture != PICTURE).any(axis=2))
     assert changed.min(axis=0) == pytest.approx([79, 109], abs=1)
-    PasteBack(square, PICTURE.shape[:2], alpha=np.zeros((40, 40), np.float32)).paste(picture, np.zeros((40, 40, 3), np.uint8))
+    PasteBack(square, PICTURE.shape[:2], alpha=np.zeros((40, 40), np.float32)).paste(
+        picture, np.zeros((40, 40, 3), np.uint8)
+    )
 
 
 @pytest.mark.parametrize("corner", [(-7, -9), (110, 85), (200, 200), (30, 40)])
 def test_blend_is_the_weighted_mean(corner):
     rng = np.random.default_rng(1)
-    patch, alpha = rng.integers(0, 255, (20, 30, 3), dtype=np.uint8), rng.uniform(0, 1, (20, 30)).astype(np.float32)
+    patch, alpha = (
+        rng.integers(0, 255, (20, 30, 3), dtype=np.uint8),
+        rng.uniform(0, 1, (20, 30)).astype(np.float32),
+    )
     whole, share = np.zeros((200, 300, 3)), np.zeros((200, 300, 1))
     below = np.zeros((200, 300, 3))
     below[50:140, 50:170] = PICTURE

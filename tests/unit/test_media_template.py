@@ -1,4 +1,6 @@
-"""Templates: exact counts, the same bytes in either direction, bounded memory, upright, at a constant rate."""
+"""Templates: exact counts, the same bytes in either direction, bounded memory, upright, at a
+constant rate.
+"""
 
 from __future__ import annotations
 
@@ -90,7 +92,9 @@ def test_uneven_times_become_a_constant_rate(tmp_path):
     assert Template(path).fps.denominator == 1, "its own rate is a round one"
 
 
-@pytest.mark.parametrize(("fps", "count"), [(50, 20), (Fraction(25, 2), 5), (30, 12), (Fraction(30000, 1001), 12)])
+@pytest.mark.parametrize(
+    ("fps", "count"), [(50, 20), (Fraction(25, 2), 5), (30, 12), (Fraction(30000, 1001), 12)]
+)
 def test_another_rate(tmp_path, fps, count):
     pictures = numbered(10)
     video = Template(write_video(tmp_path / "a.mp4", pictures), Fraction(fps))
@@ -156,7 +160,9 @@ def test_the_pixel_budget(tmp_path):
         Template(path, max_pixels=1000)
 
 
-@pytest.mark.parametrize("fps", [Fraction(25), Fraction(50), Fraction(10), Fraction(30000, 1001), Fraction(24000, 1001)])
+@pytest.mark.parametrize(
+    "fps", [Fraction(25), Fraction(50), Fraction(10), Fraction(30000, 1001), Fraction(24000, 1001)]
+)
 @pytest.mark.parametrize("first", [0, 3, 17])
 def test_at_another_rate_each_frame_shows_the_place_at_its_middle(tmp_path, fps, first):
     pictures = numbered(7)

@@ -62,9 +62,15 @@ def test_the_carried_head_is_whole() -> None:
 
 @pytest.mark.parametrize(
     ("unit", "place", "direction"),
-    [("jawOpen", (0, -1.15), (0, -1)), ("eyeBlinkLeft", (0.35, 0.03), (0, -1)), ("browInnerUp", (0.12, 0.2), (0, 1))],
+    [
+        ("jawOpen", (0, -1.15), (0, -1)),
+        ("eyeBlinkLeft", (0.35, 0.03), (0, -1)),
+        ("browInnerUp", (0.12, 0.2), (0, 1)),
+    ],
 )
-def test_units_move_what_they_name(unit: str, place: tuple[float, float], direction: tuple[float, float]) -> None:
+def test_units_move_what_they_name(
+    unit: str, place: tuple[float, float], direction: tuple[float, float]
+) -> None:
     head = mesh_head()
     rest = head.shaped(curves())
     moved = head.shaped(curves(**{unit: 1.0})) - rest

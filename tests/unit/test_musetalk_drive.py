@@ -50,7 +50,9 @@ def _no_encoder() -> SpeechEncoder:
     return SpeechEncoder(EncoderConfig(width=64, layers=1, heads=1, feed_forward=32)).eval()
 
 
-def _places(samples: int, fps: Fraction, cuts: int = 1, edge: str = "zeros", published: bool = False) -> np.ndarray:
+def _places(
+    samples: int, fps: Fraction, cuts: int = 1, edge: str = "zeros", published: bool = False
+) -> np.ndarray:
     drive = SpeechDrive(Places(), WindowRule(fps, edge=edge, published=published))
     windows = [w for piece in np.array_split(np.zeros(samples, np.float32), cuts) for w in drive.push(piece)]
     return np.stack([*windows, *drive.finish()])[:, :, 0]
@@ -70,7 +72,9 @@ def test_at_whole_rates_from_25_to_49_ours_are_the_published_windows(fps: int) -
     samples = 16000 * 41 + 123
     theirs = _published(samples, fps)
     for published in (False, True):
-        np.testing.assert_array_equal(_places(samples, Fraction(fps), published=published)[: len(theirs)], theirs)
+        np.testing.assert_array_equal(
+            _places(samples, Fraction(fps), published=published)[: len(theirs)], theirs
+        )
 
 
 @pytest.mark.parametrize("fps", [12, 24])
@@ -99,7 +103,9 @@ def test_an_hour_at_ntsc_rate_ends_where_the_voice_ends() -> None:
     last = frame_count(16000 * 3600, fps) - 1
     row = WindowRule(fps).first_row(last) + 4
     assert 0 <= 3600 * 50 - row <= 2
-    assert WindowRule(fps, published=True).first_row(last) > 3600 * 50  # the published reckoning is minutes ahead
+    assert (
+        WindowRule(fps, published=True).first_row(last) > 3600 * 50
+    )  # the published reckoning is minutes ahead
 
 
 def test_the_published_length_of_18560_samples() -> None:
@@ -137,7 +143,9 @@ def test_positions_are_interleaved_sines() -> None:
     table = positional_encoding(50, 384)
     assert table.dtype == np.float32
     np.testing.assert_array_equal(table[0, :4], [0, 1, 0, 1])
-    np.testing.assert_allclose(table[7, [2, 3]], [np.sin(7 * 10000 ** (-2 / 384)), np.cos(7 * 10000 ** (-2 / 384))], rtol=1e-6)
+    np.testing.assert_allclose(
+        table[7, [2, 3]], [np.sin(7 * 10000 ** (-2 / 384)), np.cos(7 * 10000 ** (-2 / 384))], rtol=1e-6
+    )
 
 
 @pytest.mark.parametrize("version", ["v15", "v1"])
@@ -166,7 +174,9 @@ def ears() -> Ears:
 
 def _voice(samples: int) -> np.ndarray:
     t = np.arange(samples) / 16000
-    return (0.3 * np.sin(2 * np.pi * (200 + 100 * np.sin(t)) * t) * (1 + np.sin(3 * t)) / 2).astype(np.float32)
+    return (0.3 * np.sin(2 * np.pi * (200 + 100 * np.sin(t)) * t) * (1 + np.sin(3 * t)) / 2).astype(
+        np.float32
+    )
 
 
 def _rows(hearing: Hearing, samples: np.ndarray, cuts: int = 1) -> np.ndarray:
@@ -179,7 +189,9 @@ def test_beyond_30_seconds_each_piece_is_heard_alone(ears: Ears) -> None:
     rows = _rows(Pieces(ears, None), samples, cuts=7)
     assert rows.shape == (1550, 2, 64)
     np.testing.assert_array_equal(rows[:1500], ears.encoder.hear(piece_mel(samples[:PIECE_SAMPLES]), True))
-    np.testing.assert_array_equal(rows[1500:], ears.encoder.hear(piece_mel(samples[PIECE_SAMPLES:]), True)[:50])
+    np.testing.assert_array_equal(
+        rows[1500:], ears.encoder.hear(piece_mel(samples[PIECE_SAMPLES:]), True)[:50]
+    )
 
 
 def test_the_original_front_end_knows_the_loudest_of_all(ears: Ears) -> None:
@@ -216,7 +228,9 @@ def test_windowed_hearing_does_not_depend_on_the_cut_and_looks_no_further_than_i
 
 
 def test_windowed_rows_of_a_short_voice_are_close_to_the_exact_ones(ears: Ears) -> None:
-    """With the context that a short speech has, only what follows and the silence of the piece are not heard."""
+    """With the context that a short speech has, only what follows and the silence of the piece
+    are not heard.
+    """
     samples = _voice(16000 * 2)
     exact, windowed = _rows(Pieces(ears, None), samples), _rows(Windowed(ears, "current"), samples)
     np.testing.assert_allclose(windowed[4:-4, 0], exact[4:-4, 0], atol=2e-2)

@@ -8,10 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from personare.engines.musetalk import boxes, compose, masks, pose
-from personare.engines.musetalk.packing import packed, tight, unpacked
+from personare.engines.musetalk import compose
+from personare.engines.musetalk.template import boxes, masks
+from personare.engines.musetalk.template.packing import packed, tight, unpacked
 from personare.media.image import read_image
 from personare.perception import find_face
+from personare.perception.whole_body import dwpose as pose
 
 
 def _points(**places: tuple[float, float]) -> np.ndarray:
@@ -33,7 +35,8 @@ def test_the_split_moves_and_never_leaves_the_top() -> None:
     assert boxes.released_box(_points(), (0, 0, 9, 9), 0) == (100, 100, 200, 220)
     assert boxes.released_box(_points(), (0, 0, 9, 9), 10) == (100, 120, 200, 220)
     assert boxes.released_box(_points(), (0, 0, 9, 9), -70) == (100, 0, 200, 220)
-    # A split below all points is an extreme itself: no height is left, and the detector's box counts.
+    # A split below all points is an extreme itself: no height is left, and the detector's box
+    # counts.
     assert boxes.released_box(_points(), (0, 0, 9, 9), 61) == (0, 0, 9, 9)
     assert boxes.released_box(_points(), None, 0) is None
 
@@ -90,7 +93,9 @@ def test_scores_of_zero_are_not_found() -> None:
 
 
 def test_whole_numbers_stay_whole_at_720p() -> None:
-    """A key point that falls on a whole pixel must not become the one before it by rounding on the way back."""
+    """A key point that falls on a whole pixel must not become the one before it by rounding on
+    the way back.
+    """
     view = pose.whole_picture((720, 1280), (288, 384))
     scale, centre = view.scale.astype(np.float64), view.centre.astype(np.float64)
     for bin_x in range(576):
@@ -105,7 +110,9 @@ def test_whole_numbers_stay_whole_at_720p() -> None:
 
 
 class _Mirrored:
-    """Scores that know where a bright square is, as a network without any left or right would give them."""
+    """Scores that know where a bright square is, as a network without any left or right would
+    give them.
+    """
 
     def __init__(self) -> None:
         import torch
@@ -128,7 +135,8 @@ def test_points_of_a_picture_and_of_its_mirror_image_agree() -> None:
     picture = np.zeros((240, 320, 3), np.uint8)
     picture[100:110, 200:212] = 255
     (points,) = pose.find_points(_Mirrored(), [picture])  # type: ignore[arg-type]
-    # Seen twice, from both sides, the middle of the square is the best common bin, whatever side a score prefers.
+    # Seen twice, from both sides, the middle of the square is the best common bin, whatever
+    # side a score prefers.
     assert abs(points[50, 0] - 206) < 8
     assert abs(points[50, 1] - 105) < 8
 
@@ -201,8 +209,13 @@ def test_packed_masks_are_read_one_by_one() -> None:
 def test_blending_leaves_what_it_does_not_reach() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (30, 30, 3), dtype=np.uint8)
     np.testing.assert_array_equal(compose.blended(picture, picture, np.full((30, 30), 77, np.uint8)), picture)
-    np.testing.assert_array_equal(compose.blended(picture, 255 - picture, np.full((30, 30), 255, np.uint8)), 255 - picture)
+    np.testing.assert_array_equal(
+        compose.blended(picture, 255 - picture, np.full((30, 30), 255, np.uint8)), 255 - picture
+    )
     untouched = compose.paste(
-        picture.copy(), picture[:5, :5], (40, 40, 45, 45), compose.BlendMask(np.full((9, 9), 255, np.uint8), 40, 40)
+        picture.copy(),
+        picture[:5, :5],
+        (40, 40, 45, 45),
+        compose.BlendMask(np.full((9, 9), 255, np.uint8), 40, 40),
     )
     np.testing.assert_array_equal(untouched, picture)

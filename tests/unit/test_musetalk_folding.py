@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from personare.engines.musetalk import latents as published
 from personare.engines.musetalk.drive import positional_encoding
 from personare.engines.musetalk.motion import Motion
-from personare.engines.musetalk.networks.diffusion import unet_from_state, vae_from_state
-from personare.engines.musetalk.networks.folding import QuarterUpsample
 from personare.engines.musetalk.render import FaceDecoder
+from personare.engines.musetalk.template import latents as published
 from personare.errors import EngineError
+from personare.networks.diffusion import unet_from_state, vae_from_state
+from personare.networks.folding import QuarterUpsample
 from tests.conformance.case import HERE, Replay
 
 
@@ -39,7 +39,9 @@ def plain(network: Any, latents: np.ndarray, tokens: np.ndarray) -> Any:
     """The library's own forward at timestep 0, as SPEC section e describes the loop."""
     heard = torch.from_numpy(tokens + positional_encoding(*tokens.shape[1:]))
     with torch.inference_mode():
-        return network(torch.from_numpy(latents), torch.tensor(0), encoder_hidden_states=heard, return_dict=False)[0]
+        return network(
+            torch.from_numpy(latents), torch.tensor(0), encoder_hidden_states=heard, return_dict=False
+        )[0]
 
 
 def relative(made: Any, wanted: Any) -> float:
@@ -56,8 +58,10 @@ def test_the_unet_is_the_librarys(tiny: Replay, rows: int, height: int, width: i
 
 
 def test_the_time_embedding_was_not_nothing(tiny: Replay) -> None:
-    """Folding another timestep gives another network, so the test above would see one that is left out."""
-    from personare.engines.musetalk.networks.folding import fold_time, predict
+    """Folding another timestep gives another network, so the test above would see one that is
+    left out.
+    """
+    from personare.networks.folding import fold_time, predict
 
     given, tokens = torch.from_numpy(noise(1, 8, 16, 16)), torch.from_numpy(noise(1, 50, 48))
     made = []
@@ -95,7 +99,11 @@ def test_bfloat16_paints_the_same_picture(tiny: Replay) -> None:
     given, tokens = noise(2, 8, 32, 32), noise(2, 50, 48, seed=1)
 
     def painted(dtype: Any) -> np.ndarray:
-        return FaceDecoder(vae(tiny, dtype)).decode(Motion(unet(tiny, dtype)).predict(given, tokens)).astype(float)
+        return (
+            FaceDecoder(vae(tiny, dtype))
+            .decode(Motion(unet(tiny, dtype)).predict(given, tokens))
+            .astype(float)
+        )
 
     error = np.square(painted(torch.float32) - painted(torch.bfloat16)).mean()
     assert 10 * np.log10(255**2 / error) > 40

@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from personare.cache.prepare import changed_by, prepare
+from personare.cache.run import changed_by, prepare
 from personare.cache.store import FeatureStore
 from personare.engines.engine import EngineOptions
-from personare.engines.musetalk import checkpoints, masks
+from personare.engines.musetalk import checkpoints
 from personare.engines.musetalk.options import MuseTalkOptions
 from personare.engines.musetalk.prepare import BOXES, LABELS, LATENTS, MASKS, POINTS, TRACK, recipe
-from personare.engines.musetalk.prepared import PreparedFaces
+from personare.engines.musetalk.template import masks
+from personare.engines.musetalk.template.prepared import PreparedFaces
 from personare.errors import NoFaceFound, WeightsMismatch, WeightsMissing
 from personare.weights.finder import Weights
 from tests.conformance.seeded_checkpoint import main as seeded_checkpoint
@@ -56,7 +57,8 @@ def test_frames_without_a_face_misalign_nothing(
     assert faces.present.tolist() == [True, True, False, True, True]
     assert faces.latents.shape == (5, 8, 32, 32)
     assert not faces.latents[2].any()
-    # The row of each frame belongs to that frame: the same frame alone gives the same latents and mask.
+    # The row of each frame belongs to that frame: the same frame alone gives the same latents
+    # and mask.
     alone = prepare(recipe(OURS, weights), _template(tmp_path / "alone.mp4", moved_portrait(5)[3:4]), store)
     single = PreparedFaces(alone.features)
     close = np.abs(np.array(single.box(0)) - faces.box(3)).max() <= 2
@@ -70,14 +72,16 @@ def test_frames_without_a_face_misalign_nothing(
     assert x0 - width < mask.x < x1
 
 
-def test_an_option_computes_only_what_reads_it(sometimes_a_face: Path, weights: Weights, store: FeatureStore) -> None:
+def test_an_option_computes_only_what_reads_it(
+    sometimes_a_face: Path, weights: Weights, store: FeatureStore
+) -> None:
     digest = store.portrait_digest(sometimes_a_face)
     cold = recipe(OURS, weights)
 
     def changed(**options: object) -> set[str]:
-        return set(changed_by(cold, recipe(OURS.model_copy(update=options), weights), digest))
+        return set(changed_by(cold, recipe(OURS.model_copy(update=options), weights), {"portrait": digest}))
 
-    assert set(cold.keys(digest)) == {TRACK, BOXES, LATENTS, LABELS, MASKS}
+    assert set(cold.portrait_keys(digest)) == {TRACK, BOXES, LATENTS, LABELS, MASKS}
     assert changed(parsing_mode="raw") == {MASKS}
     assert changed(left_cheek_width=70) == {MASKS}
     assert changed(mask_blur=0.1) == {MASKS}
@@ -96,10 +100,12 @@ def test_an_option_computes_only_what_reads_it(sometimes_a_face: Path, weights: 
         assert changed(**nothing) == set()
 
 
-def test_what_is_automatic_is_decided_before_it_enters_a_key(sometimes_a_face: Path, weights: Weights, store: FeatureStore) -> None:
+def test_what_is_automatic_is_decided_before_it_enters_a_key(
+    sometimes_a_face: Path, weights: Weights, store: FeatureStore
+) -> None:
     digest = store.portrait_digest(sometimes_a_face)
     automatic = recipe(MuseTalkOptions(), weights)  # without dwpose, s3fd and bisenet: ours
-    assert automatic.keys(digest) == recipe(OURS, weights).keys(digest)
+    assert automatic.portrait_keys(digest) == recipe(OURS, weights).portrait_keys(digest)
     released = MuseTalkOptions().concrete(lambda name: True)
     assert (released.detector, released.parser, released.front_end) == ("dwpose", "bisenet", "current")
     assert (released.parsing_mode, released.extra_margin) == ("jaw", 10)
@@ -119,7 +125,9 @@ def test_samples_of_the_latents_are_repeatable(portrait: Path, weights: Weights,
     assert np.abs(first - mean).max() > 1e-3
     assert np.abs(first - other).max() > 1e-3
     again = FeatureStore(store.folder.parent / "again")
-    repeated = prepare(recipe(OURS.model_copy(update={"latents": "sample", "seed": 1}), weights), portrait, again)
+    repeated = prepare(
+        recipe(OURS.model_copy(update={"latents": "sample", "seed": 1}), weights), portrait, again
+    )
     np.testing.assert_array_equal(repeated.features[LATENTS].arrays["latents"], first)
 
 
@@ -145,14 +153,16 @@ def test_missing_weights_are_named_and_nothing_is_made_up(
 
 def test_released_detector_and_parser_run_from_their_files(portrait: Path, tmp_path: Path) -> None:
     folder = tmp_path / "weights"
-    write_checkpoints("musetalk", "tiny", folder, only={"sd-vae-ft-mse", "dwpose", "face-parse-bisent", "s3fd"})
+    write_checkpoints(
+        "musetalk", "tiny", folder, only={"sd-vae-ft-mse", "dwpose", "face-parse-bisent", "s3fd"}
+    )
     released = MuseTalkOptions()
     store = FeatureStore(tmp_path / "store")
     steps = recipe(released, Weights(folder))
-    assert set(steps.keys("")) == {POINTS, BOXES, LATENTS, LABELS, MASKS}
+    assert set(steps.portrait_keys("")) == {POINTS, BOXES, LATENTS, LABELS, MASKS}
     faces = PreparedFaces(prepare(steps, portrait, store).features)
-    # Networks of chance see a face in the corner, and key points from which the rule makes no box: the detector's counts, and is
-    # limited to the picture.
+    # Networks of chance see a face in the corner, and key points from which the rule makes no
+    # box: the detector's counts, and is limited to the picture.
     assert faces.box(0) == (0, 498, 10, 512)
     assert np.isfinite(faces.latents).all()
     assert faces.latents.any()
@@ -175,7 +185,7 @@ def test_networks_are_read_from_their_files(weights: Weights, tmp_path: Path) ->
 
 
 def test_a_configuration_that_is_none_is_refused(weights: Weights, tmp_path: Path) -> None:
-    from personare.engines.musetalk.networks.diffusion import read_config
+    from personare.networks.diffusion import read_config
 
     (tmp_path / "config.json").write_text("<html>not found</html>")
     with pytest.raises(WeightsMismatch, match=r"config\.json"):
@@ -185,8 +195,12 @@ def test_a_configuration_that_is_none_is_refused(weights: Weights, tmp_path: Pat
         read_config(tmp_path / "config.json")
 
 
-def test_landmarks_draw_where_another_detector_sees_a_face(sometimes_a_face: Path, weights: Weights, store: FeatureStore) -> None:
-    """Labels for a frame that only the detector knows are those of the nearest frame, moved into the box."""
+def test_landmarks_draw_where_another_detector_sees_a_face(
+    sometimes_a_face: Path, weights: Weights, store: FeatureStore
+) -> None:
+    """Labels for a frame that only the detector knows are those of the nearest frame, moved
+    into the box.
+    """
     from personare.cache.recipe import StageInputs
     from personare.engines.musetalk.prepare import _drawn_labels
     from personare.types import Feature
@@ -196,7 +210,9 @@ def test_landmarks_draw_where_another_detector_sees_a_face(sometimes_a_face: Pat
     around["present"][2] = True
     around["boxes"][2] = around["boxes"][1]
     features = {BOXES: Feature(around), TRACK: made.features[TRACK]}
-    drawn = _drawn_labels(StageInputs(Path("none"), {"parser": "landmarks", "expand": masks.EXPAND}, features))
+    drawn = _drawn_labels(
+        StageInputs({"parser": "landmarks", "expand": masks.EXPAND}, features, {"portrait": Path("none")})
+    )
     assert len(drawn.arrays["ends"]) == 5
 
 

@@ -59,13 +59,18 @@ def test_a_mirrored_picture_has_a_mirrored_face(picture, face):
     mirrored = find_face(np.ascontiguousarray(picture[:, ::-1]))
     assert mirrored.yaw == pytest.approx(-face.yaw, abs=3)
     assert mirrored.roll == pytest.approx(-face.roll, abs=3)
-    assert abs(mirrored.landmarks[1, 0] - (picture.shape[1] - face.landmarks[1, 0])) < 0.05 * face.eye_distance_px
+    assert (
+        abs(mirrored.landmarks[1, 0] - (picture.shape[1] - face.landmarks[1, 0]))
+        < 0.05 * face.eye_distance_px
+    )
 
 
 @pytest.mark.parametrize("degrees", [-30, 20])
 def test_roll_is_clockwise(picture, face, degrees):
     centre = tuple(float(v) for v in face.landmarks[1, :2])
-    turned = cv2.warpAffine(picture, cv2.getRotationMatrix2D(centre, -degrees, 1), (512, 512), borderMode=cv2.BORDER_REPLICATE)
+    turned = cv2.warpAffine(
+        picture, cv2.getRotationMatrix2D(centre, -degrees, 1), (512, 512), borderMode=cv2.BORDER_REPLICATE
+    )
     assert find_face(turned).roll - face.roll == pytest.approx(degrees, abs=4)
 
 
@@ -90,7 +95,9 @@ def test_there_is_no_face_in_noise_or_on_a_wall(seed):
     pictures = [
         source.integers(0, 255, (300, 400, 3), dtype=np.uint8),
         np.full((300, 300, 3), source.integers(0, 255), np.uint8),
-        cv2.resize(source.integers(0, 255, (8, 8, 3), dtype=np.uint8), (400, 400), interpolation=cv2.INTER_CUBIC),
+        cv2.resize(
+            source.integers(0, 255, (8, 8, 3), dtype=np.uint8), (400, 400), interpolation=cv2.INTER_CUBIC
+        ),
     ]
     for nothing in pictures:
         with pytest.raises(NoFaceFound, match=r"wall\.png"):
@@ -143,7 +150,9 @@ def test_lips_open_round_not_as_a_v():
 
 def test_triangles_cover_the_face_once():
     triangles = head468().triangles
-    edges = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), axis=1)
+    edges = np.sort(
+        np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), axis=1
+    )
     _, counts = np.unique(edges, axis=0, return_counts=True)
     assert counts.max() == 2
     assert set(FACE_OVAL) <= set(triangles.ravel().tolist())
@@ -162,7 +171,8 @@ def test_similarity_finds_what_was_done():
 def test_the_rasteriser_interpolates_and_hides():
     raster = Rasteriser(32, 24)
     vertices = np.array(
-        [[0, 0, 0], [32, 0, 0], [0, 24, 0], [32, 24, 0], [0, 0, 5], [16, 0, 5], [0, 24, 5], [16, 24, 5]], np.float32
+        [[0, 0, 0], [32, 0, 0], [0, 24, 0], [32, 24, 0], [0, 0, 5], [16, 0, 5], [0, 24, 5], [16, 24, 5]],
+        np.float32,
     )
     triangles = np.array([[0, 1, 2], [1, 3, 2], [4, 5, 6], [5, 7, 6]], np.int32)
     attributes = np.concatenate([vertices[:4] * [1, 1, 0], np.full((4, 3), 99)]).astype(np.float32)

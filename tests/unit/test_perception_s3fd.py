@@ -34,10 +34,13 @@ def test_no_candidate_is_no_face() -> None:
 
 
 def test_areas_count_pixels_so_that_small_boxes_overlap_more() -> None:
-    # 4 x 4 px each when sides are x1 - x0 + 1; 2 of 4 columns shared: 8 / 24 > 0.3. Without the + 1: 3 / 15 = 0.2.
+    # 4 x 4 px each when sides are x1 - x0 + 1; 2 of 4 columns shared: 8 / 24 > 0.3. Without the
+    # + 1: 3 / 15 = 0.2.
     pair = np.array([[0, 0, 3, 3, 0.9], [2, 0, 5, 3, 0.8]], np.float32)
     assert len(surviving(pair)) == 1
-    apart = np.array([[0, 0, 9, 9, 0.9], [5.4, 0, 14.4, 9, 0.8]], np.float32)  # 4.6 of 10 columns: 46 / 154 < 0.3
+    apart = np.array(
+        [[0, 0, 9, 9, 0.9], [5.4, 0, 14.4, 9, 0.8]], np.float32
+    )  # 4.6 of 10 columns: 46 / 154 < 0.3
     assert len(surviving(apart)) == 2
 
 

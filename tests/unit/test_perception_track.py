@@ -1,4 +1,6 @@
-"""Following one face: without jitter, without lag, the same person, and honest about frames without one."""
+"""Following one face: without jitter, without lag, the same person, and honest about frames
+without one.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,9 @@ def test_long_runs_are_taken_in_pieces_without_a_seam(face, monkeypatch):
 
 def test_short_runs(face):
     for count in (1, 2, 4, 5, 6):
-        assert smoothed(np.repeat(face[None], count, axis=0), FPS) == pytest.approx(np.repeat(face[None], count, axis=0), abs=1e-3)
+        assert smoothed(np.repeat(face[None], count, axis=0), FPS) == pytest.approx(
+            np.repeat(face[None], count, axis=0), abs=1e-3
+        )
 
 
 def test_the_face_is_followed_to_a_part_of_a_pixel():
@@ -101,7 +105,9 @@ def test_no_face_at_all_is_no_error():
 
 
 def test_the_same_person_is_followed_after_a_gap():
-    """Two faces; the larger one is chosen, and found again where it was though the other is there."""
+    """Two faces; the larger one is chosen, and found again where it was though the other is
+    there.
+    """
     large, small = moved_portrait(10), moved_portrait(10, (200, 200), 0.78)
     pictures = []
     for i, (one, other) in enumerate(zip(large, small, strict=True)):

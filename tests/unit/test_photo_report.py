@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from personare.engines.puppet.render import FaceRenderer
+from personare.engines.puppet.draw.face import FaceRenderer
 from personare.errors import NoFaceFound
 from personare.media.image import read_image
 from personare.perception.face import find_face
@@ -33,10 +33,22 @@ def with_glasses(picture, thickness):
     face = find_face(picture)
     points, unit, drawn = face.landmarks[:, :2], face.eye_distance_px, picture.copy()
     width = max(1, round(thickness * unit))
-    middles = [(points[outer] + points[inner]) / 2 + [0, 0.04 * unit] for outer, inner in ((33, 133), (263, 362))]
+    middles = [
+        (points[outer] + points[inner]) / 2 + [0, 0.04 * unit] for outer, inner in ((33, 133), (263, 362))
+    ]
     for middle in middles:
         centre = tuple(int(v) for v in np.rint(middle))
-        cv2.ellipse(drawn, centre, (round(0.22 * unit), round(0.17 * unit)), face.roll, 0, 360, (30, 25, 25), width, cv2.LINE_AA)
+        cv2.ellipse(
+            drawn,
+            centre,
+            (round(0.22 * unit), round(0.17 * unit)),
+            face.roll,
+            0,
+            360,
+            (30, 25, 25),
+            width,
+            cv2.LINE_AA,
+        )
     ends = [middles[0] + [0.22 * unit, 0], middles[1] - [0.22 * unit, 0]]
     cv2.line(drawn, *[tuple(int(v) for v in np.rint(end)) for end in ends], (30, 25, 25), width, cv2.LINE_AA)
     return drawn
@@ -54,7 +66,9 @@ def test_the_bundled_portrait_smiles_from_the_front(seen):
 def test_a_mouth_that_shouts_gets_advice():
     """The portrait itself with its jaw dropped."""
     features = prepare(size=512, face_height=0.5)
-    shouting = FaceRenderer(features).render(face_state({"jawOpen": 0.7, "mouthLowerDown": 0.4, "mouthUpperUp": 0.3}))
+    shouting = FaceRenderer(features).render(
+        face_state({"jawOpen": 0.7, "mouthLowerDown": 0.4, "mouthUpperUp": 0.3})
+    )
     report = photo_report(shouting)
     assert report.mouth_open > 0.2
     assert any("wide open" in line for line in report.advice)
@@ -125,4 +139,6 @@ def test_no_face_is_an_error_here_and_silence_on_the_command_line(cli, portrait,
     ended = cli("avatar", "create", "anna", portrait, "--set", "size=256", "--json")
     assert ended.json["photo"]["mouth_open"] > 0
     assert isinstance(ended.json["photo"]["advice"], list)
-    assert cli("avatar", "create", "bert", portrait, "--set", "size=256").out.startswith("photo: 512x512, face")
+    assert cli("avatar", "create", "bert", portrait, "--set", "size=256").out.startswith(
+        "photo: 512x512, face"
+    )

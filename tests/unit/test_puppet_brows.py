@@ -1,4 +1,6 @@
-"""What emotions do to a face, in eye distances: how far brows, lids and corners of the mouth go, and which way."""
+"""What emotions do to a face, in eye distances: how far brows, lids and corners of the mouth
+go, and which way.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,11 @@ import cv2
 import numpy as np
 import pytest
 
-from personare.engines.puppet import brows, eyes, frown, lips
-from personare.engines.puppet.emotion import EMOTIONS, offsets
-from personare.engines.puppet.pose import pose
-from personare.engines.puppet.rig import FLIP_Y, Rig
-from personare.engines.puppet.state import UNIT, FaceState
+from personare.engines.puppet.draw.deform import pose
+from personare.engines.puppet.fit import brows, eyes, frown, lips
+from personare.engines.puppet.fit.rig import FLIP_Y, Rig
+from personare.engines.puppet.move.emotion import EMOTIONS, offsets
+from personare.engines.puppet.move.state import UNIT, FaceState
 from personare.heads import MIRROR, head468
 from personare.types import ARKIT_UNITS
 from tests.unit.puppet_avatars import PP, face_state, prepare
@@ -34,7 +36,9 @@ def bare(fringe_from: float | None = None) -> np.ndarray:
     return picture
 
 
-def deltas_of(picture: np.ndarray, points: np.ndarray | None = None, glasses: bool = False) -> dict[str, np.ndarray]:
+def deltas_of(
+    picture: np.ndarray, points: np.ndarray | None = None, glasses: bool = False
+) -> dict[str, np.ndarray]:
     points = neutral_points() if points is None else points
     found = brows.brow_deltas(head468().neutral, points, picture, UNIT_PX, glasses)
     return {ARKIT_UNITS[unit]: delta for unit, delta in zip(brows.UNITS, found, strict=True)}
@@ -46,7 +50,9 @@ def units() -> dict[str, np.ndarray]:
 
 
 def test_brows_go_as_far_as_faces_do(units) -> None:
-    assert 0.10 < units["browInnerUp"][list(INNER), 1].min() <= units["browInnerUp"][list(INNER), 1].max() < 0.16
+    assert (
+        0.10 < units["browInnerUp"][list(INNER), 1].min() <= units["browInnerUp"][list(INNER), 1].max() < 0.16
+    )
     assert units["browInnerUp"][list(OUTER), 1].max() < 0.03
     assert 0.08 < units["browOuterUpRight"][53, 1] < 0.13
     assert -0.10 < units["browDownRight"][55, 1] < -0.06
@@ -56,7 +62,11 @@ def test_brows_go_as_far_as_faces_do(units) -> None:
 
 def test_both_sides_are_each_others_mirror(units) -> None:
     mirror = np.array(MIRROR)
-    for right, left in (("browDownRight", "browDownLeft"), ("browOuterUpRight", "browOuterUpLeft"), ("browInnerUp", "browInnerUp")):
+    for right, left in (
+        ("browDownRight", "browDownLeft"),
+        ("browOuterUpRight", "browOuterUpLeft"),
+        ("browInnerUp", "browInnerUp"),
+    ):
         np.testing.assert_allclose(units[left][mirror] * [-1, 1, 1], units[right], atol=0.004)
 
 
@@ -181,8 +191,12 @@ def test_long_lashes_are_told_from_short_ones_and_painted_out() -> None:
     for lid, crease in zip(eyes.UPPER_LIDS, eyes.CREASES, strict=True):
         for start, end in zip(points[lid[1:-1], :2], points[crease, :2], strict=True):
             for aside in (-5, 0, 5):
-                places = np.stack([start, end + 0.8 * (end - start)]) + np.array([[aside, 0], [1.5 * aside, 0]])
-                cv2.polylines(picture, [np.rint(places * 16).astype(np.int32)], False, (25, 20, 20), 2, cv2.LINE_AA, 4)
+                places = np.stack([start, end + 0.8 * (end - start)]) + np.array(
+                    [[aside, 0], [1.5 * aside, 0]]
+                )
+                cv2.polylines(
+                    picture, [np.rint(places * 16).astype(np.int32)], False, (25, 20, 20), 2, cv2.LINE_AA, 4
+                )
     assert eyes.long_lashes(picture, points, colours, UNIT_PX).min() > 0.5
     drawn = picture.copy()
     eyes.bare_lid(drawn, points, 0, UNIT_PX, 1.0)

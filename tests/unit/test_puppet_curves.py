@@ -21,7 +21,9 @@ class Kept:
         self.states.append(state)
 
 
-def test_curves_that_were_told_give_the_same_frames(portrait: Path, voice_samples: np.ndarray[Any, Any]) -> None:
+def test_curves_that_were_told_give_the_same_frames(
+    portrait: Path, voice_samples: np.ndarray[Any, Any]
+) -> None:
     engine = personare.open_engine("puppet")
     avatar = engine.prepare(portrait, size=256)
     speaking, kept = engine.perform(avatar), Kept()
@@ -29,7 +31,9 @@ def test_curves_that_were_told_give_the_same_frames(portrait: Path, voice_sample
     spoken = [frames.images for frames in [*speaking.feed(voice_samples[:16000]), *speaking.finish()]]
     idle = speaking.idle(3).images
     assert len(kept.states) == 25 + 3
-    followed = np.concatenate([frames.images for frames in engine.perform(avatar, seed=9).follow(kept.states)])
+    followed = np.concatenate(
+        [frames.images for frames in engine.perform(avatar, seed=9).follow(kept.states)]
+    )
     assert np.array_equal(followed, np.concatenate([*spoken, idle]))
     assert len({state.curves.tobytes() for state in kept.states[:25]}) > 10
 

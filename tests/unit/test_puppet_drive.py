@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from personare.engines.puppet.drive import MouthDrive
-from personare.engines.puppet.state import UNIT, MouthFrame
+from personare.engines.puppet.move.state import UNIT, MouthFrame
 from personare.errors import EngineError
 from personare.types import SAMPLE_RATE, Phone, Samples, frame_count
 
@@ -53,7 +53,9 @@ def driven(
 
 
 def as_bytes(frames: list[MouthFrame]) -> bytes:
-    return b"".join(f.curves.tobytes() + np.array([f.tongue, f.loudness, f.emphasis]).tobytes() for f in frames)
+    return b"".join(
+        f.curves.tobytes() + np.array([f.tongue, f.loudness, f.emphasis]).tobytes() for f in frames
+    )
 
 
 def curves_of(frames: list[MouthFrame]) -> np.ndarray:
@@ -100,7 +102,9 @@ def test_frames_keep_the_promised_latency(fps: Fraction) -> None:
     out = 0
     for known in range(1, 16001, 53):
         out += len(drive.push(np.zeros(53 if known > 1 else 1, np.float32)))
-        promised = (Fraction(known, SAMPLE_RATE) - Fraction(drive.lookahead_seconds).limit_denominator(10000)) * fps
+        promised = (
+            Fraction(known, SAMPLE_RATE) - Fraction(drive.lookahead_seconds).limit_denominator(10000)
+        ) * fps
         assert out >= promised, known
 
 
@@ -133,7 +137,9 @@ def test_hum_and_offset_leave_the_mouth_still() -> None:
 @pytest.mark.parametrize("fps", RATES)
 @pytest.mark.parametrize("expressiveness", [1.0, 1.2])
 def test_lips_meet_in_every_p_b_m(fps: Fraction, expressiveness: float) -> None:
-    """In at least one of the frames shown while the sound lasts, or the one before; in closures of 40 ms."""
+    """In at least one of the frames shown while the sound lasts, or the one before; in closures
+    of 40 ms.
+    """
     phones, at = [], 1600
     for i, symbol in enumerate(["a", "p", "a", "b", "ɛ", "m", "oʊ", "p", "i", "m"] * 2):
         end = at + (1900 if i % 2 == 0 else 640) + 37 * i
@@ -157,7 +163,9 @@ def test_known_phones_overrule_the_sound_only_where_they_speak() -> None:
     assert not curves_of(with_phones)[14:23, UNIT["jawOpen"]].any()
     assert curves_of(without)[14:23, UNIT["jawOpen"]].any()
     assert as_bytes(with_phones[-8:]) != b""
-    assert curves_of(with_phones)[-20:, UNIT["jawOpen"]] == pytest.approx(curves_of(without)[-20:, UNIT["jawOpen"]], abs=0.03)
+    assert curves_of(with_phones)[-20:, UNIT["jawOpen"]] == pytest.approx(
+        curves_of(without)[-20:, UNIT["jawOpen"]], abs=0.03
+    )
 
 
 def test_the_mouth_of_a_voice_is_lively_finite_and_in_range() -> None:

@@ -7,10 +7,17 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from personare.engines.puppet.emotion import CORNERS, EASE_IN_SECONDS, EMOTIONS, TALKING_JAW, Mood, offsets
 from personare.engines.puppet.motion import Motion
+from personare.engines.puppet.move.emotion import (
+    CORNERS,
+    EASE_IN_SECONDS,
+    EMOTIONS,
+    TALKING_JAW,
+    Mood,
+    offsets,
+)
+from personare.engines.puppet.move.state import UNIT, MouthFrame
 from personare.engines.puppet.options import PuppetOptions
-from personare.engines.puppet.state import UNIT, MouthFrame
 
 FPS = Fraction(25)
 MOUTH = np.array([name.startswith(("mouth", "jaw")) for name in UNIT])
@@ -43,9 +50,12 @@ def test_what_is_worn_moves_brows_or_lids_and_the_mouth(emotion: str) -> None:
 
 @pytest.mark.parametrize("emotion", WORN)
 @pytest.mark.parametrize(
-    "meeting", [{"mouthPressLeft": 0.25, "mouthRollLower": 0.15}, {"mouthRollLower": 0.45, "mouthUpperUpLeft": 0.2}]
+    "meeting",
+    [{"mouthPressLeft": 0.25, "mouthRollLower": 0.15}, {"mouthRollLower": 0.45, "mouthUpperUpLeft": 0.2}],
 )
-def test_where_lips_meet_nothing_moves_them_but_their_corners(emotion: str, meeting: dict[str, float]) -> None:
+def test_where_lips_meet_nothing_moves_them_but_their_corners(
+    emotion: str, meeting: dict[str, float]
+) -> None:
     spoken = curves(**meeting)
     worn = settled(emotion, spoken)
     assert np.array_equal(worn[MOUTH & ~AT_CORNERS], spoken[MOUTH & ~AT_CORNERS])

@@ -1,4 +1,6 @@
-"""Options and curves as far as they go: faces stay whole, lips shut when told, and what is still stays still."""
+"""Options and curves as far as they go: faces stay whole, lips shut when told, and what is
+still stays still.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +12,15 @@ import pytest
 
 import personare
 from personare.engines.puppet.compose import StillBackground
+from personare.engines.puppet.draw.deform import pose
+from personare.engines.puppet.draw.face import FaceRenderer
+from personare.engines.puppet.draw.mouth import MouthInterior
 from personare.engines.puppet.drive import MouthDrive
-from personare.engines.puppet.emotion import EMOTIONS
+from personare.engines.puppet.fit.rig import Rig
 from personare.engines.puppet.motion import Motion
-from personare.engines.puppet.mouth import MouthInterior
+from personare.engines.puppet.move.emotion import EMOTIONS
+from personare.engines.puppet.move.state import UNIT, FaceState
 from personare.engines.puppet.options import PuppetOptions
-from personare.engines.puppet.pose import pose
-from personare.engines.puppet.render import FaceRenderer
-from personare.engines.puppet.rig import Rig
-from personare.engines.puppet.state import UNIT, FaceState
 from personare.media.image import read_image
 from tests.unit.puppet_avatars import AA, PP, face_state, prepare
 
@@ -98,7 +100,7 @@ def test_lips_shut_when_told(avatars, emotion: str, head: tuple[float, float, fl
 
 def worn_over(units: dict[str, float], emotion: str) -> np.ndarray:
     """Curves of a settled emotion over a sound."""
-    from personare.engines.puppet.emotion import Mood
+    from personare.engines.puppet.move.emotion import Mood
 
     mood, spoken = Mood(emotion, 1.0, PuppetOptions().rate), face_state(units).curves
     return [mood.add(spoken) for _ in range(30)][-1]
@@ -106,11 +108,15 @@ def worn_over(units: dict[str, float], emotion: str) -> np.ndarray:
 
 @pytest.mark.parametrize("emotion", WORN)
 def test_no_triangle_of_the_front_turns_over(avatars, emotion: str) -> None:
-    """Cheeks, brows and nose at yaw 15 with everything worn: what faces the viewer at rest still does."""
+    """Cheeks, brows and nose at yaw 15 with everything worn: what faces the viewer at rest
+    still does.
+    """
     rig = Rig.from_feature(avatars[512]["puppet.rig"])
     rest = facing(rig, rig.points)
     front = rest > np.percentile(rest, 40)
-    moved = pose(rig, FaceState(worn_over(AA, emotion), 0.0, (15.0, 0.0, 0.0), (0.0, 0.0), (0.0, 0.0))).skin.vertices
+    moved = pose(
+        rig, FaceState(worn_over(AA, emotion), 0.0, (15.0, 0.0, 0.0), (0.0, 0.0), (0.0, 0.0))
+    ).skin.vertices
     assert (facing(rig, moved)[front] <= 0).mean() < 0.01
 
 
@@ -123,7 +129,9 @@ def facing(rig: Rig, vertices: np.ndarray) -> np.ndarray:
 
 
 def test_every_unit_alone_at_its_limit_is_drawn_and_bounded(avatars) -> None:
-    """No unit of the 52 at 1 tears the face: vertices stay within an eye distance of where they were."""
+    """No unit of the 52 at 1 tears the face: vertices stay within an eye distance of where they
+    were.
+    """
     rig = Rig.from_feature(avatars[256]["puppet.rig"])
     for name in UNIT:
         moved = pose(rig, face_state({name: 1.0})).skin.vertices

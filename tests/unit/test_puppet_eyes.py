@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from personare.engines.puppet import eyes
-from personare.engines.puppet.pose import pose
-from personare.engines.puppet.rig import Rig
+from personare.engines.puppet.draw.deform import pose
+from personare.engines.puppet.fit import eyes
+from personare.engines.puppet.fit.rig import Rig
 from tests.unit.puppet_avatars import BLINK, face_state, prepare
 
 
@@ -32,7 +32,10 @@ def test_a_shut_lid_shows_what_was_above_the_eye(rig):
 
 def test_eyeball_triangles_tile_the_eye(rig):
     for eyeball in rig.eyeballs:
-        area = sum(cv2.contourArea(np.ascontiguousarray(eyeball[triangle, :2])) for triangle in eyes.eyeball_triangles())
+        area = sum(
+            cv2.contourArea(np.ascontiguousarray(eyeball[triangle, :2]))
+            for triangle in eyes.eyeball_triangles()
+        )
         assert area == pytest.approx(cv2.contourArea(np.ascontiguousarray(eyeball[17:, :2])), rel=0.02)
 
 
@@ -71,20 +74,26 @@ def test_lashes_at_the_frames_edge_are_cut_off():
 
 
 def test_the_crease_takes_no_hair_of_a_low_brow_along(rig):
-    """On a picture that is dark from just above the creases upwards, against one that is bare skin."""
+    """On a picture that is dark from just above the creases upwards, against one that is bare
+    skin.
+    """
     points = rig.points[:468] * 3
     bare = np.full((1536, 1536, 3), 200, np.uint8)
     low_brow = bare.copy()
     for x, y in points[eyes.CREASES.ravel(), :2]:
         low_brow[: int(y) - 1, int(x) - 5 : int(x) + 6] = 40
     for eye, creases in enumerate(eyes.CREASES):
-        free, held = (np.abs(eyes.lid_slides(points, picture)[eye, creases[2:5]]).sum() for picture in (bare, low_brow))
+        free, held = (
+            np.abs(eyes.lid_slides(points, picture)[eye, creases[2:5]]).sum() for picture in (bare, low_brow)
+        )
         assert free > 9, "pixels"
         assert held < 0.75 * free
 
 
 def test_a_lid_in_deep_shadow_takes_on_more_of_the_skins_colour(rig):
-    """A little darker than skin stays nearly as it is; a black one does not stay black; a half blink does half."""
+    """A little darker than skin stays nearly as it is; a black one does not stay black; a half
+    blink does half.
+    """
     skin = np.array([210, 150, 120], np.float32)
     vertices, lid = rig.points, rig.points[eyes.CREASES[0][3], :2]
     inside = tuple(int(v) for v in ((lid + rig.points[eyes.UPPER_LIDS[0][4], :2]) / 2)[::-1])

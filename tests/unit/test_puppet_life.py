@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from personare.engines.puppet.life import Life
+from personare.engines.puppet.move.life import Life
 
 
 def lived(seconds, fps=Fraction(25), seed=3, voice=lambda t: (0.0, 0.0), **options):

@@ -9,15 +9,21 @@ import cv2
 import numpy as np
 import pytest
 
-from personare.engines.puppet import contour, lips, teeth
-from personare.engines.puppet.light import cheek_colour, colours_at
-from personare.engines.puppet.lip_colours import LOWER_ROWS, UPPER_ROWS
-from personare.engines.puppet.render import FaceRenderer
-from personare.engines.puppet.rig import Rig, fit
+from personare.engines.puppet.draw.face import FaceRenderer
+from personare.engines.puppet.fit import contour, lips, teeth
+from personare.engines.puppet.fit.light import cheek_colour, colours_at
+from personare.engines.puppet.fit.lip_colours import LOWER_ROWS, UPPER_ROWS
+from personare.engines.puppet.fit.rig import Rig, fit
 from personare.types import Feature
 from tests.unit.puppet_avatars import AA, PP, face_state, prepare
 
-SKIN, LIP, TOOTH, HOLLOW, HAIR = (214, 168, 146), (178, 98, 96), (226, 218, 190), (46, 20, 18), (120, 118, 116)
+SKIN, LIP, TOOTH, HOLLOW, HAIR = (
+    (214, 168, 146),
+    (178, 98, 96),
+    (226, 218, 190),
+    (46, 20, 18),
+    (120, 118, 116),
+)
 INNER = slice(1, -1)
 FINE = 4
 """Mouths are painted at this scale, so that their edges are known to a fraction of a pixel."""
@@ -30,8 +36,9 @@ def portrait():
 
 @dataclass
 class Painted:
-    """picture: uint8 [512, 512, 3]. points: [468, 3] as the landmarks would be without error, z nearer is larger. unit_px: eye
-    distance."""
+    """picture: uint8 [512, 512, 3]. points: [468, 3] as the landmarks would be without error, z
+    nearer is larger. unit_px: eye distance.
+    """
 
     picture: np.ndarray
     points: np.ndarray
@@ -51,11 +58,17 @@ class Painted:
         return fit(self.picture, crop["matte"], landmarks, crop["eye_contours"], crop["irises"], 0.0)
 
     def renderer(self, rig: Rig) -> FaceRenderer:
-        return FaceRenderer({"puppet.crop": Feature({"picture": self.picture}), "puppet.rig": rig.to_feature()})
+        return FaceRenderer(
+            {"puppet.crop": Feature({"picture": self.picture}), "puppet.rig": rig.to_feature()}
+        )
 
 
-def paint(portrait, gap: float, *, inside=TOOTH, moustache=False, seam=False, skin=SKIN, lip=LIP, lip_height=0.05) -> Painted:
-    """A mouth that is `gap` eye distances open in the middle, on the portrait. Sizes of lips are in eye distances too."""
+def paint(
+    portrait, gap: float, *, inside=TOOTH, moustache=False, seam=False, skin=SKIN, lip=LIP, lip_height=0.05
+) -> Painted:
+    """A mouth that is `gap` eye distances open in the middle, on the portrait. Sizes of lips
+    are in eye distances too.
+    """
     crop = portrait["puppet.crop"].arrays
     rig = Rig.from_feature(portrait["puppet.rig"])
     unit_px = rig.eye_distance_px
@@ -69,7 +82,9 @@ def paint(portrait, gap: float, *, inside=TOOTH, moustache=False, seam=False, sk
     for rows, side in ((UPPER_ROWS, -1), (LOWER_ROWS, 1)):
         for row, away in zip(rows, np.linspace(0, 1, 4), strict=True):
             x = middle[0] + half * along * (0.9 + 0.1 * away)
-            y = middle[1] + side * unit_px * (gap / 2 * arch + lip_height * away * (0.15 + 0.85 * arch) * (away > 0))
+            y = middle[1] + side * unit_px * (
+                gap / 2 * arch + lip_height * away * (0.15 + 0.85 * arch) * (away > 0)
+            )
             points[row, :2] = np.concatenate([x, y], axis=1)
     for row in UPPER_ROWS:
         points[row[[0, -1]], 1] = middle[1]
@@ -84,7 +99,9 @@ def paint(portrait, gap: float, *, inside=TOOTH, moustache=False, seam=False, sk
     if gap > 0:
         cv2.fillPoly(picture, [area(UPPER_ROWS[0], LOWER_ROWS[0])], inside, cv2.LINE_AA, 4)
     if seam:
-        cv2.polylines(picture, [area(UPPER_ROWS[0], UPPER_ROWS[0])[:11]], False, (70, 30, 30), 2 * FINE, cv2.LINE_AA, 4)
+        cv2.polylines(
+            picture, [area(UPPER_ROWS[0], UPPER_ROWS[0])[:11]], False, (70, 30, 30), 2 * FINE, cv2.LINE_AA, 4
+        )
     if moustache:
         top = round(float(points[UPPER_ROWS[3], 1].min()))
         strands = np.random.default_rng(1).integers(0, 2, 150)
@@ -130,7 +147,9 @@ def test_outer_edges_go_to_where_the_red_ends(portrait, px):
 
 def test_next_to_skin_as_red_as_the_lips_outer_edges_stay(portrait):
     painted = paint(portrait, 0.12, skin=LIP)
-    assert np.array_equal(contour.outer_edges(painted.points, painted.picture, painted.unit_px), painted.points)
+    assert np.array_equal(
+        contour.outer_edges(painted.points, painted.picture, painted.unit_px), painted.points
+    )
 
 
 @pytest.mark.parametrize("state", [{}, PP], ids=["at rest", "p, b, m"])
@@ -205,7 +224,9 @@ def test_a_moustache_moves_neither_the_seam_nor_the_edges(portrait, gap):
 
 def test_a_dropped_jaw_rises_to_shut_the_mouth_and_a_smile_s_does_not(portrait):
     chin = 152
-    smile, wide = (p.rig(portrait, p.points) for p in (paint(portrait, 0.09), paint(portrait, 0.24, inside=HOLLOW)))
+    smile, wide = (
+        p.rig(portrait, p.points) for p in (paint(portrait, 0.09), paint(portrait, 0.24, inside=HOLLOW))
+    )
     for rig in (smile, wide):
         assert np.abs(lips.gaps(rig.points + rig.closure)).max() < 0.1
     assert wide.closure[chin, 1] < -0.05 * wide.eye_distance_px
@@ -224,6 +245,8 @@ def test_parting_the_lips_is_continuous(portrait):
     """Nothing switches: small steps of the jaw change the picture by small steps."""
     painted = paint(portrait, 0.12)
     renderer = painted.renderer(painted.rig(portrait, painted.displaced(5, 0)))
-    frames = [mouth_of(renderer.render(face_state({"jawOpen": jaw})), painted) for jaw in np.arange(0, 0.30, 0.01)]
+    frames = [
+        mouth_of(renderer.render(face_state({"jawOpen": jaw})), painted) for jaw in np.arange(0, 0.30, 0.01)
+    ]
     steps = np.array([np.abs(b - a).mean() for a, b in pairwise(frames)])
     assert steps.max() < 3 * np.median(steps)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from personare.engines.puppet.mesh import MeshRenderer, _Half
+from personare.engines.puppet.draw.mesh import MeshRenderer, _Half
 from personare.perception import find_face
 from personare.perception.face import Face
 from personare.types import ARKIT_UNITS, FaceState
 
 
-def state(head: tuple[float, float, float] = (0, 0, 0), gaze: tuple[float, float] = (0, 0), **weights: float) -> FaceState:
+def state(
+    head: tuple[float, float, float] = (0, 0, 0), gaze: tuple[float, float] = (0, 0), **weights: float
+) -> FaceState:
     curves = np.zeros(len(ARKIT_UNITS), np.float32)
     for name, weight in weights.items():
         curves[ARKIT_UNITS.index(name)] = weight
@@ -65,7 +67,9 @@ def test_the_mouth_opens_as_far_as_it_is_told(renderer: MeshRenderer) -> None:
 
 
 def test_the_head_turns_as_far_as_it_is_told(renderer: MeshRenderer) -> None:
-    rest, turned, lifted, tilted = (seen(renderer, state(head=h)) for h in ((0, 0, 0), (12, 0, 0), (0, 8, 0), (0, 0, 6)))
+    rest, turned, lifted, tilted = (
+        seen(renderer, state(head=h)) for h in ((0, 0, 0), (12, 0, 0), (0, 8, 0), (0, 0, 6))
+    )
     assert turned.yaw - rest.yaw == pytest.approx(12, abs=4)
     assert lifted.pitch - rest.pitch > 3
     assert tilted.roll - rest.roll == pytest.approx(6, abs=2)
@@ -74,9 +78,15 @@ def test_the_head_turns_as_far_as_it_is_told(renderer: MeshRenderer) -> None:
 def test_eyes_shut_and_look_aside(renderer: MeshRenderer) -> None:
     rest = seen(renderer, state())
     shut = seen(renderer, state(eyeBlinkLeft=1, eyeBlinkRight=1))
-    gap = [float(np.linalg.norm(f.landmarks[159, :2] - f.landmarks[145, :2]) / f.eye_distance_px) for f in (rest, shut)]
+    gap = [
+        float(np.linalg.norm(f.landmarks[159, :2] - f.landmarks[145, :2]) / f.eye_distance_px)
+        for f in (rest, shut)
+    ]
     assert gap[1] < 0.6 * gap[0]
-    by_gaze, by_units = renderer.render(state(gaze=(0.03, 0))), renderer.render(state(eyeLookOutLeft=0.5, eyeLookInRight=0.5))
+    by_gaze, by_units = (
+        renderer.render(state(gaze=(0.03, 0))),
+        renderer.render(state(eyeLookOutLeft=0.5, eyeLookInRight=0.5)),
+    )
     assert np.array_equal(by_gaze, by_units)
     aside = find_face(by_gaze)
     assert (aside.irises[:, 0, 0] - rest.irises[:, 0, 0] > 0.01 * rest.eye_distance_px).all()

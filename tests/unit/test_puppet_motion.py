@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from personare.engines.puppet.motion import HANDOVER_SECONDS, Motion
+from personare.engines.puppet.move.state import UNIT, MouthFrame
 from personare.engines.puppet.options import PuppetOptions
-from personare.engines.puppet.state import UNIT, MouthFrame
 
 STILL = PuppetOptions(head_motion=0, blink_rate=0, gaze=0)
 
@@ -23,7 +23,9 @@ def jaw(state):
 
 def test_speech_moves_the_mouth_as_it_wants():
     motion = Motion(STILL)
-    assert [jaw(motion.speak(vowel(opening))) for opening in (0.0, 0.4, 0.1)] == [np.float32(v) for v in (0.0, 0.4, 0.1)]
+    assert [jaw(motion.speak(vowel(opening))) for opening in (0.0, 0.4, 0.1)] == [
+        np.float32(v) for v in (0.0, 0.4, 0.1)
+    ]
 
 
 def test_after_an_end_in_mid_vowel_the_mouth_eases_to_rest():
@@ -53,7 +55,9 @@ def test_release_at_rest_changes_nothing():
 
 def test_life_reaches_the_face():
     motion = Motion(PuppetOptions())
-    states = [motion.speak(MouthFrame(np.zeros(52, np.float32), 0.0, 0.8, float(i % 40 < 5))) for i in range(200)]
+    states = [
+        motion.speak(MouthFrame(np.zeros(52, np.float32), 0.0, 0.8, float(i % 40 < 5))) for i in range(200)
+    ]
     assert max(state.curves[UNIT["eyeBlinkLeft"]] for state in states) > 0.8
     assert max(state.curves[UNIT["browInnerUp"]] for state in states) > 0.1
     assert len({state.head for state in states}) > 150

@@ -4,11 +4,11 @@ import cv2
 import numpy as np
 import pytest
 
-from personare.engines.puppet import light, lips, teeth
-from personare.engines.puppet.mouth import MouthInterior, smooth_line
-from personare.engines.puppet.pose import pose
-from personare.engines.puppet.render import FaceRenderer
-from personare.engines.puppet.rig import Rig
+from personare.engines.puppet.draw.deform import pose
+from personare.engines.puppet.draw.face import FaceRenderer
+from personare.engines.puppet.draw.mouth import MouthInterior, smooth_line
+from personare.engines.puppet.fit import light, lips, teeth
+from personare.engines.puppet.fit.rig import Rig
 from personare.media.image import read_image
 from tests.unit.puppet_avatars import AA, PORTRAIT, face_state, prepare, write_picture
 
@@ -45,7 +45,9 @@ def test_teeth_bite_at_their_origin_and_are_symmetric(row):
 def test_teeth_are_ivory_not_grey_nor_blue():
     sprite = teeth.sprite(teeth.UPPER, 3.0)
     x, y = sprite.origin
-    crown = sprite.rgb[round(y) - 20 : round(y) - 8, round(x) - 20 : round(x) + 20].reshape(-1, 3).mean(axis=0)
+    crown = (
+        sprite.rgb[round(y) - 20 : round(y) - 8, round(x) - 20 : round(x) + 20].reshape(-1, 3).mean(axis=0)
+    )
     assert crown[0] > crown[1] > crown[2] > 150
 
 
@@ -56,7 +58,9 @@ def test_sprites_keep_their_measure_at_any_scale():
         assert wide[0] == pytest.approx(wide[1], rel=0.04)
 
 
-@pytest.mark.parametrize("toning", [np.ones(3), np.array([1.0, 0.92, 0.76])], ids=["black and white", "sepia"])
+@pytest.mark.parametrize(
+    "toning", [np.ones(3), np.array([1.0, 0.92, 0.76])], ids=["black and white", "sepia"]
+)
 def test_the_mouth_of_a_picture_without_colours_has_its_tone(tmp_path, toning):
     grey = cv2.cvtColor(read_image(PORTRAIT), cv2.COLOR_RGB2GRAY)[..., None]
     toned = prepare(write_picture(tmp_path / "toned.png", np.rint(grey * toning).astype(np.uint8)), size=256)
@@ -90,7 +94,9 @@ def test_a_raised_tongue_is_seen(avatar, rig):
 
 def test_upper_teeth_stay_with_the_head_and_lower_teeth_go_with_the_jaw(avatar, rig):
     """The upper part of the mouth hardly changes while the jaw drops further."""
-    less, more = (FaceRenderer(avatar).render(face_state({"jawOpen": jaw})).astype(int) for jaw in (0.40, 0.50))
+    less, more = (
+        FaceRenderer(avatar).render(face_state({"jawOpen": jaw})).astype(int) for jaw in (0.40, 0.50)
+    )
     x, y = np.rint(rig.mouth_axes[0, :2] + [0, 0.02 * rig.eye_distance_px]).astype(int)
     upper = np.abs(less - more)[y - 1 : y + 2, x - 6 : x + 7].mean()
     lip = np.abs(less - more)[y : y + round(0.35 * rig.eye_distance_px), x - 6 : x + 7].mean()
@@ -153,7 +159,9 @@ def test_closure_brings_open_lips_together():
     points = closed_mouth(10.0)
     shut = points + lips.closure_delta(points, 100.0)
     assert np.abs(lips.gaps(shut)).max() < 1e-3
-    assert (shut[lips.LOWER_ROWS[3], 1] > shut[lips.LOWER_INNER, 1])[1:-1].all(), "the lip keeps its thickness"
+    assert (shut[lips.LOWER_ROWS[3], 1] > shut[lips.LOWER_INNER, 1])[1:-1].all(), (
+        "the lip keeps its thickness"
+    )
 
 
 def test_shut_lips_show_what_is_safely_inside_them():

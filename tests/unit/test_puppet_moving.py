@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import personare
-from personare.engines.puppet.following import FADE_FRAMES
+from personare.engines.puppet.fit.following import FADE_FRAMES
 from personare.engines.puppet.options import PuppetOptions
-from personare.engines.puppet.show import open_show
+from personare.engines.puppet.render import open_show
 from personare.errors import NoFaceFound
 from personare.media.image import read_image
 from personare.media.template import Template, palindrome
@@ -53,7 +53,9 @@ def test_only_the_lower_face_changes(avatar, video):
     assert (shown.size, shown.fps) == ((256, 240), 25)
     for place in range(2 * COUNT + 3):
         index = palindrome(place, COUNT)
-        state = face_state({**AA, "eyeBlink": 1.0, "browInnerUp": 1.0}, head=(9, 9, 9), shift=(0.2, 0.1), gaze=(0.1, 0))
+        state = face_state(
+            {**AA, "eyeBlink": 1.0, "browInnerUp": 1.0}, head=(9, 9, 9), shift=(0.2, 0.1), gaze=(0.1, 0)
+        )
         changed = difference(shown.render(state), own[index]) > 0
         points = landmarks[index]
         rows, columns = np.nonzero(changed)
@@ -66,9 +68,11 @@ def test_only_the_lower_face_changes(avatar, video):
 
 
 def test_the_video_s_own_mouth_does_not_show(tmp_path, engine):
-    """Her teeth are painted green: shut lips hide them in every picture, an open mouth shows them (they are her upper teeth)."""
+    """Her teeth are painted green: shut lips hide them in every picture, an open mouth shows
+    them (they are her upper teeth).
+    """
     portrait = read_image(PORTRAIT)
-    from personare.engines.puppet import lips
+    from personare.engines.puppet.fit import lips
     from personare.perception import find_face
 
     landmarks = find_face(portrait).landmarks
@@ -138,12 +142,18 @@ def test_the_frame_rate_is_the_video_s_own_unless_asked_for(avatar, video, fps, 
     shown.close()
 
 
-def test_the_cut_of_the_voice_changes_no_byte_and_the_number_of_frames_is_exact(engine, avatar, voice_samples):
+def test_the_cut_of_the_voice_changes_no_byte_and_the_number_of_frames_is_exact(
+    engine, avatar, voice_samples
+):
     samples = voice_samples[:9999]
 
     def performed(length):
         performance = engine.perform(avatar)
-        made = [f.images for start in range(0, len(samples), length) for f in performance.feed(samples[start : start + length])]
+        made = [
+            f.images
+            for start in range(0, len(samples), length)
+            for f in performance.feed(samples[start : start + length])
+        ]
         made += [f.images for f in performance.finish()]
         performance.close()
         return np.concatenate(made)
@@ -170,7 +180,9 @@ def test_idle_and_interrupt_go_on_in_the_video(engine, avatar, video, voice_samp
 def test_the_mouth_of_a_face_at_the_border_is_drawn(tmp_path, engine):
     """The chin nearly touches the lower edge: the window reaches beyond the picture."""
     pictures = moved_portrait(5, swing_px=2, zoom=0)
-    landmarks = engine.prepare(write_video(tmp_path / "a.mkv", pictures)).features["puppet.face"].arrays["landmarks"]
+    landmarks = (
+        engine.prepare(write_video(tmp_path / "a.mkv", pictures)).features["puppet.face"].arrays["landmarks"]
+    )
     cut = int(landmarks[:, 152, 1].max()) + 6
     made = engine.prepare(write_video(tmp_path / "b.mkv", [picture[:cut] for picture in pictures]))
     shown = show(made)
@@ -185,15 +197,20 @@ def test_a_video_without_a_face_is_refused(tmp_path, engine):
 
 
 def test_preparation_reads_only_what_it_declares(engine, avatar):
-    keys = [engine.engine.recipe(PuppetOptions(**o)).keys("0" * 64) for o in ({}, {"fps": 50, "seed": 3, "expressiveness": 1.2})]
+    keys = [
+        engine.engine.recipe(PuppetOptions(**o)).portrait_keys("0" * 64)
+        for o in ({}, {"fps": 50, "seed": 3, "expressiveness": 1.2})
+    ]
     assert keys[0] == keys[1]
     for change, changed in (
         ({"framing": "original"}, {"puppet.crop", "puppet.rig", "puppet.plate"}),
         ({"size": 300}, {"puppet.crop", "puppet.rig", "puppet.plate"}),
     ):
-        other = engine.engine.recipe(PuppetOptions(**change)).keys("0" * 64)
+        other = engine.engine.recipe(PuppetOptions(**change)).portrait_keys("0" * 64)
         assert {stage for stage, key in other.items() if keys[0][stage] != key} == changed
-    assert "puppet.plate" not in engine.engine.recipe(PuppetOptions(background="stretch")).keys("0" * 64)
+    assert "puppet.plate" not in engine.engine.recipe(PuppetOptions(background="stretch")).portrait_keys(
+        "0" * 64
+    )
     assert avatar.features["puppet.face"].metadata["frames"] == COUNT
 
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from personare.engines.puppet.plate import behind, ears
-from personare.engines.puppet.pose import head_rotation
+from personare.engines.puppet.draw.deform import head_rotation
+from personare.engines.puppet.fit.plate import behind, ears
 from tests.unit.puppet_avatars import prepare
 
 GREY, YELLOW = 120, (240, 220, 20)
@@ -35,7 +35,9 @@ def test_what_hangs_from_the_person_before_a_plain_wall_goes_along(someone):
     cv2.rectangle(picture, (211, 165), (214, 178), YELLOW, -1)  # beside the circle, outside the matte
     made = behind(picture, matte, landmarks).arrays
     assert (made["cut"][yellow(picture)] == 255).all()
-    assert not yellow(made["plate"])[cv2.distanceTransform(matte, cv2.DIST_L2, 5) < 0.2 * UNIT_PX].any(), "not left behind either"
+    assert not yellow(made["plate"])[cv2.distanceTransform(matte, cv2.DIST_L2, 5) < 0.2 * UNIT_PX].any(), (
+        "not left behind either"
+    )
 
 
 @pytest.mark.parametrize("line", [((0, 165), (150, 172)), ((205, 0), (209, 299))])
@@ -77,7 +79,10 @@ def test_no_two_colours_of_the_background_meet_in_a_hard_line_behind_the_person(
 def test_ears_that_the_matte_misses_are_cut():
     """On the bundled portrait with a matte that ends with the face."""
     crop = prepare(size=256)["puppet.crop"].arrays
-    landmarks, unit_px = crop["landmarks"], float(np.linalg.norm(crop["landmarks"][33] - crop["landmarks"][263]))
+    landmarks, unit_px = (
+        crop["landmarks"],
+        float(np.linalg.norm(crop["landmarks"][33] - crop["landmarks"][263])),
+    )
     face = np.zeros((256, 256), np.uint8)
     cv2.fillConvexPoly(face, cv2.convexHull(np.rint(landmarks[:, :2]).astype(np.int32)), 255)
     cut = behind(crop["picture"], face, landmarks).arrays["cut"]

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from personare.engines.puppet.fit.rig import Rig
 from personare.engines.puppet.options import PuppetOptions
 from personare.engines.puppet.prepare import CROP, FACE, RIG, recipe
-from personare.engines.puppet.rig import Rig
 from personare.errors import NoFaceFound
 from personare.media.image import read_image
 from tests.unit.puppet_avatars import PORTRAIT, prepare, write_picture
@@ -14,7 +14,7 @@ from tests.unit.puppet_avatars import PORTRAIT, prepare, write_picture
 def declared(**options: object) -> dict[str, tuple[object, ...]]:
     """All of every stage that enters its key."""
     return {
-        stage.name: (stage.version, dict(stage.parameters), stage.needs, stage.reads_portrait, stage.weights)
+        stage.name: (stage.version, dict(stage.parameters), stage.needs, stage.reads, stage.weights)
         for stage in recipe(PuppetOptions(**options)).stages
     }
 
@@ -71,7 +71,9 @@ def test_a_face_near_the_border_is_shifted_not_streaked(tmp_path):
 
 
 def test_a_face_cut_by_the_border_is_not_continued_beyond_it(tmp_path):
-    """A square headshot without forehead is used whole: a streaked one would show at every word."""
+    """A square headshot without forehead is used whole: a streaked one would show at every
+    word.
+    """
     picture = read_image(PORTRAIT)
     side = 130
     headshot = np.ascontiguousarray(picture[75 : 75 + side, 165 : 165 + side])

@@ -6,20 +6,23 @@ import cv2
 import numpy as np
 import pytest
 
-from personare.engines.puppet import eyes, lips, render
 from personare.engines.puppet.compose import StillBackground
-from personare.engines.puppet.light import cheek_colour
-from personare.engines.puppet.mouth import MouthInterior, smooth_line
-from personare.engines.puppet.pose import Layer, head_rotation, pose
-from personare.engines.puppet.render import FaceRenderer
-from personare.engines.puppet.rig import BLINKS, Rig
-from personare.engines.puppet.shade import SkinShade, marks_on
-from personare.engines.puppet.warp import Window, windows_over
+from personare.engines.puppet.draw import face as render
+from personare.engines.puppet.draw.deform import Layer, head_rotation, pose
+from personare.engines.puppet.draw.face import FaceRenderer
+from personare.engines.puppet.draw.mouth import MouthInterior, smooth_line
+from personare.engines.puppet.draw.shade import SkinShade, marks_on
+from personare.engines.puppet.draw.warp import Window, windows_over
+from personare.engines.puppet.fit import eyes, lips
+from personare.engines.puppet.fit.light import cheek_colour
+from personare.engines.puppet.fit.rig import BLINKS, Rig
 from personare.media.image import read_image
 from personare.perception import person_matte
 from tests.unit.puppet_avatars import AA, BLINK, PORTRAIT, PP, face_state, prepare, write_picture
 
-EVERYTHING = face_state({**AA, "browInnerUp": 0.3, "eyeBlink": 0.4}, (5, -3, 4), (0.03, -0.02), (0.02, 0.01), 0.5)
+EVERYTHING = face_state(
+    {**AA, "browInnerUp": 0.3, "eyeBlink": 0.4}, (5, -3, 4), (0.03, -0.02), (0.02, 0.01), 0.5
+)
 
 
 @pytest.fixture(scope="module")
@@ -99,18 +102,24 @@ def test_opening_grows_with_the_jaw(avatar, shut_avatar):
     for features in (avatar, shut_avatar):
         rig = Rig.from_feature(features["puppet.rig"])
         mouth = MouthInterior(rig)
-        areas = [mouth.opening(pose(rig, face_state({"jawOpen": jaw})))[0].sum() for jaw in np.linspace(0, 0.5, 11)]
+        areas = [
+            mouth.opening(pose(rig, face_state({"jawOpen": jaw})))[0].sum() for jaw in np.linspace(0, 0.5, 11)
+        ]
         assert (np.diff(areas) > 0).all(), areas
         assert areas[-1] > 0.04 * rig.eye_distance_px**2
 
 
 @pytest.mark.parametrize("background", ["keep", "stretch"])
 def test_fetching_in_windows_leaves_nothing_out(background, monkeypatch):
-    """To the byte what fetching and mixing of all pixels gives, also where the head leaves the picture."""
+    """To the byte what fetching and mixing of all pixels gives, also where the head leaves the
+    picture.
+    """
     features = prepare(size=258, face_height=0.3, background=background)
     states = [EVERYTHING, face_state(BLINK, (-15, 4, 3)), face_state(AA, (20, -10, 9), (0.6, 0.3))]
     in_windows = [FaceRenderer(features).render(state) for state in states]
-    monkeypatch.setattr(render, "windows_over", lambda mask: [Window(slice(0, len(mask)), slice(0, len(mask)))])
+    monkeypatch.setattr(
+        render, "windows_over", lambda mask: [Window(slice(0, len(mask)), slice(0, len(mask)))]
+    )
     for state, frame in zip(states, in_windows, strict=True):
         assert np.array_equal(FaceRenderer(features).render(state), frame)
 
@@ -175,7 +184,9 @@ def test_a_blink_hides_the_irises(tmp_path):
     picture = read_image(PORTRAIT)
     for iris in face["irises"]:
         radius = float(np.linalg.norm(iris[1:] - iris[0], axis=1).mean())
-        cv2.circle(picture, np.rint(iris[0]).astype(int).tolist(), max(2, round(radius * 0.7)), (20, 230, 40), -1)
+        cv2.circle(
+            picture, np.rint(iris[0]).astype(int).tolist(), max(2, round(radius * 0.7)), (20, 230, 40), -1
+        )
     avatar = prepare(write_picture(tmp_path / "green.jpg", picture), size=256)
     assert abs(avatar["puppet.crop"].metadata["side"] - crop.metadata["side"]) < 4
 
@@ -196,7 +207,9 @@ def test_each_blink_shuts_the_persons_own_side(avatar, renderer):
 
 def test_gaze_moves_the_irises_and_nothing_else(avatar, renderer):
     rig = Rig.from_feature(avatar["puppet.rig"])
-    change = difference(renderer.render(face_state(gaze=(0.03, 0))), renderer.render(face_state())).max(axis=2)
+    change = difference(renderer.render(face_state(gaze=(0.03, 0))), renderer.render(face_state())).max(
+        axis=2
+    )
     around = np.zeros((256, 256), np.uint8)
     for eyeball in rig.eyeballs:
         cv2.fillConvexPoly(around, cv2.convexHull(np.rint(eyeball[17:, :2]).astype(np.int32)), 1)
@@ -205,7 +218,9 @@ def test_gaze_moves_the_irises_and_nothing_else(avatar, renderer):
     assert change[around == 0].max() == 0
 
 
-@pytest.mark.parametrize(("head", "axis", "sign"), [((6, 0, 0), 0, 1), ((-6, 0, 0), 0, -1), ((0, 6, 0), 1, -1), ((0, -6, 0), 1, 1)])
+@pytest.mark.parametrize(
+    ("head", "axis", "sign"), [((6, 0, 0), 0, 1), ((-6, 0, 0), 0, -1), ((0, 6, 0), 1, -1), ((0, -6, 0), 1, 1)]
+)
 def test_head_turns_the_nose_the_way_it_says(avatar, head, axis, sign):
     rig = Rig.from_feature(avatar["puppet.rig"])
     nose = pose(rig, face_state(head=head)).skin.vertices[1] - rig.points[1]
@@ -225,11 +240,15 @@ def test_roll_tilts_clockwise():
 
 @pytest.mark.parametrize("head", [(8, 2, 3), (-8, -2, -3)])
 def test_a_kept_background_does_not_move(head, tmp_path):
-    """Where neither the person is nor was, the picture stays to the byte; stretched, it does not."""
+    """Where neither the person is nor was, the picture stays to the byte; stretched, it does
+    not.
+    """
     striped = read_image(PORTRAIT)
     matte = person_matte(striped)[..., None]
     stripes = (127 + 100 * np.sign(np.sin(np.arange(512) / 3)))[None, :, None]
-    path = write_picture(tmp_path / "striped.jpg", np.rint(striped * matte + stripes * (1 - matte)).astype(np.uint8))
+    path = write_picture(
+        tmp_path / "striped.jpg", np.rint(striped * matte + stripes * (1 - matte)).astype(np.uint8)
+    )
     kept, bent = (prepare(path, size=256, background=background) for background in ("keep", "stretch"))
     picture, cut = picture_of(kept), kept["puppet.plate"].arrays["cut"]
     reach = np.ones((41, 41), np.uint8)
@@ -248,7 +267,7 @@ def test_a_kept_background_does_not_move(head, tmp_path):
 
 def test_the_plate_shows_no_person_at_the_edge():
     """A green person on grey: what the plate continues behind the edge is grey."""
-    from personare.engines.puppet.plate import behind
+    from personare.engines.puppet.fit.plate import behind
 
     picture = np.full((200, 200, 3), 120, np.uint8)
     matte = np.zeros((200, 200), np.uint8)
@@ -266,7 +285,7 @@ def test_the_plate_shows_no_person_at_the_edge():
 
 
 def test_a_picture_without_background_can_be_kept_too():
-    from personare.engines.puppet.plate import behind
+    from personare.engines.puppet.fit.plate import behind
 
     landmarks = np.zeros((468, 3), np.float32)
     landmarks[:, :2] = (10, 25)
@@ -284,7 +303,10 @@ def test_yaw_moves_the_nose_in_the_frame(avatar, renderer):
     """Found again by the face networks in the rendered frame."""
     from personare.perception import find_face
 
-    nose_x = [find_face(renderer.render(face_state(head=(yaw, 0, 0))), min_eye_distance_px=20).landmarks[1, 0] for yaw in (-6, 6)]
+    nose_x = [
+        find_face(renderer.render(face_state(head=(yaw, 0, 0))), min_eye_distance_px=20).landmarks[1, 0]
+        for yaw in (-6, 6)
+    ]
     assert nose_x[1] - nose_x[0] > 4
 
 
@@ -296,12 +318,22 @@ def test_painting_like_low_contrast_is_drawn(tmp_path):
 
 
 def test_units_at_their_limits_are_drawn(renderer):
-    for units in ({"jawOpen": 1.0, "mouthLowerDown": 1.0}, {"mouthClose": 1.0}, {"mouthPucker": 1.0, "jawLeft": 1.0}):
-        assert renderer.render(face_state(units, (25, 20, 20), (0.5, 0.5), (0.2, 0.2), 1.0)).shape == (256, 256, 3)
+    for units in (
+        {"jawOpen": 1.0, "mouthLowerDown": 1.0},
+        {"mouthClose": 1.0},
+        {"mouthPucker": 1.0, "jawLeft": 1.0},
+    ):
+        assert renderer.render(face_state(units, (25, 20, 20), (0.5, 0.5), (0.2, 0.2), 1.0)).shape == (
+            256,
+            256,
+            3,
+        )
 
 
 def rasterised(layer: Layer, triangles: np.ndarray, size: int) -> np.ndarray:
-    """Where every pixel fetches its colour, float [size, size, 2]; plain z-buffer, one triangle after another."""
+    """Where every pixel fetches its colour, float [size, size, 2]; plain z-buffer, one triangle
+    after another.
+    """
     y, x = np.mgrid[0:size, 0:size] + 0.5
     places, depth = np.stack([x, y], axis=-1), np.full((size, size), -np.inf)
     for triangle in triangles:
@@ -323,7 +355,9 @@ def rasterised(layer: Layer, triangles: np.ndarray, size: int) -> np.ndarray:
 
 
 def reference(avatar, state) -> np.ndarray:
-    """A frame at full resolution from one z-buffer, without regions, half-resolution flow or background restore."""
+    """A frame at full resolution from one z-buffer, without regions, half-resolution flow or
+    background restore.
+    """
     picture, rig = picture_of(avatar), Rig.from_feature(avatar["puppet.rig"])
     posed = pose(rig, state)
     layer, triangles = posed.skin, [rig.triangles]
@@ -332,24 +366,41 @@ def reference(avatar, state) -> np.ndarray:
         triangles.append(faces + len(layer.vertices))
         layer = layer.over(behind)
     places = rasterised(layer, np.concatenate(triangles), len(picture)).astype(np.float32) - 0.5
-    frame = cv2.remap(rig.textured(picture), places[..., 0], places[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    frame = cv2.remap(
+        rig.textured(picture),
+        places[..., 0],
+        places[..., 1],
+        cv2.INTER_CUBIC,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
     for eye, blink in enumerate(state.curves[BLINKS]):
         if blink > 0:
             long = float(rig.long_lashes[eye]) * min(1.0, float(blink) / eyes.LONG_LASHES_GONE)
             if long > 0:
                 eyes.bare_lid(frame, posed.skin.vertices, eye, rig.eye_distance_px, long)
-            eyes.smooth_lid(frame, posed.skin.vertices, eye, rig.lid_colours[eye], rig.eye_distance_px, float(blink))
+            eyes.smooth_lid(
+                frame, posed.skin.vertices, eye, rig.lid_colours[eye], rig.eye_distance_px, float(blink)
+            )
             line = smooth_line(posed.skin.vertices[eyes.UPPER_LIDS[eye], :2])
             eyes.draw_lashes(frame, line, rig.lash_colour, rig.eye_distance_px, rig.softness_px, float(blink))
-    shade = SkinShade(rig.points, rig.eye_distance_px, cheek_colour(picture, rig.points), marks_on(picture, rig))
+    shade = SkinShade(
+        rig.points, rig.eye_distance_px, cheek_colour(picture, rig.points), marks_on(picture, rig)
+    )
     shade.draw(frame, posed.skin.vertices, state.curves)
     MouthInterior(rig).draw(posed, state.curves, state.tongue).lay(frame)
     plate, cut = (avatar["puppet.plate"].arrays[name] for name in ("plate", "cut"))
-    person = cv2.remap(cut, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[..., None] / 255
+    person = (
+        cv2.remap(cut, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[
+            ..., None
+        ]
+        / 255
+    )
     return np.rint(frame * person + plate * (1 - person)).astype(np.uint8)
 
 
-@pytest.mark.parametrize("state", [EVERYTHING, face_state(AA, gaze=(-0.03, 0.0)), face_state(BLINK, (-5, 2, 0))])
+@pytest.mark.parametrize(
+    "state", [EVERYTHING, face_state(AA, gaze=(-0.03, 0.0)), face_state(BLINK, (-5, 2, 0))]
+)
 def test_fast_path_agrees_with_a_plain_reference(avatar, renderer, state):
     change = difference(renderer.render(state), reference(avatar, state))
     assert change.mean() < 0.12

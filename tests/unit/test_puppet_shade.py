@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from personare.engines.puppet.render import FaceRenderer
-from personare.engines.puppet.rig import BLINKS, Rig
-from personare.engines.puppet.shade import CROWS_FEET, FOREHEAD, SkinShade, marks_on
-from personare.engines.puppet.state import UNIT
+from personare.engines.puppet.draw.face import FaceRenderer
+from personare.engines.puppet.draw.shade import CROWS_FEET, FOREHEAD, SkinShade, marks_on
+from personare.engines.puppet.fit.rig import BLINKS, Rig
+from personare.engines.puppet.move.state import UNIT
 from personare.heads import CHIN, head468
 from personare.media.image import read_image
 from personare.perception import find_face
@@ -85,7 +85,10 @@ def test_marks_only_darken_and_only_where_they_belong(name: str) -> None:
     elsewhere = seen.copy()
     elsewhere[inside] = 200
     assert (elsewhere == 200).all()
-    depth, half = 200 - seen.min(), 200 - shaded(**{unit: weight / 2 for unit, weight in weights.items()}).min()
+    depth, half = (
+        200 - seen.min(),
+        200 - shaded(**{unit: weight / 2 for unit, weight in weights.items()}).min(),
+    )
     assert 0 < half < depth < 0.25 * 200
 
 
@@ -93,7 +96,10 @@ def test_a_furrow_is_two_upright_folds_and_grief_smooths_it() -> None:
     furrow = shaded(**BOTH_BROWS_DOWN)
     row = furrow[int(face_points()[9, 1]) + 3]
     middle = SIZE // 2
-    left, right = row[middle - 12 : middle].argmin() + middle - 12, row[middle : middle + 12].argmin() + middle
+    left, right = (
+        row[middle - 12 : middle].argmin() + middle - 12,
+        row[middle : middle + 12].argmin() + middle,
+    )
     assert 8 <= right - left <= 20
     assert row[middle] > row[[left, right]].max() + 3
     grieving = shaded(browInnerUp=0.85, **dict.fromkeys(BOTH_BROWS_DOWN, 0.3))
@@ -113,7 +119,9 @@ def test_shade_takes_a_share_of_the_light_and_goes_where_the_face_goes() -> None
         shade.draw(frame, points, curves)
         lost = light - frame[..., 0].astype(float)
         rows, columns = np.mgrid[0:SIZE, 0:SIZE] + 0.5
-        deepest.append((lost.max() / light, np.array([(columns * lost).sum(), (rows * lost).sum()]) / lost.sum()))
+        deepest.append(
+            (lost.max() / light, np.array([(columns * lost).sum(), (rows * lost).sum()]) / lost.sum())
+        )
     (depth, at), (moved_depth, moved_at), (dim_depth, _) = deepest
     np.testing.assert_allclose((at - SIZE / 2) @ turn.T + SIZE / 2 + [6.3, -4.7], moved_at, atol=0.5)
     np.testing.assert_allclose([moved_depth, dim_depth], depth, atol=0.015)
@@ -146,9 +154,23 @@ def framed(picture: np.ndarray) -> np.ndarray:
     face = find_face(picture)
     points, unit, drawn = face.landmarks[:, :2], face.eye_distance_px, picture.copy()
     for corners in ((33, 133), (362, 263)):
-        centre = tuple(int(v) for v in np.rint(points[list(corners)].mean(axis=0) + np.array([0, 0.02 * unit])))
-        cv2.ellipse(drawn, centre, (round(0.22 * unit), round(0.17 * unit)), face.roll, 0, 360, (30, 25, 25), 6, cv2.LINE_AA)
-    cv2.line(drawn, *[tuple(int(v) for v in np.rint(points[i])) for i in (133, 362)], (30, 25, 25), 6, cv2.LINE_AA)
+        centre = tuple(
+            int(v) for v in np.rint(points[list(corners)].mean(axis=0) + np.array([0, 0.02 * unit]))
+        )
+        cv2.ellipse(
+            drawn,
+            centre,
+            (round(0.22 * unit), round(0.17 * unit)),
+            face.roll,
+            0,
+            360,
+            (30, 25, 25),
+            6,
+            cv2.LINE_AA,
+        )
+    cv2.line(
+        drawn, *[tuple(int(v) for v in np.rint(points[i])) for i in (133, 362)], (30, 25, 25), 6, cv2.LINE_AA
+    )
     return drawn
 
 

@@ -1,4 +1,6 @@
-"""A turned head: of every pixel that is seen, how the picture was drawn out, pressed or folded to get there."""
+"""A turned head: of every pixel that is seen, how the picture was drawn out, pressed or folded
+to get there.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from personare.engines.puppet import eyes, lips
-from personare.engines.puppet.pose import head_rotation, pose
-from personare.engines.puppet.relief import ASIDE, MOST, UPRIGHT, bounded, relief
-from personare.engines.puppet.render import FaceRenderer
-from personare.engines.puppet.rig import Rig, fit
+from personare.engines.puppet.draw.deform import head_rotation, pose
+from personare.engines.puppet.draw.face import FaceRenderer
+from personare.engines.puppet.fit import eyes, lips
+from personare.engines.puppet.fit.relief import ASIDE, MOST, UPRIGHT, bounded, relief
+from personare.engines.puppet.fit.rig import Rig, fit
 from personare.heads import Rasteriser
 from tests.unit.puppet_avatars import face_state, prepare
 
@@ -23,14 +25,18 @@ PHOTOS_TURNED = (0, 14, -14)
 
 @pytest.fixture(scope="module")
 def rigs():
-    """Of the bundled portrait as it is, and as if she had been photographed with her head turned to either side."""
+    """Of the bundled portrait as it is, and as if she had been photographed with her head
+    turned to either side.
+    """
     avatar = prepare(size=SIZE)
     rig, crop = Rig.from_feature(avatar["puppet.rig"]), avatar["puppet.crop"].arrays
     return {yaw: as_in_the_photo(refitted(FaceRenderer(avatar), rig, crop, yaw)) for yaw in PHOTOS_TURNED}
 
 
 def refitted(renderer: FaceRenderer, rig: Rig, crop: dict[str, np.ndarray], yaw: float) -> Rig:
-    """All of the head's true depth turned, so that the far cheek goes behind itself as it does in a photo."""
+    """All of the head's true depth turned, so that the far cheek goes behind itself as it does
+    in a photo.
+    """
     rotation = head_rotation(yaw, 0, 0)
 
     def turn(points: np.ndarray) -> np.ndarray:
@@ -44,19 +50,28 @@ def refitted(renderer: FaceRenderer, rig: Rig, crop: dict[str, np.ndarray], yaw:
         for name in ("eye_contours", "irises")
     )
     picture = renderer.render(face_state(head=(yaw, 0, 0)))
-    return fit(picture, crop["matte"], *(a.astype(np.float32) for a in (landmarks, contours, irises)), softness_px=0.0)
+    return fit(
+        picture,
+        crop["matte"],
+        *(a.astype(np.float32) for a in (landmarks, contours, irises)),
+        softness_px=0.0,
+    )
 
 
 def as_in_the_photo(rig: Rig) -> Rig:
-    """With the mouth left open as it is: nothing but the head moves. The rig's own relief is that of shut lips."""
+    """With the mouth left open as it is: nothing but the head moves. The rig's own relief is
+    that of shut lips.
+    """
     opened = {"closure": np.zeros_like(rig.closure), "lip_roll": np.zeros_like(rig.lip_roll)}
     return replace(rig, **opened, relief=relief(rig.points))
 
 
 def sampling(rig: Rig, head: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """At every pixel of the frame that shows the moving head: area of the picture that a pixel shows (below 0: mirrored), [k],
-    and how far the picture is drawn out there in the two main directions, [k, 2]. Taken between neighbouring pixels: a place where
-    one side of the face is torn off another counts too."""
+    """At every pixel of the frame that shows the moving head: area of the picture that a pixel
+    shows (below 0: mirrored), [k], and how far the picture is drawn out there in the two main
+    directions, [k, 2]. Taken between neighbouring pixels: a place where one side of the face is
+    torn off another counts too.
+    """
     posed = pose(rig, face_state(head=head))
     layer, triangles = posed.skin, [rig.triangles]
     backdrops = [(eyeball, eyes.eyeball_triangles()) for eyeball in posed.eyeballs]
@@ -65,7 +80,11 @@ def sampling(rig: Rig, head: tuple[float, float, float]) -> tuple[np.ndarray, np
         layer = layer.over(behind)
     shift = np.zeros_like(layer.vertices)
     shift[:, :2] = layer.texture - layer.vertices[:, :2]
-    shown = Rasteriser(SIZE, SIZE).draw(layer.vertices, np.concatenate(triangles).astype(np.int32), shift)[..., :2].astype(float)
+    shown = (
+        Rasteriser(SIZE, SIZE)
+        .draw(layer.vertices, np.concatenate(triangles).astype(np.int32), shift)[..., :2]
+        .astype(float)
+    )
     here = shown[:-1, :-1]
     slopes = np.stack([shown[:-1, 1:] - here, shown[1:, :-1] - here], axis=-1) + np.eye(2)
     slopes = slopes[np.abs(here).max(axis=-1) > 1e-3]
@@ -74,8 +93,12 @@ def sampling(rig: Rig, head: tuple[float, float, float]) -> tuple[np.ndarray, np
 
 @pytest.mark.parametrize("photo", PHOTOS_TURNED)
 @pytest.mark.parametrize("head", FAR)
-def test_no_side_of_a_turned_face_folds_tears_or_is_drawn_out(rigs, photo: int, head: tuple[float, float, float]) -> None:
-    """The few pixels left to each bound lie where the mesh at rest is folded or thin as a hair: the rim of a cheek, nostrils."""
+def test_no_side_of_a_turned_face_folds_tears_or_is_drawn_out(
+    rigs, photo: int, head: tuple[float, float, float]
+) -> None:
+    """The few pixels left to each bound lie where the mesh at rest is folded or thin as a hair:
+    the rim of a cheek, nostrils.
+    """
     area, drawn_out = sampling(rigs[photo], head)
     assert (area <= 0).mean() < 0.0003, "mirrored"
     assert (drawn_out.max(axis=1) > 3).mean() < 0.0008

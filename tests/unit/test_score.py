@@ -25,7 +25,9 @@ FPS = Fraction(25)
 
 
 def frontal_landmarks(gap: float = 0.0, eye_px: float = 110.0) -> np.ndarray:
-    """The neutral head as landmarks in a picture, with its inner lips parted by `gap` eye distances."""
+    """The neutral head as landmarks in a picture, with its inner lips parted by `gap` eye
+    distances.
+    """
     points = head468().neutral.copy()
     upper, lower = list(UPPER_INNER_LIP[1:-1]), list(LOWER_INNER_LIP[1:-1])
     middle = (points[upper, 1] + points[lower, 1]) / 2
@@ -51,14 +53,17 @@ def heard_of(target: np.ndarray, **others: object) -> SoundHeard:
 
 
 def seen_of(opening: np.ndarray, late_frames: float = 0.0) -> FaceSeen:
-    """A face at 25 fps whose lips part as a curve at 100 Hz says, late by some frames; everything else is still."""
+    """A face at 25 fps whose lips part as a curve at 100 Hz says, late by some frames;
+    everything else is still.
+    """
     n = len(opening) // 4
     seconds = np.arange(n) / 25
     curve = np.interp(seconds - late_frames / 25, (np.arange(len(opening)) + 0.5) / 100, opening)
     still = np.zeros(n)
     return FaceSeen(
-        seconds=seconds, gap=0.01 + 0.2 * curve, width=np.full(n, 0.5), eye_opening=np.full(n, 0.35), yaw=still, pitch=still,
-        roll=still, skin_spike_px=still, lip_spike_px=still, sharpness=np.full(n, 7.0), brightness=np.full(n, 120.0),
+        seconds=seconds, gap=0.01 + 0.2 * curve, width=np.full(n, 0.5), eye_opening=np.full(n, 0.35),
+        yaw=still, pitch=still, roll=still, skin_spike_px=still, lip_spike_px=still,
+        sharpness=np.full(n, 7.0), brightness=np.full(n, 120.0),
     )  # fmt: skip
 
 
@@ -109,7 +114,9 @@ def test_a_mouth_that_follows_correlates_and_another_does_not() -> None:
     target = syllables(10.0)
     follows, else_where = (seen_of(curve) for curve in (target, syllables(10.0, seed=1)))
     name = "opening follows articulation, r"
-    good, bad = ({row.name: row for row in rows(seen, heard_of(target), FPS)} for seen in (follows, else_where))
+    good, bad = (
+        {row.name: row for row in rows(seen, heard_of(target), FPS)} for seen in (follows, else_where)
+    )
     assert good[name].value == pytest.approx(1, abs=0.03)
     assert (good[name].verdict, bad[name].verdict) == ("pass", "below")
     assert lag_seconds(mouth_of(seen_of(np.ones(1000))), heard_of(target)) is None
@@ -160,7 +167,12 @@ def test_speech_and_silence_of_a_voice(voice_samples) -> None:
 
 
 def test_phones_say_what_is_spoken() -> None:
-    phones = [Phone("m", 1600, 3200), Phone("ɑː", 3200, 9600), Phone("f", 9600, 11200), Phone("aɪ", 11200, 16000)]
+    phones = [
+        Phone("m", 1600, 3200),
+        Phone("ɑː", 3200, 9600),
+        Phone("f", 9600, 11200),
+        Phone("aɪ", 11200, 16000),
+    ]
     heard = listen(speech_from_samples(np.zeros(17600, np.float32), 16000), phones)
     assert heard.closures == ((0.1, 0.2),)
     assert heard.bites == ((0.6, 0.7),)

@@ -1,4 +1,6 @@
-"""The labels that the voice network is trained on: painting, closures on their dips, forced alignment."""
+"""The labels that the voice network is trained on: painting, closures on their dips, forced
+alignment.
+"""
 
 import sys
 from pathlib import Path
@@ -17,7 +19,10 @@ from shards import UNKNOWN, Utterance, closures_on_dips, load, mel_power, paint,
 def phones(*said: tuple[str, int]) -> list[Phone]:
     """(symbol, frames) one after the other."""
     ends = np.cumsum([frames for _, frames in said]) * FRAME_SAMPLES
-    return [Phone(symbol, int(end) - frames * FRAME_SAMPLES, int(end)) for (symbol, frames), end in zip(said, ends, strict=True)]
+    return [
+        Phone(symbol, int(end) - frames * FRAME_SAMPLES, int(end))
+        for (symbol, frames), end in zip(said, ends, strict=True)
+    ]
 
 
 def speech_with_dip(first: int, last: int, frames: int = 60) -> np.ndarray:
@@ -36,7 +41,14 @@ def certain(label: np.ndarray) -> dict[str, np.ndarray]:
 
 def test_phones_become_classes_and_an_unknown_sound_stays_unknown() -> None:
     label = paint(phones(("", 3), ("m", 4), ("aɪ", 10), ("☃", 2)), 20)
-    expected = [VISEME["sil"]] * 3 + [VISEME["PP"]] * 4 + [VISEME["aa"]] * 6 + [VISEME["ih"]] * 4 + [UNKNOWN] * 2 + [VISEME["sil"]]
+    expected = (
+        [VISEME["sil"]] * 3
+        + [VISEME["PP"]] * 4
+        + [VISEME["aa"]] * 6
+        + [VISEME["ih"]] * 4
+        + [UNKNOWN] * 2
+        + [VISEME["sil"]]
+    )
     assert label.tolist() == expected
 
 
@@ -52,7 +64,12 @@ def test_a_closure_moves_onto_its_dip_and_no_further() -> None:
 def test_a_shard_gives_back_what_was_saved(tmp_path: Path) -> None:
     power = mel_power(np.random.default_rng(0).normal(0, 0.05, 4800).astype(np.float32))
     label = np.arange(30, dtype=np.int8) % len(VISEMES)
-    save(tmp_path / "s.npz", "prompts", [Utterance(power, label, 7), Utterance(power[:20], label[:20], 8)], [label, label[:20]])
+    save(
+        tmp_path / "s.npz",
+        "prompts",
+        [Utterance(power, label, 7), Utterance(power[:20], label[:20], 8)],
+        [label, label[:20]],
+    )
     source, [first, second] = load(tmp_path / "s.npz")
     assert (source, first.voice, second.voice, len(second.power)) == ("prompts", 7, 8, 20)
     assert first.label.tolist() == label.tolist()
@@ -61,7 +78,9 @@ def test_a_shard_gives_back_what_was_saved(tmp_path: Path) -> None:
 
 
 def test_a_transcript_is_found_where_it_sounds_with_a_pause_between_words() -> None:
-    truth = paint(phones(("", 12), ("m", 6), ("a", 9), ("", 15), ("p", 5), ("i", 8), ("", 10)), 65).astype(int)
+    truth = paint(phones(("", 12), ("m", 6), ("a", 9), ("", 15), ("p", 5), ("i", 8), ("", 10)), 65).astype(
+        int
+    )
     power = np.where(truth == VISEME["sil"], 1e-3, 1.0)[:, None] * np.ones((1, 40), np.float32)
     aligned = align(certain(truth), power, [["m", "a"], ["p", "i"]])
     assert aligned is not None

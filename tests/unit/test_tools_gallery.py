@@ -1,4 +1,6 @@
-"""The gallery: a sheet per topic and subject, an index that names them all, and faces that cannot be animated named too."""
+"""The gallery: a sheet per topic and subject, an index that names them all, and faces that
+cannot be animated named too.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ import pytest
 from tools import gallery
 
 
-def test_a_folder_becomes_sheets_and_an_index(portrait: Path, voice_samples: np.ndarray, tmp_path: Path) -> None:
+def test_a_folder_becomes_sheets_and_an_index(
+    portrait: Path, voice_samples: np.ndarray, tmp_path: Path
+) -> None:
     folder = tmp_path / "faces"
     folder.mkdir()
     (folder / "a face.jpg").write_bytes(portrait.read_bytes())
@@ -28,7 +32,9 @@ def test_a_folder_becomes_sheets_and_an_index(portrait: Path, voice_samples: np.
     assert speech.shape == extremes.shape == (2 * 80, 8 * 80, 3)
     assert emotions.shape == (2 * 80, len(gallery.EMOTIONS) * 80, 3)
     tiles = [extremes[y : y + 80, x : x + 80, 0] for y in (0, 80) for x in range(0, 640, 80)]
-    assert min(float(np.abs(tile.astype(int) - tiles[0]).mean()) for tile in tiles[1:]) > 0.3, "no two are alike"
+    assert min(float(np.abs(tile.astype(int) - tiles[0]).mean()) for tile in tiles[1:]) > 0.3, (
+        "no two are alike"
+    )
 
 
 def test_the_bundled_portrait_and_the_carried_head_by_default() -> None:

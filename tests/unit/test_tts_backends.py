@@ -164,12 +164,13 @@ def program_that(tmp_path, code):
         if sys.argv[1].startswith("--voices"):
             print("Pty Language       Age/Gender VoiceName          File                 Other Languages")
             if sys.argv[1] == "--voices":
-                print(" 5  cmn             --/M      Chinese_(Mandarin) sit/cmn              (zh-cmn 5)(zh 5)")
+                print(" 5  cmn             --/M      Chinese_(Mandarin) sit/cmn           (zh-cmn 5)(zh 5)")
             else:
                 print(" 5  variant         --/F      female3            !v/f3                ")
             sys.exit()
         text = sys.stdin.read()
-        wav = b"RIFF\\0\\0\\0\\0WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 1, 22050, 44100, 2, 16) + b"data\\0\\0\\0\\0"
+        fmt = struct.pack("<IHHIIHH", 16, 1, 1, 22050, 44100, 2, 16)
+        wav = b"RIFF\\0\\0\\0\\0WAVEfmt " + fmt + b"data\\0\\0\\0\\0"
     """)
         + textwrap.dedent(code)
     )
@@ -194,7 +195,9 @@ def test_a_program_speaks_without_phone_times(tmp_path):
     assert all(c.phones is None for c in chunks)
 
 
-@pytest.mark.parametrize("code", ["sys.stdout.buffer.write(wav + b'\\0' * 99); sys.exit(1)", "print('x' * 44)", "pass"])
+@pytest.mark.parametrize(
+    "code", ["sys.stdout.buffer.write(wav + b'\\0' * 99); sys.exit(1)", "print('x' * 44)", "pass"]
+)
 def test_a_program_that_fails_is_an_error(tmp_path, code):
     with pytest.raises(EngineError):
         list(program_that(tmp_path, code).speak(["hello"], "en"))
@@ -203,12 +206,13 @@ def test_a_program_that_fails_is_an_error(tmp_path, code):
 def test_voices_are_found_by_tag_name_and_variant():
     _, catalogue = working_back_end()
     found = {wanted: match_voice(catalogue, wanted)[0] for wanted in (
-        "en", "EN_us", "en-gb", "zh", "zh-TW", "ja", "de-AT", "fr", "fr-ca", "es", "German", "en-us+F3", "gmw/en-US",
+        "en", "EN_us", "en-gb", "zh", "zh-TW", "ja", "de-AT", "fr", "fr-ca", "es", "German", "en-us+F3",
+        "gmw/en-US",
     )}  # fmt: skip
     assert found == {
-        "en": "gmw/en-US", "EN_us": "gmw/en-US", "en-gb": "gmw/en", "zh": "sit/cmn", "zh-TW": "sit/cmn", "ja": "jpx/ja",
-        "de-AT": "gmw/de", "fr": "roa/fr", "fr-ca": "roa/fr", "es": "roa/es", "German": "gmw/de",
-        "en-us+F3": "gmw/en-US+f3", "gmw/en-US": "gmw/en-US",
+        "en": "gmw/en-US", "EN_us": "gmw/en-US", "en-gb": "gmw/en", "zh": "sit/cmn", "zh-TW": "sit/cmn",
+        "ja": "jpx/ja", "de-AT": "gmw/de", "fr": "roa/fr", "fr-ca": "roa/fr", "es": "roa/es",
+        "German": "gmw/de", "en-us+F3": "gmw/en-US+f3", "gmw/en-US": "gmw/en-US",
     }  # fmt: skip
 
 

@@ -1,4 +1,6 @@
-"""Six languages, judged by what the recogniser of phones hears in them, not by there being sound."""
+"""Six languages, judged by what the recogniser of phones hears in them, not by there being
+sound.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ from .test_tts_speech import SENTENCES
 
 
 def heard_and_said(language: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Visemes that are heard and said, and lips that are heard and said to be shut, per 10 ms: [n, 15], [n, 15], [n], [n]."""
+    """Visemes that are heard and said, and lips that are heard and said to be shut, per 10 ms:
+    [n, 15], [n, 15], [n], [n].
+    """
     stream, painter = ArticulationStream(), PhonePainter()
     frames = []
     for chunk in open_text(SENTENCES[language], language).chunks():

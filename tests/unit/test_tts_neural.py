@@ -1,4 +1,6 @@
-"""Neural voices: a tiny graph in Piper's and in Kokoro's layout through the whole way, and what is wrong with files."""
+"""Neural voices: a tiny graph in Piper's and in Kokoro's layout through the whole way, and what
+is wrong with files.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,12 @@ RATE = 16000
 TEXT = "Bob may come. Is it so? A map!"
 
 
-def graph(path: Path, ids: str, sound: str, durations: str, hop: int, extra: list[tuple[str, int, list[Any]]]) -> None:
-    """Every id lasts 5 hops; the sound is noise from the graph's own random source. `durations` is an inner value."""
+def graph(
+    path: Path, ids: str, sound: str, durations: str, hop: int, extra: list[tuple[str, int, list[Any]]]
+) -> None:
+    """Every id lasts 5 hops; the sound is noise from the graph's own random source. `durations`
+    is an inner value.
+    """
     constants = {"five": np.float32(5), "hop": np.array([5 * hop], np.int64), "quiet": np.float32(0.1)}
     nodes = [
         helper.make_node("Cast", [ids], ["as_float"], to=TensorProto.FLOAT),
@@ -44,7 +50,9 @@ def graph(path: Path, ids: str, sound: str, durations: str, hop: int, extra: lis
     output = helper.make_tensor_value_info(sound, TensorProto.FLOAT, ["m"])
     tensors = [onnx.numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()]
     model = helper.make_model(
-        helper.make_graph(nodes, "tiny", inputs, [output], tensors), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+        helper.make_graph(nodes, "tiny", inputs, [output], tensors),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
     )
     onnx.save(model, path)
 
@@ -58,12 +66,24 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def piper_voice(folder: Path, **changes: Any) -> Path:
     path = folder / "xx-tiny.onnx"
     floats, ints = TensorProto.FLOAT, TensorProto.INT64
-    graph(path, "input", "output", "/Ceil_output_0", 256, [("input_lengths", ints, [1]), ("scales", floats, [3])])
+    graph(
+        path,
+        "input",
+        "output",
+        "/Ceil_output_0",
+        256,
+        [("input_lengths", ints, [1]), ("scales", floats, [3])],
+    )
     letters = " .,!?bɑmeɪkʌɪzɹtsoʊɐæpːˈ"
     config = {
         "audio": {"sample_rate": RATE},
         "espeak": {"voice": "en-us"},
-        "phoneme_id_map": {"_": [0], "^": [1], "$": [2], **{c: [3 + i] for i, c in enumerate(dict.fromkeys(letters))}},
+        "phoneme_id_map": {
+            "_": [0],
+            "^": [1],
+            "$": [2],
+            **{c: [3 + i] for i, c in enumerate(dict.fromkeys(letters))},
+        },
         **changes,
     }
     path.with_name(path.name + ".json").write_text(json.dumps(config))
@@ -153,7 +173,11 @@ def test_damaged_files(folder: Path) -> None:
     path.write_text("<html>not found</html>")
     with pytest.raises(WeightsMismatch, match="not a voice"):
         heard(str(path))
-    for text, said in (("{", "not that of a Piper voice"), ("{}", "audio"), ('{"audio": {"sample_rate": 5}}', "sample_rate")):
+    for text, said in (
+        ("{", "not that of a Piper voice"),
+        ("{}", "audio"),
+        ('{"audio": {"sample_rate": 5}}', "sample_rate"),
+    ):
         path.with_name(path.name + ".json").write_text(text)
         with pytest.raises(WeightsMismatch, match=said):
             open_text("Hello.", str(path))
@@ -175,7 +199,12 @@ def test_phoneme_starts_share_out_marks() -> None:
     symbols = ["", "ˈ", "b", "ː", " ", "ɑ", ".", ""]
     seconds = np.array([0.1, 0.1, 0.1, 0.1, 0.05, 0.1, 0.3, 0.1])
     starts = phoneme_starts(Said(np.zeros(1, np.float32), symbols, seconds), 0.0)
-    assert [(round(at, 3), symbol) for at, symbol in starts] == [(0, ""), (0.15, "b"), (0.45, "ɑ"), (0.55, "")]
+    assert [(round(at, 3), symbol) for at, symbol in starts] == [
+        (0, ""),
+        (0.15, "b"),
+        (0.45, "ɑ"),
+        (0.55, ""),
+    ]
     late = phoneme_starts(Said(np.zeros(1, np.float32), symbols, seconds), 0.1)
     assert late[1][0] == pytest.approx(0.05)
 
@@ -186,7 +215,13 @@ def test_kokoros_letters() -> None:
 
 
 def test_sentences() -> None:
-    assert sentences("One. Two! Three? 4.5 is one.\n\nLast") == ["One.", "Two!", "Three?", "4.5 is one.", "Last"]
+    assert sentences("One. Two! Three? 4.5 is one.\n\nLast") == [
+        "One.",
+        "Two!",
+        "Three?",
+        "4.5 is one.",
+        "Last",
+    ]
     assert sentences("妈妈好。爸爸好！") == ["妈妈好。", "爸爸好！"]
     long = sentences("word, " * 200)
     assert max(map(len, long)) <= 240
@@ -211,7 +246,9 @@ class gTTS:
 
 
 def test_a_network_voice_is_heard_without_phones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The package's own interface, spoken by a stand-in: the service cannot be reached from a test."""
+    """The package's own interface, spoken by a stand-in: the service cannot be reached from a
+    test.
+    """
     with pytest.raises(WeightsMissing, match="not installed"):
         open_text("Hello.", "gtts:en")
     (tmp_path / "gtts.py").write_text(NETWORK_VOICE)
@@ -219,7 +256,9 @@ def test_a_network_voice_is_heard_without_phones(tmp_path: Path, monkeypatch: py
     monkeypatch.delitem(sys.modules, "gtts", raising=False)
     chunks = list(open_text("Hello there. And again.", "gtts:en").chunks())
     assert all(chunk.phones is None for chunk in chunks)
-    assert sum(len(chunk.samples) for chunk in chunks) == pytest.approx((12 + 10) * 1600 * 16000 / 24000, abs=20)
+    assert sum(len(chunk.samples) for chunk in chunks) == pytest.approx(
+        (12 + 10) * 1600 * 16000 / 24000, abs=20
+    )
     with pytest.raises(EngineError, match="not supported"):
         list(open_text("Hello.", "gtts:xx").chunks())
     sys.modules.pop("gtts", None)

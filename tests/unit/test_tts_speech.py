@@ -17,7 +17,8 @@ from personare.voice.tts.text import clean_text, split_text
 from personare.voice.visemes import visemes_of
 
 SENTENCES = {
-    "en": "My mother may buy a happy copper pot, maybe a pepper mill. Remember my broken umbrella? A baby came by!",
+    "en": "My mother may buy a happy copper pot, maybe a pepper mill. "
+    "Remember my broken umbrella? A baby came by!",
     "de": "Meine Mama backt am Abend eine Pampelmuse. Der Opa nahm die Lampe und baute ein Boot.",
     "fr": "Ma maman pose un bateau sur la table. Le papa d'Emma aime beaucoup la soupe.",
     "es": "Mi mamá compra una manzana para papá. La bomba rompe una copa de la empresa.",
@@ -70,7 +71,11 @@ def test_lips_are_shut_when_the_sound_dips(language):
     _, voice, phones = said(open_text(SENTENCES[language], language))
     level = voice[:, 0] ** 2
     shut = 0
-    closures = [b for a, b, c in zip(phones, phones[1:], phones[2:], strict=False) if b.symbol == "p" and a.symbol and c.symbol]
+    closures = [
+        b
+        for a, b, c in zip(phones, phones[1:], phones[2:], strict=False)
+        if b.symbol == "p" and a.symbol and c.symbol
+    ]
     for phone in closures:
         start, end = (round(t * VOICE_RATE / 16000) for t in (phone.start, phone.end))
         first_half = level[start + 110 : (start + end) // 2 - 110].mean()

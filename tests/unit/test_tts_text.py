@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personare.errors import InputError, UnusableSpeech
-from personare.voice.tts.text import LONGEST_TEXT, PIECE_LENGTH, clean_text, first_kanji, guess_language, split_text
+from personare.voice.tts.text import (
+    LONGEST_TEXT,
+    PIECE_LENGTH,
+    clean_text,
+    first_kanji,
+    guess_language,
+    split_text,
+)
 
 
 @pytest.mark.parametrize("text", ["", "   \n\t", "...!?", "\0\x01\x02", "。、", "- – —"])
@@ -54,9 +61,8 @@ def test_pieces_end_with_sentences_then_with_words_then_anywhere():
     ("text", "language"),
     [
         ("Hello", "en"), ("12 + 3", "en"), ("你好，世界", "zh"), ("日本語を話す", "ja"), ("カタカナ", "ja"),
-        ("안녕", "ko"),
-        ("Привет, world", "ru"), ("مرحبا", "ar"), ("नमस्ते", "hi"), ("Γειά", "el"), ("The word 猫 means cat", "en"),
-        ("The word ねこ means cat", "en"),
+        ("안녕", "ko"), ("Привет, world", "ru"), ("مرحبا", "ar"), ("नमस्ते", "hi"), ("Γειά", "el"),
+        ("The word 猫 means cat", "en"), ("The word ねこ means cat", "en"),
     ],
 )  # fmt: skip
 def test_the_script_tells_the_language(text, language):

@@ -1,4 +1,6 @@
-"""Phones from phoneme events: closures start where the silence does, lips open before the vowel is reported."""
+"""Phones from phoneme events: closures start where the silence does, lips open before the vowel
+is reported.
+"""
 
 from __future__ import annotations
 
@@ -60,13 +62,17 @@ def test_lips_open_22_ms_before_the_vowel_is_reported():
 
 def test_short_or_audible_pauses_are_not_pauses():
     sound = sounding((100, True), (40, False), (200, True), (100, False))
-    phones = phones_of(events((0, "a"), (100, ""), (140, "l"), (200, ""), (280, "o"), (340, ""), (400, "")), sound, 0, RATE)
+    phones = phones_of(
+        events((0, "a"), (100, ""), (140, "l"), (200, ""), (280, "o"), (340, ""), (400, "")), sound, 0, RATE
+    )
     assert in_ms(phones) == [("a", 0, 140), ("l", 140, 280), ("o", 280, 340), ("", 340, 440)]
 
 
 def test_language_switches_and_empty_phonemes_are_no_phones():
     sound = sounding((300, True))
-    phones = phones_of(events((0, "(en)"), (10, "h"), (50, "a"), (100, "(ja)"), (110, "i"), (300, "x")), sound, 0, RATE)
+    phones = phones_of(
+        events((0, "(en)"), (10, "h"), (50, "a"), (100, "(ja)"), (110, "i"), (300, "x")), sound, 0, RATE
+    )
     assert in_ms(phones) == [("h", 0, 50), ("a", 50, 110), ("i", 110, 300)]
 
 
@@ -88,7 +94,10 @@ def test_ascii_names_become_ipa(espeak, ipa):
     assert phones_of(events((0, espeak)), sounding((100, True)), 0, RATE)[0].symbol == ipa
 
 
-@given(st.lists(st.tuples(st.integers(0, 300), st.sampled_from(["", "p", "m", "a", "s", "(en)"])), max_size=12), st.data())
+@given(
+    st.lists(st.tuples(st.integers(0, 300), st.sampled_from(["", "p", "m", "a", "s", "(en)"])), max_size=12),
+    st.data(),
+)
 def test_phones_cover_the_sound_in_order_at_any_rate(pairs, data):
     origin = data.draw(st.integers(0, 10**9))
     loud = np.repeat(data.draw(st.lists(st.booleans(), min_size=40, max_size=40)), 200)

@@ -36,7 +36,9 @@ def words(voice_samples: np.ndarray) -> Samples:
 
 @pytest.fixture(scope="module")
 def dialogue(words: Samples) -> tuple[Samples, list[tuple[float, float]]]:
-    """Speech with a second or more of silence before, between and after; and when it speaks, in seconds."""
+    """Speech with a second or more of silence before, between and after; and when it speaks, in
+    seconds.
+    """
     silences = [1.0, 1.5, 2.0]
     parts, spoken, at = [], [], 0
     for silence in silences:
@@ -56,7 +58,9 @@ def split(made: list[float], spoken: list[tuple[float, float]]) -> tuple[np.ndar
     return np.array(made)[inside], np.array(made)[away]
 
 
-def test_it_opens_for_speech_and_rests_in_silence(dialogue: tuple[Samples, list[tuple[float, float]]]) -> None:
+def test_it_opens_for_speech_and_rests_in_silence(
+    dialogue: tuple[Samples, list[tuple[float, float]]],
+) -> None:
     speech, spoken = dialogue
     made = gated(speech)
     assert len(made) == frame_count(len(speech), FPS)
@@ -66,14 +70,20 @@ def test_it_opens_for_speech_and_rests_in_silence(dialogue: tuple[Samples, list[
     assert inside[0] > 0.5  # open when the first sound comes, not after it
 
 
-def test_it_changes_by_degrees_and_does_not_flutter(dialogue: tuple[Samples, list[tuple[float, float]]]) -> None:
+def test_it_changes_by_degrees_and_does_not_flutter(
+    dialogue: tuple[Samples, list[tuple[float, float]]],
+) -> None:
     made = np.array(gated(dialogue[0], fps=Fraction(100)))
     assert np.abs(np.diff(made)).max() < 0.2
-    assert np.count_nonzero(np.diff((made > 0.5).astype(int))) == 6  # on and off three times, though words have closures
+    assert (
+        np.count_nonzero(np.diff((made > 0.5).astype(int))) == 6
+    )  # on and off three times, though words have closures
 
 
 @pytest.mark.parametrize("dbfs", [-60, -45])
-def test_noise_under_the_voice_changes_nothing(dialogue: tuple[Samples, list[tuple[float, float]]], dbfs: float) -> None:
+def test_noise_under_the_voice_changes_nothing(
+    dialogue: tuple[Samples, list[tuple[float, float]]], dbfs: float
+) -> None:
     speech, spoken = dialogue
     inside, away = split(gated(speech + noise(len(speech) / SAMPLE_RATE, dbfs)[: len(speech)]), spoken)
     assert (inside > 0.9).mean() > 0.95

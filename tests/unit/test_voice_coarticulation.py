@@ -45,7 +45,10 @@ def test_pieces_do_not_change_a_bit() -> None:
         parts.append(mouth.push(speech[at : at + size]))
         at += size
     for name in ("curves", "tongue", "loudness", "emphasis"):
-        assert np.concatenate([getattr(part, name) for part in parts]).tobytes() == getattr(whole, name).tobytes()
+        assert (
+            np.concatenate([getattr(part, name) for part in parts]).tobytes()
+            == getattr(whole, name).tobytes()
+        )
 
 
 def test_vowels_differ_in_jaw_and_rounding() -> None:
@@ -112,7 +115,9 @@ def test_a_voice_of_which_the_network_is_unsure_still_opens_the_mouth() -> None:
     unsure.probabilities[5:, VISEME["aa"]] = 0.2
     unsure.probabilities[5:, [VISEME["nn"], VISEME["ih"]]] = 0.4
     curves = moved(unsure)
-    early, late = (curves[at, JAW] / curves[at, LOWER_LIP] for at in (40, 380))  # the lip follows loudness alone
+    early, late = (
+        curves[at, JAW] / curves[at, LOWER_LIP] for at in (40, 380)
+    )  # the lip follows loudness alone
     assert late > 1.2 * early
 
 

@@ -41,14 +41,18 @@ def test_a_frame_comes_as_soon_as_its_window_is_known() -> None:
 
 
 def test_mel_power_is_that_of_the_plain_formula() -> None:
-    """Window [160 t - 120, 160 t + 280), Hann, 512-point power spectrum, 40 triangles over 60 .. 7800 Hz in mel."""
+    """Window [160 t - 120, 160 t + 280), Hann, 512-point power spectrum, 40 triangles over 60
+    .. 7800 Hz in mel.
+    """
     tone = _tone(1000)
     power = MelStream().push(tone)
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(400) / 400)
     mels = np.linspace(2595 * np.log10(1 + 60 / 700), 2595 * np.log10(1 + 7800 / 700), 42)
     edges_hz = 700 * (10 ** (mels / 2595) - 1)
     bins_hz = np.arange(257) * 31.25
-    bank = np.array([np.interp(bins_hz, edges_hz[i : i + 3], [0, 1, 0], left=0, right=0) for i in range(40)])  # triangles
+    bank = np.array(
+        [np.interp(bins_hz, edges_hz[i : i + 3], [0, 1, 0], left=0, right=0) for i in range(40)]
+    )  # triangles
     for t in (20, 50):
         spectrum = np.abs(np.fft.rfft(tone[t * 160 - 120 : t * 160 + 280] * window, 512)) ** 2
         loud = bank @ spectrum
@@ -58,7 +62,9 @@ def test_mel_power_is_that_of_the_plain_formula() -> None:
 def test_the_high_pass_removes_offset_and_rumble_and_keeps_speech() -> None:
     def gain(samples: Samples) -> float:
         high_pass = HighPass()
-        filtered = np.concatenate([high_pass.push(samples[at : at + 160]) for at in range(0, len(samples), 160)])
+        filtered = np.concatenate(
+            [high_pass.push(samples[at : at + 160]) for at in range(0, len(samples), 160)]
+        )
         return float(np.abs(filtered[8000:]).max() / np.abs(samples).max())
 
     assert gain(np.full(16000, 0.1, np.float32)) < 1e-6

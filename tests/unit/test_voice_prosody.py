@@ -4,7 +4,9 @@ SPEAKING = {"voice": 0.95, "silence": 0.02}
 PAUSING = {"voice": 0.05, "silence": 0.95}
 
 
-def _run(prosody: Prosody, n: int, level_dbfs: float, voice: float, silence: float, known: bool = False) -> ProsodyFrame:
+def _run(
+    prosody: Prosody, n: int, level_dbfs: float, voice: float, silence: float, known: bool = False
+) -> ProsodyFrame:
     for _ in range(n):
         frame = prosody.push(voice, silence, level_dbfs, known)
     return frame

@@ -64,7 +64,10 @@ def test_the_shortest_closure_fills_two_frames(start: int) -> None:
 
 
 def test_painting_does_not_depend_on_how_far_ahead_phones_are_known_or_how_many_frames_are_asked() -> None:
-    phones = [Phone(symbol, 230 * i, 230 * (i + 1)) for i, symbol in enumerate(["m", "aɪ", "", "f", "oʊ", "pf", "ɹ"])]
+    phones = [
+        Phone(symbol, 230 * i, 230 * (i + 1))
+        for i, symbol in enumerate(["m", "aɪ", "", "f", "oʊ", "pf", "ɹ"])
+    ]
     whole, slow = PhonePainter(), PhonePainter()
     whole.add(phones)
     at_once = whole.paint(0, 12)

@@ -1,4 +1,6 @@
-"""wav2vec2 in parts: slabs are the whole, both spellings of its file load, features fall where frames are."""
+"""wav2vec2 in parts: slabs are the whole, both spellings of its file load, features fall where
+frames are.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +60,9 @@ def test_first_and_last_frame_fall_on_first_and_last_feature(frames, audio):
     with torch.inference_mode():
         heard = features.at_frames(audio, frames)
         whole = features.convolved(audio)
-        expected = functional.interpolate(whole.transpose(1, 2), size=frames, mode="linear", align_corners=True).transpose(1, 2)
+        expected = functional.interpolate(
+            whole.transpose(1, 2), size=frames, mode="linear", align_corners=True
+        ).transpose(1, 2)
         assert (heard - expected).abs().max() < 2e-5
         assert (features.at_frames(audio, frames, frames // 2) - heard[:, frames // 2 :]).abs().max() < 1e-6
 
@@ -73,12 +77,19 @@ def test_the_counts_of_features():
 def test_other_spellings_of_the_file_are_the_same_network(spelling, audio):
     state = replay().state("wav2vec2")
     if spelling == "old":
-        new_to_old = {"parametrizations.weight.original0": "weight_g", "parametrizations.weight.original1": "weight_v"}
+        new_to_old = {
+            "parametrizations.weight.original0": "weight_g",
+            "parametrizations.weight.original1": "weight_v",
+        }
         for new, old in new_to_old.items():
             state = {name.replace(new, old): tensor for name, tensor in state.items()}
         assert "wav2vec2.encoder.pos_conv_embed.conv.weight_g" in state
     elif spelling == "bare":
-        state = {name.removeprefix("wav2vec2."): tensor for name, tensor in state.items() if name.startswith("wav2vec2.")}
+        state = {
+            name.removeprefix("wav2vec2."): tensor
+            for name, tensor in state.items()
+            if name.startswith("wav2vec2.")
+        }
     else:
         state |= {"wav2vec2.masked_spec_embed": torch.ones(32), "projector.weight": torch.ones(2, 2)}
     other = speech_features(state, replay().config("wav2vec2"))
@@ -95,7 +106,9 @@ def test_a_file_without_a_layer_is_refused():
 
 def test_what_newer_libraries_refuse_is_not_handed_on(tmp_path):
     """The published program set output_attentions in the file, which sdpa refuses."""
-    (tmp_path / "config.json").write_text('{"hidden_size": 32, "output_attentions": true, "attn_implementation": "eager"}')
+    (tmp_path / "config.json").write_text(
+        '{"hidden_size": 32, "output_attentions": true, "attn_implementation": "eager"}'
+    )
     assert read_sizes(tmp_path / "config.json") == {"hidden_size": 32}
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(WeightsMismatch, match="damaged"):

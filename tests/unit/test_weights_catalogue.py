@@ -9,14 +9,18 @@ from personare.weights.catalogue import catalogue, component, components, read_c
 from personare.weights.finder import size_of
 
 NAMES = {
-    "musetalk-unet-v15", "musetalk-unet-v1", "sd-vae-ft-mse", "whisper-tiny", "whisper-tiny-openai", "dwpose", "face-parse-bisent",
-    "s3fd", "float", "wav2vec2-base-960h", "wav2vec2-emotion",
+    "musetalk-unet-v15", "musetalk-unet-v1", "sd-vae-ft-mse", "whisper-tiny", "whisper-tiny-openai",
+    "dwpose", "face-parse-bisent", "s3fd", "float", "wav2vec2-base-960h", "wav2vec2-emotion",
 }  # fmt: skip
 
 
 def test_every_component_of_both_engines_is_listed() -> None:
     assert set(catalogue()) == NAMES
-    assert {entry.name for entry in components(engine="musetalk")} >= {"musetalk-unet-v15", "sd-vae-ft-mse", "whisper-tiny"}
+    assert {entry.name for entry in components(engine="musetalk")} >= {
+        "musetalk-unet-v15",
+        "sd-vae-ft-mse",
+        "whisper-tiny",
+    }
     assert {entry.name for entry in components(engine="float") if entry.is_required_by("float")} == {
         "float",
         "wav2vec2-base-960h",
@@ -35,7 +39,9 @@ def test_every_component_has_a_licence_a_size_and_a_way_to_get_it(name: str) -> 
     assert entry.licence
     assert entry.bytes
     assert entry.sources or entry.by_hand.startswith("https://")
-    for source in entry.sources:  # what `pull --to` writes and what the hub cache holds are found by the same names
+    for (
+        source
+    ) in entry.sources:  # what `pull --to` writes and what the hub cache holds are found by the same names
         assert source.path_of(entry.files[0]).endswith(entry.files[0].name)
 
 

@@ -36,7 +36,10 @@ def test_list_names_everything(cli: Cli) -> None:
     table = cli("weights", "list").out
     for name in ("musetalk-unet-v15", "whisper-tiny-openai", "wav2vec2-emotion"):
         assert name in table
-    entries = {entry["name"]: entry for entry in cli("weights", "list", "--engine", "float", "--json").json["weights"]}
+    entries = {
+        entry["name"]: entry
+        for entry in cli("weights", "list", "--engine", "float", "--json").json["weights"]
+    }
     assert set(entries) == {"float", "wav2vec2-base-960h", "wav2vec2-emotion", "s3fd"}
     assert entries["float"]["here"] is False
     assert entries["float"]["needed_by"] == {"float": "always"}
@@ -65,7 +68,11 @@ def test_pull_for_an_engine_takes_the_alternative_that_is_there(cli: Cli, tmp_pa
     assert ended.json == {
         "weights": [
             {"name": "float", "path": str(tmp_path / "w" / "float" / "float.pth"), "fetched": True},
-            {"name": "wav2vec2-base-960h", "path": str(tmp_path / "w" / "wav2vec2-base-960h"), "fetched": True},
+            {
+                "name": "wav2vec2-base-960h",
+                "path": str(tmp_path / "w" / "wav2vec2-base-960h"),
+                "fetched": True,
+            },
             {"name": "wav2vec2-emotion", "path": str(tmp_path / "w" / EMOTION), "fetched": True},
         ]
     }
@@ -115,7 +122,10 @@ def test_what_has_to_be_fetched_by_hand_says_from_where_and_to_where(cli: Cli, t
 def test_mistakes(cli: Cli) -> None:
     assert error_lines(cli("weights", "pull"))[0] == "nothing was named to pull"
     assert "musetalk-unet-v15" in error_lines(cli("weights", "where", "unet"))[1]
-    assert error_lines(cli("weights", "list", "--engine", "puppet"))[0] == "no engine named 'puppet' uses weights"
+    assert (
+        error_lines(cli("weights", "list", "--engine", "puppet"))[0]
+        == "no engine named 'puppet' uses weights"
+    )
     missing = cli("weights", "verify", "dwpose")
     assert missing.code == 4
     assert "407 MB, licence: Apache-2.0" in error_lines(missing)[0]

@@ -35,7 +35,15 @@ def test_devices(machine: Machine, name: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("machine", "name"),
-    [(PLAIN, "cuda"), (PLAIN, "mps"), (GPUS, "cuda:2"), (GPUS, "mps"), (APPLE, "cuda:0"), (GPUS, "tpu"), (PLAIN, "")],
+    [
+        (PLAIN, "cuda"),
+        (PLAIN, "mps"),
+        (GPUS, "cuda:2"),
+        (GPUS, "mps"),
+        (APPLE, "cuda:0"),
+        (GPUS, "tpu"),
+        (PLAIN, ""),
+    ],
 )
 def test_devices_that_are_not_there(machine: Machine, name: str) -> None:
     with pytest.raises(InvalidOption, match="is not available") as caught:

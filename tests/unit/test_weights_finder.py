@@ -27,7 +27,9 @@ def put(path: Path, content: bytes = b"x") -> Path:
     return path
 
 
-def put_in_hub(cache: Path, repo: str, path: str, content: bytes, commit: str = "a" * 40, revision: str | None = "main") -> Path:
+def put_in_hub(
+    cache: Path, repo: str, path: str, content: bytes, commit: str = "a" * 40, revision: str | None = "main"
+) -> Path:
     """A file as huggingface_hub keeps it."""
     root = cache / f"models--{repo.replace('/', '--')}"
     blob = put(root / "blobs" / hashlib.sha256(content).hexdigest(), content)
@@ -41,7 +43,10 @@ def put_in_hub(cache: Path, repo: str, path: str, content: bytes, commit: str = 
 
 MUSETALK_LAYOUT = {
     "musetalk-unet-v15": (["musetalkV15/unet.pth", "musetalkV15/musetalk.json"], "musetalkV15/unet.pth"),
-    "musetalk-unet-v1": (["musetalk/pytorch_model.bin", "musetalk/musetalk.json"], "musetalk/pytorch_model.bin"),
+    "musetalk-unet-v1": (
+        ["musetalk/pytorch_model.bin", "musetalk/musetalk.json"],
+        "musetalk/pytorch_model.bin",
+    ),
     "sd-vae-ft-mse": (["sd-vae/config.json", "sd-vae/diffusion_pytorch_model.bin"], "sd-vae"),
     "whisper-tiny": (["whisper/config.json", "whisper/pytorch_model.bin"], "whisper"),
     "whisper-tiny-openai": (["whisper/tiny.pt"], "whisper/tiny.pt"),
@@ -49,7 +54,10 @@ MUSETALK_LAYOUT = {
     "face-parse-bisent": (["face-parse-bisent/79999_iter.pth"], "face-parse-bisent/79999_iter.pth"),
     "s3fd": (["s3fd-619a316812.pth"], "s3fd-619a316812.pth"),
     "float": (["float.pth"], "float.pth"),
-    "wav2vec2-base-960h": (["wav2vec2-base-960h/config.json", "wav2vec2-base-960h/model.safetensors"], "wav2vec2-base-960h"),
+    "wav2vec2-base-960h": (
+        ["wav2vec2-base-960h/config.json", "wav2vec2-base-960h/model.safetensors"],
+        "wav2vec2-base-960h",
+    ),
 }
 
 
@@ -119,7 +127,9 @@ def test_the_rules_of_the_hubs_own_client(tmp_path: Path, monkeypatch: pytest.Mo
     assert hub_cache() == Path.home() / "there"
 
 
-@pytest.mark.parametrize(("setting", "expected"), [("1", True), ("true", True), ("YES", True), ("0", False), ("", False)])
+@pytest.mark.parametrize(
+    ("setting", "expected"), [("1", True), ("true", True), ("YES", True), ("0", False), ("", False)]
+)
 def test_offline(monkeypatch: pytest.MonkeyPatch, setting: str, expected: bool) -> None:
     monkeypatch.delenv("TRANSFORMERS_OFFLINE", raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", setting)
@@ -162,7 +172,9 @@ def test_the_digest_of_one_file_and_of_several(tmp_path: Path) -> None:
     assert Weights(tmp_path).sha256("float") == hashlib.sha256(b"content").hexdigest()
     put(tmp_path / "musetalkV15" / "unet.pth", b"u")
     put(tmp_path / "musetalkV15" / "musetalk.json", b"{}")
-    lines = f"{hashlib.sha256(b'{}').hexdigest()}  musetalk.json\n{hashlib.sha256(b'u').hexdigest()}  unet.pth\n"
+    lines = (
+        f"{hashlib.sha256(b'{}').hexdigest()}  musetalk.json\n{hashlib.sha256(b'u').hexdigest()}  unet.pth\n"
+    )
     before = Weights(tmp_path).sha256("musetalk-unet-v15")
     assert before == hashlib.sha256(lines.encode()).hexdigest()
     put(tmp_path / "musetalkV15" / "musetalk.json", b'{"a": 1}')
@@ -171,7 +183,9 @@ def test_the_digest_of_one_file_and_of_several(tmp_path: Path) -> None:
         Weights(tmp_path).sha256("dwpose")
 
 
-def test_a_file_is_read_once_while_it_stays_the_same(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_read_once_while_it_stays_the_same(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = old(put(tmp_path / "float.pth", b"first"))
     first = Weights(tmp_path).sha256("float")
     assert (home / "weights-digests.json").is_file()
@@ -196,7 +210,9 @@ def test_a_damaged_memo_is_forgotten(tmp_path: Path, home: Path, damage: bytes) 
         assert Weights(tmp_path).sha256("float") == hashlib.sha256(b"content").hexdigest()
 
 
-def test_a_home_that_cannot_be_written_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_home_that_cannot_be_written_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     old(put(tmp_path / "float.pth", b"content"))
     monkeypatch.setenv("PERSONARE_HOME", str(put(tmp_path / "a-file") / "below"))
     assert Weights(tmp_path).sha256("float") == hashlib.sha256(b"content").hexdigest()

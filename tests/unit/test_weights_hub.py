@@ -41,6 +41,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
 def entry(**changes: str) -> Component:
     """The catalogue's entry of that network. changes: of the file of weights."""
     known = {"bytes": str(len(UNET)), **{name: f'"{value}"' for name, value in changes.items()}}
+    known_fields = ", ".join(f"{name} = {value}" for name, value in known.items())
     text = f"""
         [net]
         summary = "a network"
@@ -50,7 +51,7 @@ def entry(**changes: str) -> Component:
         sources = [{{ repo = "someone/net", folder = "v2" }}]
         by_hand = "https://example.org/net"
         files = [
-          {{ role = "weights", name = "unet.pth", {", ".join(f"{name} = {value}" for name, value in known.items())} }},
+          {{ role = "weights", name = "unet.pth", {known_fields} }},
           {{ role = "config", name = "net.json" }},
         ]
         needed_by = {{ musetalk = "always" }}
@@ -147,7 +148,9 @@ def test_another_version_on_the_hub_is_refused_before_anything_is_fetched(hub: F
     assert hub.ranges == []
 
 
-def test_a_file_that_the_hub_names_by_no_digest_is_checked_against_the_record(hub: FakeHub, tmp_path: Path) -> None:
+def test_a_file_that_the_hub_names_by_no_digest_is_checked_against_the_record(
+    hub: FakeHub, tmp_path: Path
+) -> None:
     file = hub.files["someone/net/v2/unet.pth"]
     file.is_large = False
     pull(entry(sha256=hashlib.sha256(UNET).hexdigest()))
@@ -194,7 +197,9 @@ def test_offline_means_offline(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) ->
     assert hub.requests == []
 
 
-def test_a_full_disk_is_noticed_before_the_transfer(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_noticed_before_the_transfer(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from collections import namedtuple
 
     usage = namedtuple("usage", "total used free")

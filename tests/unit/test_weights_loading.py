@@ -15,7 +15,9 @@ nn = torch.nn
 
 
 class Network(nn.Module):  # type: ignore[misc, name-defined]
-    """A bit of everything: parameters of several kinds, buffers that a file holds and buffers that none does."""
+    """A bit of everything: parameters of several kinds, buffers that a file holds and buffers
+    that none does.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +51,9 @@ def test_nothing_is_allocated_but_what_no_file_holds() -> None:
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_a_file_becomes_the_network_without_a_copy(tmp_path: Path, state: dict[str, Any], suffix: str) -> None:
+def test_a_file_becomes_the_network_without_a_copy(
+    tmp_path: Path, state: dict[str, Any], suffix: str
+) -> None:
     path = tmp_path / f"net{suffix}"
     if suffix == ".pth":
         torch.save(state, path)
@@ -70,14 +74,18 @@ def test_a_file_becomes_the_network_without_a_copy(tmp_path: Path, state: dict[s
 def test_the_format_is_changed_on_the_way_and_integers_stay(state: dict[str, Any]) -> None:
     network = empty()
     load_strictly(network, state, dtype=torch.bfloat16)
-    assert network.conv.weight.dtype == network.norm.running_mean.dtype == network.table.dtype == torch.bfloat16
+    assert (
+        network.conv.weight.dtype == network.norm.running_mean.dtype == network.table.dtype == torch.bfloat16
+    )
     assert network.count.dtype == network.norm.num_batches_tracked.dtype == torch.int64
     assert torch.equal(network.token, state["token"].bfloat16())
 
 
 def test_without_a_format_the_networks_own_holds(state: dict[str, Any]) -> None:
     network = empty()
-    load_strictly(network, {name: value.half() if value.is_floating_point() else value for name, value in state.items()})
+    load_strictly(
+        network, {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
+    )
     assert network.conv.weight.dtype == torch.float32
 
 
@@ -93,25 +101,38 @@ def test_what_does_not_fit_is_listed(state: dict[str, Any]) -> None:
     )
 
 
-def test_long_lists_are_cut_in_the_message_and_whole_in_the_log(state: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+def test_long_lists_are_cut_in_the_message_and_whole_in_the_log(
+    state: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     extra = {f"extra.{index}": torch.ones(1) for index in range(20)}
-    with caplog.at_level("INFO", "personare"), pytest.raises(WeightsMismatch, match=r"20 unknown .* and 15 more"):
+    with (
+        caplog.at_level("INFO", "personare"),
+        pytest.raises(WeightsMismatch, match=r"20 unknown .* and 15 more"),
+    ):
         load_strictly(empty(), {**state, **extra}, source="net.pth")
     assert all(name in caplog.text for name in extra)
 
 
 def test_another_network_is_called_so(state: dict[str, Any]) -> None:
-    with pytest.raises(WeightsMismatch, match=r"holds another network: of 9 tensors .* none is in it; it has layer.0, layer.1"):
+    with pytest.raises(
+        WeightsMismatch,
+        match=r"holds another network: of 9 tensors .* none is in it; it has layer.0, layer.1",
+    ):
         load_strictly(empty(), {f"layer.{index}": torch.ones(2) for index in range(2)}, source="net.pth")
 
 
 def test_names_are_changed_by_explicit_maps(state: dict[str, Any]) -> None:
-    old = {name.replace("conv.", "module.features.").replace("token", "cls"): value for name, value in state.items()}
+    old = {
+        name.replace("conv.", "module.features.").replace("token", "cls"): value
+        for name, value in state.items()
+    }
     network = empty()
     load_strictly(network, old, rename={"module.features.": "conv.", "cls": "token"})
     assert same(network, state)
     load_strictly(network, {f"net.{name}": value for name, value in state.items()}, rename={"net.": ""})
-    load_strictly(network, old, rename=lambda name: name.replace("module.features", "conv").replace("cls", "token"))
+    load_strictly(
+        network, old, rename=lambda name: name.replace("module.features", "conv").replace("cls", "token")
+    )
     assert same(network, state)
 
 
@@ -131,7 +152,10 @@ def test_what_is_ignored_is_neither_loaded_nor_demanded(state: dict[str, Any]) -
     load_strictly(network, {**state, "decoder.weight": torch.ones(2)}, ignore=[r"^decoder\.", r"^count$"])
     assert network.count == 3
     load_strictly(
-        network, {**state, "drop": torch.ones(2)}, rename=lambda name: None if name == "drop" else name, ignore=["^count$"]
+        network,
+        {**state, "drop": torch.ones(2)},
+        rename=lambda name: None if name == "drop" else name,
+        ignore=["^count$"],
     )
 
 
@@ -153,12 +177,16 @@ def test_library_classes_give_the_same_numbers(state: dict[str, Any]) -> None:
     transformers = pytest.importorskip("transformers")
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-    config = transformers.WhisperConfig(d_model=32, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=64)
+    config = transformers.WhisperConfig(
+        d_model=32, encoder_layers=1, encoder_attention_heads=2, encoder_ffn_dim=64
+    )
     reference = WhisperEncoder(config).eval()
     with unallocated():
         network = WhisperEncoder(config)
     load_strictly(
-        network, {f"model.encoder.{name}": value for name, value in reference.state_dict().items()}, rename={"model.encoder.": ""}
+        network,
+        {f"model.encoder.{name}": value for name, value in reference.state_dict().items()},
+        rename={"model.encoder.": ""},
     )
     mel = torch.randn(1, 80, 3000)
     assert torch.equal(network(mel).last_hidden_state, reference(mel).last_hidden_state)

@@ -98,7 +98,9 @@ def test_numbers_of_an_old_file_are_private_to_the_reader(tmp_path: Path) -> Non
 
 
 def old_tar(path: Path, values: dict[str, np.ndarray[Any, Any]]) -> None:
-    """A checkpoint as torch < 0.1.10 wrote it: float32 tensors only, each with a storage of its own."""
+    """A checkpoint as torch < 0.1.10 wrote it: float32 tensors only, each with a storage of its
+    own.
+    """
 
     class Persistent(pickle.Pickler):
         def persistent_id(self, obj: object) -> str | None:
@@ -125,23 +127,39 @@ def old_tar(path: Path, values: dict[str, np.ndarray[Any, Any]]) -> None:
 
     storages, metas, names = dumped(len(values)), dumped(len(values)), {}
     for index, (name, value) in enumerate(values.items()):
-        storages += dumped((100 + index, "cpu", FloatStorage)) + struct.pack("<q", value.size) + value.astype("<f4").tobytes()
+        storages += (
+            dumped((100 + index, "cpu", FloatStorage))
+            + struct.pack("<q", value.size)
+            + value.astype("<f4").tobytes()
+        )
         strides = [step // value.itemsize for step in value.strides]
         metas += dumped((200 + index, 100 + index, "torch.FloatTensor")) + struct.pack("<ii", value.ndim, 0)
-        metas += struct.pack(f"<{value.ndim}q", *value.shape) + struct.pack(f"<{value.ndim}q", *strides) + struct.pack("<q", 0)
+        metas += (
+            struct.pack(f"<{value.ndim}q", *value.shape)
+            + struct.pack(f"<{value.ndim}q", *strides)
+            + struct.pack("<q", 0)
+        )
         names[name] = Key(200 + index)
     storages += dumped([])
     buffer = io.BytesIO()
     Persistent(buffer, protocol=2).dump(names)
     with tarfile.open(path, "w:", format=tarfile.PAX_FORMAT) as archive:
-        for name, data in {"sys_info": dumped({}), "pickle": buffer.getvalue(), "tensors": metas, "storages": storages}.items():
+        for name, data in {
+            "sys_info": dumped({}),
+            "pickle": buffer.getvalue(),
+            "tensors": metas,
+            "storages": storages,
+        }.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
 
 
 def test_a_tar_of_the_first_torch_gives_what_torch_gives(tmp_path: Path) -> None:
-    values = {name: np.random.default_rng(0).standard_normal(shape, np.float32) for name, shape in (("a", (3, 4)), ("b", (5,)))}
+    values = {
+        name: np.random.default_rng(0).standard_normal(shape, np.float32)
+        for name, shape in (("a", (3, 4)), ("b", (5,)))
+    }
     old_tar(tmp_path / "old.pth", values)
     found = read_state(tmp_path / "old.pth")
     reference = torch.load(tmp_path / "old.pth", weights_only=False)  # written by this test
@@ -159,7 +177,15 @@ def test_plain_pickles_of_arrays_and_containers(tmp_path: Path, protocol: int) -
         "flags": np.array([True, False]),
         "names": np.array(["a", "bc"]),
         "scalar": np.float64(1.5),
-        "nested": [(1, 2.5, None, True), {"x": {1, 2}}, frozenset({"a"}), b"bytes", bytearray(b"more"), 1 << 100, 1j],
+        "nested": [
+            (1, 2.5, None, True),
+            {"x": {1, 2}},
+            frozenset({"a"}),
+            b"bytes",
+            bytearray(b"more"),
+            1 << 100,
+            1j,
+        ],
         "ordered": collections.OrderedDict(a=1),
         "default": collections.defaultdict(list, {"k": [1]}),
         "queue": collections.deque([1, 2]),
@@ -182,7 +208,9 @@ def test_arrays_in_a_dictionary_are_a_state(tmp_path: Path) -> None:
 
 
 class HistoryBuffer:
-    """Stands for a class of a training framework that is not installed where the checkpoint is read."""
+    """Stands for a class of a training framework that is not installed where the checkpoint is
+    read.
+    """
 
     def __init__(self) -> None:
         self._log_history = np.arange(3.0)
@@ -195,7 +223,9 @@ class HistoryBuffer:
 
 
 @pytest.mark.parametrize("is_zip", [True, False])
-def test_a_training_checkpoint_gives_its_network_and_its_classes_stay_inert(tmp_path: Path, is_zip: bool) -> None:
+def test_a_training_checkpoint_gives_its_network_and_its_classes_stay_inert(
+    tmp_path: Path, is_zip: bool
+) -> None:
     state = {"backbone.w": torch.arange(10.0), "head.b": torch.ones(2, dtype=torch.float64)}
     held = {
         "meta": {"epoch": np.int64(7), "time": "now", "path": Path("/work")},

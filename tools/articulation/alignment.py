@@ -1,7 +1,7 @@
 """Where known sounds lie in a recording: Viterbi through a network's posteriors.
 
-Two uses: a transcript's sounds are found in a recording (`align`), and the boundaries of labels that jitter are moved to where
-a network hears them (`move_boundaries`).
+Two uses: a transcript's sounds are found in a recording (`align`), and the boundaries of labels
+that jitter are moved to where a network hears them (`move_boundaries`).
 """
 
 from __future__ import annotations
@@ -27,18 +27,24 @@ _NEVER = -1e9
 
 @dataclass(frozen=True)
 class Aligned:
-    """label: viseme per frame, UNKNOWN where the sound does not bear out the text. quality: mean log posterior in speech."""
+    """label: viseme per frame, UNKNOWN where the sound does not bear out the text. quality:
+    mean log posterior in speech.
+    """
 
     label: Labels
     quality: float
 
 
 def align(heard: Mapping[str, Posteriors], power: Power, words: Sequence[Sequence[str]]) -> Aligned | None:
-    """heard: what a network answers ("far" and "near", [n, 20] each) for the mel power [n, 40] of a recording. words: the IPA
-    sounds of each. Silence may lie between words; None if the text is too long for the sound."""
+    """heard: what a network answers ("far" and "near", [n, 20] each) for the mel power [n, 40]
+    of a recording. words: the IPA sounds of each. Silence may lie between words; None if the
+    text is too long for the sound.
+    """
     mixed = 0.6 * heard["far"] + 0.4 * heard["near"]
     posteriors, closed = mixed[:, : len(VISEMES)], (heard["far"] + heard["near"])[:, len(VISEMES)] / 2
-    posteriors[:, VISEME["PP"]] = np.maximum(posteriors[:, VISEME["PP"]], np.where(closed > 0.3, 0.7 * closed, 0))
+    posteriors[:, VISEME["PP"]] = np.maximum(
+        posteriors[:, VISEME["PP"]], np.where(closed > 0.3, 0.7 * closed, 0)
+    )
     loudness = power.mean(axis=1) / speech_level(power)
     # a breath is silence even if the network takes it for a sound
     posteriors[:, 0] = np.maximum(posteriors[:, 0], np.where(loudness < _SURELY_QUIET, 0.5, 0.1))
@@ -48,7 +54,11 @@ def align(heard: Mapping[str, Posteriors], power: Power, words: Sequence[Sequenc
         return None
     label = np.array([viseme for viseme, _ in segments])[found].astype(np.int8)
     in_speech = label > 0
-    quality = float(np.log(posteriors + 0.01)[np.arange(len(label)), label][in_speech].mean()) if in_speech.any() else -9.0
+    quality = (
+        float(np.log(posteriors + 0.01)[np.arange(len(label)), label][in_speech].mean())
+        if in_speech.any()
+        else -9.0
+    )
     doubtful = np.zeros(len(label), bool)
     for segment in np.unique(found[label == VISEME["PP"]]):
         frames = np.flatnonzero(found == segment)
@@ -74,7 +84,9 @@ def _segments(words: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
 
 
 def _viterbi(log_posteriors: Posteriors, segments: Sequence[tuple[int, int]]) -> NDArray[np.int64] | None:
-    """The segment of each frame. A segment of least n frames is n states, of which only the last may be held."""
+    """The segment of each frame. A segment of least n frames is n states, of which only the
+    last may be held.
+    """
     segment = np.repeat(np.arange(len(segments)), [least for _, least in segments])
     viseme = np.array([viseme for viseme, _ in segments])[segment]
     states, frames = len(segment), len(log_posteriors)
@@ -110,7 +122,8 @@ def _viterbi(log_posteriors: Posteriors, segments: Sequence[tuple[int, int]]) ->
 
 
 def move_boundaries(posteriors: Posteriors, label: Labels) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(boundaries, move of each, at most 40 ms): the moves that fit the posteriors [n, 15] best and keep the order.
+    """(boundaries, move of each, at most 40 ms): the moves that fit the posteriors [n, 15] best
+    and keep the order.
 
     Closures were put on their dips already, so their boundaries are stiffer.
     """

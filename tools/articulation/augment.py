@@ -1,4 +1,6 @@
-"""Rooms, noises, microphones and codecs, applied to mel power: far cheaper than to waveforms, and close enough for training."""
+"""Rooms, noises, microphones and codecs, applied to mel power: far cheaper than to waveforms,
+and close enough for training.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ def vocal_tract(power: Power, rng: np.random.Generator) -> Power:
 
 
 def breathe(power: Power, label: Labels, rng: np.random.Generator) -> None:
-    """In place: breaths (noise with broad resonances, 120 to 600 ms, 11 to 32 dB under speech) in half of the silences."""
+    """In place: breaths (noise with broad resonances, 120 to 600 ms, 11 to 32 dB under speech)
+    in half of the silences.
+    """
     edges = np.flatnonzero(np.diff(np.concatenate([[0], label == VISEME["sil"], [0]]).astype(int)))
     for first, last in zip(edges[::2], edges[1::2], strict=True):
         if last - first < 14 or rng.random() < 0.5:
@@ -31,7 +35,9 @@ def breathe(power: Power, label: Labels, rng: np.random.Generator) -> None:
         frames = min(last - first - 4, int(rng.integers(12, 60)))
         room = last - first - 3 - frames
         at = first + 2 + (int(rng.integers(0, room)) if room > 0 else 0)
-        resonances = [np.exp(-0.5 * ((_BANDS - centre) / rng.uniform(1.5, 5)) ** 2) for centre in rng.uniform(8, 38, 3)]
+        resonances = [
+            np.exp(-0.5 * ((_BANDS - centre) / rng.uniform(1.5, 5)) ** 2) for centre in rng.uniform(8, 38, 3)
+        ]
         shape = 0.15 + sum(rng.uniform(0.2, 1) * resonance for resonance in resonances)
         shape[:6] *= 0.1
         swell = np.sin(np.pi * np.linspace(0.05, 0.95, frames)) ** rng.uniform(0.5, 2)
@@ -41,7 +47,10 @@ def breathe(power: Power, label: Labels, rng: np.random.Generator) -> None:
 
 def augment(power: Power, rng: np.random.Generator) -> NDArray[np.float32]:
     """Network inputs [B, T, 40] from speech at level 1 [B, T, 40]."""
-    slope, ripple = rng.normal(0, 0.9, (len(power), 1, 1)), np.repeat(rng.normal(0, 0.4, (len(power), 1, 8)), 5, axis=2)
+    slope, ripple = (
+        rng.normal(0, 0.9, (len(power), 1, 1)),
+        np.repeat(rng.normal(0, 0.4, (len(power), 1, 8)), 5, axis=2),
+    )
     power = (power * np.exp(slope * np.linspace(-1, 1, MELS) + ripple)).astype(np.float32)
     for one in power:
         if rng.random() < 0.35:
@@ -72,7 +81,9 @@ def _reverberate(power: Power, rng: np.random.Generator) -> None:
 
 
 def _noise(clean: Power, b: int, rng: np.random.Generator) -> Power:
-    """Noise for utterance b relative to its level: bright, dark, coloured, rumble, or the babble of four others of the batch."""
+    """Noise for utterance b relative to its level: bright, dark, coloured, rumble, or the
+    babble of four others of the batch.
+    """
     ratio, kind = 10 ** (-rng.uniform(2, 42) / 10), rng.random()
     frames = clean.shape[1]
     if kind >= 0.80:

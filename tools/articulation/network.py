@@ -44,7 +44,9 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """Normalised log mel (B, 40, T) -> logits (B, 40, T): 20 of the far head, then 20 of the near, delayed by their look-ahead."""
+    """Normalised log mel (B, 40, T) -> logits (B, 40, T): 20 of the far head, then 20 of the
+    near, delayed by their look-ahead.
+    """
 
     def __init__(self, stacks: int = 3) -> None:
         """stacks: how often the dilations 1 2 4 8 follow each other."""
@@ -63,7 +65,9 @@ class Network(nn.Module):
 
 
 def load_weights(network: Network, path: Path) -> None:
-    """Weights of a network with as many blocks or fewer; blocks that the file lacks begin as identities."""
+    """Weights of a network with as many blocks or fewer; blocks that the file lacks begin as
+    identities.
+    """
     missing = set(network.load_state_dict(torch.load(path, weights_only=True), strict=False).missing_keys)
     for name, module in network.named_modules():
         if name.endswith(".mix") and f"{name}.weight" in missing:
@@ -73,7 +77,9 @@ def load_weights(network: Network, path: Path) -> None:
 
 def load_network(path: Path) -> Network:
     """A network of as many blocks as the file has."""
-    blocks = {name.split(".")[1] for name in torch.load(path, weights_only=True) if name.startswith("blocks.")}
+    blocks = {
+        name.split(".")[1] for name in torch.load(path, weights_only=True) if name.startswith("blocks.")
+    }
     network = Network(len(blocks) // len(DILATIONS))
     load_weights(network, path)
     return network
@@ -83,7 +89,9 @@ def load_network(path: Path) -> Network:
 def answers(network: Network, mel: Power) -> dict[str, Answers]:
     """[n, 20] probabilities per head from normalised log mel [n, 40], aligned with its frames."""
     network.eval()
-    primed = np.concatenate([np.full((PRIMING_FRAMES, MELS), SILENT_INPUT, np.float32), mel, np.repeat(mel[-1:], 16, axis=0)])
+    primed = np.concatenate(
+        [np.full((PRIMING_FRAMES, MELS), SILENT_INPUT, np.float32), mel, np.repeat(mel[-1:], 16, axis=0)]
+    )
     logits = network(torch.from_numpy(primed.T[None]))[0]
     heard = {}
     for k, (head, lookahead) in enumerate(LOOKAHEAD_FRAMES.items()):

@@ -1,11 +1,13 @@
 """Real speech that Debian packages carry with its text -> shards, by forced alignment.
 
-    apt-get download asterisk-core-sounds-{fr,it,ru}{,-g722} fillets-ng-data{,-cs,-nl}; for d in *.deb; do dpkg -x $d packages; done
-    PYTHONPATH=src python tools/articulation/recordings.py net.pt --packages packages --out DIR
+    apt-get download asterisk-core-sounds-{fr,it,ru}{,-g722} fillets-ng-data{,-cs,-nl}; for d in
+    *.deb; do dpkg -x $d packages; done PYTHONPATH=src python tools/articulation/recordings.py
+    net.pt --packages packages --out DIR
 
-Telephone prompts of three speakers (16 kHz) and the dialogues of a game by its Czech and Dutch actors. English and Spanish
-prompts are left out: their speaker is in the evaluation. espeak-ng writes the sounds of each text; a transcript does not say
-what was left out or slurred, so the least certain eighth of each source goes, and so does what the network cannot hear at all.
+Telephone prompts of three speakers (16 kHz) and the dialogues of a game by its Czech and Dutch
+actors. English and Spanish prompts are left out: their speaker is in the evaluation. espeak-ng
+writes the sounds of each text; a transcript does not say what was left out or slurred, so the
+least certain eighth of each source goes, and so does what the network cannot hear at all.
 """
 
 from __future__ import annotations
@@ -40,7 +42,9 @@ WORST_SHARE, LEAST_QUALITY = 12, -1.45
 
 @dataclass(frozen=True)
 class Recording:
-    """voice: a number per speaker as far as known. espeak: the espeak voice that reads the text."""
+    """voice: a number per speaker as far as known. espeak: the espeak voice that reads the
+    text.
+    """
 
     sound: Path
     text: str
@@ -50,12 +54,20 @@ class Recording:
 
 def prompts(packages: Path, language: str) -> Iterator[Recording]:
     folder, espeak = PROMPTS[language]
-    [listing] = (packages / "usr/share/doc").glob(f"asterisk-core-sounds-{language}/core-sounds-{language}.txt.gz")
+    [listing] = (packages / "usr/share/doc").glob(
+        f"asterisk-core-sounds-{language}/core-sounds-{language}.txt.gz"
+    )
     with gzip.open(listing, "rt", encoding="utf-8-sig") as lines:
         for line in lines:
             name, colon, text = line.partition(":")
             sound = packages / "usr/share/asterisk/sounds" / folder / f"{name.strip()}.g722"
-            if colon and text.strip() and not line.startswith(";") and not _NOT_SPOKEN.search(text) and sound.exists():
+            if (
+                colon
+                and text.strip()
+                and not line.startswith(";")
+                and not _NOT_SPOKEN.search(text)
+                and sound.exists()
+            ):
                 yield Recording(sound, text.strip(), 0, espeak)
 
 
@@ -71,15 +83,24 @@ def actors(packages: Path, language: str) -> Iterator[Recording]:
 def words_of(text: str, espeak: str) -> list[list[str]]:
     """IPA sounds per word."""
     told = text.replace("…", ", ").replace("...", ", ")
-    ipa = subprocess.run(["espeak-ng", "-q", "--ipa", "--sep=_", "-v", espeak, told], capture_output=True, text=True, check=True)
-    return [[sound for sound in word.split("_") if sound] for word in _LANGUAGE_SWITCH.sub("", ipa.stdout).split()]
+    ipa = subprocess.run(
+        ["espeak-ng", "-q", "--ipa", "--sep=_", "-v", espeak, told],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [
+        [sound for sound in word.split("_") if sound] for word in _LANGUAGE_SWITCH.sub("", ipa.stdout).split()
+    ]
 
 
 def samples_of(sound: Path) -> Samples:
     """16 kHz mono. g722 has no header, so its decoder must be named."""
     with av.open(str(sound), format="g722" if sound.suffix == ".g722" else None) as container:
         resampler = av.AudioResampler("s16", "mono", SAMPLE_RATE)
-        frames = [out for frame in container.decode(audio=0) for out in resampler.resample(frame)] + resampler.resample(None)
+        frames = [
+            out for frame in container.decode(audio=0) for out in resampler.resample(frame)
+        ] + resampler.resample(None)
         parts = [frame.to_ndarray().ravel() for frame in frames]
     return np.concatenate(parts).astype(np.float32) / 32768
 
@@ -101,7 +122,9 @@ def heard(recordings: Iterator[Recording], network: Network) -> list[Utterance]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("weights", type=Path)
     parser.add_argument("--packages", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -114,7 +137,11 @@ def main() -> None:
     for source, language, recordings in listed:
         utterances = heard(recordings, network)
         save(arguments.out / f"{source}_{language}.npz", source, utterances)
-        print(f"{source} {language}: {len(utterances)} utterances, {sum(len(u.label) for u in utterances) / 100:.0f} s", flush=True)
+        print(
+            f"{source} {language}: {len(utterances)} utterances, "
+            f"{sum(len(u.label) for u in utterances) / 100:.0f} s",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

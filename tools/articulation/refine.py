@@ -2,8 +2,9 @@
 
     PYTHONPATH=src python tools/articulation/refine.py net.pt SHARDS.npz ... --out DIR
 
-Synthesisers report phone times in coarse steps (Kokoro: 25 ms) and with jitter: boundaries move by 1.7 frames on average. The
-median move of a shard is taken out, so that the network's own lateness does not creep in.
+Synthesisers report phone times in coarse steps (Kokoro: 25 ms) and with jitter: boundaries move
+by 1.7 frames on average. The median move of a shard is taken out, so that the network's own
+lateness does not creep in.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from personare.voice.visemes import VISEMES
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("weights", type=Path)
     parser.add_argument("shards", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
@@ -31,7 +34,9 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     for path in arguments.shards:
         source, utterances = load(path)
-        moved = [move_boundaries(hear(network, u.power)["far"][:, : len(VISEMES)], u.label) for u in utterances]
+        moved = [
+            move_boundaries(hear(network, u.power)["far"][:, : len(VISEMES)], u.label) for u in utterances
+        ]
         offset = round(float(np.median(np.concatenate([moves for _, moves in moved]))))
         aligned = [
             repainted(u.label, cuts + np.where(cuts > 0, moves - offset, 0))

@@ -1,8 +1,10 @@
-"""What passes between the scripts of this folder: labelled speech as log-mel frames, one .npz per source.
+"""What passes between the scripts of this folder: labelled speech as log-mel frames, one .npz
+per source.
 
-mel float16 [n, 40] natural log of mel power · label int8 [n] viseme per 10 ms, -1 unknown · aligned int8 [n] the same with
-boundaries moved to where a network hears them (refine.py; absent before) · utterances int32 [m, 3] first frame, frames, voice ·
-source str. Frames and features are those of `personare.voice.features`, so what is trained is what is heard later.
+mel float16 [n, 40] natural log of mel power · label int8 [n] viseme per 10 ms, -1 unknown ·
+aligned int8 [n] the same with boundaries moved to where a network hears them (refine.py; absent
+before) · utterances int32 [m, 3] first frame, frames, voice · source str. Frames and features
+are those of `personare.voice.features`, so what is trained is what is heard later.
 """
 
 from __future__ import annotations
@@ -54,13 +56,18 @@ def paint(phones: Sequence[Phone], frames: int) -> Labels:
     for phone in phones:
         done, parts = 0.0, visemes_of(phone.symbol) or [(UNKNOWN, 1.0)]
         for viseme, share in parts:
-            first, last = (round((phone.start + (phone.end - phone.start) * part) / FRAME_SAMPLES) for part in (done, done + share))
+            first, last = (
+                round((phone.start + (phone.end - phone.start) * part) / FRAME_SAMPLES)
+                for part in (done, done + share)
+            )
             label[max(first, 0) : max(last, 0)] = viseme
             done += share
     return label
 
 
-def save(path: Path, source: str, utterances: Sequence[Utterance], aligned: Sequence[Labels] | None = None) -> None:
+def save(
+    path: Path, source: str, utterances: Sequence[Utterance], aligned: Sequence[Labels] | None = None
+) -> None:
     lengths = [len(utterance.label) for utterance in utterances]
     table = np.stack([np.cumsum([0, *lengths[:-1]]), lengths, [u.voice for u in utterances]], axis=1)
     arrays = {
@@ -75,7 +82,9 @@ def save(path: Path, source: str, utterances: Sequence[Utterance], aligned: Sequ
 
 
 def load(path: Path) -> tuple[str, list[Utterance]]:
-    """(source, utterances); labels are the aligned ones, or else the raw ones with closures moved onto their dips."""
+    """(source, utterances); labels are the aligned ones, or else the raw ones with closures
+    moved onto their dips.
+    """
     with np.load(path) as shard:
         mel, table = shard["mel"], shard["utterances" if "utterances" in shard else "utt"][:, :3]
         refined = "aligned" in shard
@@ -89,15 +98,22 @@ def load(path: Path) -> tuple[str, list[Utterance]]:
 
 
 def closures_on_dips(power: Power, label: Labels) -> Labels:
-    """A copy in which each p, b, m away from pauses lies on the energy dip near it: phone times jitter by 20 ms.
+    """A copy in which each p, b, m away from pauses lies on the energy dip near it: phone times
+    jitter by 20 ms.
 
-    The dip must be 9 dB deep; a closure ends where half of its depth is climbed, at most 40 ms from where it was.
+    The dip must be 9 dB deep; a closure ends where half of its depth is climbed, at most 40 ms
+    from where it was.
     """
     level_db = 10 * np.log10(power[:, _CONSONANT_BANDS].sum(axis=1) + 1e-5)
     moved = label.copy()
     edges = np.flatnonzero(np.diff(np.concatenate([[0], label == VISEME["PP"], [0]]).astype(int)))
     for first, last in zip(edges[::2], edges[1::2], strict=True):
-        in_speech = first >= 15 and last <= len(label) - 15 and label[first - 8 : first].all() and label[last : last + 8].all()
+        in_speech = (
+            first >= 15
+            and last <= len(label) - 15
+            and label[first - 8 : first].all()
+            and label[last : last + 8].all()
+        )
         if not in_speech or (label[first - 6 : first] == VISEME["PP"]).any():
             continue
         bottom = first - 3 + int(level_db[first - 3 : last + 3].argmin())

@@ -3,12 +3,14 @@
     PYTHONPATH=src python tools/articulation/train.py SHARDS... --out net.pt --minutes 32 [--warm first.pt]
         --labels EVAL --audio REAL
 
-SHARDS: folders of .npz (shards.py) from speech.py and recordings.py, refined or not. EVAL and REAL as for
-benchmarks/articulation.py: every few minutes the average of the weights is judged on half 0 of the real files, and the best is
-kept. Half 1 is never looked at. One thread; loss as follows.
+SHARDS: folders of .npz (shards.py) from speech.py and recordings.py, refined or not. EVAL and
+REAL as for benchmarks/articulation.py: every few minutes the average of the weights is judged
+on half 0 of the real files, and the best is kept. Half 1 is never looked at. One thread; loss
+as follows.
 
-Per head: cross-entropy of the visemes (rare classes weigh more, labels smoothed by .04) and .4 times binary cross-entropy of the
-flags; the two contacts weigh by their squared error and a contact four times as much as none. The far head weighs .3, the near 1.
+Per head: cross-entropy of the visemes (rare classes weigh more, labels smoothed by .04) and .4
+times binary cross-entropy of the flags; the two contacts weigh by their squared error and a
+contact four times as much as none. The far head weighs .3, the near 1.
 """
 
 from __future__ import annotations
@@ -52,11 +54,15 @@ class Speech:
         sources: dict[str, list[tuple[Power, Labels]]] = {}
         for path in sorted(path for folder in folders for path in folder.glob("*.npz")):
             source, utterances = load(path)
-            sources.setdefault(source, []).extend((u.power / speech_level(u.power), u.label) for u in utterances)
+            sources.setdefault(source, []).extend(
+                (u.power / speech_level(u.power), u.label) for u in utterances
+            )
         self.sources: dict[str, tuple[Power, Labels]] = {}
         for source, utterances in sources.items():
             order = np.random.default_rng(0).permutation(len(utterances))
-            self.sources[source] = tuple(np.concatenate([utterances[i][part] for i in order]) for part in (0, 1))
+            self.sources[source] = tuple(
+                np.concatenate([utterances[i][part] for i in order]) for part in (0, 1)
+            )
         shares = np.array([SHARES[source] for source in self.sources])
         self._shares = shares / shares.sum()
 
@@ -66,7 +72,9 @@ class Speech:
         for source in rng.choice(list(self.sources), BATCH, p=self._shares):
             power, label = self.sources[source]
             tempo = rng.uniform(0.85, 1.2)
-            at = ((np.arange(FRAMES) + 0.5) * tempo).astype(int) + rng.integers(0, len(label) - int(FRAMES * tempo) - 4)
+            at = ((np.arange(FRAMES) + 0.5) * tempo).astype(int) + rng.integers(
+                0, len(label) - int(FRAMES * tempo) - 4
+            )
             power, label = power[at], label[at].astype(np.int64)
             if rng.random() < 0.6:
                 power = vocal_tract(power, rng)
@@ -81,7 +89,9 @@ class Speech:
 
     def class_weights(self) -> Tensor:
         """[15], mean 1: frequent classes count less."""
-        counts = sum(np.bincount(label[label != UNKNOWN], minlength=len(VISEMES)) for _, label in self.sources.values())
+        counts = sum(
+            np.bincount(label[label != UNKNOWN], minlength=len(VISEMES)) for _, label in self.sources.values()
+        )
         weights = torch.tensor((counts.sum() / np.maximum(counts, 1)) ** 0.3, dtype=torch.float32)
         return weights / weights.mean()
 
@@ -93,7 +103,9 @@ def loss_of(logits: Tensor, labels: Tensor, class_weights: Tensor) -> Tensor:
         answer = logits[:, k * OUTPUTS : (k + 1) * OUTPUTS, WARM_UP + lookahead :]
         wanted = labels[:, WARM_UP : labels.shape[1] - lookahead]
         visemes, flags = answer[:, : len(VISEMES)], answer[:, len(VISEMES) :]
-        crossed = functional.cross_entropy(visemes, wanted, weight=class_weights, ignore_index=UNKNOWN, label_smoothing=0.04)
+        crossed = functional.cross_entropy(
+            visemes, wanted, weight=class_weights, ignore_index=UNKNOWN, label_smoothing=0.04
+        )
         raised = FLAG_TABLE[wanted.clamp(min=0)].transpose(1, 2)
         binary = functional.binary_cross_entropy_with_logits(flags, raised, reduction="none")
         p = torch.sigmoid(flags[:, :2])
@@ -106,7 +118,9 @@ def loss_of(logits: Tensor, labels: Tensor, class_weights: Tensor) -> Tensor:
 
 
 def judge(network: Network, references: list[tuple[Reference, NDArray[np.float32]]]) -> dict[str, float]:
-    """The near head on real files: accuracy, aperture r, best F of closures, share open at rest, and merit of all."""
+    """The near head on real files: accuracy, aperture r, best F of closures, share open at
+    rest, and merit of all.
+    """
     right, wanted, heard, resting = [], [], [], []
     contacts = np.zeros((len(THRESHOLDS), 4))
     for real, mel in references:
@@ -116,7 +130,9 @@ def judge(network: Network, references: list[tuple[Reference, NDArray[np.float32
         wanted.append(smooth(APERTURE[np.maximum(real.classes, 0)])[real.scored])
         heard.append(smooth(visemes @ APERTURE)[real.scored])
         resting.append((visemes @ APERTURE > LEVEL_OF_OPEN)[real.resting])
-        contacts += [matched(real.closures, lasting(closed > t, real.scored), real.doubtful) for t in THRESHOLDS]
+        contacts += [
+            matched(real.closures, lasting(closed > t, real.scored), real.doubtful) for t in THRESHOLDS
+        ]
     recall, precision = contacts[:, 1] / contacts[:, 0], contacts[:, 3] / np.maximum(contacts[:, 2], 1)
     figures = {
         "accuracy": float(np.concatenate(right).mean()),
@@ -125,7 +141,9 @@ def judge(network: Network, references: list[tuple[Reference, NDArray[np.float32
         "open at rest": float(np.concatenate(resting).mean()),
     }
     figures["merit"] = (
-        0.4 * figures["accuracy"] + 0.3 * (figures["aperture"] + figures["closures"]) - 0.05 * figures["open at rest"]
+        0.4 * figures["accuracy"]
+        + 0.3 * (figures["aperture"] + figures["closures"])
+        - 0.05 * figures["open at rest"]
     )
     return figures
 
@@ -134,13 +152,17 @@ def references_of_half_0(labels: Path, audio: Path) -> Iterator[tuple[Reference,
     """Each with its network input [n, 40], normalised by the running level as in a stream."""
     for real in load_references(labels, audio, missing=[]):
         if half_of(real.name) == 0:
-            power = MelStream().push(np.concatenate([real.speech, np.zeros(480, np.float32)]))[: len(real.classes)]
+            power = MelStream().push(np.concatenate([real.speech, np.zeros(480, np.float32)]))[
+                : len(real.classes)
+            ]
             level = RunningLevel()
             yield real, np.stack([network_input(bands, level.push(float(bands.mean()))) for bands in power])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("shards", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--warm", type=Path)
@@ -164,7 +186,9 @@ def main() -> None:
     step, best = 0, -math.inf
     while (share := (time.monotonic() - began) / (60 * arguments.minutes)) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = arguments.rate * min(1, step / 60 + 0.01) * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-6
+            group["lr"] = (
+                arguments.rate * min(1, step / 60 + 0.01) * (0.5 + 0.5 * math.cos(math.pi * share)) + 1e-6
+            )
         inputs, labels = speech.batch(rng)
         network.train()
         with torch.autocast("cpu", torch.bfloat16):
@@ -198,7 +222,9 @@ def follow(average: Network, network: Network, keep: float) -> None:
     with torch.no_grad():
         ours, theirs = average.state_dict(), network.state_dict()
         for name, value in ours.items():
-            value.copy_(keep * value + (1 - keep) * theirs[name] if value.dtype.is_floating_point else theirs[name])
+            value.copy_(
+                keep * value + (1 - keep) * theirs[name] if value.dtype.is_floating_point else theirs[name]
+            )
 
 
 if __name__ == "__main__":

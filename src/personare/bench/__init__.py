@@ -1,4 +1,5 @@
-"""What an engine costs on this machine: cold and warm runs, each in a process of its own, room by room.
+"""What an engine costs on this machine: cold and warm runs, each in a process of its own, room
+by room.
 
 runs.py      one run after the other, and what they have in common
 plot.py      the same as a picture

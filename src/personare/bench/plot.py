@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from personare.bench.runs import ROOMS, Bench
-from personare.durable import replaced_when_complete
 from personare.errors import UnwritableOutput, WeightsMissing
+from personare.ground.durable import replaced_when_complete
 
 _COLOURS = {
     "start": "#b8b8b8", "preprocess": "#8172b3", "drive": "#4c72b0", "motion": "#64b5cd", "render": "#55a868",
@@ -15,21 +15,29 @@ _COLOURS = {
 
 
 def check_plot(target: Path) -> None:
-    """Raises WeightsMissing without matplotlib, UnwritableOutput for a name that is no PNG or a missing folder: before any run."""
+    """Raises WeightsMissing without matplotlib, UnwritableOutput for a name that is no PNG or a
+    missing folder: before any run.
+    """
     import importlib.util
 
     if importlib.util.find_spec("matplotlib") is None:
-        raise WeightsMissing("matplotlib, which draws --plot, is not installed", hint="pip install 'personare[bench]'")
+        raise WeightsMissing(
+            "matplotlib, which draws --plot, is not installed", hint="pip install 'personare[bench]'"
+        )
     if target.suffix.lower() != ".png":
         raise UnwritableOutput(f"{target} does not end in .png", hint="plots are PNG files; name it so")
     if not target.parent.is_dir():
-        raise UnwritableOutput(f"there is no folder {target.parent} for {target.name!r}", hint="make it first")
+        raise UnwritableOutput(
+            f"there is no folder {target.parent} for {target.name!r}", hint="make it first"
+        )
 
 
 def parts(medians: dict[str, float]) -> dict[str, float]:
-    """Seconds that add up to the total: the rooms, what the performance takes beside them, and what is in no row.
+    """Seconds that add up to the total: the rooms, what the performance takes beside them, and
+    what is in no row.
 
-    Rooms that work side by side add up to more than the performance took; they are then drawn as shares of it.
+    Rooms that work side by side add up to more than the performance took; they are then drawn
+    as shares of it.
     """
     rooms = {room: medians[room] for room in ROOMS if room in medians}
     perform, told = medians["perform"], sum(rooms.values())
@@ -53,7 +61,9 @@ def plot(bench: Bench, target: Path) -> None:
     for row, temperature in enumerate(("warm", "cold")):
         left = 0.0
         for name, seconds in parts(bench.medians[temperature]).items():
-            axes.barh(row, seconds, left=left, color=_COLOURS[name], label=name if row == 0 else None, height=0.6)
+            axes.barh(
+                row, seconds, left=left, color=_COLOURS[name], label=name if row == 0 else None, height=0.6
+            )
             if seconds > 0.07 * bench.medians["cold"]["total"]:
                 axes.text(left + seconds / 2, row, f"{seconds:.2f}", ha="center", va="center", fontsize=8)
             left += seconds
@@ -68,7 +78,8 @@ def plot(bench: Bench, target: Path) -> None:
     here = bench.machine
     runs = len(bench.runs) // 2
     axes.set_title(
-        f"{bench.engine}: {bench.audio_seconds:.1f} s at {bench.width}x{bench.height}, {bench.fps:g} fps, {runs} runs each\n"
+        f"{bench.engine}: {bench.audio_seconds:.1f} s at {bench.width}x{bench.height}, {bench.fps:g} fps, "
+        f"{runs} runs each\n"
         f"{here.processor}, {here.cores} cores",
         fontsize=10,
         loc="left",
@@ -78,4 +89,6 @@ def plot(bench: Bench, target: Path) -> None:
         with replaced_when_complete(target) as part:
             figure.savefig(part, format="png")
     except OSError as error:
-        raise UnwritableOutput(f"{target} cannot be written: {error.strerror}", hint="check the folder and the disk") from None
+        raise UnwritableOutput(
+            f"{target} cannot be written: {error.strerror}", hint="check the folder and the disk"
+        ) from None

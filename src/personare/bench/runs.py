@@ -1,7 +1,8 @@
 """Cold and warm runs of one engine, and their medians.
 
-Every run is a process of its own, as `personare speak` is. Cold: an empty cache. Warm: the cache that a run before it filled,
-with finished clips left aside, since they would leave nothing to measure.
+Every run is a process of its own, as `personare speak` is. Cold: an empty cache. Warm: the
+cache that a run before it filled, with finished clips left aside, since they would leave
+nothing to measure.
 """
 
 from __future__ import annotations
@@ -24,24 +25,30 @@ from numpy.typing import NDArray
 
 from personare import errors
 from personare.errors import EngineError, WeightsError
-from personare.machine import Machine, machine
+from personare.ground.machine import Machine, machine
 from personare.types import SAMPLE_RATE, Progress, no_progress
 
 Temperature = Literal["cold", "warm"]
 
 STAGES = ("start", "preprocess", "drive", "motion", "render", "compose", "perform", "encode", "total")
-"""Rows of the table. start: Python, imports and everything outside the run. preprocess: all stages of the portrait. drive ...
-compose: the rooms of the performance, as the engine tells them. perform: all of the performance, rooms included. encode: waiting
-for encoder and file. total: of the process, from its start to its end."""
+"""Rows of the table. start: Python, imports and everything outside the run. preprocess: all
+stages of the portrait. drive ... compose: the rooms of the performance, as the engine tells
+them. perform: all of the performance, rooms included. encode: waiting for encoder and file.
+total: of the process, from its start to its end.
+"""
 
 ROOMS = ("drive", "motion", "render", "compose")
-SENTENCE = "Every picture of this film is made while you wait, and the clock on the wall tells how long it took."
+SENTENCE = (
+    "Every picture of this film is made while you wait, and the clock on the wall tells how long it took."
+)
 _SYLLABLES_SECONDS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One process. seconds: by row of the table; rooms that the engine does not tell are left out."""
+    """One process. seconds: by row of the table; rooms that the engine does not tell are left
+    out.
+    """
 
     temperature: Temperature
     seconds: dict[str, float]
@@ -52,7 +59,9 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """All runs of one engine. medians: temperature -> row -> seconds, over the runs. speech: what was spoken."""
+    """All runs of one engine. medians: temperature -> row -> seconds, over the runs. speech:
+    what was spoken.
+    """
 
     engine: str
     options: dict[str, Any]
@@ -80,7 +89,8 @@ def run_bench(
     weights: Path | None = None,
     progress: Progress = no_progress,
 ) -> Bench:
-    """Measure an engine: `runs` cold and `runs` warm runs. portrait, speech: the bundled photo and sentence by default.
+    """Measure an engine: `runs` cold and `runs` warm runs. portrait, speech: the bundled photo
+    and sentence by default.
 
     Raises what making the clip raises.
     """
@@ -98,7 +108,9 @@ def run_bench(
         progress("runs", 2 * runs, 2 * runs)
         reports = [report for _, report in done]
         measured = tuple(run for run, _ in done)
-        by_temperature = {name: [run for run in measured if run.temperature == name] for name in ("cold", "warm")}
+        by_temperature = {
+            name: [run for run in measured if run.temperature == name] for name in ("cold", "warm")
+        }
         return Bench(
             engine=engine,
             options=dict(options or {}),
@@ -110,17 +122,29 @@ def run_bench(
             height=reports[0]["height"],
             fps=reports[0]["fps"],
             runs=measured,
-            medians={name: _medians([run.seconds for run in these]) for name, these in by_temperature.items()},
-            realtime_factor={
-                name: round(median(run.realtime_factor for run in these), 3) for name, these in by_temperature.items()
+            medians={
+                name: _medians([run.seconds for run in these]) for name, these in by_temperature.items()
             },
-            peak_memory_mb={name: max(run.peak_memory_mb or 0.0 for run in these) for name, these in by_temperature.items()},
+            realtime_factor={
+                name: round(median(run.realtime_factor for run in these), 3)
+                for name, these in by_temperature.items()
+            },
+            peak_memory_mb={
+                name: max(run.peak_memory_mb or 0.0 for run in these)
+                for name, these in by_temperature.items()
+            },
             machine=machine(),
         )
 
 
 def _command(
-    engine: str, portrait: Path, speech: Path, clip: Path, cache: Path, options: Mapping[str, str], weights: Path | None
+    engine: str,
+    portrait: Path,
+    speech: Path,
+    clip: Path,
+    cache: Path,
+    options: Mapping[str, str],
+    weights: Path | None,
 ) -> list[str]:
     command = [sys.executable, "-m", "personare", "speak", "--json", "--no-clip-cache", "--engine", engine]
     command += [f"--output={clip}", f"--cache-dir={cache}"]
@@ -138,7 +162,9 @@ def _run(temperature: Temperature, command: Sequence[str]) -> tuple[Run, dict[st
     try:
         report = json.loads(out)
     except ValueError:
-        raise EngineError(f"a run ended with code {code} and no report", hint="run it with `personare speak`") from None
+        raise EngineError(
+            f"a run ended with code {code} and no report", hint="run it with `personare speak`"
+        ) from None
     if "error" in report:
         raise getattr(errors, report["kind"], EngineError)(report["error"], hint=report["hint"])
     return read_run(temperature, report, total), report
@@ -166,12 +192,18 @@ def read_run(temperature: Temperature, report: Mapping[str, Any], total: float) 
 
 
 def _medians(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    return {name: round(median(run[name] for run in runs), 4) for name in STAGES if all(name in run for run in runs)}
+    return {
+        name: round(median(run[name] for run in runs), 4)
+        for name in STAGES
+        if all(name in run for run in runs)
+    }
 
 
 @contextmanager
 def _ended(command: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """stdout and exit code of a command; interrupted, it is interrupted as well and has cleaned up."""
+    """stdout and exit code of a command; interrupted, it is interrupted as well and has cleaned
+    up.
+    """
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         out, _ = process.communicate()
@@ -183,7 +215,9 @@ def _ended(command: Sequence[str]) -> Iterator[tuple[str, int]]:
 
 
 def _sentence(target: Path) -> tuple[Path, str]:
-    """A wav of the sentence where this machine has a voice to say it, else of syllables that are reckoned."""
+    """A wav of the sentence where this machine has a voice to say it, else of syllables that
+    are reckoned.
+    """
     from personare.voice.tts import open_text
 
     try:
@@ -197,16 +231,24 @@ def _sentence(target: Path) -> tuple[Path, str]:
 
 
 def syllables(seconds: float) -> NDArray[np.float32]:
-    """Four syllables a second at 16 kHz, float32 [n]: a buzz of 120 Hz through two formants that move between vowels."""
+    """Four syllables a second at 16 kHz, float32 [n]: a buzz of 120 Hz through two formants
+    that move between vowels.
+    """
     time_s = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     envelope = np.clip(np.sin(2 * np.pi * 4 * time_s), 0, None) ** 0.5
     vowel = 0.5 + 0.5 * np.sin(2 * np.pi * 0.7 * time_s)
     voice = np.zeros_like(time_s)
     for harmonic in range(1, 30):
         frequency = 120.0 * harmonic
-        open_vowel = np.exp(-(((frequency - 700) / 150) ** 2)) + 0.5 * np.exp(-(((frequency - 1200) / 200) ** 2))
-        close_vowel = np.exp(-(((frequency - 300) / 120) ** 2)) + 0.5 * np.exp(-(((frequency - 2300) / 250) ** 2))
-        voice += (vowel * open_vowel + (1 - vowel) * close_vowel + 0.02) * np.sin(2 * np.pi * frequency * time_s)
+        open_vowel = np.exp(-(((frequency - 700) / 150) ** 2)) + 0.5 * np.exp(
+            -(((frequency - 1200) / 200) ** 2)
+        )
+        close_vowel = np.exp(-(((frequency - 300) / 120) ** 2)) + 0.5 * np.exp(
+            -(((frequency - 2300) / 250) ** 2)
+        )
+        voice += (vowel * open_vowel + (1 - vowel) * close_vowel + 0.02) * np.sin(
+            2 * np.pi * frequency * time_s
+        )
     voice *= envelope
     return np.asarray(0.5 * voice / np.abs(voice).max(), np.float32)
 

@@ -2,10 +2,12 @@
 
     FOLDER/ab/abcd...cast/1234...speech.clip
 
-The first digest is of who speaks and how (`cast_key`), the second of what is heard (`SpeechDigest`). So a cast that was never
-filmed is known to be new before its speech is read, and a speech is heard for its digest alone only where a clip may be found.
-A .clip file is one line of JSON (facts and a checksum) and behind it the MP4's own bytes. It is never changed, appears whole,
-and is compared with its checksum whenever it is given out; a damaged one is deleted and the clip made again.
+The first digest is of who speaks and how (`cast_key`), the second of what is heard
+(`SpeechDigest`). So a cast that was never filmed is known to be new before its speech is read,
+and a speech is heard for its digest alone only where a clip may be found. A .clip file is one
+line of JSON (facts and a checksum) and behind it the MP4's own bytes. It is never changed,
+appears whole, and is compared with its checksum whenever it is given out; a damaged one is
+deleted and the clip made again.
 """
 
 from __future__ import annotations
@@ -25,15 +27,16 @@ import numpy as np
 from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from personare.cache.keys import canonical_json
-from personare.cache.manifest import Digest
-from personare.durable import remove_abandoned_parts, replaced_when_complete
+from personare.cache.keys import Digest, canonical_json
+from personare.ground.durable import remove_abandoned_parts, replaced_when_complete
 from personare.types import Speech, SpeechChunk
 
 log = logging.getLogger(__name__)
 
 CLIP_SCHEMA = 1
-"""Raised when the recipe of the key or the file format changes, or the encoder's fixed settings do."""
+"""Raised when the recipe of the key or the file format changes, or the encoder's fixed settings
+do.
+"""
 
 DEFAULT_MAX_BYTES = 2 * 10**9
 _BLOCK_BYTES = 1 << 20
@@ -76,9 +79,13 @@ def cast_key(
 ) -> str:
     """64 hex digits over everything that enters a clip but the speech.
 
-    options: all in force, as JSON values. portrait: digest of its file; keys: those of its features. weights: sha256 of what a
-    performance uses. container: the output's suffix. numerics: see `personare.machine.numerics`; source: digests of
-    the code itself.
+    options: all in force, as JSON values.
+    portrait: digest of its file.
+    keys: those of its features.
+    weights: sha256 of what a performance uses.
+    container: the output's suffix.
+    numerics: see `personare.machine.numerics`.
+    source: digests of the code itself.
     """
     identity = {
         "schema": CLIP_SCHEMA,
@@ -96,7 +103,8 @@ def cast_key(
 
 
 class SpeechDigest:
-    """The digest of a speech, chunk by chunk: what engines hear, the voice at its own rate, and the phones where the text is known.
+    """The digest of a speech, chunk by chunk: what engines hear, the voice at its own rate, and
+    the phones where the text is known.
 
     The cut into chunks counts as well: engines that do not stream exactly may depend on it.
     """
@@ -105,7 +113,11 @@ class SpeechDigest:
         self._hasher = blake3(struct.pack("<qq", speech.voice_rate, speech.voice_channels))
 
     def add(self, chunk: SpeechChunk) -> None:
-        phones = None if chunk.phones is None else [[phone.symbol, phone.start, phone.end] for phone in chunk.phones]
+        phones = (
+            None
+            if chunk.phones is None
+            else [[phone.symbol, phone.start, phone.end] for phone in chunk.phones]
+        )
         said = canonical_json(phones).encode("ascii")
         self._hasher.update(struct.pack("<qqqq", len(chunk.samples), *chunk.voice.shape, len(said)))
         for part in (chunk.samples, chunk.voice):
@@ -125,7 +137,9 @@ class ClipsKept:
 
 
 class ClipCache:
-    """Clips in a folder of their own, least recently used first out above max_bytes. Any number of processes may share it."""
+    """Clips in a folder of their own, least recently used first out above max_bytes. Any number
+    of processes may share it.
+    """
 
     def __init__(self, folder: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         self.folder = folder.absolute()
@@ -136,7 +150,8 @@ class ClipCache:
         return any(_clips_in(self._cast(cast)))
 
     def take(self, cast: str, speech: str, target: Path) -> ClipFacts | None:
-        """Write the clip to `target` (which appears whole) and tell its facts; None, and no file, if there is no sound one.
+        """Write the clip to `target` (which appears whole) and tell its facts; None, and no
+        file, if there is no sound one.
 
         Raises OSError if the target cannot be written.
         """
@@ -161,7 +176,9 @@ class ClipCache:
         return header.facts
 
     def keep(self, cast: str, speech: str, clip: Path, facts: ClipFacts) -> bool:
-        """Keep a copy of a finished clip, unless it alone is larger than the whole cache or the folder cannot be written."""
+        """Keep a copy of a finished clip, unless it alone is larger than the whole cache or the
+        folder cannot be written.
+        """
         path = self._path(cast, speech)
         try:
             size = clip.stat().st_size
@@ -250,7 +267,9 @@ def _read_header(file: BinaryIO) -> _Header:
 
 
 def _copy(source: BinaryIO, target: BinaryIO, header: _Header) -> str:
-    """Copy the clip's bytes; the checksum over facts and bytes. Raises _Damaged for another length than the header's."""
+    """Copy the clip's bytes; the checksum over facts and bytes. Raises _Damaged for another
+    length than the header's.
+    """
     hasher = blake3(canonical_json(header.facts.model_dump(mode="json")).encode("ascii"))
     left = header.bytes
     while block := source.read(min(_BLOCK_BYTES, left + 1)):

@@ -20,8 +20,8 @@ from pathlib import Path
 
 from personare.cache.feature_file import DamagedFeature, read_feature, read_stage, write_feature
 from personare.cache.keys import FileStamp
-from personare.durable import remove_abandoned_parts, replaced_when_complete
 from personare.errors import CacheError
+from personare.ground.durable import remove_abandoned_parts, replaced_when_complete
 from personare.types import Feature
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,9 @@ class FileFacts:
 
 
 class DiskTier:
-    """Feature files in a folder. Writes raise OSError as the file system does; a damaged file reads as an absent one."""
+    """Feature files in a folder. Writes raise OSError as the file system does; a damaged file
+    reads as an absent one.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -57,9 +59,11 @@ class DiskTier:
         return self.folder / key[:2] / f"{key}.safetensors"
 
     def read(self, key: str) -> tuple[Feature, str, FileFacts] | None:
-        """Feature, stage name and file facts, or None if there is none or it is damaged (it is then quarantined).
+        """Feature, stage name and file facts, or None if there is none or it is damaged (it is
+        then quarantined).
 
-        The checksum is compared when this process reads the file for the first time, and again if the file was replaced.
+        The checksum is compared when this process reads the file for the first time, and again
+        if the file was replaced.
         """
         path = self.path(key)
         try:
@@ -80,7 +84,9 @@ class DiskTier:
         return feature, stage, FileFacts.of(status)
 
     def write(self, key: str, feature: Feature, stage: str) -> FileFacts:
-        """Keep a `storable` feature; the file appears, or is replaced, only when it is complete and on the disk."""
+        """Keep a `storable` feature; the file appears, or is replaced, only when it is complete
+        and on the disk.
+        """
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replaced_when_complete(path) as part:
@@ -88,7 +94,9 @@ class DiskTier:
         return FileFacts.of(path.stat())
 
     def remove(self, key: str) -> int:
-        """Delete a feature; the bytes freed. Processes that have it mapped keep reading it (POSIX)."""
+        """Delete a feature; the bytes freed. Processes that have it mapped keep reading it
+        (POSIX).
+        """
         path = self.path(key)
         try:
             size = path.stat().st_size
@@ -107,7 +115,9 @@ class DiskTier:
         return None
 
     def stage(self, key: str) -> str | None:
-        """The stage that made a feature, from its header; None if it is gone or damaged (it is then quarantined)."""
+        """The stage that made a feature, from its header; None if it is gone or damaged (it is
+        then quarantined).
+        """
         with suppress(OSError), self.path(key).open("rb") as file:
             try:
                 return read_stage(file, key)
@@ -116,7 +126,9 @@ class DiskTier:
         return None
 
     def scan(self) -> Iterator[tuple[str, FileFacts]]:
-        """Every feature file by its name, unopened, in the order of keys. Parts that killed processes left are deleted."""
+        """Every feature file by its name, unopened, in the order of keys. Parts that killed
+        processes left are deleted.
+        """
         for shard in self._shards():
             remove_abandoned_parts(shard)
             for entry in _sorted_entries(shard):
@@ -126,7 +138,8 @@ class DiskTier:
                         yield match["key"], FileFacts.of(entry.stat())
 
     def damage(self, key: str) -> str | None:
-        """Read and check a whole file, even one that was checked before: None if it is sound or gone, else what is wrong.
+        """Read and check a whole file, even one that was checked before: None if it is sound or
+        gone, else what is wrong.
 
         A damaged file is quarantined; one that cannot be read is not.
         """
@@ -144,7 +157,11 @@ class DiskTier:
         return None
 
     def quarantined(self) -> list[Path]:
-        return [Path(entry.path) for entry in _sorted_entries(self._quarantine_folder) if _FEATURE_FILE.fullmatch(entry.name)]
+        return [
+            Path(entry.path)
+            for entry in _sorted_entries(self._quarantine_folder)
+            if _FEATURE_FILE.fullmatch(entry.name)
+        ]
 
     def empty_quarantine(self) -> int:
         """Delete the damaged files; the bytes freed."""
@@ -174,9 +191,16 @@ class DiskTier:
         except FileNotFoundError:
             return
         except OSError as error:
-            log.warning("feature %s is damaged (%s) and cannot be moved away: %s", path, reason, error.strerror)
+            log.warning(
+                "feature %s is damaged (%s) and cannot be moved away: %s", path, reason, error.strerror
+            )
         else:
-            log.warning("feature %s is damaged (%s); it was moved to %s and will be computed again", path, reason, target)
+            log.warning(
+                "feature %s is damaged (%s); it was moved to %s and will be computed again",
+                path,
+                reason,
+                target,
+            )
 
 
 def _sorted_entries(folder: Path) -> list[os.DirEntry[str]]:

@@ -1,15 +1,16 @@
 """One feature as one file: safetensors with a checksum of the whole file inside its header.
 
-The layout is that of https://huggingface.co/docs/safetensors (any safetensors library opens it). It is written and mapped
-here, not by the library, because the library copies every array it reads into memory, reports a full disk as an error
-without its errno, and knows no checksum:
+The layout is that of https://huggingface.co/docs/safetensors (any safetensors library opens
+it). It is written and mapped here, not by the library, because the library copies every array
+it reads into memory, reports a full disk as an error without its errno, and knows no checksum:
 
     8 bytes     length of the header, little endian
-    header      {"__metadata__":{"checksum":"<64 hex>","feature":"<JSON>"},"<array>":{"dtype","shape","data_offsets"}, ...}
+    header      {"__metadata__": {"checksum": "<64 hex>", "feature": "<JSON>"},
+                 "<array>": {"dtype", "shape", "data_offsets"}, ...}
     arrays      one after the other, widest elements first, so that every array is aligned
 
-The checksum is blake3 over the file with the checksum's own 64 digits read as zeros: every bit of the file counts.
-Same feature, same bytes.
+The checksum is blake3 over the file with the checksum's own 64 digits read as zeros: every bit
+of the file counts. Same feature, same bytes.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ from personare.types import Feature
 
 FORMAT = 1
 MAPPED_FROM_BYTES = 1 << 20
-"""Smaller files are read, larger ones mapped: a map holds a file descriptor, and thousands of small ones would use them up."""
+"""Smaller files are read, larger ones mapped: a map holds a file descriptor, and thousands of
+small ones would use them up.
+"""
 
 _DTYPES = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "C64": "<c8", "BOOL": "|b1",
@@ -54,7 +57,9 @@ class DamagedFeature(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the header of a feature file says. arrays: name -> (dtype, shape, position of the first byte in the file)."""
+    """What the header of a feature file says. arrays: name -> (dtype, shape, position of the
+    first byte in the file).
+    """
 
     stage: str
     metadata: Mapping[str, Any]
@@ -62,7 +67,8 @@ class Header:
 
 
 def storable(feature: Feature, stage: str) -> Feature:
-    """The feature just as it will be read back: contiguous read-only little-endian arrays, metadata of plain JSON values.
+    """The feature just as it will be read back: contiguous read-only little-endian arrays,
+    metadata of plain JSON values.
 
     Raises EngineError, naming the stage, for arrays or metadata that a file cannot hold.
     """
@@ -71,9 +77,13 @@ def storable(feature: Feature, stage: str) -> Feature:
         array = np.asarray(given, order="C")
         array = array.astype(array.dtype.newbyteorder("<"), copy=False).view()
         if array.dtype not in _CODES:
-            raise EngineError(f"stage {stage}: array {name!r} is of {array.dtype}, which a feature cannot hold")
+            raise EngineError(
+                f"stage {stage}: array {name!r} is of {array.dtype}, which a feature cannot hold"
+            )
         if array.ndim > _MAX_DIMENSIONS:
-            raise EngineError(f"stage {stage}: array {name!r} has {array.ndim} axes, more than {_MAX_DIMENSIONS}")
+            raise EngineError(
+                f"stage {stage}: array {name!r} has {array.ndim} axes, more than {_MAX_DIMENSIONS}"
+            )
         if name == "__metadata__":
             raise EngineError(f"stage {stage}: an array cannot be named {name!r}")
         array.flags.writeable = False
@@ -86,9 +96,13 @@ def storable(feature: Feature, stage: str) -> Feature:
 
 
 def write_feature(path: Path, feature: Feature, key: str, stage: str) -> int:
-    """Write a `storable` feature to `path`; the number of bytes written. Raises OSError as the file system does."""
+    """Write a `storable` feature to `path`; the number of bytes written. Raises OSError as the
+    file system does.
+    """
     ordered = sorted(feature.arrays.items(), key=lambda item: (-item[1].itemsize, item[0]))
-    about = json.dumps({"format": FORMAT, "key": key, "stage": stage, "metadata": feature.metadata}, sort_keys=True)
+    about = json.dumps(
+        {"format": FORMAT, "key": key, "stage": stage, "metadata": feature.metadata}, sort_keys=True
+    )
     header: dict[str, Any] = {"__metadata__": {"checksum": _NO_CHECKSUM.decode(), "feature": about}}
     end = 0
     for name, array in ordered:
@@ -111,7 +125,8 @@ def write_feature(path: Path, feature: Feature, key: str, stage: str) -> int:
 
 
 def read_feature(file: BinaryIO, key: str, *, verify: bool) -> tuple[Feature, str]:
-    """The feature in an open file and the name of its stage. The arrays are read-only views of the mapped file.
+    """The feature in an open file and the name of its stage. The arrays are read-only views of
+    the mapped file.
 
     verify: compare the checksum (reads the whole file). Raises DamagedFeature, OSError.
     """
@@ -121,7 +136,8 @@ def read_feature(file: BinaryIO, key: str, *, verify: bool) -> tuple[Feature, st
     header = parse_header(content, key)
     try:
         arrays: dict[str, NDArray[Any]] = {
-            name: np.ndarray(shape, dtype, buffer=content, offset=begin) for name, (dtype, shape, begin) in header.arrays.items()
+            name: np.ndarray(shape, dtype, buffer=content, offset=begin)
+            for name, (dtype, shape, begin) in header.arrays.items()
         }
     except (ValueError, OverflowError):  # a negative axis, or one too long beside one of length 0
         raise DamagedFeature("an array has an impossible shape") from None
@@ -129,7 +145,9 @@ def read_feature(file: BinaryIO, key: str, *, verify: bool) -> tuple[Feature, st
 
 
 def check_feature(path: Path, key: str, stage: str) -> None:
-    """Read a whole file as if a stranger wrote it. Raises DamagedFeature unless it is a sound feature of this key and stage."""
+    """Read a whole file as if a stranger wrote it. Raises DamagedFeature unless it is a sound
+    feature of this key and stage.
+    """
     with path.open("rb") as file:
         _, made_by = read_feature(file, key, verify=True)
     if made_by != stage:
@@ -137,7 +155,9 @@ def check_feature(path: Path, key: str, stage: str) -> None:
 
 
 def read_stage(file: BinaryIO, key: str) -> str:
-    """The name of the stage that made the feature, from the header alone. Raises DamagedFeature, OSError."""
+    """The name of the stage that made the feature, from the header alone. Raises
+    DamagedFeature, OSError.
+    """
     return parse_header(_content(file), key).stage
 
 
@@ -161,7 +181,9 @@ def _compare_checksum(content: bytes | mmap.mmap) -> None:
 
 
 def parse_header(content: bytes | mmap.mmap, key: str) -> Header:
-    """The header of a feature file, with every length and position checked against the file. Raises DamagedFeature."""
+    """The header of a feature file, with every length and position checked against the file.
+    Raises DamagedFeature.
+    """
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or length > min(len(content) - 8, _MAX_HEADER_BYTES):
         raise DamagedFeature("its header is longer than the file")
@@ -182,7 +204,9 @@ def parse_header(content: bytes | mmap.mmap, key: str) -> Header:
     return Header(stage, metadata, arrays)
 
 
-def _parse_arrays(described: Mapping[str, Any], start: int, size: int) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]:
+def _parse_arrays(
+    described: Mapping[str, Any], start: int, size: int
+) -> dict[str, tuple[np.dtype[Any], tuple[int, ...], int]]:
     arrays = {}
     position = 0
     for name, array in described.items():

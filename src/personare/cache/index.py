@@ -1,8 +1,10 @@
-"""What is known about the features beside their content: when each was used, how often, and who pins it.
+"""What is known about the features beside their content: when each was used, how often, and who
+pins it.
 
-An SQLite file in WAL mode, shared by all processes. Everything that matters can be rebuilt from the feature files and the
-avatars' manifests, so the index is never in the way: deleted or damaged it is rebuilt, busy it is left for later, and where
-it cannot be written at all it lives in memory.
+An SQLite file in WAL mode, shared by all processes. Everything that matters can be rebuilt from
+the feature files and the avatars' manifests, so the index is never in the way: deleted or
+damaged it is rebuilt, busy it is left for later, and where it cannot be written at all it lives
+in memory.
 """
 
 from __future__ import annotations
@@ -56,8 +58,11 @@ class Row:
 class Surroundings:
     """What the files say, for `Index.reconcile`.
 
-    present: keys of all feature files. unknown: rows of those that the index had not. shelf: folder of the avatars that were
-    looked at, "" if none. pins: avatar -> keys, from its manifest. gone: avatars with pins from this shelf that exist no more.
+    present: keys of all feature files.
+    unknown: rows of those that the index had not.
+    shelf: folder of the avatars that were looked at, "" if none.
+    pins: avatar -> keys, from its manifest.
+    gone: avatars with pins from this shelf that exist no more.
     """
 
     present: Collection[str]
@@ -79,7 +84,9 @@ class IndexBusy(CacheError):
 
 
 class Index:
-    """The index at `path`. Thread-safe; every process opens its own. `look` tells `reconcile` what the files say."""
+    """The index at `path`. Thread-safe; every process opens its own. `look` tells `reconcile`
+    what the files say.
+    """
 
     busy_timeout_seconds = 5.0
 
@@ -96,17 +103,27 @@ class Index:
         self._flushed_at = 0.0
 
     def open(self) -> None:
-        """Make sure that there is an index before there is a first feature: where it is missing then, it was lost."""
+        """Make sure that there is an index before there is a first feature: where it is missing
+        then, it was lost.
+        """
         with suppress(IndexBusy):
             self._run(lambda _: None)
 
     def record(self, row: Row) -> None:
-        """Enter a feature, or replace what was known of it. A busy index is left as it is: `reconcile` catches up."""
+        """Enter a feature, or replace what was known of it. A busy index is left as it is:
+        `reconcile` catches up.
+        """
         with suppress(IndexBusy):
-            self._run(lambda db: db.execute("INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?, ?)", _values(row)))
+            self._run(
+                lambda db: db.execute(
+                    "INSERT OR REPLACE INTO features VALUES (?, ?, ?, ?, ?, ?)", _values(row)
+                )
+            )
 
     def touch(self, key: str, now: float) -> None:
-        """Note a use. Notes are gathered and written about once a second; one that cannot be written waits or is lost."""
+        """Note a use. Notes are gathered and written about once a second; one that cannot be
+        written waits or is lost.
+        """
         with self._lock:
             hits, _ = self._touched.get(key, (0, 0.0))
             self._touched[key] = (hits + 1, now)
@@ -117,7 +134,9 @@ class Index:
     def knows(self, key: str) -> bool:
         """Whether there is a row for this key; True if the index is too busy to say."""
         try:
-            return bool(self._run(lambda db: db.execute("SELECT 1 FROM features WHERE key = ?", (key,)).fetchone()))
+            return bool(
+                self._run(lambda db: db.execute("SELECT 1 FROM features WHERE key = ?", (key,)).fetchone())
+            )
         except IndexBusy:
             return True
 
@@ -140,7 +159,9 @@ class Index:
         self._run(lambda db: _many(db, "DELETE FROM features WHERE key = ?", [(key,) for key in keys]))
 
     def pin(self, shelf: str, avatar: str, keys: Collection[str]) -> None:
-        """Let these keys, and no others, be pinned by an avatar of a shelf; if busy, `reconcile` catches up."""
+        """Let these keys, and no others, be pinned by an avatar of a shelf; if busy,
+        `reconcile` catches up.
+        """
         with suppress(IndexBusy):
             self._run(lambda db: _set_pins(db, shelf, {avatar: keys}, gone=()))
 
@@ -157,7 +178,10 @@ class Index:
         return pinned
 
     def recall_digest(self, path: Path, stamp: FileStamp) -> str | None:
-        query, values = "SELECT digest FROM digests WHERE path = ? AND stamp = ?", (os.fsencode(path), str(stamp))
+        query, values = (
+            "SELECT digest FROM digests WHERE path = ? AND stamp = ?",
+            (os.fsencode(path), str(stamp)),
+        )
         with suppress(IndexBusy):
             found = self._run(lambda db: db.execute(query, values).fetchone())
             return found[0] if found else None
@@ -165,14 +189,20 @@ class Index:
 
     def remember_digest(self, path: Path, stamp: FileStamp, digest: str) -> None:
         def remember(db: sqlite3.Connection) -> None:
-            db.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (os.fsencode(path), str(stamp), digest))
-            db.execute("DELETE FROM digests WHERE rowid <= (SELECT max(rowid) FROM digests) - ?", (_MAX_DIGESTS,))
+            db.execute(
+                "INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (os.fsencode(path), str(stamp), digest)
+            )
+            db.execute(
+                "DELETE FROM digests WHERE rowid <= (SELECT max(rowid) FROM digests) - ?", (_MAX_DIGESTS,)
+            )
 
         with suppress(IndexBusy):
             self._run(remember)
 
     def reconcile(self) -> int:
-        """Bring the index in line with the files: what a killed process or another machine left undone. New rows."""
+        """Bring the index in line with the files: what a killed process or another machine left
+        undone. New rows.
+        """
         known = {key for (key,) in self._run(lambda db: db.execute("SELECT key FROM features").fetchall())}
         pinned = self._run(lambda db: db.execute("SELECT DISTINCT shelf, avatar FROM pins").fetchall())
         around = self.look(known, pinned)
@@ -205,7 +235,8 @@ class Index:
     def _run(self, action: Callable[[sqlite3.Connection], Result], *, wait: bool = True) -> Result:
         """Do something in one transaction, on a rebuilt index if the present one is damaged.
 
-        Raises IndexBusy if another process holds the index: at once, or after `busy_timeout_seconds` if it may wait.
+        Raises IndexBusy if another process holds the index: at once, or after
+        `busy_timeout_seconds` if it may wait.
         """
         wait_seconds = self.busy_timeout_seconds if wait else 0.0
         with self._lock:
@@ -226,7 +257,9 @@ class Index:
                     self._recover(error, damaged=code & 0xFF in _DAMAGED)
 
     def _connected(self) -> sqlite3.Connection:
-        """The connection; opened anew if there is none or if the file was deleted or replaced under us."""
+        """The connection; opened anew if there is none or if the file was deleted or replaced
+        under us.
+        """
         if self._connection is not None and (self._in_memory or _inode(self.path) == self._inode):
             return self._connection
         self._disconnect()
@@ -241,7 +274,9 @@ class Index:
                 adopted = self.reconcile()
                 self._connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
                 if adopted:
-                    log.warning("index %s was missing or damaged; rebuilt from %d feature files", self.path, adopted)
+                    log.warning(
+                        "index %s was missing or damaged; rebuilt from %d feature files", self.path, adopted
+                    )
             return self._connection
 
     def _disconnect(self) -> None:
@@ -251,7 +286,9 @@ class Index:
             self._connection = None
 
     def _recover(self, error: sqlite3.DatabaseError, *, damaged: bool) -> None:
-        """Delete a damaged index so that it is rebuilt; go on in memory where that does not help."""
+        """Delete a damaged index so that it is rebuilt; go on in memory where that does not
+        help.
+        """
         self._disconnect()
         if damaged and not self._just_deleted:
             self._just_deleted = True
@@ -265,7 +302,9 @@ class Index:
 
     @contextmanager
     def _opening(self) -> Iterator[None]:
-        """Only one process at a time opens, fills or deletes an index; where no lock can be made, none can be created."""
+        """Only one process at a time opens, fills or deletes an index; where no lock can be
+        made, none can be created.
+        """
         with ExitStack() as held:
             with suppress(OSError):
                 self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -298,9 +337,17 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _set_pins(db: sqlite3.Connection, shelf: str, pins: Mapping[str, Collection[str]], gone: Collection[str]) -> None:
-    _many(db, "DELETE FROM pins WHERE shelf = ? AND avatar = ?", [(shelf, avatar) for avatar in (*pins, *gone)])
-    _many(db, "INSERT INTO pins VALUES (?, ?, ?)", [(shelf, name, key) for name in pins for key in set(pins[name])])
+def _set_pins(
+    db: sqlite3.Connection, shelf: str, pins: Mapping[str, Collection[str]], gone: Collection[str]
+) -> None:
+    _many(
+        db, "DELETE FROM pins WHERE shelf = ? AND avatar = ?", [(shelf, avatar) for avatar in (*pins, *gone)]
+    )
+    _many(
+        db,
+        "INSERT INTO pins VALUES (?, ?, ?)",
+        [(shelf, name, key) for name in pins for key in set(pins[name])],
+    )
 
 
 def _many(db: sqlite3.Connection, statement: str, values: Sequence[tuple[Any, ...]]) -> None:

@@ -7,36 +7,47 @@ import math
 import os
 import stat
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 from blake3 import blake3
+from pydantic import Field
 
 from personare.errors import UnreadableMedia
-from personare.types import Samples
+from personare.types import Guide, Samples, Source
 
 KEY_SCHEMA = 1
 """Raised when the recipe of the key itself changes; every feature is then computed anew."""
 
 TRUSTED_AFTER_SECONDS = 2.0
-"""A file younger than this may change again without its times showing it (FAT keeps times to 2 s)."""
+"""A file younger than this may change again without its times showing it (FAT keeps times to 2
+s).
+"""
 
 _BLOCK_BYTES = 1 << 20
 
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+"""A digest or key as text: 64 hex digits."""
+
 
 def canonical_json(value: Any) -> str:
-    """The one ASCII text of a JSON value: equal values give equal text, different values different text.
+    """The one ASCII text of a JSON value: equal values give equal text, different values
+    different text.
 
-    Objects are sorted by name and written without spaces; tuples are lists. Numbers are written by value: a float without
-    fractional part as an integer (1 and 1.0 are one number, as are 0.0 and -0.0), any other float in Python's shortest
-    form that reads back the same. A Fraction is written as engine options serialise it: "30000/1001", "25".
-    Raises TypeError for what is not JSON (numpy values, sets, paths, names that are not text), ValueError for NaN and inf.
+    Objects are sorted by name and written without spaces; tuples are lists. Numbers are written
+    by value: a float without fractional part as an integer (1 and 1.0 are one number, as are
+    0.0 and -0.0), any other float in Python's shortest form that reads back the same. A
+    Fraction is written as engine options serialise it: "30000/1001", "25". Raises TypeError for
+    what is not JSON (numpy values, sets, paths, names that are not text), ValueError for NaN
+    and inf.
     """
-    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return json.dumps(
+        _plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -66,15 +77,19 @@ def stage_key(
     version: int,
     parameters: Mapping[str, Any],
     needs: Mapping[str, str],
-    portrait: str | None,
-    speech: str | None = None,
+    sources: Mapping[Source, str],
     weights: Sequence[str],
     numeric_format: str,
 ) -> str:
-    """The key of a stage's feature: 64 hex digits of blake3 over the canonical JSON of all that the stage reads.
+    """The key of a stage's feature: 64 hex digits of blake3 over the canonical JSON of all that
+    the stage reads.
 
-    needs: stage name -> key. portrait, speech: digests of the portrait file and of the samples, None if the stage does not
-    read them. weights: sha256 of each checkpoint, in any order. Raises TypeError or ValueError for parameters that are not JSON.
+    needs: stage name -> key.
+    sources: digests of the portrait file, of the samples, of the guide: of those that the stage
+        reads.
+    weights: sha256 of each checkpoint, in any order.
+
+    Raises TypeError or ValueError for parameters that are not JSON.
     """
     identity: dict[str, Any] = {
         "schema": KEY_SCHEMA,
@@ -82,12 +97,11 @@ def stage_key(
         "version": version,
         "parameters": parameters,
         "needs": needs,
-        "portrait": portrait,
+        "portrait": sources.get("portrait"),
         "weights": sorted(weights),
         "numeric_format": numeric_format,
     }
-    if speech is not None:
-        identity["speech"] = speech
+    identity |= {source: digest for source, digest in sources.items() if source != "portrait"}
     return blake3(canonical_json(identity).encode("ascii")).hexdigest()
 
 
@@ -118,10 +132,12 @@ class DigestMemo(Protocol):
 
 
 def portrait_digest(path: Path, memo: DigestMemo | None = None) -> str:
-    """The blake3 digest of a file's bytes, 64 hex digits; read in blocks, or recalled from `memo` if the file is unchanged.
+    """The blake3 digest of a file's bytes, 64 hex digits; read in blocks, or recalled from
+    `memo` if the file is unchanged.
 
-    A file modified within the last 2 s is always read: it could be written once more in the same tick of the file
-    system's clock. Raises UnreadableMedia if it is missing, not a regular file or cannot be read.
+    A file modified within the last 2 s is always read: it could be written once more in the
+    same tick of the file system's clock. Raises UnreadableMedia if it is missing, not a regular
+    file or cannot be read.
     """
     try:
         path = path.absolute()
@@ -138,19 +154,36 @@ def portrait_digest(path: Path, memo: DigestMemo | None = None) -> str:
             memo.remember_digest(path, stamp, digest)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise UnreadableMedia(f"cannot read {path}: {reason}", hint="check the path and its permissions") from None
+        raise UnreadableMedia(
+            f"cannot read {path}: {reason}", hint="check the path and its permissions"
+        ) from None
     return digest
 
 
 def speech_digest(samples: Samples) -> str:
-    """The blake3 digest of a speech: of its float32 samples at 16 kHz, whatever file they came from."""
+    """The blake3 digest of a speech: of its float32 samples at 16 kHz, whatever file they came
+    from.
+    """
     return blake3(np.ascontiguousarray(samples, dtype="<f4").view(np.uint8).data).hexdigest()
 
 
+def guide_digest(guide: Guide, file_digest: Callable[[Path], str]) -> str:
+    """The blake3 digest of a guide: of its files' content, in order, and of its rate.
+
+    file_digest: 64 hex digits of a file's bytes, such as `FeatureStore.portrait_digest`.
+    """
+    content = {"files": [file_digest(path) for path in guide.files], "fps": guide.fps}
+    return blake3(canonical_json(content).encode("ascii")).hexdigest()
+
+
 def file_stamp(path: Path) -> FileStamp:
-    """The stamp of a regular file. Raises UnreadableMedia for anything else (a pipe or a device may never end)."""
+    """The stamp of a regular file. Raises UnreadableMedia for anything else (a pipe or a device
+    may never end).
+    """
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-        raise UnreadableMedia(f"cannot read {path}: it is {kind}", hint="give the path of a picture or video file")
+        raise UnreadableMedia(
+            f"cannot read {path}: it is {kind}", hint="give the path of a picture or video file"
+        )
     return FileStamp.of(status)

@@ -14,7 +14,8 @@ _OVERHEAD_BYTES = 4096
 class MemoryTier:
     """Features by key, least recently used first out. Thread-safe.
 
-    A mapped feature counts with all its bytes, though the operating system may hold fewer of them in memory.
+    A mapped feature counts with all its bytes, though the operating system may hold fewer of
+    them in memory.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -31,7 +32,9 @@ class MemoryTier:
             return feature
 
     def put(self, key: str, feature: Feature) -> None:
-        """Keep a feature, letting go of others if there is no room; one that is larger than the whole tier is not kept."""
+        """Keep a feature, letting go of others if there is no room; one that is larger than the
+        whole tier is not kept.
+        """
         with self._lock:
             self._drop(key)
             if _cost_bytes(feature) > self.max_bytes:

@@ -1,6 +1,7 @@
 """A recipe: stages as a graph, with keys that are known before anything is computed.
 
-There are two kinds: what an engine prepares of a portrait, and what it hears in a speech. Both are cached alike.
+Stages read a portrait, a speech, a guide, or several of them; all their features are cached
+alike, by the content of what they read.
 """
 
 from __future__ import annotations
@@ -8,33 +9,64 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from personare.cache.keys import stage_key
 from personare.errors import EngineError
-from personare.types import Feature, Progress, Samples, no_progress
+from personare.types import Feature, Guide, Progress, Samples, Source, no_progress
+
+Sources = Mapping[Source, Any]
+"""What a recipe runs on: a Path as "portrait", Samples as "speech", a Guide as "guide"."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageInputs:
-    """All that a stage may look at: the portrait file or the speech (float32 [n], 16 kHz mono), the parameters it declared,
-    the features of the stages it needs."""
+    """All that a stage may look at, through one door: a source that the stage does not declare
+    in `reads` raises EngineError, for its feature would be kept under a key that knows nothing
+    of it.
 
-    portrait: Path
+    parameters: those that the stage declared.
+    features: of the stages that it needs.
+    sources: those that it declared.
+    """
+
     parameters: Mapping[str, Any]
     features: Mapping[str, Feature]
+    sources: Sources
     progress: Progress = no_progress
-    speech: Samples | None = None
+
+    @property
+    def portrait(self) -> Path:
+        """The portrait's file."""
+        return cast(Path, self._source("portrait"))
+
+    @property
+    def speech(self) -> Samples:
+        """The samples, float32 [n], 16 kHz mono."""
+        return cast(Samples, self._source("speech"))
+
+    @property
+    def guide(self) -> Guide:
+        """The guide, to be opened."""
+        return cast(Guide, self._source("guide"))
+
+    def _source(self, source: Source) -> Any:
+        if source not in self.sources:
+            raise EngineError(f"the stage does not declare that it reads the {source}")
+        return self.sources[source]
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A named, versioned, pure function from inputs to one feature.
 
-    name: "ENGINE.STAGE", for example "puppet.face". version: raised by hand whenever `compute` gives other results.
-    parameters: name -> JSON value of just those options that `compute` reads. needs: names of the stages whose features it
-    reads. reads_portrait: whether it opens the portrait file; reads_speech: whether it hears the samples. weights: sha256 of
-    every checkpoint it uses. numeric_format: for example "float32"; part of the key because results differ with it.
+    name: "ENGINE.STAGE", for example "puppet.face".
+    version: raised by hand whenever `compute` gives other results.
+    parameters: name -> JSON value of just those options that `compute` reads.
+    needs: names of the stages whose features it reads.
+    reads: the sources that it opens itself.
+    weights: sha256 of every checkpoint it uses.
+    numeric_format: for example "float32"; part of the key because results differ with it.
     """
 
     name: str
@@ -42,8 +74,7 @@ class Stage:
     compute: Callable[[StageInputs], Feature]
     parameters: Mapping[str, Any] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
-    reads_portrait: bool = False
-    reads_speech: bool = False
+    reads: tuple[Source, ...] = ()
     weights: tuple[str, ...] = ()
     numeric_format: str = "float32"
 
@@ -68,27 +99,53 @@ class Recipe:
             if stage.name in seen:
                 raise EngineError(f"stage {stage.name} is twice in the recipe")
             if missing := sorted(set(stage.needs) - seen):
-                raise EngineError(f"stage {stage.name} needs {', '.join(missing)}, which no stage before it makes")
+                raise EngineError(
+                    f"stage {stage.name} needs {', '.join(missing)}, which no stage before it makes"
+                )
             seen.add(stage.name)
 
-    def keys(self, portrait: str, speech: str = "") -> dict[str, str]:
-        """Stage name -> key of its feature, in recipe order, for a portrait or speech with this digest. Nothing is computed.
+    def sources(self) -> dict[str, frozenset[Source]]:
+        """Stage name -> the sources that its feature depends on, its own and those of the
+        stages it needs.
+        """
+        reached: dict[str, frozenset[Source]] = {}
+        for stage in self.stages:
+            reached[stage.name] = frozenset(stage.reads).union(*(reached[name] for name in stage.needs))
+        return reached
 
-        Raises EngineError if a parameter is not a JSON value.
+    def within(self, *sources: Source) -> Recipe:
+        """The stages that these sources are enough for: with "portrait" alone, what is prepared
+        before anything is said or shown.
+        """
+        reached = self.sources()
+        return Recipe(tuple(stage for stage in self.stages if reached[stage.name] <= set(sources)))
+
+    def portrait_keys(self, portrait: str) -> dict[str, str]:
+        """Stage name -> key of what a portrait with this digest is enough for."""
+        return self.within("portrait").keys({"portrait": portrait})
+
+    def keys(self, digests: Mapping[Source, str]) -> dict[str, str]:
+        """Stage name -> key of its feature, in recipe order, for sources with these digests.
+        Nothing is computed.
+
+        Raises EngineError if a parameter is not a JSON value, or a source is missing.
         """
         keys: dict[str, str] = {}
         for stage in self.stages:
+            if absent := [source for source in stage.reads if source not in digests]:
+                raise EngineError(f"stage {stage.name} reads the {absent[0]}, and none is given")
             try:
                 keys[stage.name] = stage_key(
                     name=stage.name,
                     version=stage.version,
                     parameters=stage.parameters,
                     needs={name: keys[name] for name in stage.needs},
-                    portrait=portrait if stage.reads_portrait else None,
-                    speech=speech if stage.reads_speech else None,
+                    sources={source: digests[source] for source in stage.reads},
                     weights=stage.weights,
                     numeric_format=stage.numeric_format,
                 )
             except (TypeError, ValueError) as error:
-                raise EngineError(f"a parameter of stage {stage.name} cannot be part of a key: {error}") from None
+                raise EngineError(
+                    f"a parameter of stage {stage.name} cannot be part of a key: {error}"
+                ) from None
         return keys

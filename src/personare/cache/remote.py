@@ -1,10 +1,13 @@
-"""The tier behind the disk: features in a folder of any file system that fsspec knows (`--cache-remote URL`).
+"""The tier behind the disk: features in a folder of any file system that fsspec knows
+(`--cache-remote URL`).
 
     URL/ab/abcd....safetensors      the same files, by the same names, as on disk
 
-What comes from there is read as if a stranger wrote it: bounded in size, compared with its checksum, its key and its stage, and
-only then put among the features. Nothing of it is ever executed. A remote that fails or stalls is warned about once and then left
-alone for the rest of the process; nobody waits longer than STALL_SECONDS for its next sign of life, nor LONGEST_SECONDS in all.
+What comes from there is read as if a stranger wrote it: bounded in size, compared with its
+checksum, its key and its stage, and only then put among the features. Nothing of it is ever
+executed. A remote that fails or stalls is warned about once and then left alone for the rest of
+the process; nobody waits longer than STALL_SECONDS for its next sign of life, nor
+LONGEST_SECONDS in all.
 """
 
 from __future__ import annotations
@@ -32,14 +35,18 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(//|:)")
 
 Result = TypeVar("Result")
 Alive = Callable[[], None]
-"""alive(): called whenever the remote gave a sign of life; raises TimeoutError once nobody waits any more."""
+"""alive(): called whenever the remote gave a sign of life; raises TimeoutError once nobody
+waits any more.
+"""
 
 
 class RemoteTier:
-    """Features in a folder of a remote file system. Thread-safe. Nothing is connected before the first use.
+    """Features in a folder of a remote file system. Thread-safe. Nothing is connected before
+    the first use.
 
-    url: what fsspec understands: file:///mnt/share, s3://bucket/features, sftp://..., memory://. Raises InvalidOption for a
-    protocol that does not exist or whose package is not installed.
+    url: what fsspec understands: file:///mnt/share, s3://bucket/features, sftp://...,
+    memory://. Raises InvalidOption for a protocol that does not exist or whose package is not
+    installed.
     """
 
     def __init__(
@@ -63,7 +70,9 @@ class RemoteTier:
         return self._dead.is_set()
 
     def download(self, key: str, stage: str, part: Path) -> bool:
-        """Write the feature of this key to `part`; False if there is none, it is not sound, or the remote is dead."""
+        """Write the feature of this key to `part`; False if there is none, it is not sound, or
+        the remote is dead.
+        """
         path = self._path(key)
 
         def fetch(alive: Alive) -> bool:
@@ -85,12 +94,16 @@ class RemoteTier:
         try:
             return bool(self._bounded(fetch, "read"))
         except DamagedFeature as damage:
-            log.warning("feature %s/%s is not used: %s", self.url, path.removeprefix(self._root).lstrip("/"), damage)
+            log.warning(
+                "feature %s/%s is not used: %s", self.url, path.removeprefix(self._root).lstrip("/"), damage
+            )
             return False
 
     def upload(self, key: str, file: Path) -> None:
-        """Keep a copy of a feature file there, in place of what is there; it gets its name when it is complete, where the file
-        system can rename (others show an object when it is complete)."""
+        """Keep a copy of a feature file there, in place of what is there; it gets its name when
+        it is complete, where the file system can rename (others show an object when it is
+        complete).
+        """
         path = self._path(key)
 
         def store(alive: Alive) -> None:
@@ -117,7 +130,9 @@ class RemoteTier:
         return f"{self._root}/{key[:2]}/{key}.safetensors"
 
     def _bounded(self, action: Callable[[Alive], Result], what: str) -> Result | None:
-        """The result of an action of the remote; None, and a warning once, if it fails or stalls. Raises DamagedFeature."""
+        """The result of an action of the remote; None, and a warning once, if it fails or
+        stalls. Raises DamagedFeature.
+        """
         if self._dead.is_set():
             return None
         answer: list[Result] = []
@@ -134,10 +149,13 @@ class RemoteTier:
         def run() -> None:
             try:
                 answer.append(action(alive))
-            except Exception as error:  # whatever a file system of other people raises: it is told to the waiting thread
+            except (
+                Exception
+            ) as error:  # whatever a file system of other people raises: it is told to the waiting thread
                 failure.append(error)
 
-        # A thread of its own, because no file system can be trusted to time out; a daemon, so that none holds up the end.
+        # A thread of its own, because no file system can be trusted to time out; a daemon, so
+        # that none holds up the end.
         thread = threading.Thread(target=run, name="personare-remote", daemon=True)
         thread.start()
         while thread.is_alive():
@@ -166,11 +184,15 @@ def _open(url: str) -> tuple[Any, str]:
     import fsspec  # type: ignore[import-untyped]
 
     if not (_URL.match(url) or Path(url).is_absolute()):
-        raise InvalidOption(f"--cache-remote {url!r} is not a URL", hint="give a URL: file:///mnt/share, s3://bucket/features")
+        raise InvalidOption(
+            f"--cache-remote {url!r} is not a URL", hint="give a URL: file:///mnt/share, s3://bucket/features"
+        )
     try:
         filesystem, root = fsspec.url_to_fs(url)
     except ImportError as error:
-        raise InvalidOption(f"--cache-remote {url}: {error}", hint="install the package that it names") from None
+        raise InvalidOption(
+            f"--cache-remote {url}: {error}", hint="install the package that it names"
+        ) from None
     except Exception as error:  # each file system reads its URL in its own way
         reason = " ".join(str(error).split())[:200]
         hint = "give a URL that fsspec knows: file:///mnt/share, s3://bucket/features"
@@ -179,6 +201,8 @@ def _open(url: str) -> tuple[Any, str]:
 
 
 def _renames(filesystem: Any) -> bool:
-    """Whether a file shows half-written under its name, and can be renamed: folders, sftp, smb; not object stores or memory."""
+    """Whether a file shows half-written under its name, and can be renamed: folders, sftp, smb;
+    not object stores or memory.
+    """
     protocols = {filesystem.protocol} if isinstance(filesystem.protocol, str) else set(filesystem.protocol)
     return bool(protocols & {"file", "local", "sftp", "ssh", "smb", "ftp", "hdfs", "webhdfs", "arrow_hdfs"})

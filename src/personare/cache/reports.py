@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One feature in the store. Times are seconds since the epoch; pinned_by are names of avatars."""
+    """One feature in the store. Times are seconds since the epoch; pinned_by are names of
+    avatars.
+    """
 
     key: str
     stage: str
@@ -33,7 +35,9 @@ class StageTotals:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """The store as a whole. The memory figures are of this process; writable is what the folder's permissions say."""
+    """The store as a whole. The memory figures are of this process; writable is what the
+    folder's permissions say.
+    """
 
     folder: str
     mode: str

@@ -1,7 +1,8 @@
-"""The feature store: memory, then disk, then a remote if there is one; computed once, verified on first read, evicted by last use.
+"""The feature store: memory, then disk, then a remote if there is one; computed once, verified
+on first read, evicted by last use.
 
-A store that cannot be written (read-only folder, full disk) serves what it can read, computes the rest, says so once.
-See disk.py for the files and index.py for what is known about them.
+A store that cannot be written (read-only folder, full disk) serves what it can read, computes
+the rest, says so once. See disk.py for the files and index.py for what is known about them.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ import os
 import time
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 from filelock import FileLock, Timeout
 
@@ -23,13 +24,12 @@ from personare.cache.disk import DiskTier, FileFacts
 from personare.cache.feature_file import storable
 from personare.cache.index import Index, IndexBusy, Row, Surroundings
 from personare.cache.keys import portrait_digest
-from personare.cache.manifest import MANIFEST, folder_name, manifests
 from personare.cache.memory import MemoryTier
 from personare.cache.recipe import Stage
 from personare.cache.remote import RemoteTier
 from personare.cache.reports import Damage, Entry, PruneReport, StageTotals, Stats, VerifyReport
-from personare.durable import replaced_when_complete
 from personare.errors import InvalidOption
+from personare.ground.durable import replaced_when_complete
 from personare.types import Feature
 
 log = logging.getLogger(__name__)
@@ -39,12 +39,35 @@ DEFAULT_MAX_BYTES = 10 * 10**9
 DEFAULT_MEMORY_BYTES = 256 * 10**6
 
 
+class Shelf(Protocol):
+    """Whoever keeps avatars: what they pin, asked for when the index is made or mended.
+
+    place: the text that tells this shelf from others that share the store.
+    """
+
+    @property
+    def place(self) -> str: ...
+
+    def pins(self) -> Mapping[str, tuple[str, ...]]:
+        """Avatar -> the keys of its features. An avatar whose manifest is damaged is left out."""
+        ...
+
+    def has(self, avatar: str) -> bool:
+        """Whether the avatar exists, readable or not: a damaged one may still be mended and
+        keeps its pins.
+        """
+        ...
+
+
 class FeatureStore:
     """Features by key. Thread-safe; any number of processes may share the folder.
 
-    mode: "use"; "refresh" computes and overwrites; "off" neither reads nor writes. max_bytes: budget on disk, kept by
-    evicting the least recently used features that no avatar pins. memory_bytes: budget of the tier in memory. remote: asked
-    for what the disk has not, and given what is computed here.
+    mode: "use"; "refresh" computes and overwrites; "off" neither reads nor writes.
+    max_bytes: budget on disk, kept by evicting the least recently used features that no avatar
+        pins.
+    memory_bytes: budget of the tier in memory.
+    remote: asked for what the disk has not, and given what is computed here.
+
     Raises InvalidOption for an unknown mode or a negative budget.
     """
 
@@ -71,15 +94,16 @@ class FeatureStore:
         self._warned = False
         weakref.finalize(self, self._index.close)  # also at exit: the last uses are still to be written
 
-    def follow_avatars(self, shelf: Path) -> None:
-        """Let the manifests in this folder say what is pinned, also after the index was lost."""
-        self._index.look = partial(_look_around, self._disk, shelf.absolute())
+    def follow_pins(self, shelf: Shelf) -> None:
+        """Let this shelf say what is pinned, also after the index was lost."""
+        self._index.look = partial(_look_around, self._disk, shelf)
 
     def fetch(self, stage: Stage, key: str, compute: Callable[[], Feature]) -> tuple[Feature, bool]:
-        """The feature of a stage, and whether it was there already. `compute` runs in one process at a time per key.
+        """The feature of a stage, and whether it was there already. `compute` runs in one
+        process at a time per key.
 
-        Raises what `compute` raises, and EngineError for a feature that no file can hold; never because the cache
-        cannot be read or written.
+        Raises what `compute` raises, and EngineError for a feature that no file can hold; never
+        because the cache cannot be read or written.
         """
         if self.mode == "off":
             return storable(compute(), stage.name), False
@@ -87,14 +111,19 @@ class FeatureStore:
             return known, True
         with self._alone(key, stage.name):
             # Another process may have computed it while this one waited.
-            if self.mode == "use" and (known := self.get(key) or self._from_remote(key, stage.name)) is not None:
+            if (
+                self.mode == "use"
+                and (known := self.get(key) or self._from_remote(key, stage.name)) is not None
+            ):
                 return known, True
             feature = storable(compute(), stage.name)
             self._keep(key, feature, stage.name)
         return feature, False
 
     def get(self, key: str) -> Feature | None:
-        """A cached feature, None if there is none; a damaged one is quarantined and counts as none."""
+        """A cached feature, None if there is none; a damaged one is quarantined and counts as
+        none.
+        """
         if self.mode == "off":
             return None
         feature = self._memory.get(key)
@@ -110,7 +139,9 @@ class FeatureStore:
         return feature
 
     def contains(self, key: str) -> Entry | None:
-        """What is known of a cached feature, without loading or checking it; None if there is none."""
+        """What is known of a cached feature, without loading or checking it; None if there is
+        none.
+        """
         facts = self._disk.facts(key)
         if self.mode == "off" or facts is None:
             return None
@@ -159,16 +190,20 @@ class FeatureStore:
         """Check every file against its checksum; damaged ones go to quarantine."""
         files = list(self._disk.scan())
         reasons = {key: reason for key, _ in files if (reason := self._disk.damage(key))}
-        stages = {row.key: row.stage for row in self._index.rows()}  # a lost index is rebuilt from sound files only
+        stages = {
+            row.key: row.stage for row in self._index.rows()
+        }  # a lost index is rebuilt from sound files only
         damaged = tuple(Damage(key, stages.get(key, ""), reason) for key, reason in reasons.items())
         self._memory.clear()
         self._index.reconcile()
         return VerifyReport(len(files), sum(facts.bytes for _, facts in files), damaged)
 
     def prune(self, max_bytes: int) -> PruneReport:
-        """Delete what is in quarantine, then the least recently used features until the rest fits.
+        """Delete what is in quarantine, then the least recently used features until the rest
+        fits.
 
-        What avatars pin stays, even if it alone takes more. Raises InvalidOption for a negative budget.
+        What avatars pin stays, even if it alone takes more. Raises InvalidOption for a negative
+        budget.
         """
         return self._remove(_checked_budget(max_bytes))
 
@@ -178,7 +213,9 @@ class FeatureStore:
         return self._remove(0, keep_pinned=keep_pinned)
 
     def flush(self) -> None:
-        """Note on disk what was used, for eviction; otherwise this happens about once a second and at the end."""
+        """Note on disk what was used, for eviction; otherwise this happens about once a second
+        and at the end.
+        """
         if self.mode != "off":
             self._index.flush()
 
@@ -191,17 +228,23 @@ class FeatureStore:
         self._index.unpin(str(shelf.absolute()), avatar)
 
     def portrait_digest(self, path: Path) -> str:
-        """The digest of a portrait file, recalled where the file is unchanged. Raises UnreadableMedia."""
+        """The digest of a portrait file, recalled where the file is unchanged. Raises
+        UnreadableMedia.
+        """
         return portrait_digest(path, None if self.mode == "off" else self._index)
 
     def close(self) -> None:
-        """Write what is known of the last uses and let go of the index; a later call opens it again."""
+        """Write what is known of the last uses and let go of the index; a later call opens it
+        again.
+        """
         self._index.close()
 
     def adopt(self, key: str, stage: str, write: Callable[[Path], bool]) -> bool:
-        """Put a feature file that somebody else wrote among the features, whole or not at all; whether it is there now.
+        """Put a feature file that somebody else wrote among the features, whole or not at all;
+        whether it is there now.
 
-        write: writes it to a path; False if it is not to be taken after all. Checking it is `write`'s business.
+        write: writes it to a path; False if it is not to be taken after all. Checking it is
+        `write`'s business.
         """
         self._index.open()
         path = self._disk.path(key)
@@ -227,7 +270,11 @@ class FeatureStore:
     def _from_remote(self, key: str, stage: str) -> Feature | None:
         """The feature from the remote, which the disk then has as well; None if there is none."""
         remote = self._remote
-        if remote is None or remote.dead or not self.adopt(key, stage, lambda part: remote.download(key, stage, part)):
+        if (
+            remote is None
+            or remote.dead
+            or not self.adopt(key, stage, lambda part: remote.download(key, stage, part))
+        ):
             return None
         log.info("%s came from %s", stage, remote.url)
         return self.get(key)
@@ -251,11 +298,15 @@ class FeatureStore:
                 self._evict(self.max_bytes, spare=spare)
 
     def _evict(self, max_bytes: int, *, keep_pinned: bool = True, spare: str = "") -> tuple[int, int]:
-        """Delete features, least recently used first, until the rest fits; how many, and their bytes."""
+        """Delete features, least recently used first, until the rest fits; how many, and their
+        bytes.
+        """
         self._index.reconcile()
         pinned = self._index.pins() if keep_pinned else {}
         keys = [row.key for row in to_evict(self._index.rows(), max_bytes, {spare, *pinned})]
-        self._index.forget(keys)  # before the files: one without a row is found again, a row without a file misleads
+        self._index.forget(
+            keys
+        )  # before the files: one without a row is found again, a row without a file misleads
         freed = sum(self._disk.remove(key) for key in keys)
         if keys:
             log.info("evicted %d features (%d bytes) from %s", len(keys), freed, self.folder)
@@ -270,7 +321,9 @@ class FeatureStore:
 
     @contextmanager
     def _alone(self, key: str, stage: str) -> Iterator[None]:
-        """Only one process (and thread) at a time computes a key; where no lock can be made, nobody waits."""
+        """Only one process (and thread) at a time computes a key; where no lock can be made,
+        nobody waits.
+        """
         lock = self._locked(key, stage)
         try:
             yield
@@ -307,7 +360,9 @@ class _NotTaken(Exception):
 
 
 def to_evict(rows: Collection[Row], max_bytes: int, spared: Collection[str]) -> list[Row]:
-    """Which of these rows (least recently used first) have to go so that the rest takes at most max_bytes."""
+    """Which of these rows (least recently used first) have to go so that the rest takes at most
+    max_bytes.
+    """
     excess = sum(row.bytes for row in rows) - max_bytes
     chosen = []
     for row in rows:
@@ -319,17 +374,17 @@ def to_evict(rows: Collection[Row], max_bytes: int, spared: Collection[str]) -> 
     return chosen
 
 
-def _look_around(disk: DiskTier, shelf: Path | None, known: Collection[str], pinned: Collection[tuple[str, str]]) -> Surroundings:
+def _look_around(
+    disk: DiskTier, shelf: Shelf | None, known: Collection[str], pinned: Collection[tuple[str, str]]
+) -> Surroundings:
     files = dict(disk.scan())
     new = sorted(files.keys() - set(known))
     unknown = [_row(key, stage, files[key]) for key in new if (stage := disk.stage(key)) is not None]
     if shelf is None:
         return Surroundings(files, unknown)
-    pins = {manifest.name: tuple(manifest.keys.values()) for manifest in manifests(shelf)}
-    ours = [name for where, name in pinned if where == str(shelf)]
-    # A damaged manifest may still be mended: only an avatar that has none any more has lost its pins.
-    gone = [name for name in ours if not (shelf / folder_name(name) / MANIFEST).exists()]
-    return Surroundings(files, unknown, str(shelf), pins, gone)
+    ours = [avatar for where, avatar in pinned if where == shelf.place]
+    gone = [avatar for avatar in ours if not shelf.has(avatar)]
+    return Surroundings(files, unknown, shelf.place, shelf.pins(), gone)
 
 
 def _checked_budget(max_bytes: int) -> int:

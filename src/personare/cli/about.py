@@ -36,7 +36,9 @@ def engines(as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False)
                 "missing": missing,
                 "driven_by": sorted(engine.driven_by),
                 "chunk_seconds": engine.chunk_seconds,
-                "lookahead_seconds": None if math.isinf(floor) else engine.lookahead_seconds,  # None: the whole speech
+                "lookahead_seconds": None
+                if math.isinf(floor)
+                else engine.lookahead_seconds,  # None: the whole speech
                 "latency_floor_seconds": None if math.isinf(floor) else round(floor, 4),
                 "exact_streaming": engine.exact_streaming,
                 "licences": dict(engine.licences),
@@ -46,7 +48,11 @@ def engines(as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False)
     if as_json:
         print_json({"engines": entries})
     else:
-        print_table(["engine", "state", "driven by", "latency floor", "licences"], rows, empty="no engine is installed")
+        print_table(
+            ["engine", "state", "driven by", "latency floor", "licences"],
+            rows,
+            empty="no engine is installed",
+        )
 
 
 def voices(as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False) -> None:
@@ -58,7 +64,9 @@ def voices(as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False) 
         print_json({"voices": found})
         return
     rows = [[v.name, v.language, v.description, v.backend, v.needed or "ready"] for v in found]
-    print_table(["voice", "language", "description", "back end", "state"], rows, empty="no voice is installed")
+    print_table(
+        ["voice", "language", "description", "back end", "state"], rows, empty="no voice is installed"
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,9 @@ class Finding:
     required: bool = True
 
 
-def doctor(cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False) -> None:
+def doctor(
+    cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False
+) -> None:
     """What this machine can run, and what to do about what it cannot."""
     findings = [_python(), _machine(), *_libraries(), _encoder(), *_engines(), _text(), *_folders(cache_dir)]
     broken = [f for f in findings if f.required and not f.well]
@@ -81,7 +91,10 @@ def doctor(cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose
     else:
         for f in findings:
             mark = "ok  " if f.well else "FAIL" if f.required else "note"
-            say(f"{mark}  {f.what}: {f.finding}" + (f"\n      -> {f.advice}" if f.advice and not f.well else ""))
+            say(
+                f"{mark}  {f.what}: {f.finding}"
+                + (f"\n      -> {f.advice}" if f.advice and not f.well else "")
+            )
         say("this machine can run puppet" if not broken else "")
     if broken and not as_json:
         raise EngineError(f"{len(broken)} of {len(findings)} checks failed", hint=broken[0].advice)
@@ -97,7 +110,9 @@ def _machine() -> Finding:
     import os
 
     cores = os.cpu_count() or 1
-    return Finding("processor", True, f"{cores} cores" + ("" if cores > 1 else " (encoding and rendering share it)"))
+    return Finding(
+        "processor", True, f"{cores} cores" + ("" if cores > 1 else " (encoding and rendering share it)")
+    )
 
 
 def _libraries() -> list[Finding]:
@@ -124,7 +139,9 @@ def _encoder() -> Finding:
     import av
 
     well = {"libx264", "aac"} <= av.codecs_available
-    return Finding("H.264 and AAC", well, "in PyAV" if well else "missing from PyAV", "pip install --force-reinstall av")
+    return Finding(
+        "H.264 and AAC", well, "in PyAV" if well else "missing from PyAV", "pip install --force-reinstall av"
+    )
 
 
 def _engines() -> list[Finding]:
@@ -137,7 +154,13 @@ def _engines() -> list[Finding]:
         except PersonareError as error:
             missing = [error.message]
         findings.append(
-            Finding(f"engine {name}", not missing, "; ".join(missing) or "ready", "see the docs of this engine", name == "puppet")
+            Finding(
+                f"engine {name}",
+                not missing,
+                "; ".join(missing) or "ready",
+                "see the docs of this engine",
+                name == "puppet",
+            )
         )
     return findings
 
@@ -154,7 +177,7 @@ def _folders(cache_dir: CacheDir) -> list[Finding]:
     import os
     import shutil
 
-    from personare.cache.home import home
+    from personare.shelf.home import home
 
     here = home(cache_dir)
     findings = []
@@ -163,5 +186,7 @@ def _folders(cache_dir: CacheDir) -> list[Finding]:
         writable = os.access(existing, os.W_OK)
         free = shutil.disk_usage(existing).free
         finding = f"{folder} ({size_text(free)} free)" if writable else f"{folder} is not writable"
-        findings.append(Finding(what, writable, finding, "set PERSONARE_HOME to a writable folder", required=False))
+        findings.append(
+            Finding(what, writable, finding, "set PERSONARE_HOME to a writable folder", required=False)
+        )
     return findings

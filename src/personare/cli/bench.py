@@ -27,22 +27,29 @@ if TYPE_CHECKING:
 
 def bench(
     engine: Annotated[str, typer.Argument(help="Which engine; see `personare engines`.")],
-    portrait: Annotated[Path | None, typer.Argument(help="A photo or template video.", show_default="the bundled photo")] = None,
+    portrait: Annotated[
+        Path | None, typer.Argument(help="A photo or template video.", show_default="the bundled photo")
+    ] = None,
     speech: Annotated[Path | None, typer.Argument(help="A voice.", show_default="a sentence")] = None,
     runs: Annotated[int, typer.Option("--runs", min=1, max=100, help="Cold and warm runs, each.")] = 3,
     settings: Setting = None,
     device: Device = None,
     weights: WeightsDir = None,
-    plot: Annotated[Path | None, typer.Option("--plot", help="A PNG to draw (needs personare[bench]).", show_default=False)] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", help="A PNG to draw (needs personare[bench]).", show_default=False),
+    ] = None,
     as_json: AsJson = False,
     verbose: Verbose = 0,
     debug: Debug = False,
 ) -> None:
-    """Measure ENGINE: cold runs (an empty cache) and warm ones, each in a process of its own; medians, room by room."""
+    """Measure ENGINE: cold runs (an empty cache) and warm ones, each in a process of its own;
+    medians, room by room.
+    """
     from personare.bench.plot import check_plot
     from personare.bench.plot import plot as draw
     from personare.bench.runs import run_bench
-    from personare.studio import Studio
+    from personare.studio.studio import Studio
 
     options = read_settings(settings, device=device)
     Studio(weights=weights).open(engine).read_options(options)
@@ -50,7 +57,13 @@ def bench(
         check_plot(plot)
     with progress_bar() as progress:
         measured = run_bench(
-            engine, portrait=portrait, speech=speech, runs=runs, options=options, weights=weights, progress=progress
+            engine,
+            portrait=portrait,
+            speech=speech,
+            runs=runs,
+            options=options,
+            weights=weights,
+            progress=progress,
         )
     if plot is not None:
         draw(measured, plot)
@@ -66,13 +79,19 @@ def _tell(measured: Bench, runs: int, plot: Path | None) -> None:
     here = measured.machine
     memory = f", {here.memory_gb:.0f} GB" if here.memory_gb else ""
     say(
-        f"{measured.engine}: {measured.audio_seconds:.1f} s at {measured.width}x{measured.height}, {measured.fps:g} fps, "
+        f"{measured.engine}: {measured.audio_seconds:.1f} s at {measured.width}x{measured.height}, "
+        f"{measured.fps:g} fps, "
         f"{measured.frames} frames; {measured.speech}; {runs} runs each, medians"
     )
-    say(f"{here.processor}, {here.cores} cores{memory}, {' '.join(here.flags)}; {here.system}, Python {here.python}")
+    say(
+        f"{here.processor}, {here.cores} cores{memory}, {' '.join(here.flags)}; {here.system}, Python "
+        f"{here.python}"
+    )
     say(", ".join(f"{name} {version}" for name, version in here.versions.items()))
     columns = (measured.medians["cold"], measured.medians["warm"])
-    rows = [[name, *(f"{column[name]:.3f}" if name in column else "-" for column in columns)] for name in STAGES]
+    rows = [
+        [name, *(f"{column[name]:.3f}" if name in column else "-" for column in columns)] for name in STAGES
+    ]
     rows.append(["x real time", *(f"{measured.realtime_factor[name]:.2f}" for name in ("cold", "warm"))])
     rows.append(["peak MB", *(f"{measured.peak_memory_mb[name]:.0f}" for name in ("cold", "warm"))])
     print_table(["seconds", "cold", "warm"], rows)

@@ -28,13 +28,17 @@ if TYPE_CHECKING:
     from personare.cache.clips import ClipsKept
     from personare.cache.reports import PruneReport
 
-app = typer.Typer(help="Cached features: what is kept, whether it is sound.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Cached features: what is kept, whether it is sound.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command()
-def stats(cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False) -> None:
+def stats(
+    cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False
+) -> None:
     """How much is kept, by stage."""
-    from personare.studio import Studio
+    from personare.studio.studio import Studio
 
     studio = Studio(cache_dir)
     numbers, clips = studio.store.stats(), studio.clips.stats()
@@ -42,7 +46,10 @@ def stats(cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose 
         print_json({**asdict(numbers), "clips": {**asdict(clips), "max_bytes": studio.clips.max_bytes}})
         return
     pinned = size_text(numbers.pinned_bytes)
-    say(f"{numbers.folder}: {numbers.features} features, {size_text(numbers.bytes)}, of these pinned by avatars {pinned}")
+    say(
+        f"{numbers.folder}: {numbers.features} features, {size_text(numbers.bytes)}, of these pinned by "
+        f"avatars {pinned}"
+    )
     rows = [[name, str(s.features), size_text(s.bytes), str(s.hits)] for name, s in numbers.by_stage.items()]
     print_table(["stage", "features", "size", "hits"], rows, empty="the cache is empty")
     if clips.clips:
@@ -52,9 +59,11 @@ def stats(cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose 
 
 
 @app.command("list")
-def list_features(cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False) -> None:
+def list_features(
+    cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False
+) -> None:
     """Every feature, last used first."""
-    from personare.studio import Studio
+    from personare.studio.studio import Studio
 
     entries = sorted(Studio(cache_dir).store.entries(), key=lambda entry: -entry.last_used)
     if as_json:
@@ -62,15 +71,27 @@ def list_features(cache_dir: CacheDir = None, as_json: AsJson = False, verbose: 
         return
     now = time.time()
     rows = [
-        [e.key[:16], e.stage, size_text(e.bytes), age_text(now - e.last_used), str(e.hits), ", ".join(e.pinned_by)] for e in entries
+        [
+            e.key[:16],
+            e.stage,
+            size_text(e.bytes),
+            age_text(now - e.last_used),
+            str(e.hits),
+            ", ".join(e.pinned_by),
+        ]
+        for e in entries
     ]
     print_table(["key", "stage", "size", "last used", "hits", "avatars"], rows, empty="the cache is empty")
 
 
 @app.command()
-def verify(cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False) -> None:
-    """Check every file; damaged ones go to quarantine and are recomputed when they are next needed."""
-    from personare.studio import Studio
+def verify(
+    cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False
+) -> None:
+    """Check every file; damaged ones go to quarantine and are recomputed when they are next
+    needed.
+    """
+    from personare.studio.studio import Studio
 
     outcome = Studio(cache_dir).store.verify()
     if as_json:
@@ -92,8 +113,10 @@ def prune(
     verbose: Verbose = 0,
     debug: Debug = False,
 ) -> None:
-    """Remove the least recently used features, and clips, until the rest of each fits; what named avatars need stays."""
-    from personare.studio import Studio
+    """Remove the least recently used features, and clips, until the rest of each fits; what
+    named avatars need stays.
+    """
+    from personare.studio.studio import Studio
 
     studio, size = Studio(cache_dir), read_size(max_size)
     _tell_removed(studio.store.prune(size), studio.clips.prune(size), as_json)
@@ -108,7 +131,7 @@ def clear(
     debug: Debug = False,
 ) -> None:
     """Remove all finished clips, and all features but those that named avatars need."""
-    from personare.studio import Studio
+    from personare.studio.studio import Studio
 
     studio = Studio(cache_dir)
     _tell_removed(studio.store.clear(keep_pinned=not everything), studio.clips.prune(0), as_json)
@@ -118,7 +141,10 @@ def _tell_removed(features: PruneReport, clips: ClipsKept, as_json: bool) -> Non
     if as_json:
         print_json({**asdict(features), "clips": clips})
         return
-    say(f"removed {features.removed} features, {size_text(features.freed_bytes)}; kept {size_text(features.kept_bytes)}")
+    say(
+        f"removed {features.removed} features, {size_text(features.freed_bytes)}; kept "
+        f"{size_text(features.kept_bytes)}"
+    )
     if clips.clips:
         say(f"removed {clips.clips} finished clips, {size_text(clips.bytes)}")
 
@@ -135,7 +161,7 @@ def warm(
     debug: Debug = False,
 ) -> None:
     """Compute every missing stage of avatars NAME..., so that they speak at once."""
-    from personare.studio import Studio
+    from personare.studio.studio import Studio
 
     if everyone == bool(names):
         raise typer.BadParameter("give names of avatars, or --all")
@@ -148,7 +174,13 @@ def warm(
         for name in wanted:
             done[name] = studio.warm(name, progress)
     if as_json:
-        print_json({"avatars": [{"avatar": name, "stages": p.outcome, "seconds": p.seconds} for name, p in done.items()]})
+        print_json(
+            {
+                "avatars": [
+                    {"avatar": name, "stages": p.outcome, "seconds": p.seconds} for name, p in done.items()
+                ]
+            }
+        )
         return
     rows = [
         [
@@ -159,7 +191,11 @@ def warm(
         ]
         for name, p in done.items()
     ]
-    print_table(["avatar", "computed", "were there", "took"], rows, empty="no avatars yet: personare avatar create NAME PHOTO")
+    print_table(
+        ["avatar", "computed", "were there", "took"],
+        rows,
+        empty="no avatars yet: personare avatar create NAME PHOTO",
+    )
 
 
 def read_size(text: str) -> int:
@@ -169,4 +205,6 @@ def read_size(text: str) -> int:
     try:
         return int(TypeAdapter(ByteSize).validate_python(text))
     except ValidationError:
-        raise InvalidOption(f"--max-size {text!r} is not a size", hint="for example 20GB, 512MB or 0") from None
+        raise InvalidOption(
+            f"--max-size {text!r} is not a size", hint="for example 20GB, 512MB or 0"
+        ) from None

@@ -11,7 +11,8 @@ import typer
 from personare.cli.session import AsJson, Debug, Verbose, print_json, progress_bar, say
 
 SENTENCE = (
-    "Hello! A moment ago I was only a photograph. Now I have a voice, and every picture that you see was made by your own computer."
+    "Hello! A moment ago I was only a photograph. Now I have a voice, and every picture that you see "
+    "was made by your own computer."
 )
 
 
@@ -24,7 +25,7 @@ def demo(
     """Let the bundled portrait speak a sentence."""
     from importlib.resources import as_file, files
 
-    from personare.studio import Studio
+    from personare.studio.studio import Studio
     from personare.voice.tts import open_text
 
     began = time.perf_counter()

@@ -46,22 +46,27 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def main(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
 ) -> None:
     pass
 
 
 def run() -> None:
     """The program: runs the command and exits with the code that `personare.errors` gives."""
-    # Our rooms work side by side. OpenCV's own threads would spin between its many small calls: a seventh of all processor time.
+    # Our rooms work side by side. OpenCV's own threads would spin between its many small calls:
+    # a seventh of all processor time.
     os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
     start_logging(0)
     signal.signal(signal.SIGTERM, _terminated)
     code = _run_command()
-    # The error is forgotten by now, and with it the decoders and networks that its traceback held: they end before Python does.
+    # The error is forgotten by now, and with it the decoders and networks that its traceback
+    # held: they end before Python does.
     gc.collect()
     if code == 130:
-        # Every block has ended by now. What an interrupted call still holds, Python would complain about.
+        # Every block has ended by now. What an interrupted call still holds, Python would
+        # complain about.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

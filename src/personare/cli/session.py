@@ -1,4 +1,6 @@
-"""What every command shares: its switches, where output goes, progress, logs, and how errors end the program."""
+"""What every command shares: its switches, where output goes, progress, logs, and how errors
+end the program.
+"""
 
 from __future__ import annotations
 
@@ -51,20 +53,36 @@ def _set_verbose(count: int) -> int:
     return count
 
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.", callback=_set_json)]
-Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.", callback=_set_debug)]
-Verbose = Annotated[
-    int, typer.Option("-v", "--verbose", count=True, help="Log what happens (-vv: everything).", callback=_set_verbose)
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print exactly one JSON object on stdout.", callback=_set_json)
 ]
-CacheDir = Annotated[Path | None, typer.Option("--cache-dir", help="Folder of cached features.", show_default=False)]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show a traceback when something fails.", callback=_set_debug)
+]
+Verbose = Annotated[
+    int,
+    typer.Option(
+        "-v", "--verbose", count=True, help="Log what happens (-vv: everything).", callback=_set_verbose
+    ),
+]
+CacheDir = Annotated[
+    Path | None, typer.Option("--cache-dir", help="Folder of cached features.", show_default=False)
+]
 Setting = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An engine option; may be repeated.", show_default=False)
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="An engine option; may be repeated.", show_default=False),
 ]
 WeightsDir = Annotated[
-    Path | None, typer.Option("--weights", help="Folder of checkpoints, searched before the usual places.", show_default=False)
+    Path | None,
+    typer.Option(
+        "--weights", help="Folder of checkpoints, searched before the usual places.", show_default=False
+    ),
 ]
 Device = Annotated[
-    str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps, for engines that have it.", show_default=False)
+    str | None,
+    typer.Option(
+        "--device", help="auto, cpu, cuda, cuda:1 or mps, for engines that have it.", show_default=False
+    ),
 ]
 CacheRemote = Annotated[
     str | None,
@@ -77,12 +95,18 @@ CacheRemote = Annotated[
         show_envvar=True,
     ),
 ]
-NoClipCache = Annotated[bool, typer.Option("--no-clip-cache", help="Neither look for the finished clip nor keep it.")]
-EngineName = Annotated[str | None, typer.Option("--engine", help="Which engine animates.", show_default="puppet")]
+NoClipCache = Annotated[
+    bool, typer.Option("--no-clip-cache", help="Neither look for the finished clip nor keep it.")
+]
+EngineName = Annotated[
+    str | None, typer.Option("--engine", help="Which engine animates.", show_default="puppet")
+]
 
 
 def read_settings(settings: list[str] | None, **named: str | None) -> dict[str, str]:
-    """{"size": "256"} from ["size=256"]. named: options that have a switch of their own. Raises InvalidOption."""
+    """{"size": "256"} from ["size=256"]. named: options that have a switch of their own. Raises
+    InvalidOption.
+    """
     read = {key: value for key, value in named.items() if value is not None}
     for setting in settings or []:
         key, equals, value = setting.partition("=")
@@ -93,7 +117,9 @@ def read_settings(settings: list[str] | None, **named: str | None) -> dict[str, 
 
 
 def several_settings(arguments: Sequence[str]) -> list[str]:
-    """The command line with every KEY=VALUE that follows another one of --set given a --set of its own."""
+    """The command line with every KEY=VALUE that follows another one of --set given a --set of
+    its own.
+    """
     read: list[str] = []
     for argument in arguments:
         if len(read) > 1 and read[-2] == "--set" and _SETTING.match(argument):
@@ -122,7 +148,9 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
-def print_table(columns: list[str], rows: list[list[str]], *, title: str | None = None, empty: str = "nothing") -> None:
+def print_table(
+    columns: list[str], rows: list[list[str]], *, title: str | None = None, empty: str = "nothing"
+) -> None:
     """A table on stdout, or the line `empty` if there are no rows."""
     from rich.console import Console
     from rich.markup import escape
@@ -167,7 +195,9 @@ def age_text(seconds: float) -> str:
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """A bar on stderr for whatever takes longer than a moment; silent with --json or without a terminal."""
+    """A bar on stderr for whatever takes longer than a moment; silent with --json or without a
+    terminal.
+    """
     if SESSION.as_json or not sys.stderr.isatty():
         yield lambda what, done, total: None
         return
@@ -211,7 +241,9 @@ class _LogLine(logging.Formatter):
         room = record.name.removeprefix("personare.")
         stamp = self.formatTime(record, "%Y-%m-%dT%H:%M:%S")
         message = json.dumps(record.getMessage(), ensure_ascii=False)
-        return f"time={stamp}.{int(record.msecs):03d} level={record.levelname.lower()} room={room} msg={message}"
+        return (
+            f"time={stamp}.{int(record.msecs):03d} level={record.levelname.lower()} room={room} msg={message}"
+        )
 
 
 class _Warning(logging.Formatter):
@@ -220,7 +252,9 @@ class _Warning(logging.Formatter):
 
 
 def start_logging(verbosity: int) -> None:
-    """Warnings as `warning: ...` on stderr; with -v structured lines of level info, with -vv debug."""
+    """Warnings as `warning: ...` on stderr; with -v structured lines of level info, with -vv
+    debug.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_LogLine() if verbosity else _Warning())
     logger = logging.getLogger("personare")

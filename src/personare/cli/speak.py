@@ -27,40 +27,63 @@ from personare.cli.session import (
 from personare.errors import UnreadableMedia
 
 if TYPE_CHECKING:
-    from personare.report import Report
-    from personare.studio import CacheMode
+    from personare.studio.report import Report
+    from personare.studio.studio import CacheMode
     from personare.types import Speech
 
 
 def speak(
     portrait: Annotated[
         str | None,
-        typer.Argument(help="A photo, a template video, or the name of an avatar; none with --set look=mesh.", show_default=False),
+        typer.Argument(
+            help="A photo, a template video, or the name of an avatar; none with --set look=mesh.",
+            show_default=False,
+        ),
     ] = None,
-    speech: Annotated[Path | None, typer.Argument(help="A voice: any audio file.", show_default=False)] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The clip to write (.mp4).", show_default=False)] = ...,  # type: ignore[assignment]
+    speech: Annotated[
+        Path | None, typer.Argument(help="A voice: any audio file.", show_default=False)
+    ] = None,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="The clip to write (.mp4).", show_default=False)
+    ] = ...,  # type: ignore[assignment]
     text: Annotated[str | None, typer.Option("--text", help="Speak this text instead of a voice.")] = None,
-    text_file: Annotated[Path | None, typer.Option("--text-file", help="Speak the text in this file; - is stdin.")] = None,
-    voice: Annotated[str | None, typer.Option("--voice", help="Voice or language for text: see `personare voices`.")] = None,
+    text_file: Annotated[
+        Path | None, typer.Option("--text-file", help="Speak the text in this file; - is stdin.")
+    ] = None,
+    voice: Annotated[
+        str | None, typer.Option("--voice", help="Voice or language for text: see `personare voices`.")
+    ] = None,
     curves: Annotated[
         Path | None,
         typer.Option(
             "--curves",
-            help="With a voice or text: write its ARKit curves here (.json or .csv). Without: read them from here (.json).",
+            help="With a voice or text: write its ARKit curves here (.json or .csv). Without: read them from "
+            "here (.json).",
             show_default=False,
         ),
     ] = None,
     sound: Annotated[
         Path | None,
-        typer.Option("--sound", help="With curves that are read: the clip's sound. It moves nothing.", show_default=False),
+        typer.Option(
+            "--sound",
+            help="With curves that are read: the clip's sound. It moves nothing.",
+            show_default=False,
+        ),
     ] = None,
     engine: EngineName = None,
     settings: Setting = None,
-    fps: Annotated[str | None, typer.Option("--fps", help="Frames per second: the engine option fps.", show_default=False)] = None,
+    fps: Annotated[
+        str | None,
+        typer.Option("--fps", help="Frames per second: the engine option fps.", show_default=False),
+    ] = None,
     device: Device = None,
     weights: WeightsDir = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write cached features and clips.")] = False,
-    refresh: Annotated[bool, typer.Option("--refresh", help="Recompute cached features and clips and overwrite them.")] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Neither read nor write cached features and clips.")
+    ] = False,
+    refresh: Annotated[
+        bool, typer.Option("--refresh", help="Recompute cached features and clips and overwrite them.")
+    ] = False,
     no_clip_cache: NoClipCache = False,
     cache_dir: CacheDir = None,
     cache_remote: CacheRemote = None,
@@ -83,17 +106,19 @@ def speak(
         raise typer.BadParameter("--no-cache and --refresh exclude each other")
     mode: CacheMode = "off" if no_cache else "refresh" if refresh else "use"
 
-    from personare.studio import Studio
+    from personare.studio.studio import Studio
 
     studio = Studio(cache_dir, mode, weights, keep_clips=not no_clip_cache, cache_remote=cache_remote)
     chosen = read_settings(settings, fps=fps, device=device)
     with progress_bar() as progress:
         if voices:
             cast = studio.cast(portrait, engine, chosen)
-            report = studio.speak(cast, open_voice(speech, text, text_file, voice), output, progress, curves=curves)
+            report = studio.speak(
+                cast, open_voice(speech, text, text_file, voice), output, progress, curves=curves
+            )
         else:
             from personare.media.audio import open_speech
-            from personare.media.curves import read_curves
+            from personare.media.motion_files import read_curves
 
             assert curves is not None
             track, heard = read_curves(curves), open_speech(sound) if sound else None
@@ -131,11 +156,15 @@ def summary(report: Report) -> str:
     """What was made, for people, in one line."""
     if report.cache["clip"] == "hit":
         return (
-            f"{report.output}: {report.audio_seconds:.1f} s, {report.width}x{report.height} at {report.fps:g} fps, "
-            f"{report.frames} frames; made before, copied in {report.timings['total']:.1f} s (--refresh makes it again)"
+            f"{report.output}: {report.audio_seconds:.1f} s, {report.width}x{report.height} at "
+            f"{report.fps:g} fps, "
+            f"{report.frames} frames; made before, copied in {report.timings['total']:.1f} s (--refresh "
+            f"makes it again)"
         )
     prepared = "prepared" if report.cache["misses"] else "already prepared"
     return (
-        f"{report.output}: {report.audio_seconds:.1f} s, {report.width}x{report.height} at {report.fps:g} fps, "
-        f"{report.frames} frames; made in {report.timings['total']:.1f} s, {report.realtime_factor:.2f}x real time ({prepared})"
+        f"{report.output}: {report.audio_seconds:.1f} s, {report.width}x{report.height} at {report.fps:g} "
+        f"fps, "
+        f"{report.frames} frames; made in {report.timings['total']:.1f} s, {report.realtime_factor:.2f}x "
+        f"real time ({prepared})"
     )

@@ -25,15 +25,28 @@ if TYPE_CHECKING:
     from personare.weights.catalogue import Component
     from personare.weights.finder import Weights
 
-app = typer.Typer(help="Released checkpoints: what is here, and how to get the rest.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Released checkpoints: what is here, and how to get the rest.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Names as `personare weights list` shows them.")]
-ForEngine = Annotated[str | None, typer.Option("--engine", help="Only what this engine can use.", show_default=False)]
+Names = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[NAME]...", help="Names as `personare weights list` shows them."),
+]
+ForEngine = Annotated[
+    str | None, typer.Option("--engine", help="Only what this engine can use.", show_default=False)
+]
 
 
 @app.command("list")
 def list_weights(
-    engine: ForEngine = None, weights: WeightsDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False
+    engine: ForEngine = None,
+    weights: WeightsDir = None,
+    as_json: AsJson = False,
+    verbose: Verbose = 0,
+    debug: Debug = False,
 ) -> None:
     """Every checkpoint: whether it is here, its size, its licence, and which engines use it."""
     from personare.weights.catalogue import components
@@ -46,7 +59,13 @@ def list_weights(
         return
     rows = []
     for component in chosen:
-        state = "here" if finder.locate(component.name) else "missing" if component.sources else "missing (by hand)"
+        state = (
+            "here"
+            if finder.locate(component.name)
+            else "missing"
+            if component.sources
+            else "missing (by hand)"
+        )
         rows.append([component.name, state, size_of(component), _needed_by(component), component.licence])
     print_table(["name", "state", "size", "needed by", "licence"], rows)
 
@@ -54,10 +73,19 @@ def list_weights(
 @app.command()
 def pull(
     names: Names = None,
-    engine: Annotated[str | None, typer.Option("--engine", help="All that this engine needs.", show_default=False)] = None,
-    optional: Annotated[bool, typer.Option("--optional", help="With --engine: also what only some options need.")] = False,
-    repair: Annotated[bool, typer.Option("--repair", help="Read what is here, and fetch anew what is damaged.")] = False,
-    to: Annotated[Path | None, typer.Option("--to", help="A weights folder instead of the hub cache.", show_default=False)] = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", help="All that this engine needs.", show_default=False)
+    ] = None,
+    optional: Annotated[
+        bool, typer.Option("--optional", help="With --engine: also what only some options need.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Read what is here, and fetch anew what is damaged.")
+    ] = False,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", help="A weights folder instead of the hub cache.", show_default=False),
+    ] = None,
     as_json: AsJson = False,
     verbose: Verbose = 0,
     debug: Debug = False,
@@ -68,7 +96,9 @@ def pull(
     from personare.weights.hub import pull as fetch
 
     if not names and engine is None:
-        raise InvalidOption("nothing was named to pull", hint="personare weights pull NAME..., or --engine NAME")
+        raise InvalidOption(
+            "nothing was named to pull", hint="personare weights pull NAME..., or --engine NAME"
+        )
     chosen = components(names or (), engine)
     if engine is not None and not names and not optional:
         chosen = [component for component in chosen if component.is_required_by(engine)]
@@ -94,13 +124,18 @@ def pull(
             say(f"{entry['name']}: {'' if entry['fetched'] else 'already at '}{entry['path']}")
     if by_hand:
         raise WeightsMissing(
-            f"{', '.join(component.name for component in by_hand)} cannot be fetched from the hub", hint=how_to_get(by_hand, to)
+            f"{', '.join(component.name for component in by_hand)} cannot be fetched from the hub",
+            hint=how_to_get(by_hand, to),
         )
 
 
 @app.command()
 def verify(
-    names: Names = None, weights: WeightsDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False
+    names: Names = None,
+    weights: WeightsDir = None,
+    as_json: AsJson = False,
+    verbose: Verbose = 0,
+    debug: Debug = False,
 ) -> None:
     """Read every byte of checkpoints that are here, and compare with what is on record."""
     from personare.weights.catalogue import components
@@ -124,8 +159,10 @@ def verify(
     if wrong:
         raise _quiet_with_json(
             WeightsMismatch(
-                f"{wrong[0].file}: {wrong[0].explanation}" + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""),
-                hint=f"personare weights pull {wrong[0].component} --repair; delete the file if it lies in a folder of your own",
+                f"{wrong[0].file}: {wrong[0].explanation}"
+                + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""),
+                hint=f"personare weights pull {wrong[0].component} --repair; delete the file if it lies in a "
+                f"folder of your own",
             )
         )
 
@@ -168,7 +205,9 @@ def _entry(component: Component, finder: Weights) -> dict[str, Any]:
 
 
 def _needed_by(component: Component) -> str:
-    return ", ".join(engine if when == "always" else f"{engine} ({when})" for engine, when in component.needed_by.items())
+    return ", ".join(
+        engine if when == "always" else f"{engine} ({when})" for engine, when in component.needed_by.items()
+    )
 
 
 def _in_folder(finder: Weights, name: str, folder: Path) -> Any:
@@ -179,7 +218,9 @@ def _in_folder(finder: Weights, name: str, folder: Path) -> Any:
 
 def _megabytes(progress: Progress) -> Progress:
     """Told in bytes, shown in megabytes."""
-    return lambda what, done, total: progress(f"{what} (MB)", done // 1_000_000, (total or 0) // 1_000_000 or None)
+    return lambda what, done, total: progress(
+        f"{what} (MB)", done // 1_000_000, (total or 0) // 1_000_000 or None
+    )
 
 
 def _tell(line: str) -> None:

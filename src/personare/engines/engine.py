@@ -1,11 +1,13 @@
 """The contract that every engine fulfils, and how engines are found.
 
-An engine is a class named by an entry point of the group `personare.engines`, ours and other people's alike:
+An engine is a class named by an entry point of the group `personare.engines`, ours and other
+people's alike:
 
     [project.entry-points."personare.engines"]
     puppet = "personare.engines.puppet.engine:Puppet"
 
-Importing an engine's module must be cheap (no torch, no model loading): that happens in `prepare` stages and `perform`.
+Importing an engine's module must be cheap (no torch, no model loading): that happens in
+`prepare` stages and `perform`.
 """
 
 from __future__ import annotations
@@ -20,35 +22,40 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from personare.cache.prepare import Outcome
 from personare.cache.recipe import Recipe
+from personare.cache.run import Outcome
 from personare.errors import EngineError, InvalidOption, UnknownName
-from personare.stopwatch import Stopwatch
+from personare.ground.stopwatch import Stopwatch
 from personare.types import Avatar, FaceState, Frames, Phone, Progress, Samples, no_progress
 
 if TYPE_CHECKING:
     from personare.cache.store import FeatureStore
-    from personare.media.curves import CurveSink
+    from personare.media.motion_files import CurveSink
     from personare.weights.finder import Weights
 
 ENTRY_POINT_GROUP = "personare.engines"
 
 
 class EngineOptions(BaseModel):
-    """Base of every engine's options: a frozen pydantic model; each field has a default, a range, a unit and a description."""
+    """Base of every engine's options: a frozen pydantic model; each field has a default, a
+    range, a unit and a description.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class Performance(ABC):
-    """One run: speech in, frames out. Owns all per-run state; never shared between sessions; not thread-safe.
+    """One run: speech in, frames out. Owns all per-run state; never shared between sessions;
+    not thread-safe.
 
-    The performance has one timeline of frames. `feed` extends the current utterance and yields every frame that is settled
-    (speech up to `lookahead_seconds` after it is known); `finish` ends the utterance: over one utterance the number of frames
-    is ceil(samples * fps / 16000). The next `feed` begins a new utterance at the next frame. Between utterances, `idle`
+    The performance has one timeline of frames. `feed` extends the current utterance and yields
+    every frame that is settled (speech up to `lookahead_seconds` after it is known); `finish`
+    ends the utterance: over one utterance the number of frames is ceil(samples * fps / 16000).
+    The next `feed` begins a new utterance at the next frame. Between utterances, `idle`
     continues the timeline with natural motion and the mouth at rest.
 
-    The iterators of `feed` and `finish` work while they are read: exhaust one before the next call, or `interrupt`, which ends it.
+    The iterators of `feed` and `finish` work while they are read: exhaust one before the next
+    call, or `interrupt`, which ends it.
     """
 
     fps: Fraction
@@ -59,9 +66,13 @@ class Performance(ABC):
     heard: dict[str, Outcome]
     """Stages of the speech that came from the cache, and those that did not."""
     progress: Progress
-    """Told about anything long that makes no frames, such as hearing a whole file; may be set before the first `feed`."""
+    """Told about anything long that makes no frames, such as hearing a whole file; may be set
+    before the first `feed`.
+    """
     curves: CurveSink | None
-    """Told the state of every frame that is made, by engines whose `curves` is True; may be set before the first `feed`."""
+    """Told the state of every frame that is made, by engines whose `curves` is True; may be set
+    before the first `feed`.
+    """
 
     def __init__(self) -> None:
         self.curves = None
@@ -70,8 +81,9 @@ class Performance(ABC):
         self.progress = no_progress
 
     def follow(self, states: Iterable[FaceState]) -> Iterator[Frames]:  # noqa: ARG002
-        """Frames of given states, one each: what was told to `curves` gives the same bytes again. Raises EngineError if the
-        engine has no curves."""
+        """Frames of given states, one each: what was told to `curves` gives the same bytes
+        again. Raises EngineError if the engine has no curves.
+        """
         raise EngineError("this engine does not follow curves", hint="puppet does: leave --engine out")
 
     def close(self) -> None:  # noqa: B027 - most performances hold nothing
@@ -81,9 +93,10 @@ class Performance(ABC):
     def feed(self, samples: Samples, phones: Sequence[Phone] | None = None) -> Iterator[Frames]:
         """Hear some speech; yield the frames that are settled by now.
 
-        samples: float32 [n] at 16 kHz, any n >= 0. phones: those that start within these samples, with positions from the
-        start of the utterance, if the text is known; None lets the engine listen. The cut into pieces does not change a
-        byte of the frames (unless the engine declares `exact_streaming = False`).
+        samples: float32 [n] at 16 kHz, any n >= 0. phones: those that start within these
+        samples, with positions from the start of the utterance, if the text is known; None lets
+        the engine listen. The cut into pieces does not change a byte of the frames (unless the
+        engine declares `exact_streaming = False`).
         """
 
     @abstractmethod
@@ -96,7 +109,9 @@ class Performance(ABC):
 
     @abstractmethod
     def interrupt(self) -> None:
-        """Drop everything queued and end the utterance at once; the next frames are idle or new speech, without a jump."""
+        """Drop everything queued and end the utterance at once; the next frames are idle or new
+        speech, without a jump.
+        """
 
 
 class Engine(ABC):
@@ -110,17 +125,23 @@ class Engine(ABC):
     chunk_seconds: ClassVar[float]
     """The engine works in steps of this length."""
     lookahead_seconds: ClassVar[float]
-    """Speech after a frame's time that must be known before the frame is settled. Latency floor = chunk + look-ahead."""
+    """Speech after a frame's time that must be known before the frame is settled. Latency floor
+    = chunk + look-ahead.
+    """
     exact_streaming: ClassVar[bool] = True
     licences: ClassVar[Mapping[str, str]]
     """What it consists of ("code", "networks", ...) -> SPDX expression or plain words."""
     curves: ClassVar[bool] = False
     """Whether performances tell the curves of their frames and follow given ones."""
     version: ClassVar[int] = 1
-    """Raised whenever a performance gives other frames than before: finished clips of the old version are then not served."""
+    """Raised whenever a performance gives other frames than before: finished clips of the old
+    version are then not served.
+    """
 
     def __init__(self, weights: Weights | None = None) -> None:
-        """weights: where checkpoints are looked for; None for the usual places. Engines without checkpoints ignore it."""
+        """weights: where checkpoints are looked for; None for the usual places. Engines without
+        checkpoints ignore it.
+        """
         self._weights = weights
 
     @property
@@ -134,29 +155,40 @@ class Engine(ABC):
 
     @abstractmethod
     def missing(self) -> list[str]:
-        """What has to be installed or downloaded before this engine can run, one line each; empty if it is ready."""
+        """What has to be installed or downloaded before this engine can run, one line each;
+        empty if it is ready.
+        """
 
     @abstractmethod
     def recipe(self, options: EngineOptions) -> Recipe:
         """The preparation of a portrait, as stages."""
 
     @abstractmethod
-    def perform(self, avatar: Avatar, options: EngineOptions, store: FeatureStore | None = None) -> Performance:
+    def perform(
+        self, avatar: Avatar, options: EngineOptions, store: FeatureStore | None = None
+    ) -> Performance:
         """Start a performance of a prepared avatar.
 
-        store: where features of whole speeches are kept and found; None (live voices) keeps nothing.
+        store: where features of whole speeches are kept and found; None (live voices) keeps
+        nothing.
         """
 
     def carried_portrait(self, options: EngineOptions) -> Path | None:  # noqa: ARG002
-        """The portrait that the engine brings along where these options ask for none of the user's; else None."""
+        """The portrait that the engine brings along where these options ask for none of the
+        user's; else None.
+        """
         return None
 
     def performance_weights(self, options: EngineOptions) -> tuple[str, ...]:  # noqa: ARG002
-        """sha256 of every checkpoint that a performance uses: part of what names a finished clip."""
+        """sha256 of every checkpoint that a performance uses: part of what names a finished
+        clip.
+        """
         return ()
 
     def read_options(self, values: Mapping[str, Any]) -> EngineOptions:
-        """Validated options; raises InvalidOption with the field, what is wrong and what exists."""
+        """Validated options; raises InvalidOption with the field, what is wrong and what
+        exists.
+        """
         try:
             return self.Options(**values)
         except ValidationError as error:
@@ -164,9 +196,13 @@ class Engine(ABC):
             field = ".".join(str(part) for part in first["loc"]) or "options"
             known = ", ".join(self.Options.model_fields)
             if first["type"] == "extra_forbidden":
-                raise InvalidOption(f"{self.name} has no option {field!r}", hint=f"its options are: {known}") from None
+                raise InvalidOption(
+                    f"{self.name} has no option {field!r}", hint=f"its options are: {known}"
+                ) from None
             doc = self.Options.model_fields[field].description if field in self.Options.model_fields else ""
-            raise InvalidOption(f"{self.name} option {field}={first['input']!r}: {first['msg']}", hint=doc or "") from None
+            raise InvalidOption(
+                f"{self.name} option {field}={first['input']!r}: {first['msg']}", hint=doc or ""
+            ) from None
 
 
 def one_dimensional(samples: np.ndarray[Any, Any]) -> Samples:
@@ -178,21 +214,28 @@ def one_dimensional(samples: np.ndarray[Any, Any]) -> Samples:
 
 def engine_entry_points() -> dict[str, EntryPoint]:
     """Installed engines by name; nothing is imported."""
-    return {point.name: point for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name)}
+    return {
+        point.name: point for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name)
+    }
 
 
 def load_engine(name: str, weights: Weights | None = None) -> Engine:
     """An engine by name, which looks for its checkpoints in `weights`.
 
-    Raises UnknownName with the list of installed ones, EngineError if its module cannot be imported.
+    Raises UnknownName with the list of installed ones, EngineError if its module cannot be
+    imported.
     """
     points = engine_entry_points()
     if name not in points:
-        raise UnknownName(f"no engine named {name!r}", hint=f"installed engines: {', '.join(points) or 'none'}")
+        raise UnknownName(
+            f"no engine named {name!r}", hint=f"installed engines: {', '.join(points) or 'none'}"
+        )
     try:
         loaded = points[name].load()
     except ImportError as error:
-        raise EngineError(f"engine {name} cannot be imported: {error}", hint=f"reinstall the package of {name}") from error
+        raise EngineError(
+            f"engine {name} cannot be imported: {error}", hint=f"reinstall the package of {name}"
+        ) from error
     engine = loaded(weights)
     if not isinstance(engine, Engine):
         raise EngineError(f"entry point {name} is not a personare engine: {points[name].value}")

@@ -26,17 +26,27 @@ EXTRA = ("torch", "transformers", "diffusers", "huggingface_hub")
 
 
 class NeuralOptions(EngineOptions):
-    """The machine that an engine's networks run on; none of it enters what is cached, except the numeric format it leads to."""
+    """The machine that an engine's networks run on; none of it enters what is cached, except
+    the numeric format it leads to.
+    """
 
-    device: str = Field("auto", description="where networks run: auto (cuda, then mps, then cpu), cpu, cuda, cuda:N or mps")
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        "auto", description="numbers the networks compute with; auto: half on GPUs, bfloat16 on CPUs built for it, else float32"
+    device: str = Field(
+        "auto", description="where networks run: auto (cuda, then mps, then cpu), cpu, cuda, cuda:N or mps"
     )
-    batch_size: int = Field(0, ge=0, le=256, description="frames that go through the networks together; 0 chooses by free memory")
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto",
+        description="numbers the networks compute with; auto: half on GPUs, bfloat16 on CPUs built for it, "
+        "else float32",
+    )
+    batch_size: int = Field(
+        0, ge=0, le=256, description="frames that go through the networks together; 0 chooses by free memory"
+    )
 
 
 def torch_missing() -> list[str]:
-    """What of the extra [neural] is not installed, as one line with the command that installs it; empty if all is there."""
+    """What of the extra [neural] is not installed, as one line with the command that installs
+    it; empty if all is there.
+    """
     absent = [name for name in EXTRA if find_spec(name) is None]
     if not absent:
         return []
@@ -45,16 +55,20 @@ def torch_missing() -> list[str]:
 
 
 def require_torch(engine: str) -> None:
-    """Raises WeightsMissing with the command that installs what is not installed of the extra [neural]."""
+    """Raises WeightsMissing with the command that installs what is not installed of the extra
+    [neural].
+    """
     for line in torch_missing():
         raise WeightsMissing(f"{engine} cannot run: {line}", hint="pip install 'personare[neural]'")
 
 
 class BatchSize:
-    """How many rows go through a network together: one per performance; halved whenever memory runs out.
+    """How many rows go through a network together: one per performance; halved whenever memory
+    runs out.
 
-    pad: fill a batch that is not full up to the next power of two, so that a GPU meets few shapes (each one is tuned or
-    compiled once). A CPU gains nothing from it and would compute the filling.
+    pad: fill a batch that is not full up to the next power of two, so that a GPU meets few
+    shapes (each one is tuned or compiled once). A CPU gains nothing from it and would compute
+    the filling.
     """
 
     def __init__(self, rows: int, device: torch.device) -> None:
@@ -69,12 +83,16 @@ class BatchSize:
         return min(self.rows, 1 << (rows - 1).bit_length()) if self.pad else rows
 
     def halve(self, error: BaseException) -> None:
-        """Go on with half as many rows. Raises EngineError with what memory there is if one row was too much already."""
+        """Go on with half as many rows. Raises EngineError with what memory there is if one row
+        was too much already.
+        """
         if self.rows == 1:
             free, total = memory(self.device)
             raise EngineError(
-                f"out of memory on {self.device} with a single frame: {free / 1e9:.1f} GB free of {total / 1e9:.1f} GB",
-                hint="end other programs that use this memory, or try --device cpu or --set precision=bfloat16",
+                f"out of memory on {self.device} with a single frame: {free / 1e9:.1f} GB free of "
+                f"{total / 1e9:.1f} GB",
+                hint="end other programs that use this memory, or try --device cpu or --set "
+                "precision=bfloat16",
             ) from error
         self.rows //= 2
         log.warning("out of memory on %s: going on with batches of %d", self.device, self.rows)
@@ -85,10 +103,12 @@ class BatchSize:
 
 
 def in_batches(run: Callable[[NDArray[np.intp]], Rows], count: int, batch: BatchSize) -> Iterator[Rows]:
-    """The rows 0 .. count - 1 through `run`, in order, as one result per batch with just its own rows.
+    """The rows 0 .. count - 1 through `run`, in order, as one result per batch with just its
+    own rows.
 
-    run: gets the indices of the rows of a batch, int [m], the last one repeated as filling; gives an array or tensor [m, ...].
-    Out of memory halves the batch and goes on with the same rows; raises EngineError with numbers if one row is too much.
+    run: gets the indices of the rows of a batch, int [m], the last one repeated as filling.
+    gives an array or tensor [m, ...]. Out of memory halves the batch and goes on with the same
+    rows; raises EngineError with numbers if one row is too much.
     """
     first = 0
     while first < count:
@@ -119,14 +139,18 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def batch_by_memory(device: torch.device, bytes_each: int, at_most: int, share: float = 0.5) -> BatchSize:
-    """A batch whose rows, at `bytes_each` of working memory, take at most that share of what is free; a power of two."""
+    """A batch whose rows, at `bytes_each` of working memory, take at most that share of what is
+    free; a power of two.
+    """
     free, _ = memory(device)
     fits = max(1, min(at_most, int(free * share) // bytes_each))
     return BatchSize(1 << (fits.bit_length() - 1), device)
 
 
 def memory(device: torch.device) -> tuple[int, int]:
-    """Free and total bytes of a device's memory; on a CPU within the limits of its control group."""
+    """Free and total bytes of a device's memory; on a CPU within the limits of its control
+    group.
+    """
     import torch
 
     if device.type == "cuda":
@@ -139,7 +163,9 @@ def memory(device: torch.device) -> tuple[int, int]:
 
 
 def _main_memory() -> tuple[int, int]:
-    """Free and total bytes of main memory; where the system does not tell, 2 GB of 2 GB is taken for true."""
+    """Free and total bytes of main memory; where the system does not tell, 2 GB of 2 GB is
+    taken for true.
+    """
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
     except OSError:

@@ -1,4 +1,6 @@
-"""Rooms that work at the same time: while one batch is being composed, the next is rendered and a third is on its way."""
+"""Rooms that work at the same time: while one batch is being composed, the next is rendered and
+a third is on its way.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +10,29 @@ from collections.abc import Callable, Generator, Iterable
 from contextlib import nullcontext
 from typing import Any
 
-from personare.stopwatch import Stopwatch
+from personare.ground.stopwatch import Stopwatch
 
 Room = tuple[str, Callable[[Any], Any]]
-"""The name under which its seconds are counted ("" for a room that counts its own), and what it does with one item."""
+"""The name under which its seconds are counted ("" for a room that counts its own), and what it
+does with one item.
+"""
 
 
-def overlapped(items: Iterable[Any], *rooms: Room, watch: Stopwatch, depth: int = 2) -> Generator[Any, None, None]:
-    """Each item through all rooms, in order: the results of running one room after another, byte for byte.
+def overlapped(
+    items: Iterable[Any], *rooms: Room, watch: Stopwatch, depth: int = 2
+) -> Generator[Any, None, None]:
+    """Each item through all rooms, in order: the results of running one room after another,
+    byte for byte.
 
-    items: read in a thread of its own, at most as far ahead as the belts are long. rooms: each works in one thread, so its state
-    needs no lock; names are distinct. depth: finished items that may wait before each room and before the consumer, so memory
-    is bounded by (depth + 1) * (rooms + 1) items. watch: gets the seconds of each room.
+    items: read in a thread of its own, at most as far ahead as the belts are long. rooms: each
+    works in one thread, so its state needs no lock; names are distinct. depth: finished items
+    that may wait before each room and before the consumer, so memory is bounded by (depth + 1)
+    * (rooms + 1) items. watch: gets the seconds of each room.
 
-    An error in a room, or in `items`, is raised here after the results of the items before it; then all threads have ended.
-    Closing the generator ends them too, each after the item that it has in hand. Threads start with the first `next`.
-    torch's inference mode belongs to a thread: a room that runs a network has to enter it itself.
+    An error in a room, or in `items`, is raised here after the results of the items before it;
+    then all threads have ended. Closing the generator ends them too, each after the item that
+    it has in hand. Threads start with the first `next`. torch's inference mode belongs to a
+    thread: a room that runs a network has to enter it itself.
     """
     belts = _Belts(len(rooms) + 1, depth)
     threads = [threading.Thread(target=_carry, args=(items, belts), name="personare-source", daemon=True)]
@@ -53,7 +62,8 @@ _END = object()
 
 
 class _Belts:
-    """Bounded queues in a row under one lock: belt 0 leads to the first room, the last one to the consumer.
+    """Bounded queues in a row under one lock: belt 0 leads to the first room, the last one to
+    the consumer.
 
     A closed belt takes nothing more and has nothing more to give; whoever waits at it is woken.
     """

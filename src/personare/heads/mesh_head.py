@@ -1,6 +1,8 @@
-"""The mesh head: MakeHuman's (CC0), with the 52 ARKit units, subdivided so that its outline is smooth.
+"""The mesh head: MakeHuman's (CC0), with the 52 ARKit units, subdivided so that its outline is
+smooth.
 
-Axes: x to the subject's left (image right), y up, z to the viewer. Made by tools/build_mesh_head.py.
+Axes: x to the subject's left (image right), y up, z to the viewer. Made by
+tools/build_mesh_head.py.
 """
 
 from __future__ import annotations
@@ -51,12 +53,18 @@ TONGUE_PATCH = Patch((768, 1024), np.array([256, 256]))
 
 @dataclass(frozen=True, slots=True)
 class MeshHead:
-    """n coarse vertices; k >= n fine ones, the first n of which lie where Loop's rule moves the coarse ones.
+    """n coarse vertices; k >= n fine ones, the first n of which lie where Loop's rule moves the
+    coarse ones.
 
-    vertices: float32 [n, 3] in eye distances, the middle between the outer eye corners at the origin. unit_vertices,
-    unit_moves: vertex numbers int [u] and displacements float32 [u, 3] of all units after one another; unit i has those from
-    unit_starts[i] to unit_starts[i + 1]. triangles: int32 [m, 3] of fine vertices. paint_at: float32 [k, 2] place in the paint,
-    px. openness: float32 [k], how much light reaches the place. part: uint8 [k]. paint: uint8 [H, W, 3].
+    vertices: float32 [n, 3] in eye distances, the middle between the outer eye corners at the
+        origin.
+    unit_vertices, unit_moves: vertex numbers int [u] and displacements float32 [u, 3] of all
+        units after one another; unit i has those from unit_starts[i] to unit_starts[i + 1].
+    triangles: int32 [m, 3] of fine vertices.
+    paint_at: float32 [k, 2] place in the paint, px.
+    openness: float32 [k], how much light reaches the place.
+    part: uint8 [k].
+    paint: uint8 [H, W, 3].
     """
 
     vertices: Floats
@@ -75,13 +83,17 @@ class MeshHead:
         moved = self.vertices.copy()
         for unit in np.flatnonzero(curves):
             span = slice(self.unit_starts[unit], self.unit_starts[unit + 1])
-            moved[self.unit_vertices[span]] += self.unit_moves[span] * curves[unit]  # a unit names each vertex once
+            moved[self.unit_vertices[span]] += (
+                self.unit_moves[span] * curves[unit]
+            )  # a unit names each vertex once
         return self.rule.apply(moved)
 
 
 @dataclass(frozen=True, slots=True)
 class Refinement:
-    """A linear map from coarse to fine vertices: fine i is the sum of weights * coarse[sources] from starts[i] on."""
+    """A linear map from coarse to fine vertices: fine i is the sum of weights * coarse[sources]
+    from starts[i] on.
+    """
 
     sources: Ints
     weights: Floats
@@ -89,16 +101,22 @@ class Refinement:
 
     def apply(self, coarse: Floats) -> Floats:
         """float32 [k, c] from [n, c]."""
-        return np.asarray(np.add.reduceat(coarse[self.sources] * self.weights[:, None], self.starts, axis=0), np.float32)
+        return np.asarray(
+            np.add.reduceat(coarse[self.sources] * self.weights[:, None], self.starts, axis=0), np.float32
+        )
 
 
 def loop_refinement(triangles: Ints, count: int) -> tuple[Refinement, Ints]:
-    """One round of Loop subdivision (Loop 1987; weights after Warren 1995) of a mesh with borders.
+    """One round of Loop subdivision (Loop 1987; weights after Warren 1995) of a mesh with
+    borders.
 
-    triangles: [m, 3] over `count` vertices. Returns the map, and the fine triangles [4 m, 3]: vertex first, then edge points.
-    Borders are cubic B-splines, so that they stay where they are without their neighbours inside.
+    triangles: [m, 3] over `count` vertices. Returns the map, and the fine triangles [4 m, 3]:
+    vertex first, then edge points. Borders are cubic B-splines, so that they stay where they
+    are without their neighbours inside.
     """
-    edges = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), axis=1)
+    edges = np.sort(
+        np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), axis=1
+    )
     opposite = np.concatenate([triangles[:, 2], triangles[:, 0], triangles[:, 1]])
     unique, number = np.unique(edges, axis=0, return_inverse=True)
     number = number.reshape(-1)
@@ -113,7 +131,8 @@ def loop_refinement(triangles: Ints, count: int) -> tuple[Refinement, Ints]:
         sources.append(source)
         weights.append(weight)
 
-    # Vertices inside: (1 - n b) v + b * neighbours. On a border: 3/4 v + 1/8 of the two border neighbours.
+    # Vertices inside: (1 - n b) v + b * neighbours. On a border: 3/4 v + 1/8 of the two border
+    # neighbours.
     on_border = np.zeros(count, bool)
     on_border[unique[border]] = True
     both = np.concatenate([unique, unique[:, ::-1]])
@@ -139,7 +158,9 @@ def loop_refinement(triangles: Ints, count: int) -> tuple[Refinement, Ints]:
     middle = number.reshape(3, -1).T + count  # of the edges 01, 12, 20
     a, b, c = triangles.T
     ab, bc, ca = middle.T
-    fine = np.concatenate([np.stack(corners, axis=1) for corners in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))])
+    fine = np.concatenate(
+        [np.stack(corners, axis=1) for corners in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))]
+    )
     refinement = Refinement(source.astype(np.int32), weight.astype(np.float32), starts.astype(np.int32))
     return refinement, fine.astype(np.int32)
 
@@ -154,7 +175,9 @@ def mesh_head() -> MeshHead:
     triangles = arrays["triangles"].astype(np.int32)
     rule, fine = loop_refinement(triangles, len(arrays["vertices"]))
     part = arrays["part"]
-    whole = rule.apply(np.concatenate([arrays["paint_at"], arrays["openness"][:, None] / np.float32(255)], axis=1))
+    whole = rule.apply(
+        np.concatenate([arrays["paint_at"], arrays["openness"][:, None] / np.float32(255)], axis=1)
+    )
     fine_part = np.empty(len(whole), np.uint8)
     fine_part[fine] = part[triangles][:, :1].repeat(3, axis=1)[np.tile(np.arange(len(triangles)), 4)]
     origin = np.array([0.0, EYE_LINE_DM, EYE_PLANE_DM], np.float32)

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 _DISTANCE = 1e5
-"""Pixels from the camera to the plane z = 0. So far away that rays are all but parallel, near enough for float32 depth."""
+"""Pixels from the camera to the plane z = 0. So far away that rays are all but parallel, near
+enough for float32 depth.
+"""
 _DEPTH_RANGE = 2e4
 """Vertices must lie within this many pixels of the plane z = 0."""
 _NEAR, _FAR = _DISTANCE - _DEPTH_RANGE, _DISTANCE + _DEPTH_RANGE
@@ -19,14 +21,16 @@ _NEAR, _FAR = _DISTANCE - _DEPTH_RANGE, _DISTANCE + _DEPTH_RANGE
 class Rasteriser:
     """Draws triangles into buffers of one size that it owns and uses again.
 
-    Pixel [row, column] shows what covers the point (column + 0.5, row + 0.5). OpenCV's camera is a perspective one;
-    vertices are spread so that it sees them where an orthographic camera would.
+    Pixel [row, column] shows what covers the point (column + 0.5, row + 0.5). OpenCV's camera
+    is a perspective one; vertices are spread so that it sees them where an orthographic camera
+    would.
     """
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
         self._attributes = np.zeros((height, width, 3), np.float32)
-        # OpenCV's own depth, 0 at the near end and 1 at the far one: in pixels it would convert the buffer to and fro.
+        # OpenCV's own depth, 0 at the near end and 1 at the far one: in pixels it would convert
+        # the buffer to and fro.
         self._depth = np.ones((height, width), np.float32)
         self._world_to_camera = np.eye(4, dtype=np.float32)
         self._world_to_camera[2, 3] = -_DISTANCE
@@ -41,12 +45,12 @@ class Rasteriser:
     def draw(
         self, vertices: NDArray[np.float32], triangles: NDArray[np.int32], attributes: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Attributes float32 [n, 3] of the nearest triangle at each pixel, linear over the triangle; 0 where nothing
-        is.
+        """Attributes float32 [n, 3] of the nearest triangle at each pixel, linear over the
+        triangle; 0 where nothing is.
 
-        vertices: float32 [n, 3], x and y in pixels, z in pixels, larger is nearer, |z| < 20000. triangles: int32 [m,
-        3], both windings are drawn. The result, float32 [height, width, 3], is a buffer of the rasteriser: valid until
-        the next call.
+        vertices: float32 [n, 3], x and y in pixels, z in pixels, larger is nearer, |z| < 20000.
+        triangles: int32 [m, 3], both windings are drawn. The result, float32 [height, width,
+        3], is a buffer of the rasteriser: valid until the next call.
         """
         spread = np.empty((len(vertices), 3), np.float32)
         foreshortening = 1.0 - vertices[:, 2] / np.float32(_DISTANCE)
@@ -76,6 +80,8 @@ class Rasteriser:
 
     @property
     def depth(self) -> NDArray[np.float32]:
-        """z of the last draw at each pixel, float32 [height, width], larger is nearer; -inf where nothing is."""
+        """z of the last draw at each pixel, float32 [height, width], larger is nearer; -inf
+        where nothing is.
+        """
         distance = _FAR * _NEAR / (_FAR - self._depth.astype(np.float64) * (_FAR - _NEAR))
         return np.where(self.covered, _DISTANCE - distance, -np.inf).astype(np.float32)

@@ -8,9 +8,12 @@ from numpy.typing import NDArray
 
 from personare.types import Image
 
-# Chroma rows of ITU-R BT.601 (limited range, 8 bits) on R, G, B in 0..255, with their offset of 128. The third row is there because
-# OpenCV is eight times as fast from three channels to three.
-_CHROMA = np.array([[-37.797, -74.203, 112.0, 128 * 255], [112.0, -93.786, -18.214, 128 * 255], [0, 0, 0, 0]]) / 255
+# Chroma rows of ITU-R BT.601 (limited range, 8 bits) on R, G, B in 0..255, with their offset of
+# 128. The third row is there because OpenCV is eight times as fast from three channels to
+# three.
+_CHROMA = (
+    np.array([[-37.797, -74.203, 112.0, 128 * 255], [112.0, -93.786, -18.214, 128 * 255], [0, 0, 0, 0]]) / 255
+)
 
 
 def even_sized(image: Image) -> Image:
@@ -23,11 +26,11 @@ def even_sized(image: Image) -> Image:
 
 
 def i420(image: Image) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3] RGB of even size as planar 4:2:0, [H * 3 / 2, W]: BT.601, limited range, chroma at the
-    centre of its four pixels.
+    """uint8 [H, W, 3] RGB of even size as planar 4:2:0, [H * 3 / 2, W]: BT.601, limited range,
+    chroma at the centre of its four pixels.
 
-    OpenCV's own conversion takes the chroma of every second pixel, which frays coloured edges; here it is the mean of
-    the four.
+    OpenCV's own conversion takes the chroma of every second pixel, which frays coloured edges;
+    here it is the mean of the four.
     """
     height, width = image.shape[:2]
     planes = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2YUV_I420), dtype=np.uint8)

@@ -15,11 +15,12 @@ from av.stream import Stream
 from personare.errors import UnreadableMedia
 from personare.media.local import open_local, shown
 
-# Playlists and scripts (hls, concat, dash, sdp), devices, filters and still pictures are left out on purpose: they read
-# other files or other machines, or are handled as pictures.
+# Playlists and scripts (hls, concat, dash, sdp), devices, filters and still pictures are left
+# out on purpose: they read other files or other machines, or are handled as pictures.
 _DEMUXERS = (
-    "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "asf", "au", "avi", "caf", "dts", "eac3", "flac", "flv",
-    "matroska", "mov", "mp3", "mpeg", "mpegts", "mxf", "nut", "ogg", "tta", "voc", "w64", "wav", "wv", "yuv4mpegpipe",
+    "aac", "ac3", "aiff", "amr", "amrnb", "amrwb", "ape", "asf", "au", "avi", "caf", "dts", "eac3", "flac",
+    "flv", "matroska", "mov", "mp3", "mpeg", "mpegts", "mxf", "nut", "ogg", "tta", "voc", "w64", "wav", "wv",
+    "yuv4mpegpipe",
 )  # fmt: skip
 
 _HINTS = {
@@ -36,9 +37,10 @@ Kind = Literal["sound", "video"]
 def opened_container(path: Path, what: Kind) -> Iterator[InputContainer]:
     """The container in a local file, closed at the end.
 
-    FFmpeg gets an open file, never the name (no protocol, no pattern, no guess from the suffix), may use the demuxers
-    listed above only, and is refused every further file that the container refers to.
-    Raises UnreadableMedia for what `open_local` refuses and for everything that is not such a container.
+    FFmpeg gets an open file, never the name (no protocol, no pattern, no guess from the
+    suffix), may use the demuxers listed above only, and is refused every further file that the
+    container refers to. Raises UnreadableMedia for what `open_local` refuses and for everything
+    that is not such a container.
     """
     with open_local(path) as file:
         try:
@@ -56,7 +58,8 @@ def opened_container(path: Path, what: Kind) -> Iterator[InputContainer]:
 
 
 def decoded_frames(container: InputContainer, stream: Stream, path: Path, what: Kind) -> Iterator[Frame]:
-    """The frames of one stream. Packets that do not decode are left out, and so is all behind a break of the container.
+    """The frames of one stream. Packets that do not decode are left out, and so is all behind a
+    break of the container.
 
     Raises UnreadableMedia if something was there but none of it could be decoded.
     """
@@ -87,7 +90,9 @@ def claimed_seconds(container: InputContainer, stream: Stream) -> float | None:
 
 def _not_playable(path: Path, what: Kind) -> UnreadableMedia:
     kind = "a sound or video" if what == "sound" else "a video"
-    return UnreadableMedia(f"{shown(path)} is not {kind} file that can be read, or it is damaged", hint=_HINTS[what])
+    return UnreadableMedia(
+        f"{shown(path)} is not {kind} file that can be read, or it is damaged", hint=_HINTS[what]
+    )
 
 
 class _Nameless:

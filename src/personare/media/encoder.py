@@ -45,8 +45,9 @@ class BinaryWriter(Protocol):
 class Quality:
     """How much the clip may cost.
 
-    preset, crf: x264's speed and constant rate factor (0 lossless ... 51 worst). voice_bits: AAC bits per second and
-    channel, or None for what suits the rate. Measured at 512x512: veryfast takes a third of medium's time for 1.5 dB less.
+    preset, crf: x264's speed and constant rate factor (0 lossless ... 51 worst). voice_bits:
+    AAC bits per second and channel, or None for what suits the rate. Measured at 512x512:
+    veryfast takes a third of medium's time for 1.5 dB less.
     """
 
     preset: str = "veryfast"
@@ -75,7 +76,9 @@ class ClipFormat:
 
 
 class Sink:
-    """Takes every byte or raises; FFmpeg would not notice a short write. Once `closed`, it refuses more."""
+    """Takes every byte or raises; FFmpeg would not notice a short write. Once `closed`, it
+    refuses more.
+    """
 
     name = "clip"
 
@@ -151,7 +154,9 @@ class _Encoder:
         if self._voice is None or len(voice) == 0:
             return
         frame = AudioFrame.from_ndarray(
-            np.ascontiguousarray(voice.T), format="fltp", layout="mono" if self._clip.voice_channels == 1 else "stereo"
+            np.ascontiguousarray(voice.T),
+            format="fltp",
+            layout="mono" if self._clip.voice_channels == 1 else "stereo",
         )
         frame.sample_rate = self._voice.rate
         frame.pts = self._samples
@@ -164,8 +169,9 @@ class _Encoder:
         seconds = _LIVE_KEY_FRAME_SECONDS if clip.fragmented else _KEY_FRAME_SECONDS
         options = {"preset": clip.quality.preset, "crf": f"{clip.quality.crf:g}", "profile": "high"}
         options["g"] = str(max(1, round(clip.fps * seconds)))
-        # chromaloc: the chroma sits where colour.i420 puts it. The short look-ahead keeps memory and delay small.
-        # me=dia: heads move little; a tenth of the time for 0.4 % of the bytes and 0.02 dB at most.
+        # chromaloc: the chroma sits where colour.i420 puts it. The short look-ahead keeps
+        # memory and delay small. me=dia: heads move little; a tenth of the time for 0.4 % of
+        # the bytes and 0.02 dB at most.
         options["x264-params"] = "chromaloc=1:rc-lookahead=10:me=dia"
         if clip.fragmented:
             options["tune"] = "zerolatency"
@@ -246,7 +252,9 @@ class EncodingThread:
 
 @contextmanager
 def encoding_thread(clip: ClipFormat, sink: Sink, name: str) -> Iterator[EncodingThread]:
-    """A running encoder whose file is ended when the block succeeds; in any case its thread is gone afterwards."""
+    """A running encoder whose file is ended when the block succeeds; in any case its thread is
+    gone afterwards.
+    """
     thread = EncodingThread(clip, sink, name)
     try:
         yield thread
@@ -266,11 +274,15 @@ def unwritable(name: str, error: Exception) -> UnwritableOutput:
     """The error for an output called `name` that failed with `error`."""
     code = getattr(error, "errno", None)
     if code in _DISK_FULL:
-        return UnwritableOutput(f"{name} cannot be written: the disk is full", hint="free some space and try again")
+        return UnwritableOutput(
+            f"{name} cannot be written: the disk is full", hint="free some space and try again"
+        )
     if code == errno.EFBIG:
         return UnwritableOutput(
             f"{name} cannot be written: it grows larger than the file system or the user's limit allows",
             hint="raise the limit (ulimit -f) or choose another disk",
         )
     reason = getattr(error, "strerror", None) or str(error)
-    return UnwritableOutput(f"{name} cannot be written: {reason}", hint="check the folder, its permissions and the disk")
+    return UnwritableOutput(
+        f"{name} cannot be written: {reason}", hint="check the folder, its permissions and the disk"
+    )

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL import ImageCms, ImageOps, UnidentifiedImageError
 
-from personare.durable import replaced_when_complete
 from personare.errors import PictureTooLarge, UnreadableMedia, UnwritableOutput
+from personare.ground.durable import replaced_when_complete
 from personare.media.local import open_local, shown
 from personare.types import Image
 
@@ -34,11 +34,11 @@ _quiet_pillow = threading.Lock()
 def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image:
     """The picture in a file as uint8 [H, W, 3] sRGB, upright.
 
-    EXIF orientation is applied, transparency is laid over white (as a web page shows it), an embedded ICC profile is
-    converted to sRGB (a broken one is ignored), 16 bits and greys are scaled to 8 bits, CMYK and palettes are resolved,
-    and of an animation the first frame is taken.
-    Raises PictureTooLarge, from the header alone, above `max_pixels`; UnreadableMedia for what is no picture, cut off or
-    damaged: never half a picture.
+    EXIF orientation is applied, transparency is laid over white (as a web page shows it), an
+    embedded ICC profile is converted to sRGB (a broken one is ignored), 16 bits and greys are
+    scaled to 8 bits, CMYK and palettes are resolved, and of an animation the first frame is
+    taken. Raises PictureTooLarge, from the header alone, above `max_pixels`; UnreadableMedia
+    for what is no picture, cut off or damaged: never half a picture.
     """
     with open_local(path) as file, _without_warnings():
         try:
@@ -65,7 +65,9 @@ def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether the file begins like a picture that `read_image` knows. Raises UnreadableMedia as `open_local`."""
+    """Whether the file begins like a picture that `read_image` knows. Raises UnreadableMedia as
+    `open_local`.
+    """
     with open_local(path) as file, _without_warnings():
         try:
             with Pillow.open(file, formats=_known_formats()):
@@ -77,24 +79,31 @@ def is_picture(path: Path) -> bool:
 
 
 def write_png(path: Path, image: Image) -> None:
-    """Write uint8 [H, W, 3] RGB as PNG; the file appears when it is complete. Raises UnwritableOutput."""
+    """Write uint8 [H, W, 3] RGB as PNG; the file appears when it is complete. Raises
+    UnwritableOutput.
+    """
     try:
         with replaced_when_complete(path) as part:
             Pillow.fromarray(image).save(part, format="PNG")
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UnwritableOutput(f"{shown(path)} cannot be written: {reason}", hint="check the folder and the disk") from error
+        raise UnwritableOutput(
+            f"{shown(path)} cannot be written: {reason}", hint="check the folder and the disk"
+        ) from error
 
 
 def _too_large(path: Path, megapixels: str, max_pixels: int) -> PictureTooLarge:
     return PictureTooLarge(
-        f"{shown(path)} has {megapixels} megapixels; the limit is {max_pixels / 1e6:g}", hint="scale it down first"
+        f"{shown(path)} has {megapixels} megapixels; the limit is {max_pixels / 1e6:g}",
+        hint="scale it down first",
     )
 
 
 @cache
 def _known_formats() -> list[str]:
-    """Those formats that this build of Pillow has; it loads its readers lazily and stumbles over one that is not loaded."""
+    """Those formats that this build of Pillow has; it loads its readers lazily and stumbles
+    over one that is not loaded.
+    """
     Pillow.init()
     return [name for name in _FORMATS if name in Pillow.OPEN]
 
@@ -138,7 +147,9 @@ def _from_profile(picture: Pillow.Image, profile: bytes | None) -> Pillow.Image:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
             if "sRGB" not in ImageCms.getProfileDescription(source):
-                converted = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+                converted = ImageCms.profileToProfile(
+                    picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+                )
                 if converted is not None:
                     return converted
         except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
@@ -148,7 +159,9 @@ def _from_profile(picture: Pillow.Image, profile: bytes | None) -> Pillow.Image:
 
 @contextmanager
 def _without_warnings() -> Iterator[None]:
-    """Pillow's warnings repeat what our own checks say. Filters are the process's, not the thread's: the lock."""
+    """Pillow's warnings repeat what our own checks say. Filters are the process's, not the
+    thread's: the lock.
+    """
     with _quiet_pillow, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield

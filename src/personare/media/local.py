@@ -16,7 +16,8 @@ _DIGEST_BLOCK_BYTES = 1 << 20
 def open_local(path: Path) -> BinaryIO:
     """Open a regular, non-empty file for reading; a path is always a local file, never a URL.
 
-    Raises UnreadableMedia for what is missing, a folder, a device or pipe, empty, or not permitted.
+    Raises UnreadableMedia for what is missing, a folder, a device or pipe, empty, or not
+    permitted.
     """
     try:
         status = path.stat()
@@ -25,7 +26,9 @@ def open_local(path: Path) -> BinaryIO:
         if not stat.S_ISREG(status.st_mode):
             raise UnreadableMedia(f"{shown(path)} is not a regular file", hint="save it to a file first")
         if status.st_size == 0:
-            raise UnreadableMedia(f"{shown(path)} is empty (0 bytes)", hint="give a file with something in it")
+            raise UnreadableMedia(
+                f"{shown(path)} is empty (0 bytes)", hint="give a file with something in it"
+            )
         return path.open("rb")
     except FileNotFoundError:
         raise UnreadableMedia(f"{shown(path)} does not exist", hint="check the path") from None
@@ -39,7 +42,9 @@ def open_local(path: Path) -> BinaryIO:
 
 
 def file_digest(path: Path) -> str:
-    """blake3 of the file's bytes as 64 hex digits, read in blocks. Raises UnreadableMedia as `open_local`."""
+    """blake3 of the file's bytes as 64 hex digits, read in blocks. Raises UnreadableMedia as
+    `open_local`.
+    """
     digest = blake3()
     with open_local(path) as file:
         try:
@@ -52,6 +57,8 @@ def file_digest(path: Path) -> str:
 
 
 def shown(path: Path) -> str:
-    """The path for a one-line message: as it is, or quoted and escaped if it has characters that do not print."""
+    """The path for a one-line message: as it is, or quoted and escaped if it has characters
+    that do not print.
+    """
     text = str(path)
     return text if text.isprintable() else repr(text)

@@ -1,4 +1,6 @@
-"""Putting a square that was cut from a picture, and worked on, back to its place with an invisible seam."""
+"""Putting a square that was cut from a picture, and worked on, back to its place with an
+invisible seam.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +15,18 @@ from personare.types import Image
 
 @dataclass(frozen=True, slots=True)
 class Square:
-    """`side` x `side` whole pixels of a picture, from its column x and row y; may reach beyond the picture's border."""
+    """`side` x `side` whole pixels of a picture, from its column x and row y; may reach beyond
+    the picture's border.
+    """
 
     x: int
     y: int
     side: int
 
     def cut(self, picture: Image) -> Image:
-        """The square's pixels, [side, side, ...]; beyond the border, those of the border. At least a part must lie inside."""
+        """The square's pixels, [side, side, ...]; beyond the border, those of the border. At
+        least a part must lie inside.
+        """
         height, width = picture.shape[:2]
         left, top = max(0, -self.x), max(0, -self.y)
         right, bottom = max(0, self.x + self.side - width), max(0, self.y + self.side - height)
@@ -36,7 +42,9 @@ class Square:
 
 
 def resized(square: Image, size: int) -> Image:
-    """A square picture at another size: area-averaged when it shrinks, cubic when it grows, the same array if it fits."""
+    """A square picture at another size: area-averaged when it shrinks, cubic when it grows, the
+    same array if it fits.
+    """
     if len(square) == size:
         return square
     how = cv2.INTER_AREA if len(square) > size else cv2.INTER_CUBIC
@@ -44,17 +52,20 @@ def resized(square: Image, size: int) -> Image:
 
 
 def feather(height: int, width: int, border_px: float) -> NDArray[np.float32]:
-    """float32 [height, width]: 1 inside, falling smoothly to 0 at the border over `border_px` pixels."""
+    """float32 [height, width]: 1 inside, falling smoothly to 0 at the border over `border_px`
+    pixels.
+    """
     y, x = (np.minimum(np.arange(n) + 0.5, n - 0.5 - np.arange(n)) for n in (height, width))
     t = np.clip(np.minimum.outer(y, x) / max(border_px, 1e-6), 0, 1)
     return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def blend(picture: Image, patch: Image, corner: tuple[int, int], alpha: NDArray[np.float32]) -> None:
-    """Lay a patch over a picture in place: where alpha is 0 not a byte changes, where it is 1 the patch is copied.
+    """Lay a patch over a picture in place: where alpha is 0 not a byte changes, where it is 1
+    the patch is copied.
 
-    patch: uint8 [h, w, 3]. corner: (x, y) of its first pixel in the picture; what lies outside is left out. alpha: float32
-    [h, w] in 0..1.
+    patch: uint8 [h, w, 3]. corner: (x, y) of its first pixel in the picture; what lies outside
+    is left out. alpha: float32 [h, w] in 0..1.
     """
     x, y = corner
     height, width = picture.shape[:2]
@@ -69,33 +80,52 @@ def blend(picture: Image, patch: Image, corner: tuple[int, int], alpha: NDArray[
 
 
 class PasteBack:
-    """Puts a worked-on square back into the picture that it was cut from, at the picture's own size."""
+    """Puts a worked-on square back into the picture that it was cut from, at the picture's own
+    size.
+    """
 
     def __init__(
-        self, square: Square, size: tuple[int, int], border: float = 0.06, alpha: NDArray[np.float32] | None = None
+        self,
+        square: Square,
+        size: tuple[int, int],
+        border: float = 0.06,
+        alpha: NDArray[np.float32] | None = None,
     ) -> None:
-        """size: (height, width) of the picture. border: width of the seam's blend as a share of the square's side, towards
-        the inside; sides at the picture's border need none. alpha: float32 [s, s], 0..1, instead of that border.
+        """size: (height, width) of the picture. border: width of the seam's blend as a share of
+        the square's side, towards the inside; sides at the picture's border need none. alpha:
+        float32 [s, s], 0..1, instead of that border.
         """
         self.square = square
         if alpha is None:
             alpha = self._open_at_the_border(size, max(1.0, border * square.side))
         elif len(alpha) != square.side:
-            alpha = np.asarray(cv2.resize(alpha, (square.side, square.side), interpolation=cv2.INTER_LINEAR), np.float32)
+            alpha = np.asarray(
+                cv2.resize(alpha, (square.side, square.side), interpolation=cv2.INTER_LINEAR), np.float32
+            )
         rows, columns = (np.flatnonzero(alpha.any(axis=axis)) for axis in (1, 0))
         self._rows = slice(int(rows[0]), int(rows[-1]) + 1) if len(rows) else slice(0, 0)
         self._columns = slice(int(columns[0]), int(columns[-1]) + 1) if len(columns) else slice(0, 0)
         self._alpha = np.ascontiguousarray(alpha[self._rows, self._columns])
 
     def paste(self, picture: Image, patch: Image) -> Image:
-        """The patch, uint8 [s, s, 3] of any size, over the picture [H, W, 3], in place; returns the picture."""
+        """The patch, uint8 [s, s, 3] of any size, over the picture [H, W, 3], in place; returns
+        the picture.
+        """
         fitting = resized(patch, self.square.side)[self._rows, self._columns]
-        blend(picture, fitting, (self.square.x + self._columns.start, self.square.y + self._rows.start), self._alpha)
+        blend(
+            picture,
+            fitting,
+            (self.square.x + self._columns.start, self.square.y + self._rows.start),
+            self._alpha,
+        )
         return picture
 
     def _open_at_the_border(self, size: tuple[int, int], border_px: float) -> NDArray[np.float32]:
         side, reach = self.square.side, round(border_px) + 1
         before = [reach if start <= 0 else 0 for start in (self.square.y, self.square.x)]
-        after = [reach if start + side >= length else 0 for start, length in zip((self.square.y, self.square.x), size, strict=True)]
+        after = [
+            reach if start + side >= length else 0
+            for start, length in zip((self.square.y, self.square.x), size, strict=True)
+        ]
         whole = feather(side + before[0] + after[0], side + before[1] + after[1], border_px)
         return whole[before[0] : before[0] + side, before[1] : before[1] + side]

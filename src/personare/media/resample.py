@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 
 
 class StreamResampler:
-    """float32 [m] or [m, channels] at `from_hz` in, the same at `to_hz` out: ceil(m * to_hz / from_hz) over a stream.
+    """float32 [m] or [m, channels] at `from_hz` in, the same at `to_hz` out: ceil(m * to_hz /
+    from_hz) over a stream.
 
-    Sample k of the output is the signal at time k / to_hz (soxr HQ is linear phase and its delay is taken out), so
-    nothing drifts however long the stream is. Equal rates pass the samples through untouched. One stream per object.
+    Sample k of the output is the signal at time k / to_hz (soxr HQ is linear phase and its
+    delay is taken out), so nothing drifts however long the stream is. Equal rates pass the
+    samples through untouched. One stream per object.
     """
 
     def __init__(self, from_hz: int, to_hz: int, channels: int | None = None) -> None:
@@ -35,7 +37,8 @@ class StreamResampler:
         """The rest of the output."""
         if self.from_hz == self.to_hz:
             return np.zeros((0, *self._shape), np.float32)
-        # soxr ends at the nearest output sample; silence for one more lets us end at the next one instead.
+        # soxr ends at the nearest output sample; silence for one more lets us end at the next
+        # one instead.
         silence = np.zeros((self.from_hz // self.to_hz + 1, *self._shape), np.float32)
         return self._counted(self._soxr.resample_chunk(silence, last=True))
 

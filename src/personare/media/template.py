@@ -1,6 +1,8 @@
-"""A template: the pictures that a portrait shows on its own. A photo is a template of one frame, a video one of many.
+"""A template: the pictures that a portrait shows on its own. A photo is a template of one
+frame, a video one of many.
 
-Nothing here holds more than a few dozen pictures: what is wanted again, or backwards, is decoded again.
+Nothing here holds more than a few dozen pictures: what is wanted again, or backwards, is
+decoded again.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ PHOTO_FPS = Fraction(25)
 """The rate of a photo, unless one is asked for."""
 BACKWARDS_BYTES = 64 << 20
 """Decoded pictures that are held to be shown in falling order."""
-_USUAL_RATES = [Fraction(rate) for rate in (25, 30, 24, 50, 60)] + [Fraction(n * 1000, 1001) for n in (24, 30, 60)]
+_USUAL_RATES = [Fraction(rate) for rate in (25, 30, 24, 50, 60)] + [
+    Fraction(n * 1000, 1001) for n in (24, 30, 60)
+]
 _EVEN = Fraction(1, 2)
 """Pictures are at even times if none is off its place by this share of a frame."""
 _RATE_LIMITS = (Fraction(1), Fraction(120))
@@ -41,12 +45,12 @@ def palindrome(i: int, frames: int) -> int:
 class Template:
     """The upright pictures of a photo or a video at a constant rate.
 
-    size: (height, width). fps: the template's own rate (a video whose pictures come at uneven times is evened out to a
-    round one), or the one asked for. frames: how many there are at that rate; exact, known without decoding. moving: whether
-    it is a video.
-    Frame i shows what the video shows in the middle of it, at (i + 1/2) / fps; what does not decode is replaced by the
-    picture before. Raises UnreadableMedia if it is neither picture nor video, or a video without pictures;
-    PictureTooLarge above `max_pixels` a picture.
+    size: (height, width). fps: the template's own rate (a video whose pictures come at uneven
+    times is evened out to a round one), or the one asked for. frames: how many there are at
+    that rate; exact, known without decoding. moving: whether it is a video. Frame i shows what
+    the video shows in the middle of it, at (i + 1/2) / fps; what does not decode is replaced by
+    the picture before. Raises UnreadableMedia if it is neither picture nor video, or a video
+    without pictures; PictureTooLarge above `max_pixels` a picture.
     """
 
     def __init__(self, path: Path, fps: Fraction | None = None, max_pixels: int = MAX_PIXELS) -> None:
@@ -68,7 +72,9 @@ class Template:
         self.frames = max(1, round((timeline.end - self._start) / self._ticks_per_frame))
 
     def __iter__(self) -> Iterator[Image]:
-        """Every frame once, in order, in constant memory. The pictures are the caller's to read, not to change."""
+        """Every frame once, in order, in constant memory. The pictures are the caller's to
+        read, not to change.
+        """
         if self._photo is not None:
             yield self._photo
             return
@@ -78,7 +84,8 @@ class Template:
     def cycle(self, start: int = 0) -> Generator[tuple[int, Image]]:
         """Endlessly (frame index, picture) to and fro, from place `start` of `palindrome`.
 
-        Holds at most BACKWARDS_BYTES of decoded pictures. The same index gives the same bytes in either direction.
+        Holds at most BACKWARDS_BYTES of decoded pictures. The same index gives the same bytes
+        in either direction.
         """
         if self._photo is not None:
             while True:
@@ -92,9 +99,11 @@ class Template:
             place = 0
 
     def shown_at(self, fps: Fraction, frame: int = 0) -> Generator[tuple[int, Image]]:
-        """Endlessly (frame index, picture): what a clip at another rate shows, from one of its frames on.
+        """Endlessly (frame index, picture): what a clip at another rate shows, from one of its
+        frames on.
 
-        Each of the clip's frames shows the place of `palindrome` at its middle, so that rates may differ without drift.
+        Each of the clip's frames shows the place of `palindrome` at its middle, so that rates
+        may differ without drift.
         """
         step = self.fps / fps
         place = floor((frame + Fraction(1, 2)) * step)
@@ -145,12 +154,15 @@ class Template:
             yield frame, picture
 
     def _held(self, time: int) -> list[tuple[int, VideoFrame]]:
-        """(time, picture) of the last pictures up to `time`, as many as the budget holds, at least one."""
+        """(time, picture) of the last pictures up to `time`, as many as the budget holds, at
+        least one.
+        """
         times, keys = self._timeline.times, self._timeline.keys or (0,)
         height, width = self.size
         room = max(1, BACKWARDS_BYTES // (height * width * 3 // 2))
         earliest = times[max(0, bisect_right(times, time) - room)]
-        # The first key picture from which all fits or, where they are rare, the last one before the end.
+        # The first key picture from which all fits or, where they are rare, the last one before
+        # the end.
         nearest = max(0, bisect_right(keys, time) - 1)
         for key in reversed(keys[: min(bisect_left(keys, earliest), nearest) + 1]):
             held = self._decoded(key, time)
@@ -161,7 +173,9 @@ class Template:
         return [(self._start, held[0][1])]
 
     def _decoded(self, key: int, time: int) -> list[tuple[int, VideoFrame]]:
-        """(time, picture) of the last pictures from a key picture up to `time`; if there are none, the one after."""
+        """(time, picture) of the last pictures from a key picture up to `time`; if there are
+        none, the one after.
+        """
         held: deque[tuple[int, VideoFrame]] = deque()
         size = 0
         with closing(self._source.decode(self._timeline, key)) as decoded:
@@ -175,11 +189,15 @@ class Template:
         return list(held)
 
     def _damaged(self) -> UnreadableMedia:
-        return UnreadableMedia(f"{shown(self.path)} is damaged: none of its pictures can be decoded", hint="convert it to H.264")
+        return UnreadableMedia(
+            f"{shown(self.path)} is damaged: none of its pictures can be decoded", hint="convert it to H.264"
+        )
 
 
 def own_rate(timeline: Timeline, claimed: Fraction) -> Fraction:
-    """The rate of pictures that come at even times: the claimed one if it fits. Uneven ones get a whole rate near their mean."""
+    """The rate of pictures that come at even times: the claimed one if it fits. Uneven ones get
+    a whole rate near their mean.
+    """
     times, tick = timeline.times, timeline.tick
     start = times[0]
     for rate in (claimed, *_USUAL_RATES):
@@ -195,7 +213,9 @@ def _video(path: Path, max_pixels: int) -> VideoSource:
             pass
     except UnreadableMedia:
         message = f"{shown(path)} is neither a picture nor a video that can be read, or it is damaged"
-        raise UnreadableMedia(message, hint="give a JPEG, PNG or WebP picture, or an mp4, mov, webm or mkv video") from None
+        raise UnreadableMedia(
+            message, hint="give a JPEG, PNG or WebP picture, or an mp4, mov, webm or mkv video"
+        ) from None
     return VideoSource(path, max_pixels)
 
 

@@ -33,7 +33,9 @@ _SEEKS = 8
 
 @dataclass(frozen=True, slots=True)
 class VideoFrameAt:
-    """One picture of a video: its index, its time from the first picture in seconds, uint8 [H, W, 3] RGB."""
+    """One picture of a video: its index, its time from the first picture in seconds, uint8 [H,
+    W, 3] RGB.
+    """
 
     index: int
     seconds: float
@@ -42,10 +44,12 @@ class VideoFrameAt:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """What the container says about its pictures, without decoding them. Times are in ticks of `tick` seconds.
+    """What the container says about its pictures, without decoding them. Times are in ticks of
+    `tick` seconds.
 
-    times: rising, one per picture, in the order of showing. keys: those of them from which decoding can begin; empty if
-    the container has no times, which then count pictures. end: when the last picture ends.
+    times: rising, one per picture, in the order of showing. keys: those of them from which
+    decoding can begin; empty if the container has no times, which then count pictures. end:
+    when the last picture ends.
     """
 
     times: tuple[int, ...]
@@ -57,9 +61,10 @@ class Timeline:
 class VideoSource:
     """The pictures of a video file, upright.
 
-    size: (height, width) after rotation. fps: the average rate. seconds: what the container claims, or None. rotation:
-    counter-clockwise quarter turns that were applied.
-    Raises UnreadableMedia if there is no video that can be decoded, PictureTooLarge above `max_pixels` a picture.
+    size: (height, width) after rotation. fps: the average rate. seconds: what the container
+    claims, or None. rotation: counter-clockwise quarter turns that were applied. Raises
+    UnreadableMedia if there is no video that can be decoded, PictureTooLarge above `max_pixels`
+    a picture.
     """
 
     def __init__(self, path: Path, max_pixels: int = MAX_PIXELS) -> None:
@@ -74,14 +79,18 @@ class VideoSource:
                 )
             first = next(_decoded(container, stream, path), None)
             if first is None:
-                raise UnreadableMedia(f"{shown(path)} has no pictures", hint="give a video with pictures in it")
+                raise UnreadableMedia(
+                    f"{shown(path)} has no pictures", hint="give a video with pictures in it"
+                )
             self.rotation = _quarter_turns(first)
             self.size = (first.width, first.height) if self.rotation % 2 else (first.height, first.width)
             self.fps = Fraction(stream.average_rate or stream.guessed_rate or 25)
             self.seconds = claimed_seconds(container, stream)
 
     def frames(self) -> Iterator[VideoFrameAt]:
-        """Every picture in order, from the start, decoded as it is asked for. A damaged end is left out."""
+        """Every picture in order, from the start, decoded as it is asked for. A damaged end is
+        left out.
+        """
         with opened_container(self.path, "video") as container:
             stream = _video_track(container, self.path)
             start: float | None = None
@@ -91,23 +100,30 @@ class VideoSource:
                 yield VideoFrameAt(index, seconds - start, _rgb(frame, self.size, self.rotation))
 
     def timeline(self) -> Timeline:
-        """When each picture is shown, from the container alone; decoded only if that has no times."""
+        """When each picture is shown, from the container alone; decoded only if that has no
+        times.
+        """
         with opened_container(self.path, "video") as container:
             stream = _video_track(container, self.path)
             tick = stream.time_base or Fraction(1) / self.fps
-            packets = [packet for packet in _packets(container, stream) if packet.size and not packet.is_discard]
+            packets = [
+                packet for packet in _packets(container, stream) if packet.size and not packet.is_discard
+            ]
             times = sorted({packet.pts for packet in packets if packet.pts is not None})
             keys = sorted({packet.pts for packet in packets if packet.pts is not None and packet.is_keyframe})
             if len(times) < len(packets) or not keys:
                 return self._counted()
-            # The last picture stays as long as is usual: what containers say of it may be anything.
+            # The last picture stays as long as is usual: what containers say of it may be
+            # anything.
             usual = int(np.median(np.diff(times))) if len(times) > 1 else round(1 / self.fps / tick)
             return Timeline(tuple(times), tuple(keys), times[-1] + usual, tick)
 
     def decode(self, timeline: Timeline, start: int) -> Generator[tuple[int, VideoFrame]]:
-        """(time, picture) of all pictures from the last key picture at or before `start`, times rising.
+        """(time, picture) of all pictures from the last key picture at or before `start`, times
+        rising.
 
-        Pictures that do not decode are left out. Each call opens the file anew; close the iterator to close it.
+        Pictures that do not decode are left out. Each call opens the file anew; close the
+        iterator to close it.
         """
         for key in reversed(timeline.keys[: bisect_right(timeline.keys, start)][-_SEEKS:] or (None,)):
             last = None
@@ -147,7 +163,8 @@ class VideoSource:
 
 
 def has_video(path: Path) -> bool:
-    """Whether the file has moving pictures (cover art does not count); False if it is no container at all.
+    """Whether the file has moving pictures (cover art does not count); False if it is no
+    container at all.
 
     Raises UnreadableMedia as `open_local`.
     """
@@ -186,7 +203,9 @@ def _decoded(container: InputContainer, stream: VideoStream, path: Path) -> Iter
 
 
 def _rgb(frame: VideoFrame, size: tuple[int, int], quarter_turns: int) -> Image:
-    """The frame as upright RGB of the source's first size (a stream may change its own on the way)."""
+    """The frame as upright RGB of the source's first size (a stream may change its own on the
+    way).
+    """
     height, width = (size[1], size[0]) if quarter_turns % 2 else size
     untagged_hd = frame.colorspace == _COLOURS_UNSPECIFIED and frame.height >= _UNTAGGED_HD_HEIGHT_PX
     image = frame.reformat(

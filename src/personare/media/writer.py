@@ -13,8 +13,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.durable import replaced_when_complete
 from personare.errors import EngineError, UnwritableOutput
+from personare.ground.durable import replaced_when_complete
 from personare.media.colour import even_sized, i420
 from personare.media.encoder import (
     BinaryWriter,
@@ -38,17 +38,23 @@ _CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov"}
 class ClipWriter(AbstractContextManager["ClipWriter"]):
     """Writes one clip: H.264 (High, 4:2:0) and AAC in MP4; used as a context manager.
 
-    target: a path ending in .mp4, .m4v or .mov, where the file appears when the block succeeds (nothing stays if it
-    fails); or, for live use, a blocking file object open for writing, which the writer does not close. size: (height,
-    width); odd sizes are encoded with their last row or column repeated. fps: exact; frame i is shown at i / fps.
-    voice_rate: Hz, None for a silent clip; the voice keeps its rate where AAC has it, else it gets the next higher one,
-    at most 48 kHz. voice_channels: 1 or 2. fragmented: playable while it grows (always so for file objects); else the
-    index comes first. metadata: title, comment and so on. when_complete: called with the complete file just before it gets its
-    name; never for file objects.
+    target: a path ending in .mp4, .m4v or .mov, where the file appears when the block succeeds
+        (nothing stays if it fails); or, for live use, a blocking file object open for writing,
+        which the writer does not close.
+    size: (height, width); odd sizes are encoded with their last row or column repeated.
+    fps: exact; frame i is shown at i / fps.
+    voice_rate: Hz, None for a silent clip; the voice keeps its rate where AAC has it, else it
+        gets the next higher one, at most 48 kHz.
+    voice_channels: 1 or 2.
+    fragmented: playable while it grows (always so for file objects); else the index comes
+        first.
+    metadata: title, comment and so on.
+    when_complete: called with the complete file just before it gets its name; never for file
+        objects.
 
-    The same input gives the same bytes. Encoding runs in a thread of its own, at most 8 frames behind.
-    Raises UnwritableOutput, as early as the constructor for what can be known by then, and EngineError for frames or
-    voice of another shape than announced.
+    The same input gives the same bytes. Encoding runs in a thread of its own, at most 8 frames
+    behind. Raises UnwritableOutput, as early as the constructor for what can be known by then,
+    and EngineError for frames or voice of another shape than announced.
     """
 
     def __init__(
@@ -84,14 +90,20 @@ class ClipWriter(AbstractContextManager["ClipWriter"]):
 
     @staticmethod
     def settings() -> str:
-        """What decides the bytes of a clip, given frames and voice: encoder settings and versions of the libraries behind them."""
-        libraries = " ".join(f"{name} {'.'.join(map(str, number))}" for name, number in sorted(av.library_versions.items()))
+        """What decides the bytes of a clip, given frames and voice: encoder settings and
+        versions of the libraries behind them.
+        """
+        libraries = " ".join(
+            f"{name} {'.'.join(map(str, number))}" for name, number in sorted(av.library_versions.items())
+        )
         return f"{Quality()} {VERSION} {libraries}"
 
     def write_frames(self, images: NDArray[np.uint8]) -> None:
         """The next frames, uint8 [n, H, W, 3] RGB. Waits while the encoder is 8 frames behind."""
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (*self._size, 3):
-            raise EngineError(f"frames of {images.dtype} {images.shape} for a clip of uint8 [n, {self._size}, 3]")
+            raise EngineError(
+                f"frames of {images.dtype} {images.shape} for a clip of uint8 [n, {self._size}, 3]"
+            )
         for image in images:
             self._running().put(i420(np.ascontiguousarray(even_sized(image))))
 
@@ -100,7 +112,9 @@ class ClipWriter(AbstractContextManager["ClipWriter"]):
         if self._clip.voice_rate is None:
             raise EngineError("this clip was opened without a voice")
         if voice.ndim != 2 or voice.shape[1] != self._clip.voice_channels:
-            raise EngineError(f"voice of shape {voice.shape} for a clip with {self._clip.voice_channels} channels")
+            raise EngineError(
+                f"voice of shape {voice.shape} for a clip with {self._clip.voice_channels} channels"
+            )
         step = self._clip.voice_rate * _VOICE_PIECE_SECONDS
         for start in range(0, len(voice), step):
             self._running().put(np.array(voice[start : start + step], dtype=np.float32))
@@ -110,7 +124,9 @@ class ClipWriter(AbstractContextManager["ClipWriter"]):
         self._thread = self._scope.__enter__()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> bool | None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
         assert self._scope is not None
         self._thread = None
         return self._scope.__exit__(kind, error, trace)
@@ -147,9 +163,14 @@ class ClipWriter(AbstractContextManager["ClipWriter"]):
 
 
 def checked_target(target: Path) -> Path:
-    """The target with links resolved. Raises UnwritableOutput for what can be known before anything is rendered."""
+    """The target with links resolved. Raises UnwritableOutput for what can be known before
+    anything is rendered.
+    """
     if target.suffix.lower() not in _CONTAINERS:
-        raise UnwritableOutput(f"{shown(target)} does not end in {', '.join(_CONTAINERS)}", hint="clips are MP4 files; name it so")
+        raise UnwritableOutput(
+            f"{shown(target)} does not end in {', '.join(_CONTAINERS)}",
+            hint="clips are MP4 files; name it so",
+        )
     try:
         target = target.resolve()
         if target.is_dir():
@@ -163,6 +184,10 @@ def checked_target(target: Path) -> Path:
             )
         with tempfile.TemporaryFile(dir=target.parent):
             pass
-    except (OSError, ValueError, RuntimeError) as error:  # ValueError: a NUL in the name; RuntimeError: a loop of links
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # ValueError: a NUL in the name; RuntimeError: a loop of links
         raise unwritable(shown(target), error) from error
     return target

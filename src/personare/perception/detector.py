@@ -1,4 +1,6 @@
-"""Where faces are: BlazeFace short range (Bazarevsky et al. 2019), on the whole picture and, for small faces, on tiles of it."""
+"""Where faces are: BlazeFace short range (Bazarevsky et al. 2019), on the whole picture and,
+for small faces, on tiles of it.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,8 @@ _MIN_TILE_PX = 256
 class Detection:
     """A face as the detector sees it, in pixels of the picture.
 
-    box: float32 [4] x0 y0 x1 y1. keypoints: float32 [6, 2] right eye, left eye, nose tip, mouth, right ear, left ear
-    (the subject's right is image left). score: in [0, 1].
+    box: float32 [4] x0 y0 x1 y1. keypoints: float32 [6, 2] right eye, left eye, nose tip,
+    mouth, right ear, left ear (the subject's right is image left). score: in [0, 1].
     """
 
     box: NDArray[np.float32]
@@ -40,11 +42,12 @@ class Detection:
 
 
 def detections_by_scale(image: Image) -> Iterator[tuple[float, list[Detection]]]:
-    """(side in px of what the detector was shown, faces by falling score): the whole picture, then ever smaller tiles
-    of it.
+    """(side in px of what the detector was shown, faces by falling score): the whole picture,
+    then ever smaller tiles of it.
 
-    The detector finds faces wider than about a tenth of what it is shown. Tiles overlap by half, so that each face up
-    to half a tile lies whole in one of them; those that a tile cuts are left to its neighbour.
+    The detector finds faces wider than about a tenth of what it is shown. Tiles overlap by
+    half, so that each face up to half a tile lies whole in one of them; those that a tile cuts
+    are left to its neighbour.
     """
     height, width = image.shape[:2]
     for fraction in _TILE_FRACTIONS:
@@ -95,7 +98,9 @@ def _detect(image: Image, region: Region) -> list[Detection]:
 
 
 def _read(image: Image, region: Region) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """What the network says: boxes and keypoints relative to the anchors [896, 16] in region sides, and scores [896]."""
+    """What the network says: boxes and keypoints relative to the anchors [896, 16] in region
+    sides, and scores [896].
+    """
     reader = network(NETWORK)
     boxes, logits = reader(region.crop(image, reader.side_px, cv2.BORDER_CONSTANT) / 127.5 - 1.0)
     scores = 1.0 / (1.0 + np.exp(-np.clip(logits[0, :, 0], -80.0, 80.0)))
@@ -103,7 +108,9 @@ def _read(image: Image, region: Region) -> tuple[NDArray[np.float32], NDArray[np
 
 
 def _whole_in(region: Region, low: NDArray[np.float32], high: NDArray[np.float32], image: Image) -> bool:
-    """Whether a box is not cut by the region's sides (those at or beyond the edge of the picture cut nothing)."""
+    """Whether a box is not cut by the region's sides (those at or beyond the edge of the
+    picture cut nothing).
+    """
     for axis, centre in enumerate((region.x, region.y)):
         start, end = centre - region.side / 2, centre + region.side / 2
         if (start > 0 and low[axis] < start) or (end < image.shape[1 - axis] and high[axis] > end):
@@ -112,7 +119,9 @@ def _whole_in(region: Region, low: NDArray[np.float32], high: NDArray[np.float32
 
 
 def _merged(detections: list[Detection]) -> list[Detection]:
-    """Weighted non-maximum suppression: overlapping detections become their score-weighted mean with the best score."""
+    """Weighted non-maximum suppression: overlapping detections become their score-weighted mean
+    with the best score.
+    """
     rest = sorted(detections, key=lambda detection: -detection.score)
     merged = []
     while rest:
@@ -121,7 +130,9 @@ def _merged(detections: list[Detection]) -> list[Detection]:
         merged.append(
             Detection(
                 box=np.average([d.box for d in overlapping], axis=0, weights=weights).astype(np.float32),
-                keypoints=np.average([d.keypoints for d in overlapping], axis=0, weights=weights).astype(np.float32),
+                keypoints=np.average([d.keypoints for d in overlapping], axis=0, weights=weights).astype(
+                    np.float32
+                ),
                 score=rest[0].score,
             )
         )
@@ -138,7 +149,9 @@ def _overlap(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 
 @cache
 def _anchors() -> NDArray[np.float32]:
-    """Centres of the 896 anchors in the order of the network's outputs, float32 [896, 2] in 0..1."""
+    """Centres of the 896 anchors in the order of the network's outputs, float32 [896, 2] in
+    0..1.
+    """
     grids = []
     for cells, per_cell in _GRIDS:
         y, x = np.mgrid[0:cells, 0:cells]

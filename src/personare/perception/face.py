@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 
 from personare.errors import FaceTooSmall, FaceTurnedAway, NoFaceFound
 from personare.perception.detector import Detection, best_score, detections_by_scale
+from personare.perception.head_pose import HeadPose, head_pose
 from personare.perception.iris import eyes
 from personare.perception.landmarks import face_landmarks
-from personare.perception.pose import HeadPose, head_pose
 from personare.perception.regions import Region
 from personare.types import Image
 
 MAX_YAW_DEGREES = 35.0
 MAX_PITCH_DEGREES = 25.0
-"""As measured by `pose.head_pose`, which sees a head that looks 30 degrees up or down as one at 21."""
+"""As measured by `pose.head_pose`, which sees a head that looks 30 degrees up or down as one at
+21.
+"""
 MIN_EYE_DISTANCE_PX = 32.0
 """Enlarged further, a face shows its blocks."""
 MAX_ROLL_DEGREES = 60.0
@@ -32,13 +34,16 @@ _UPSIDE_DOWN_MARGIN = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A face in a picture, in pixels of the picture (the middle of the top-left pixel is at 0.5, 0.5).
+    """A face in a picture, in pixels of the picture (the middle of the top-left pixel is at
+    0.5, 0.5).
 
-    box: float32 [4] x0 y0 x1 y1, brows to chin. score: of the detector, in [0, 1]. landmarks: float32 [468, 3], z in
-    pixels, smaller is nearer to the camera. eye_contours: float32 [2, 71, 2] and irises: float32 [2, 5, 2], the
-    subject's right eye (image left) first; see `iris.eyes`. yaw, pitch, roll in degrees: yaw > 0 nose to image right,
-    pitch > 0 nose up, roll > 0 clockwise in the picture. eye_distance_px: between the outer eye corners (33, 263), as
-    seen from the front.
+    box: float32 [4] x0 y0 x1 y1, brows to chin.
+    score: of the detector, in [0, 1].
+    landmarks: float32 [468, 3], z in pixels, smaller is nearer to the camera.
+    eye_contours: float32 [2, 71, 2] and irises: float32 [2, 5, 2], the subject's right eye
+        (image left) first; see `iris.eyes`. yaw, pitch, roll in degrees: yaw > 0 nose to image
+        right, pitch > 0 nose up, roll > 0 clockwise in the picture.
+    eye_distance_px: between the outer eye corners (33, 263), as seen from the front.
     """
 
     box: NDArray[np.float32]
@@ -62,9 +67,11 @@ class SeenFace:
 
 
 def find_faces(image: Image) -> list[Detection]:
-    """The faces of a picture, largest first, each confirmed by the landmark network. image: uint8 [H, W, 3] RGB.
+    """The faces of a picture, largest first, each confirmed by the landmark network. image:
+    uint8 [H, W, 3] RGB.
 
-    Where there is a large face, others may be missed that are so much smaller that one would have to look closer.
+    Where there is a large face, others may be missed that are so much smaller that one would
+    have to look closer.
     """
     return [seen.detection for seen in confirmed_faces(image)]
 
@@ -76,17 +83,19 @@ def find_face(
     max_pitch: float = MAX_PITCH_DEGREES,
     min_eye_distance_px: float = MIN_EYE_DISTANCE_PX,
 ) -> Face:
-    """The face to animate: the largest, where a face at the picture's corner counts half as large as one in its middle.
+    """The face to animate: the largest, where a face at the picture's corner counts half as
+    large as one in its middle.
 
-    image: uint8 [H, W, 3] RGB. `name` is for messages. Raises NoFaceFound (also where the picture's edge cuts the
-    face), FaceTooSmall or FaceTurnedAway (to the side, up, down, or the whole picture), with what was measured and the
-    limit.
+    image: uint8 [H, W, 3] RGB. `name` is for messages. Raises NoFaceFound (also where the
+    picture's edge cuts the face), FaceTooSmall or FaceTurnedAway (to the side, up, down, or the
+    whole picture), with what was measured and the limit.
     """
     seen = confirmed_faces(image)
     if not seen:
         raise NoFaceFound(
             f"{name}: no face found",
-            hint="use a sharp, well-lit picture of one person who looks towards the camera; both eyes must be visible",
+            hint="use a sharp, well-lit picture of one person who looks towards the camera; both eyes must "
+            "be visible",
         )
     best = main_face(seen, image)
     _check_pose(best.pose, name, max_yaw, max_pitch, min_eye_distance_px)
@@ -107,27 +116,37 @@ def find_face(
 
 
 def main_face(seen: Sequence[SeenFace], image: Image) -> SeenFace:
-    """The largest, where a face at the picture's corner counts half as large as one in its middle. At least one is given."""
+    """The largest, where a face at the picture's corner counts half as large as one in its
+    middle. At least one is given.
+    """
     return max(seen, key=lambda face: face.pose.eye_distance_px * _centrality(face.detection, image))
 
 
-def _check_pose(pose: HeadPose, name: str, max_yaw: float, max_pitch: float, min_eye_distance_px: float) -> None:
+def _check_pose(
+    pose: HeadPose, name: str, max_yaw: float, max_pitch: float, min_eye_distance_px: float
+) -> None:
     if pose.eye_distance_px < min_eye_distance_px:
         raise FaceTooSmall(
             f"{name}: the face is too small: {pose.eye_distance_px:.0f} px between the outer eye corners, "
             f"at least {min_eye_distance_px:.0f} are needed",
             hint="use a larger picture or a closer crop of the face",
         )
-    for angle, limit, direction in ((pose.yaw, max_yaw, "to the side"), (pose.pitch, max_pitch, "up or down")):
+    for angle, limit, direction in (
+        (pose.yaw, max_yaw, "to the side"),
+        (pose.pitch, max_pitch, "up or down"),
+    ):
         if abs(angle) > limit:
             raise FaceTurnedAway(
-                f"{name}: the face is turned {abs(angle):.0f} degrees {direction}, at most {limit:.0f} can be animated",
+                f"{name}: the face is turned {abs(angle):.0f} degrees {direction}, at most {limit:.0f} can "
+                f"be animated",
                 hint="use a picture in which the person looks towards the camera",
             )
 
 
 def _check_upright(image: Image, face: SeenFace, name: str) -> None:
-    """The landmark network fits an upright face even into one that stands on its head; the detector knows better."""
+    """The landmark network fits an upright face even into one that stands on its head; the
+    detector knows better.
+    """
     centre_x, centre_y = (face.detection.box[:2] + face.detection.box[2:]) / 2
     region = Region(float(centre_x), float(centre_y), face.detection.size_px * 3)
     turned = best_score(image, replace(region, angle=math.pi))
@@ -150,7 +169,9 @@ def _check_whole(image: Image, face: SeenFace, name: str) -> None:
 
 
 def confirmed_faces(image: Image) -> list[SeenFace]:
-    """Faces, largest first, each once. Looks closer and closer until no larger face can have been missed."""
+    """Faces, largest first, each once. Looks closer and closer until no larger face can have
+    been missed.
+    """
     faces: list[SeenFace] = []
     for side, detections in detections_by_scale(image):
         for seen in confirmed(image, detections):
@@ -170,7 +191,9 @@ def confirmed(image: Image, detections: Sequence[Detection]) -> Iterator[SeenFac
 
 
 def _same(a: SeenFace, b: SeenFace) -> bool:
-    """Whether two are one face: their landmarks' middles are closer than half an eye distance of the larger."""
+    """Whether two are one face: their landmarks' middles are closer than half an eye distance
+    of the larger.
+    """
     apart = np.linalg.norm(a.landmarks[:, :2].mean(axis=0) - b.landmarks[:, :2].mean(axis=0))
     return bool(apart < 0.5 * max(a.pose.eye_distance_px, b.pose.eye_distance_px))
 

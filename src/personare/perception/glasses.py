@@ -1,10 +1,13 @@
-"""Whether a face wears glasses, told from the lines that frames draw over skin and that skin does not draw itself.
+"""Whether a face wears glasses, told from the lines that frames draw over skin and that skin
+does not draw itself.
 
-On the face turned upright and scaled to EYE_DISTANCE_PX between the outer eye corners, a line is a narrow band that is darker (or
-brighter) than the skin on both sides of it, all along; its strength is the step relative to the skin's brightness that all
-but a fifth or so of it keeps. Furrows, bags under the eyes and shadows make one such line or another. Frames make several:
-across the bridge of the nose, and around both eyes or at both temples; rimless ones pads at both sides of the nose, and
-temples. Dark lenses are told by their darkness alone. docs/workshop.md has the figures.
+On the face turned upright and scaled to EYE_DISTANCE_PX between the outer eye corners, a line
+is a narrow band that is darker (or brighter) than the skin on both sides of it, all along; its
+strength is the step relative to the skin's brightness that all but a fifth or so of it keeps.
+Furrows, bags under the eyes and shadows make one such line or another. Frames make several:
+across the bridge of the nose, and around both eyes or at both temples; rimless ones pads at
+both sides of the nose, and temples. Dark lenses are told by their darkness alone.
+docs/workshop.md has the figures.
 """
 
 from __future__ import annotations
@@ -36,9 +39,13 @@ _CHEEKS = ((50, 205, 187, 207), (280, 425, 411, 427))
 BRIDGE_FROM, RIMS_FROM, TEMPLES_FROM, PADS_FROM = 0.11, 0.04, 0.03, 0.115
 """Strengths of lines above which they are a frame's."""
 BRIDGE_ALONE = 3.0
-"""A bridge this much stronger needs nothing else: hair may hide the temples, and half rims have no lower half."""
+"""A bridge this much stronger needs nothing else: hair may hide the temples, and half rims have
+no lower half.
+"""
 NO_BRIDGE = 1.6
-"""Rims and temples this much stronger need no bridge: of a turned face it is not level, and pale ones are lost on the nose."""
+"""Rims and temples this much stronger need no bridge: of a turned face it is not level, and
+pale ones are lost on the nose.
+"""
 DARK_LENS = 0.42
 """Lenses this dark, compared with the cheeks, hide the eyes."""
 FAINTEST_SKIN = 25.0
@@ -50,7 +57,9 @@ _PAD_WIDTHS_PX = (2.0, 3.5)
 
 @dataclass(frozen=True, slots=True)
 class Glasses:
-    """evidence: how much it looks like glasses, 1 where the guess changes. dark: the lenses hide the eyes."""
+    """evidence: how much it looks like glasses, 1 where the guess changes. dark: the lenses
+    hide the eyes.
+    """
 
     evidence: float
     dark: bool
@@ -79,7 +88,9 @@ def glasses_on(upright: Floats, points: Points) -> Glasses:
 
 
 def bridge_line(grey: Floats, points: Points) -> float:
-    """The strongest level line across the nose between brows and the end of its bridge, straight or arched."""
+    """The strongest level line across the nose between brows and the end of its bridge,
+    straight or arched.
+    """
     half, x = 0.075 * EYE_DISTANCE_PX, float(points[_NOSE_ROOT, 0])
     heights = np.arange(points[_BROW_MIDDLE, 1], points[_BRIDGE_END, 1], 1.5)
     lines = _level_lines(x - half, x + half, heights, (-7, -3.5, 0, 3.5), (-0.08, 0, 0.08))
@@ -97,19 +108,30 @@ def temple_lines(grey: Floats, points: Points) -> float:
         heights = np.arange(y - 0.20 * EYE_DISTANCE_PX, y + 0.08 * EYE_DISTANCE_PX, 2.0)
         lines = _level_lines(start, end, heights, (0,), (-0.3, -0.15, 0, 0.15, 0.3))
         found.append(
-            float(_strengths(grey, *lines, give=(-1.5, -0.75, 0, 0.75, 1.5), weakest=0.20, widths_px=_WIDTHS_PX[:3]).max())
+            float(
+                _strengths(
+                    grey, *lines, give=(-1.5, -0.75, 0, 0.75, 1.5), weakest=0.20, widths_px=_WIDTHS_PX[:3]
+                ).max()
+            )
         )
     return min(found)
 
 
 def rims(grey: Floats, points: Points) -> float:
-    """The strongest pair of equal arcs below both eyes, by the weaker: lower halves of round and of nearly square lenses."""
+    """The strongest pair of equal arcs below both eyes, by the weaker: lower halves of round
+    and of nearly square lenses.
+    """
     angles = np.radians(np.linspace(15, 165, 23))
     sine, cosine = np.sin(angles), np.cos(angles)
-    shapes = product((0.02,), (0.17, 0.20, 0.23, 0.26, 0.29), (0.10, 0.13, 0.16, 0.19, 0.22, 0.25), (2.0, 3.5), (0.0, 0.03))
+    shapes = product(
+        (0.02,), (0.17, 0.20, 0.23, 0.26, 0.29), (0.10, 0.13, 0.16, 0.19, 0.22, 0.25), (2.0, 3.5), (0.0, 0.03)
+    )
     arcs = np.array(
         [
-            (np.sign(cosine) * np.abs(cosine) ** (2 / power) * wide + aside, sine ** (2 / power) * deep + down)
+            (
+                np.sign(cosine) * np.abs(cosine) ** (2 / power) * wide + aside,
+                sine ** (2 / power) * deep + down,
+            )
             for down, wide, deep, power, aside in shapes
         ]
     )
@@ -119,12 +141,15 @@ def rims(grey: Floats, points: Points) -> float:
         outwards = np.sign(points[outer, 0] - points[inner, 0]) or 1.0
         curves = arcs * [outwards, 1] + (points[outer] + points[inner]) / 2
         found.append(_strengths(grey, curves, _normals(curves), give=(-2.5, -0.8, 0.8, 2.5), weakest=0.25))
-    # Dark rims on one side and bright ones on the other are none; nor are a broad and a fine one.
+    # Dark rims on one side and bright ones on the other are none; nor are a broad and a fine
+    # one.
     return float(np.minimum(*found).max())
 
 
 def nose_pads(grey: Floats, points: Points) -> float:
-    """The strongest pair of short upright dark strokes on both sides of the nose between the eyes, by the weaker."""
+    """The strongest pair of short upright dark strokes on both sides of the nose between the
+    eyes, by the weaker.
+    """
     x, y = float(points[_NOSE_ROOT, 0]), float(points[[inner for _, inner in _EYE_CORNERS], 1].mean())
     along = np.linspace(-0.05, 0.05, 9)
     # [places aside, places down, ways of standing there, points along a stroke]
@@ -135,13 +160,20 @@ def nose_pads(grey: Floats, points: Points) -> float:
     for outwards in (-1, 1):
         strokes = np.stack(
             np.broadcast_arrays(
-                x + outwards * (aside + nudge + slope * along) * EYE_DISTANCE_PX, y + (down + along) * EYE_DISTANCE_PX
+                x + outwards * (aside + nudge + slope * along) * EYE_DISTANCE_PX,
+                y + (down + along) * EYE_DISTANCE_PX,
             ),
             axis=-1,
         )
         curves = strokes.reshape(-1, len(along), 2)
         strengths = _strengths(
-            grey, curves, _normals(curves), give=(-1, 0, 1), weakest=0.30, widths_px=_PAD_WIDTHS_PX, bright=False
+            grey,
+            curves,
+            _normals(curves),
+            give=(-1, 0, 1),
+            weakest=0.30,
+            widths_px=_PAD_WIDTHS_PX,
+            bright=False,
         )
         found.append(strengths.reshape(-1, *strokes.shape[:3]).max(axis=(0, 3)))
     return float(np.minimum(*found).max())
@@ -156,7 +188,10 @@ def lens_brightness(grey: Floats, points: Points) -> float:
         way = np.linspace(0, 1, 5)[:, None, None]
         inside = points[list(upper)] + way * (lids[1:4] - points[list(upper)])
         skin = max(float(np.median(_seen(grey, points[list(cheek)]))), 1.0)
-        parts += [float(np.median(_seen(grey, below))) / skin, float(np.percentile(_seen(grey, inside), 90)) / skin]
+        parts += [
+            float(np.median(_seen(grey, below))) / skin,
+            float(np.percentile(_seen(grey, inside), 90)) / skin,
+        ]
     return max(parts)
 
 
@@ -186,9 +221,11 @@ def _strengths(
     widths_px: tuple[float, ...] = _WIDTHS_PX,
     bright: bool = True,
 ) -> Floats:
-    """Strength of every curve [n, k, 2] as a line of each width and kind, float32 [kinds, n], at least 0.
+    """Strength of every curve [n, k, 2] as a line of each width and kind, float32 [kinds, n],
+    at least 0.
 
-    give: how far, in pixels, its points may each lie off the curve. weakest: share of it that may be fainter than what counts.
+    give: how far, in pixels, its points may each lie off the curve. weakest: share of it that
+    may be fainter than what counts.
     """
     found = []
     rank = round(weakest * (curves.shape[1] - 1))
@@ -209,7 +246,8 @@ def _seen(grey: Floats, places: Points) -> Floats:
     flat = places.reshape(-1, 1, 2).astype(np.float32) - np.float32(0.5)
     x, y = np.ascontiguousarray(flat[..., 0]), np.ascontiguousarray(flat[..., 1])
     return np.asarray(
-        cv2.remap(grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(places.shape[:-1]), np.float32
+        cv2.remap(grey, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).reshape(places.shape[:-1]),
+        np.float32,
     )
 
 
@@ -221,8 +259,12 @@ def _upright(picture: Image, face: Face) -> tuple[Floats, NDArray[np.float64]]:
     angle = np.arctan2(direction[1], direction[0])
     cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
     turn = np.array([[cosine, sine], [-sine, cosine]])
-    place = np.concatenate([turn, (np.array([_SIDE / 2, _SIDE * 0.4]) - turn @ corners.mean(axis=0))[:, None]], axis=1)
+    place = np.concatenate(
+        [turn, (np.array([_SIDE / 2, _SIDE * 0.4]) - turn @ corners.mean(axis=0))[:, None]], axis=1
+    )
     grey = np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.float32)
     if scale < 1:  # else the warp would skip pixels
         grey = np.asarray(cv2.GaussianBlur(grey, (0, 0), 0.4 / scale), np.float32)
-    return np.asarray(cv2.warpAffine(grey, place, (_SIDE, _SIDE), borderMode=cv2.BORDER_REPLICATE), np.float32), place
+    return np.asarray(
+        cv2.warpAffine(grey, place, (_SIDE, _SIDE), borderMode=cv2.BORDER_REPLICATE), np.float32
+    ), place

@@ -16,11 +16,12 @@ _MARGIN = 2.3  # side of the region the network expects, in widths of the eye
 
 
 def eyes(image: Image, landmarks: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(contours float32 [2, 71, 2], irises float32 [2, 5, 2]) in pixels, the subject's right eye (image left) first.
+    """(contours float32 [2, 71, 2], irises float32 [2, 5, 2]) in pixels, the subject's right
+    eye (image left) first.
 
-    landmarks: [468, 3]. A contour begins with the 16 points of the lids (the lower lid's nine from the outer to the
-    inner corner, then the upper lid's seven); then come rings around the eye and the brow. An iris is its centre and
-    four points of its edge.
+    landmarks: [468, 3]. A contour begins with the 16 points of the lids (the lower lid's nine
+    from the outer to the inner corner, then the upper lid's seven); then come rings around the
+    eye and the brow. An iris is its centre and four points of its edge.
     """
     corners = landmarks[:, :2]
     right = _read(image, corners[RIGHT_EYE_OUTER], corners[RIGHT_EYE_INNER], mirrored=False)
@@ -38,7 +39,8 @@ def _read(
     reader = network(NETWORK)
     picture = region.crop(image, reader.side_px, cv2.BORDER_REPLICATE) / 255.0
     contour, iris = (
-        output.reshape(-1, 3)[:, :2] / np.float32(reader.side_px) for output in reader(picture[:, ::-1] if mirrored else picture)
+        output.reshape(-1, 3)[:, :2] / np.float32(reader.side_px)
+        for output in reader(picture[:, ::-1] if mirrored else picture)
     )
     if mirrored:
         contour, iris = contour * [-1, 1] + [1, 0], iris * [-1, 1] + [1, 0]

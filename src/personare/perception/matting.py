@@ -13,9 +13,11 @@ NETWORK = "selfie_segmentation"
 
 
 def person_matte(image: Image) -> NDArray[np.float32]:
-    """Float32 [H, W] in [0, 1]: 1 where the picture shows the person, 0 where it shows the background.
+    """Float32 [H, W] in [0, 1]: 1 where the picture shows the person, 0 where it shows the
+    background.
 
-    The network works at 256 x 256, so hair is soft; the picture is squeezed to a square, as in training.
+    The network works at 256 x 256, so hair is soft; the picture is squeezed to a square, as in
+    training.
     """
     reader = network(NETWORK)
     size = (reader.side_px, reader.side_px)

@@ -1,7 +1,7 @@
 """The four face networks that the package carries, ready to run.
 
-They are MediaPipe's (Apache-2.0), converted to ONNX by tools/convert_face_networks.py; `networks/networks.toml` says
-from which file each came and what its bytes must be.
+They are MediaPipe's (Apache-2.0), converted to ONNX by tools/convert_face_networks.py;
+`networks/networks.toml` says from which file each came and what its bytes must be.
 """
 
 from __future__ import annotations
@@ -23,12 +23,16 @@ from personare.errors import WeightsMismatch
 _FOLDER = files("personare.perception") / "networks"
 _RECORD: Mapping[str, Any] = tomllib.loads((_FOLDER / "networks.toml").read_text(encoding="utf-8"))
 
-NETWORK_SHA256: Mapping[str, str] = MappingProxyType({name: entry["sha256"] for name, entry in _RECORD["networks"].items()})
+NETWORK_SHA256: Mapping[str, str] = MappingProxyType(
+    {name: entry["sha256"] for name, entry in _RECORD["networks"].items()}
+)
 """Network name -> sha256 of its file: for the keys of stages that depend on it."""
 
 
 class Network:
-    """A loaded network: one picture in, its outputs out. Safe to call from several threads at once."""
+    """A loaded network: one picture in, its outputs out. Safe to call from several threads at
+    once.
+    """
 
     def __init__(self, name: str, data: bytes) -> None:
         options = onnxruntime.SessionOptions()
@@ -41,14 +45,19 @@ class Network:
         """Height and width of the square picture that it reads."""
 
     def __call__(self, picture: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """picture: float32 [side_px, side_px, 3] RGB in the network's own value range; the outputs in the file's order."""
-        outputs: list[NDArray[np.float32]] = self._session.run(None, {"input": np.ascontiguousarray(picture[None])})
+        """picture: float32 [side_px, side_px, 3] RGB in the network's own value range; the
+        outputs in the file's order.
+        """
+        outputs: list[NDArray[np.float32]] = self._session.run(
+            None, {"input": np.ascontiguousarray(picture[None])}
+        )
         return outputs
 
 
 @cache
 def network(name: str) -> Network:
-    """The carried network of that name (a key of NETWORK_SHA256), loaded and verified once per process.
+    """The carried network of that name (a key of NETWORK_SHA256), loaded and verified once per
+    process.
 
     Raises WeightsMismatch if the file is missing or its bytes are not those that were released.
     """
@@ -59,7 +68,9 @@ def network(name: str) -> Network:
 
 
 def damaged_networks() -> list[str]:
-    """Names of the carried networks whose files are missing or not those that were released; reads all of them."""
+    """Names of the carried networks whose files are missing or not those that were released;
+    reads all of them.
+    """
     return [name for name in NETWORK_SHA256 if not _is_intact(name, _read(name))]
 
 

@@ -1,7 +1,8 @@
-"""What a photo is good for: the face's size, turn, sharpness, whether the mouth is open, glasses, and what to do about it.
+"""What a photo is good for: the face's size, turn, sharpness, whether the mouth is open,
+glasses, and what to do about it.
 
-Sharpness is one minus the blur of Crete et al. 2007 ("The blur effect", section 3), which needs no reference; glasses are a guess,
-see glasses.py. docs/workshop.md has the figures.
+Sharpness is one minus the blur of Crete et al. 2007 ("The blur effect", section 3), which needs
+no reference; glasses are a guess, see glasses.py. docs/workshop.md has the figures.
 """
 
 from __future__ import annotations
@@ -32,10 +33,17 @@ ALSO_A_FACE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class PhotoReport:
-    """width, height: of the picture in px. face_height_px: brows to chin. eye_distance_px: of the outer eye corners, as from the
-    front. yaw, pitch, roll: degrees, see Face. sharpness: 0 (blurred) to 1. mouth_open: gap of the lips in eye distances.
-    glasses, dark_lenses: a guess; glasses_evidence: what it is from, 1 where it changes. faces: those about as large. advice:
-    lines, none if the photo is good."""
+    """width, height: of the picture in px.
+    face_height_px: brows to chin.
+    eye_distance_px: of the outer eye corners, as from the front.
+    yaw, pitch, roll: degrees, see Face.
+    sharpness: 0 (blurred) to 1.
+    mouth_open: gap of the lips in eye distances.
+    glasses, dark_lenses: a guess.
+    glasses_evidence: what it is from, 1 where it changes.
+    faces: those about as large.
+    advice: lines, none if the photo is good.
+    """
 
     width: int
     height: int
@@ -58,8 +66,10 @@ class PhotoReport:
 
 
 def photo_report(picture: Image, name: str = "picture", *, moving: bool = False) -> PhotoReport:
-    """Look at a photo, uint8 [H, W, 3] RGB. moving: it is the first picture of a video, which keeps its own size and whose mouth
-    may be open; advice leaves both out. Raises what find_face raises where no face can be animated."""
+    """Look at a photo, uint8 [H, W, 3] RGB. moving: it is the first picture of a video, which
+    keeps its own size and whose mouth may be open; advice leaves both out. Raises what
+    find_face raises where no face can be animated.
+    """
     face = find_face(picture, name)
     points = face.landmarks[:, :2].astype(np.float64)
     glasses = look_for_glasses(picture, face)
@@ -72,7 +82,9 @@ def photo_report(picture: Image, name: str = "picture", *, moving: bool = False)
         pitch=round(face.pitch, 1),
         roll=round(face.roll, 1),
         sharpness=round(sharpness(_as_shown(picture, face)), 3),
-        mouth_open=round(float(np.linalg.norm(points[_LOWER_LIP] - points[_UPPER_LIP])) / face.eye_distance_px, 3),
+        mouth_open=round(
+            float(np.linalg.norm(points[_LOWER_LIP] - points[_UPPER_LIP])) / face.eye_distance_px, 3
+        ),
         glasses=glasses.worn,
         dark_lenses=glasses.dark,
         glasses_evidence=round(glasses.evidence, 2),
@@ -83,7 +95,9 @@ def photo_report(picture: Image, name: str = "picture", *, moving: bool = False)
 
 
 def sharpness(grey: NDArray[np.float32]) -> float:
-    """1 - blur of Crete et al. 2007 for a grey picture, float32 [H, W]: how much of its edges a further blur would take away."""
+    """1 - blur of Crete et al. 2007 for a grey picture, float32 [H, W]: how much of its edges a
+    further blur would take away.
+    """
     blurs = []
     for axis in (0, 1):
         size = (1, _BLUR_REACH) if axis == 0 else (_BLUR_REACH, 1)  # OpenCV: (width, height)
@@ -102,29 +116,43 @@ def _faces_about_as_large(picture: Image) -> int:
 
 
 def _as_shown(picture: Image, face: Face) -> NDArray[np.float32]:
-    """The face's box, grey, as it is; a large one scaled down to what a clip of 512 px shows of it."""
+    """The face's box, grey, as it is; a large one scaled down to what a clip of 512 px shows of
+    it.
+    """
     low = np.maximum(face.landmarks[:, :2].min(axis=0).astype(int), 0)
     high = face.landmarks[:, :2].max(axis=0).astype(int) + 1
-    grey = np.asarray(cv2.cvtColor(picture[low[1] : high[1], low[0] : high[0]], cv2.COLOR_RGB2GRAY), np.float32)
+    grey = np.asarray(
+        cv2.cvtColor(picture[low[1] : high[1], low[0] : high[0]], cv2.COLOR_RGB2GRAY), np.float32
+    )
     scale = EYE_DISTANCE_PX / face.eye_distance_px
     if scale < 1:
-        grey = np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.float32)
+        grey = np.asarray(
+            cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.float32
+        )
     return grey
 
 
 def _with_advice(report: PhotoReport, moving: bool) -> PhotoReport:
     advice = []
     if report.faces > 1:
-        advice.append(f"{report.faces} faces seen: the largest, or the one nearest the middle, speaks; crop the photo for another")
+        advice.append(
+            f"{report.faces} faces seen: the largest, or the one nearest the middle, speaks; crop the photo "
+            f"for another"
+        )
     if report.eye_distance_px < SMALL_EYE_DISTANCE_PX and not moving:
         advice.append(
-            f"the face is small ({report.eye_distance_px:.0f} px between the eyes' outer corners): it will look soft; "
+            f"the face is small ({report.eye_distance_px:.0f} px between the eyes' outer corners): it will "
+            f"look soft; "
             f"a closer or larger photo with at least {SMALL_EYE_DISTANCE_PX:.0f} px is better"
         )
     if abs(report.yaw) > TURNED_DEGREES:
-        advice.append(f"the head is turned {abs(report.yaw):.0f} degrees aside: a photo from the front moves better")
+        advice.append(
+            f"the head is turned {abs(report.yaw):.0f} degrees aside: a photo from the front moves better"
+        )
     if abs(report.pitch) > TILTED_DEGREES:
-        advice.append(f"the head looks {'up' if report.pitch > 0 else 'down'}: a photo at eye level moves better")
+        advice.append(
+            f"the head looks {'up' if report.pitch > 0 else 'down'}: a photo at eye level moves better"
+        )
     if abs(report.roll) > LEANING_DEGREES:
         advice.append(f"the head leans by {abs(report.roll):.0f} degrees: turn the photo upright")
     if report.sharpness < SOFT_BELOW:
@@ -132,9 +160,12 @@ def _with_advice(report: PhotoReport, moving: bool) -> PhotoReport:
     if report.mouth_open > WIDE_OPEN_FROM and not moving:
         advice.append("the mouth is wide open: a photo with closed or smiling lips gives a cleaner mouth")
     if report.dark_lenses:
-        advice.append("dark lenses hide the eyes: they stay still; a photo without them looks at the viewer and blinks")
+        advice.append(
+            "dark lenses hide the eyes: they stay still; a photo without them looks at the viewer and blinks"
+        )
     elif report.glasses:
         advice.append(
-            "this looks like glasses: what is behind the frames is kept still but for the eyes; without them the face is livelier"
+            "this looks like glasses: what is behind the frames is kept still but for the eyes; without them "
+            "the face is livelier"
         )
     return replace(report, advice=tuple(advice))

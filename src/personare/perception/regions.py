@@ -1,4 +1,6 @@
-"""A rotated square of a picture, and the way between it and the square picture that a network reads."""
+"""A rotated square of a picture, and the way between it and the square picture that a network
+reads.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,12 @@ class Region:
     angle: float = 0.0
 
     def crop(self, image: Image, size_px: int, border: int) -> NDArray[np.float32]:
-        """The region as float32 [size_px, size_px, 3] with values 0..255, bilinear; `border` is an OpenCV border type.
+        """The region as float32 [size_px, size_px, 3] with values 0..255, bilinear; `border` is
+        an OpenCV border type.
 
-        Pixel centres are at halves on both sides. MediaPipe leaves the half pixels out, which shifts what it finds by
-        up to half a pixel of the network's picture, to the other side when the picture is mirrored.
+        Pixel centres are at halves on both sides. MediaPipe leaves the half pixels out, which
+        shifts what it finds by up to half a pixel of the network's picture, to the other side
+        when the picture is mirrored.
         """
         corners = self.to_image(np.array([[0, 0], [1, 0], [0, 1]], np.float32))
         square = np.array([[0, 0], [size_px, 0], [0, size_px]], np.float32)
@@ -35,7 +39,9 @@ class Region:
         return np.asarray(cropped, np.float32)
 
     def to_image(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Points in the region's own frame (0..1 across and down), float32 [..., 2], as pixels of the picture."""
+        """Points in the region's own frame (0..1 across and down), float32 [..., 2], as pixels
+        of the picture.
+        """
         turned = (points - 0.5) * self.side @ _rotation(self.angle).T
         return np.asarray(turned + np.array([self.x, self.y]), np.float32)
 
@@ -49,7 +55,9 @@ def region_around(points: NDArray[np.float32], angle: float, scale: float) -> Re
 
 
 def line_angle(start: NDArray[np.float32], end: NDArray[np.float32]) -> float:
-    """Direction of start -> end in radians; 0 is to the right, positive is clockwise in the picture."""
+    """Direction of start -> end in radians; 0 is to the right, positive is clockwise in the
+    picture.
+    """
     return math.atan2(float(end[1] - start[1]), float(end[0] - start[0]))
 
 

@@ -1,7 +1,8 @@
-"""S3FD: a single-shot face detector on a VGG trunk (Zhang et al. 2017), as the released file s3fd-619a316812.pth has it.
+"""S3FD: a single-shot face detector on a VGG trunk (Zhang et al. 2017), as the released file
+s3fd-619a316812.pth has it.
 
-Two wings use it. Each prepares its own picture (they differ in the order of colours) and chooses its own face; the network, the
-decoding of candidates and their suppression are here.
+Two wings use it. Each prepares its own picture (they differ in the order of colours) and
+chooses its own face; the network, the decoding of candidates and their suppression are here.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ MIN_CANDIDATE = 0.05
 MIN_SCORE = 0.5
 MAX_OVERLAP = 0.3
 _VARIANCES = (0.1, 0.2)
-_BLOCKS = ((3, 64, 2), (64, 128, 2), (128, 256, 3), (256, 512, 3), (512, 512, 3))  # channels in, out, convolutions
+_BLOCKS = (
+    (3, 64, 2),
+    (64, 128, 2),
+    (128, 256, 3),
+    (256, 512, 3),
+    (512, 512, 3),
+)  # channels in, out, convolutions
 _SOURCES = (
     ("conv3_3_norm", 256, 4),
     ("conv4_3_norm", 512, 2),
@@ -33,7 +40,9 @@ _SOURCES = (
 )  # name, channels, class channels
 
 Maps = Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]]
-"""Six levels of one picture, finest first: class logits float32 [2, h, w] (background, face) and offsets float32 [4, h, w]."""
+"""Six levels of one picture, finest first: class logits float32 [2, h, w] (background, face)
+and offsets float32 [4, h, w].
+"""
 
 
 class ChannelNorm(nn.Module):
@@ -49,16 +58,20 @@ class ChannelNorm(nn.Module):
 
 
 class S3FD(nn.Module):
-    """Pictures [B, 3, H, W] (0..255 minus PIXEL_MEAN) to six levels of (class logits [B, 2, h, w], offsets [B, 4, h, w]).
+    """Pictures [B, 3, H, W] (0..255 minus PIXEL_MEAN) to six levels of (class logits [B, 2, h,
+    w], offsets [B, 4, h, w]).
 
-    Level i has stride 2^(i + 2), nominally; pooling rounds down. Attribute names are the released file's.
+    Level i has stride 2^(i + 2), nominally; pooling rounds down. Attribute names are the
+    released file's.
     """
 
     def __init__(self) -> None:
         super().__init__()
         for block, (entering, channels, convolutions) in enumerate(_BLOCKS, start=1):
             for i in range(convolutions):
-                self.add_module(f"conv{block}_{i + 1}", nn.Conv2d(channels if i else entering, channels, 3, padding=1))
+                self.add_module(
+                    f"conv{block}_{i + 1}", nn.Conv2d(channels if i else entering, channels, 3, padding=1)
+                )
         self.fc6 = nn.Conv2d(512, 1024, 3, padding=3)
         self.fc7 = nn.Conv2d(1024, 1024, 1)
         self.conv6_1 = nn.Conv2d(1024, 256, 1)
@@ -95,9 +108,14 @@ class S3FD(nn.Module):
 
 
 def s3fd_from_state(
-    state: Mapping[str, Tensor], source: str, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    state: Mapping[str, Tensor],
+    source: str,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
 ) -> S3FD:
-    """The network with the released file's tensors. Raises WeightsMismatch with the missing and the extra names."""
+    """The network with the released file's tensors. Raises WeightsMismatch with the missing and
+    the extra names.
+    """
     with unallocated():
         network = S3FD()
     load_strictly(network, state, device=device, dtype=dtype, source=source)
@@ -106,13 +124,20 @@ def s3fd_from_state(
 
 @torch.inference_mode()
 def face_boxes(network: S3FD, picture: Tensor) -> NDArray[np.float32]:
-    """Faces in one picture [3, H, W] as the network wants it: float32 [n, 5] x0 y0 x1 y1 score, best first, above MIN_SCORE."""
-    maps = [(classes[0].float().cpu().numpy(), offsets[0].float().cpu().numpy()) for classes, offsets in network(picture[None])]
+    """Faces in one picture [3, H, W] as the network wants it: float32 [n, 5] x0 y0 x1 y1 score,
+    best first, above MIN_SCORE.
+    """
+    maps = [
+        (classes[0].float().cpu().numpy(), offsets[0].float().cpu().numpy())
+        for classes, offsets in network(picture[None])
+    ]
     return surviving(candidates(maps))
 
 
 def candidates(maps: Maps) -> NDArray[np.float32]:
-    """Every cell with a face probability above MIN_CANDIDATE: float32 [n, 5] x0 y0 x1 y1 score, level by level, row by row."""
+    """Every cell with a face probability above MIN_CANDIDATE: float32 [n, 5] x0 y0 x1 y1 score,
+    level by level, row by row.
+    """
     found = [np.zeros((0, 5), np.float32)]
     for level, (logits, offsets) in enumerate(maps):
         stride = 2 ** (level + 2)
@@ -121,7 +146,11 @@ def candidates(maps: Maps) -> NDArray[np.float32]:
         cells = np.stack([columns, rows], axis=1).astype(np.float32)  # [n, 2] x y
         local = offsets[:, rows, columns].T.astype(np.float32)  # [n, 4]
         size = np.float32(4 * stride)
-        centre = np.float32(stride / 2) + cells * np.float32(stride) + local[:, :2] * np.float32(_VARIANCES[0]) * size
+        centre = (
+            np.float32(stride / 2)
+            + cells * np.float32(stride)
+            + local[:, :2] * np.float32(_VARIANCES[0]) * size
+        )
         extent = size * np.exp(local[:, 2:] * np.float32(_VARIANCES[1]))
         low = centre - extent / 2
         found.append(np.concatenate([low, low + extent, score[rows, columns, None]], axis=1))
@@ -131,8 +160,8 @@ def candidates(maps: Maps) -> NDArray[np.float32]:
 def surviving(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
     """Greedy non-maximum suppression of [n, 5]: those left, by falling score, above MIN_SCORE.
 
-    A box falls if its overlap with a better one exceeds MAX_OVERLAP; areas count pixels, so that a side is x1 - x0 + 1. Of equal
-    scores the later candidate comes first.
+    A box falls if its overlap with a better one exceeds MAX_OVERLAP; areas count pixels, so
+    that a side is x1 - x0 + 1. Of equal scores the later candidate comes first.
     """
     low, high = boxes[:, :2], boxes[:, 2:4]
     areas = np.prod(high - low + 1, axis=1)

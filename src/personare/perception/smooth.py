@@ -1,9 +1,10 @@
 """Landmarks over time without tremble: local polynomials, as long as the motion allows.
 
-Every point is fitted with a parabola over the frames around each frame (Savitzky and Golay 1964, with tricube weights as
-in Cleveland 1979). The fit looks to both sides alike, so it is not late, and it follows any motion that is a parabola for
-its length. Where a part of the face moves faster than that (lids, lips), shorter fits take over, by how much they differ
-compared with what the tremble alone would make them differ (after Lepski 1991).
+Every point is fitted with a parabola over the frames around each frame (Savitzky and Golay
+1964, with tricube weights as in Cleveland 1979). The fit looks to both sides alike, so it is
+not late, and it follows any motion that is a parabola for its length. Where a part of the face
+moves faster than that (lids, lips), shorter fits take over, by how much they differ compared
+with what the tremble alone would make them differ (after Lepski 1991).
 """
 
 from __future__ import annotations
@@ -16,15 +17,22 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 HALF_SPANS_SECONDS = (0.24, 0.12, 0.08)
-"""Half lengths of the fits, longest first; at 25 frames per second 13, 7 and 5 frames. Last comes the measurement itself."""
+"""Half lengths of the fits, longest first; at 25 frames per second 13, 7 and 5 frames. Last
+comes the measurement itself.
+"""
 DEGREE = 2
 PIECE = 1500
-"""Frames that are smoothed at once: a minute of a video; the working memory of more would be large."""
+"""Frames that are smoothed at once: a minute of a video; the working memory of more would be
+large.
+"""
 TRUSTED, REFUSED = 1.3, 2.2
-"""A shorter fit begins to take over where it differs from the longer one by TRUSTED times what tremble explains, and has done
-so at REFUSED times."""
+"""A shorter fit begins to take over where it differs from the longer one by TRUSTED times what
+tremble explains, and has done so at REFUSED times.
+"""
 ANCHORS = (10, 168, 4, 13, 14, 61, 291, 152, 234, 454, 159, 145, 386, 374, 105, 334, 172, 397)
-"""Parts of the face that are judged together: forehead, nose, lips, corners, chin, cheeks, lids, brows, jaw."""
+"""Parts of the face that are judged together: forehead, nose, lips, corners, chin, cheeks,
+lids, brows, jaw.
+"""
 PART_REACH = 0.12
 """How far a part reaches, in eye distances."""
 QUIET_QUANTILE, NORMAL_QUANTILE = 0.30, 0.3853
@@ -32,7 +40,9 @@ QUIET_QUANTILE, NORMAL_QUANTILE = 0.30, 0.3853
 
 
 def smoothed(landmarks: Floats, fps: Fraction) -> Floats:
-    """Landmarks [n, 468, 3] of consecutive frames without tremble, the same shape. Long runs are taken in pieces."""
+    """Landmarks [n, 468, 3] of consecutive frames without tremble, the same shape. Long runs
+    are taken in pieces.
+    """
     overlap = 2 * max(2, round(HALF_SPANS_SECONDS[0] * float(fps)))
     result = np.empty_like(landmarks)
     for start in range(0, len(landmarks), PIECE):
@@ -53,7 +63,9 @@ def _smoothed(landmarks: Floats, fps: Fraction) -> Floats:
     result = longer = local_polynomial(values, halves[0])
     for shorter_half, longer_half in zip([*halves[1:], 0], halves, strict=True):
         shorter = local_polynomial(values, shorter_half) if shorter_half else values
-        explained = np.sqrt(max(_gain(shorter_half) ** 2 - _gain(longer_half) ** 2, 1e-6)) * tremble  # [parts]
+        explained = (
+            np.sqrt(max(_gain(shorter_half) ** 2 - _gain(longer_half) ** 2, 1e-6)) * tremble
+        )  # [parts]
         differs = ((shorter - longer)[..., :2] ** 2).mean(axis=2) @ membership  # [n, parts]
         share = _smoothstep((np.sqrt(differs) / explained - TRUSTED) / (REFUSED - TRUSTED))
         weight = share @ (membership / membership.sum(axis=1, keepdims=True)).T  # [n, points]
@@ -63,12 +75,16 @@ def _smoothed(landmarks: Floats, fps: Fraction) -> Floats:
 
 
 def local_polynomial(values: NDArray[np.float64], half: int) -> NDArray[np.float64]:
-    """Values [n, ...] at each place of the parabola fitted to the 2 * half + 1 around it; near the ends, to fewer."""
+    """Values [n, ...] at each place of the parabola fitted to the 2 * half + 1 around it; near
+    the ends, to fewer.
+    """
     count = len(values)
     result = np.empty_like(values)
     inner = _weights(np.arange(-half, half + 1), half)
     if count > 2 * half:
-        result[half : count - half] = sum(weight * values[i : count - 2 * half + i] for i, weight in enumerate(inner))
+        result[half : count - half] = sum(
+            weight * values[i : count - 2 * half + i] for i, weight in enumerate(inner)
+        )
     for place in [*range(min(half, count)), *range(max(half, count - half), count)]:
         first, last = max(0, place - half), min(count, place + half + 1)
         weights = _weights(np.arange(first, last) - place, half)
@@ -90,7 +106,9 @@ def _gain(half: int) -> float:
 
 
 def _membership(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How much each point counts for each part, [points, parts]; over the points, a part's sum is 1."""
+    """How much each point counts for each part, [points, parts]; over the points, a part's sum
+    is 1.
+    """
     shape = values[:, :, :2].mean(axis=0)
     unit = max(float(np.linalg.norm(shape[33] - shape[263])), 1e-3)
     away = np.linalg.norm(shape[:, None] - shape[list(ANCHORS)], axis=2) / (unit * PART_REACH)
@@ -99,7 +117,9 @@ def _membership(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _tremble(values: NDArray[np.float64], membership: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Standard deviation of the tremble of each part in pixels, [parts], at most twice that of a usual part."""
+    """Standard deviation of the tremble of each part in pixels, [parts], at most twice that of
+    a usual part.
+    """
     bends = np.abs(values[2:] - 2 * values[1:-1] + values[:-2])[..., :2]
     quiet = np.quantile(bends, QUIET_QUANTILE, axis=0).mean(axis=1) / NORMAL_QUANTILE / np.sqrt(6)  # [points]
     parts = quiet @ membership

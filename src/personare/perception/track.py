@@ -1,8 +1,8 @@
 """One face through a video: where it is in every frame, without jitter and without lag.
 
-A frame's landmarks are looked for where the frame before had them; the detector runs only when they are lost. What the
-network sees in single frames trembles by a fraction of a pixel; it is smoothed afterwards with knowledge of what comes
-before and after, so that nothing is late.
+A frame's landmarks are looked for where the frame before had them; the detector runs only when
+they are lost. What the network sees in single frames trembles by a fraction of a pixel; it is
+smoothed afterwards with knowledge of what comes before and after, so that nothing is late.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from personare.perception.face import (
     confirmed_faces,
     main_face,
 )
+from personare.perception.head_pose import HeadPose, head_pose
 from personare.perception.landmarks import face_region, landmarks_in
-from personare.perception.pose import HeadPose, head_pose
 from personare.perception.regions import Region
 from personare.perception.smooth import smoothed
 from personare.types import Image, Progress, no_progress
@@ -37,18 +37,24 @@ Floats = NDArray[np.float32]
 KEEP_PROBABILITY = 0.5
 """A face that is followed counts as seen from here on; a new one must look better."""
 LOOK_AGAIN, LOOKS = 0.04, 6
-"""If the face has moved by more than this in its region, in sides of it, the network looks again where it is, up to so often
-(after a cut it may be at the region's edge, where the network sees it only roughly)."""
+"""If the face has moved by more than this in its region, in sides of it, the network looks
+again where it is, up to so often (after a cut it may be at the region's edge, where the network
+sees it only roughly).
+"""
 STRETCH_LIMIT = 1.5
 """No head comes nearer or goes away by this factor from one frame to the next."""
 CUT_EYE_DISTANCES = 0.6
 """A head that moves further than this from one frame to the next is after a cut."""
 SEARCH_SECONDS = Fraction(1, 2)
-"""While the face is lost, small faces are looked for this often; large ones, and where it was, in every frame."""
+"""While the face is lost, small faces are looked for this often; large ones, and where it was,
+in every frame.
+"""
 NEARBY_SIDES = 3.0
 """The detector looks for a lost face in a square of this many face heights around where it was."""
 SAME_PERSON_EYE_DISTANCES = 3.0
-"""A face found further from where the person was lost is another person, unless the person does not come back in time."""
+"""A face found further from where the person was lost is another person, unless the person does
+not come back in time.
+"""
 GIVE_UP_SECONDS = Fraction(1)
 
 
@@ -56,9 +62,11 @@ GIVE_UP_SECONDS = Fraction(1)
 class Track:
     """A face over n frames, in pixels of the pictures.
 
-    landmarks: float32 [n, 468, 3], smooth, z smaller is nearer; 0 where there is none. present: bool [n], False where there
-    is no face that can be used (none, too small, turned away, cut by the border). begins: bool [n], True where the face is
-    there but not continuous with the frame before. raw: float32 [n, 468, 3], as the network saw them.
+    landmarks: float32 [n, 468, 3], smooth, z smaller is nearer; 0 where there is none.
+    present: bool [n], False where there is no face that can be used (none, too small, turned
+        away, cut by the border).
+    begins: bool [n], True where the face is there but not continuous with the frame before.
+    raw: float32 [n, 468, 3], as the network saw them.
     """
 
     landmarks: Floats
@@ -74,10 +82,11 @@ def track_face(
     progress: Progress = no_progress,
     min_eye_distance_px: float = MIN_EYE_DISTANCE_PX,
 ) -> Track:
-    """Follow the main face of the first frame that has one: the largest, rather in the middle (as `face.find_face` picks).
+    """Follow the main face of the first frame that has one: the largest, rather in the middle
+    (as `face.find_face` picks).
 
-    frames: uint8 [H, W, 3] RGB at a constant rate, each looked at once. total: how many, for progress. No face in any frame
-    is no error: `present` is False everywhere.
+    frames: uint8 [H, W, 3] RGB at a constant rate, each looked at once. total: how many, for
+    progress. No face in any frame is no error: `present` is False everywhere.
     """
     follower = _Follower(fps, min_eye_distance_px)
     landmarks: list[Floats] = []
@@ -112,7 +121,9 @@ class _Follower:
         self._never_seen = True
 
     def look(self, image: Image) -> tuple[Floats, bool]:
-        """Landmarks [468, 3] of the person (zeros if there is none) and whether they can be used."""
+        """Landmarks [468, 3] of the person (zeros if there is none) and whether they can be
+        used.
+        """
         found = self._followed(image)
         if found is None:
             found = self._found(image)
@@ -150,7 +161,11 @@ class _Follower:
             best = main_face(seen, image)
         else:
             best = min(seen, key=self._distance)
-            if self._distance(best) > SAME_PERSON_EYE_DISTANCES and len(seen) == 1 and self._lost_for < self._give_up_after:
+            if (
+                self._distance(best) > SAME_PERSON_EYE_DISTANCES
+                and len(seen) == 1
+                and self._lost_for < self._give_up_after
+            ):
                 return None
         return best.landmarks, best.pose
 

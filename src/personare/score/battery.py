@@ -1,8 +1,9 @@
 """The battery: sound and picture of one clip, measured apart and compared.
 
-Everything is measured on decoded pictures by our own perception, so ours and a rival's clips are judged alike; what that
-perception cannot see, nobody gets blamed for. Formulas after THEval (CVPR 2026) where it has them; docs/quality.md says what
-each row means and where its bar is from.
+Everything is measured on decoded pictures by our own perception, so ours and a rival's clips
+are judged alike; what that perception cannot see, nobody gets blamed for. Formulas after THEval
+(CVPR 2026) where it has them; docs/quality.md says what each row means and where its bar is
+from.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 SHUT_PERCENTILE, SHUT_SPREAD, SHUT_AT_MOST = 2, 1.6, 0.07
-"""Landmarks part lips that are shut, more in a smile, and by up to this factor more or less with pose and expression
-(measured on portraits whose lips are known to be shut: 2nd to 98th percentile .041 to .066 and .013 to .020)."""
+"""Landmarks part lips that are shut, more in a smile, and by up to this factor more or less
+with pose and expression (measured on portraits whose lips are known to be shut: 2nd to 98th
+percentile .041 to .066 and .013 to .020).
+"""
 CLOSED_SHARE = 0.10
 LIP_TO_TEETH_SHARE = 0.25
 OPEN_SHARE = 0.25
@@ -51,8 +54,9 @@ _FEWEST_FRAMES = 10
 
 @dataclass(frozen=True, slots=True)
 class Mouth:
-    """How far a mouth is open and how wide, where it was seen. seconds: float64 [n] of the sound. opening: gap above what
-    landmarks show of shut lips; reach: its 95th percentile."""
+    """How far a mouth is open and how wide, where it was seen. seconds: float64 [n] of the
+    sound. opening: gap above what landmarks show of shut lips; reach: its 95th percentile.
+    """
 
     seconds: Floats
     gap: Floats
@@ -66,16 +70,23 @@ class Mouth:
 
 
 def score_clip(
-    clip: Path, speech: Path | None = None, phones: Sequence[Phone] | None = None, progress: Progress = no_progress
+    clip: Path,
+    speech: Path | None = None,
+    phones: Sequence[Phone] | None = None,
+    progress: Progress = no_progress,
 ) -> Score:
     """Measure one clip of one talking face.
 
-    speech: the voice, if it is not the clip's own sound. phones: what is spoken when, positions at 16 kHz from the start of the
-    voice. Memory does not grow with the clip but for about 150 bytes a picture and 32 bytes per 10 ms.
-    Raises UnreadableMedia for a clip without pictures or without sound, NoFaceFound for one without a face, UnusableSpeech.
+    speech: the voice, if it is not the clip's own sound. phones: what is spoken when, positions
+    at 16 kHz from the start of the voice. Memory does not grow with the clip but for about 150
+    bytes a picture and 32 bytes per 10 ms. Raises UnreadableMedia for a clip without pictures
+    or without sound, NoFaceFound for one without a face, UnusableSpeech.
     """
     if not has_video(clip):
-        raise UnreadableMedia(f"{shown(clip)} has no moving pictures", hint="give a clip of a talking face (mp4, mov, webm, mkv)")
+        raise UnreadableMedia(
+            f"{shown(clip)} has no moving pictures",
+            hint="give a clip of a talking face (mp4, mov, webm, mkv)",
+        )
     voice = open_speech_of(clip) if speech is None else open_speech(speech)
     heard = listen(voice, phones, progress)
     source = VideoSource(clip)
@@ -83,7 +94,8 @@ def score_clip(
     seen = watch(source.frames(), lambda done: progress("looking", done, expected))
     if not seen.seen.any():
         raise NoFaceFound(
-            f"{shown(clip)}: no face in any of {len(seen)} pictures", hint="give a clip of one face, seen from the front"
+            f"{shown(clip)}: no face in any of {len(seen)} pictures",
+            hint="give a clip of one face, seen from the front",
         )
     offset = picture_offset_seconds(clip) if speech is None else 0.0
     return Score(
@@ -120,7 +132,9 @@ def _start_seconds(stream: Stream | None) -> float:
 
 
 def rows(seen: FaceSeen, heard: SoundHeard, fps: Fraction, offset_seconds: float = 0.0) -> Iterator[Row]:
-    """All figures. offset_seconds: when the first picture is shown, after the start of the sound."""
+    """All figures. offset_seconds: when the first picture is shown, after the start of the
+    sound.
+    """
     visible = seen.seen
     mouth = mouth_of(seen, offset_seconds)
     share = float(1 - visible.mean())
@@ -146,7 +160,9 @@ def mouth_of(seen: FaceSeen, offset_seconds: float = 0.0) -> Mouth:
     gap, width = seen.gap[visible], seen.width[visible]
     floor = float(np.percentile(gap, SHUT_PERCENTILE))
     opening = np.maximum(gap - min(floor * SHUT_SPREAD, SHUT_AT_MOST), 0)
-    return Mouth(seen.seconds[visible] + offset_seconds, gap, opening, width, floor, float(np.percentile(opening, 95)))
+    return Mouth(
+        seen.seconds[visible] + offset_seconds, gap, opening, width, floor, float(np.percentile(opening, 95))
+    )
 
 
 # ---------------------------------------------------------------- sound and mouth
@@ -157,8 +173,15 @@ def _follows(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
     why = "" if spoken.sum() >= _FEWEST_FRAMES else "no speech"
     by = "our articulation network" if heard.closures is None else "the phones"
     target, loudness = at(heard.target, mouth.seconds), at(heard.loudness, mouth.seconds)
-    yield at_least("opening follows articulation, r", _correlation(mouth.opening, target, spoken), 0.8, note=why or f"of {by}")
-    yield at_least("opening follows loudness, r", _correlation(mouth.opening, loudness, spoken), 0.5, note=why)
+    yield at_least(
+        "opening follows articulation, r",
+        _correlation(mouth.opening, target, spoken),
+        0.8,
+        note=why or f"of {by}",
+    )
+    yield at_least(
+        "opening follows loudness, r", _correlation(mouth.opening, loudness, spoken), 0.5, note=why
+    )
 
 
 def _expresses(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
@@ -167,7 +190,13 @@ def _expresses(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
     widest = float(np.percentile(mouth.gap[spoken], 95)) - mouth.floor if enough else None
     note = "while speaking" if enough else "no speech"
     yield at_least("opening, 95th percentile", widest, 0.17, "ed", f"{note}; above the clip's 2nd")
-    yield at_least("mouth width, standard deviation", float(mouth.width[spoken].std()) if enough else None, 0.03, "ed", note)
+    yield at_least(
+        "mouth width, standard deviation",
+        float(mouth.width[spoken].std()) if enough else None,
+        0.03,
+        "ed",
+        note,
+    )
 
 
 def at(curve: Floats, seconds: Floats) -> Floats:
@@ -186,7 +215,11 @@ def _correlation(a: Floats, b: Floats, where: Mask) -> float | None:
 def _lags(mouth: Mouth, heard: SoundHeard, fps: Fraction) -> Iterator[Row]:
     frame = float(1 / fps)
     end = float(mouth.seconds[-1])
-    stretches = {"lag": (-np.inf, np.inf), "lag, first minute": (-np.inf, MINUTE), "lag, last minute": (end - MINUTE, np.inf)}
+    stretches = {
+        "lag": (-np.inf, np.inf),
+        "lag, first minute": (-np.inf, MINUTE),
+        "lag, last minute": (end - MINUTE, np.inf),
+    }
     lags: dict[str, float | None] = {}
     for name, (start, stop) in stretches.items():
         late = lag_seconds(mouth, heard, start, stop)
@@ -200,7 +233,8 @@ def _lags(mouth: Mouth, heard: SoundHeard, fps: Fraction) -> Iterator[Row]:
 
 
 def lag_seconds(mouth: Mouth, heard: SoundHeard, start: float = -np.inf, end: float = np.inf) -> float | None:
-    """By how much the mouth comes after what the sound asks for: argmax of the cross-correlation, to 10 ms.
+    """By how much the mouth comes after what the sound asks for: argmax of the
+    cross-correlation, to 10 ms.
 
     None where the mouth follows nothing, or not for half a second.
     """
@@ -219,7 +253,9 @@ def lag_seconds(mouth: Mouth, heard: SoundHeard, start: float = -np.inf, end: fl
 def _rests(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
     closed, deviations = [], []
     for start, end in heard.silences:
-        inside = mouth.between(start + (SILENCE_SETTLES_SECONDS if start > 0 else 0), end - SILENCE_ENDS_SECONDS)
+        inside = mouth.between(
+            start + (SILENCE_SETTLES_SECONDS if start > 0 else 0), end - SILENCE_ENDS_SECONDS
+        )
         if inside.any():
             closed.append(mouth.opening[inside] <= CLOSED_SHARE * mouth.reach)
             deviations.append(np.abs(mouth.gap[inside] - mouth.gap[inside].mean()))
@@ -239,18 +275,28 @@ def _closes(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
         note = "phones not known" if spoken is None else f"{len(met)} sounds" if len(met) else "none spoken"
         yield at_least(name, 100 * float(met.mean()) if len(met) else None, 95, "%", note)
     parted = parts(mouth, heard.open_vowels or ())
-    note = "phones not known" if heard.open_vowels is None else f"{len(parted)} vowels; so that lips that never part do not pass"
+    note = (
+        "phones not known"
+        if heard.open_vowels is None
+        else f"{len(parted)} vowels; so that lips that never part do not pass"
+    )
     yield at_least("open vowels open", 100 * float(parted.mean()) if len(parted) else None, 90, "%", note)
 
 
 def parts(mouth: Mouth, spoken: Sequence[Span]) -> Mask:
-    """For each vowel of which a picture was seen: whether the opening exceeds OPEN_SHARE of its 95th percentile."""
-    widest = [mouth.opening[inside].max() for inside in (mouth.between(*span) for span in spoken) if inside.any()]
+    """For each vowel of which a picture was seen: whether the opening exceeds OPEN_SHARE of its
+    95th percentile.
+    """
+    widest = [
+        mouth.opening[inside].max() for inside in (mouth.between(*span) for span in spoken) if inside.any()
+    ]
     return np.array(widest) > OPEN_SHARE * mouth.reach
 
 
 def meets(mouth: Mouth, spoken: Sequence[Span], share: float) -> Mask:
-    """For each sound of which a picture was seen: whether the opening falls below this share of its 95th percentile."""
+    """For each sound of which a picture was seen: whether the opening falls below this share of
+    its 95th percentile.
+    """
     least = (least_opening(mouth, span) for span in spoken)
     return np.array([opening < share * mouth.reach for opening in least if opening is not None], bool)
 
@@ -277,15 +323,37 @@ def _stays(seen: FaceSeen, heard: SoundHeard, offset_seconds: float) -> Iterator
     for start, end in heard.steady_vowels or ():
         steady |= (seen.seconds + offset_seconds > start + 0.1) & (seen.seconds + offset_seconds < end - 0.1)
     lips = seen.lip_spike_px[steady & seen.seen]
-    note = "phones not known" if heard.steady_vowels is None else f"largest {lips.max():.1f} px" if len(lips) else "no steady vowel"
-    yield at_most("lips in steady vowels, single-frame spikes", int((lips > SPIKE_PX).sum()) if len(lips) else None, 0, "", note)
+    note = (
+        "phones not known"
+        if heard.steady_vowels is None
+        else f"largest {lips.max():.1f} px"
+        if len(lips)
+        else "no steady vowel"
+    )
+    yield at_most(
+        "lips in steady vowels, single-frame spikes",
+        int((lips > SPIKE_PX).sum()) if len(lips) else None,
+        0,
+        "",
+        note,
+    )
     sharp, bright = seen.sharpness[seen.seen], seen.brightness[seen.seen]
     held = float(np.percentile(sharp, 5) / max(np.median(sharp), 1e-6))
     yield at_least(
-        "sharpness, least over usual", held, 0.8, "", f"usual {np.median(sharp):.1f} grey levels, between eyes and mouth"
+        "sharpness, least over usual",
+        held,
+        0.8,
+        "",
+        f"usual {np.median(sharp):.1f} grey levels, between eyes and mouth",
     )
     change = np.abs(np.diff(bright, 2)) / 2 if len(bright) > 2 else np.array([0.0])
-    yield at_most("flicker, 95th percentile", float(np.percentile(change, 95)), 1.0, "grey levels", "between eyes and mouth")
+    yield at_most(
+        "flicker, 95th percentile",
+        float(np.percentile(change, 95)),
+        1.0,
+        "grey levels",
+        "between eyes and mouth",
+    )
 
 
 def _lives(seen: FaceSeen, fps: Fraction) -> Iterator[Row]:

@@ -1,7 +1,8 @@
-"""Following one face through a clip: the landmarks of each picture as the network sees them, nothing smoothed.
+"""Following one face through a clip: the landmarks of each picture as the network sees them,
+nothing smoothed.
 
-Smoothing would hide the jitter that a score has to find. Only the square that the network looks at is steadied: its own
-jumps would otherwise show up as movement of the face.
+Smoothing would hide the jitter that a score has to find. Only the square that the network looks
+at is steadied: its own jumps would otherwise show up as movement of the face.
 """
 
 from __future__ import annotations
@@ -10,13 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.perception.detector import Detection, detections_by_scale
+from personare.perception.head_pose import head_pose
 from personare.perception.landmarks import face_landmarks, face_region, landmarks_in
-from personare.perception.pose import head_pose
 from personare.perception.regions import Region
 from personare.types import Image
 
 MIN_PROBABILITY = 0.5
-"""Below it the network does not see a face; looking for one anew asks for more than keeping one."""
+"""Below it the network does not see a face; looking for one anew asks for more than keeping
+one.
+"""
 MIN_PROBABILITY_ANEW = 0.9
 _STEADINESS = 0.85
 """Share of the region's last place in the next one, while the face moves little."""
@@ -27,15 +30,19 @@ Landmarks = NDArray[np.float32]
 
 
 class FaceFollower:
-    """The landmarks of the same face in one picture after the other; picture by picture, holding one region only."""
+    """The landmarks of the same face in one picture after the other; picture by picture,
+    holding one region only.
+    """
 
     def __init__(self) -> None:
         self._region: Region | None = None
 
     def landmarks(self, image: Image) -> Landmarks | None:
-        """float32 [468, 3] in pixels of the picture (z smaller is nearer), None where there is no face.
+        """float32 [468, 3] in pixels of the picture (z smaller is nearer), None where there is
+        no face.
 
-        image: uint8 [H, W, 3] RGB. The first face is the largest of the picture; a lost face is looked for again.
+        image: uint8 [H, W, 3] RGB. The first face is the largest of the picture; a lost face is
+        looked for again.
         """
         if self._region is not None:
             found, probability = landmarks_in(image, self._region)
@@ -47,7 +54,9 @@ class FaceFollower:
 
     def _look_anew(self, image: Image) -> Landmarks | None:
         for _, detections in detections_by_scale(image):
-            confirmed = [found for found in (_confirmed(image, seen) for seen in detections) if found is not None]
+            confirmed = [
+                found for found in (_confirmed(image, seen) for seen in detections) if found is not None
+            ]
             if confirmed:
                 largest = max(confirmed, key=lambda found: head_pose(found).eye_distance_px)
                 self._region = face_region(largest)

@@ -1,7 +1,8 @@
-"""What a talking face shows, picture by picture: a handful of numbers from raw landmarks and pixels.
+"""What a talking face shows, picture by picture: a handful of numbers from raw landmarks and
+pixels.
 
-All lengths are in eye distances (outer corner to outer corner, as seen from the front), but for spikes, which are in
-pixels of a picture whose shorter side is 512.
+All lengths are in eye distances (outer corner to outer corner, as seen from the front), but for
+spikes, which are in pixels of a picture whose shorter side is 512.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from personare.heads import (
     head468,
 )
 from personare.media.video import VideoFrameAt
-from personare.perception.pose import head_pose
+from personare.perception.head_pose import head_pose
 from personare.score.follow import FaceFollower, Landmarks
 from personare.types import ARKIT_UNITS, Image
 
@@ -43,18 +44,24 @@ _LIPS = sorted({point for row in (*UPPER_LIP_ROWS, *LOWER_LIP_ROWS) for point in
 _NOSE_BRIDGE, _NOSE_BASE = 6, 2
 _PATCH_HALF_WIDTH = 0.45
 _PATCH_FROM, _PATCH_TO = 0.25, 0.85
-"""The patch between eyes and mouth: across in eye distances, down in shares of the way from the nose's bridge to its base."""
+"""The patch between eyes and mouth: across in eye distances, down in shares of the way from the
+nose's bridge to its base.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class FaceSeen:
     """One clip: float64 [n] each, NaN where no face was seen.
 
-    seconds: of the picture, from the first one. gap: between the inner lips, mean of the three middle pairs of points.
-    width: corner to corner of the mouth. eye_opening: between the lids, mean of both eyes, in widths of the eye. yaw,
-    pitch, roll: degrees. skin_spike_px, lip_spike_px: how far the worst point of the still skin, or of the lips, jumps
-    away for this one picture and back. sharpness: standard deviation of the Laplacian between eyes and mouth, grey
-    levels. brightness: mean grey level there, its middle counting most.
+    seconds: of the picture, from the first one.
+    gap: between the inner lips, mean of the three middle pairs of points.
+    width: corner to corner of the mouth.
+    eye_opening: between the lids, mean of both eyes, in widths of the eye.
+    yaw, pitch, roll: degrees.
+    skin_spike_px, lip_spike_px: how far the worst point of the still skin, or of the lips,
+        jumps away for this one picture and back.
+    sharpness: standard deviation of the Laplacian between eyes and mouth, grey levels.
+    brightness: mean grey level there, its middle counting most.
     """
 
     seconds: Floats
@@ -78,7 +85,9 @@ class FaceSeen:
 
 
 def watch(frames: Iterable[VideoFrameAt], tell: Callable[[int], None] | None = None) -> FaceSeen:
-    """Measure a clip picture by picture; 88 bytes of each picture are kept. tell(pictures done) is called after each."""
+    """Measure a clip picture by picture; 88 bytes of each picture are kept. tell(pictures done)
+    is called after each.
+    """
     columns = {field.name: array("d") for field in fields(FaceSeen)}
     for row in _measured(frames):
         for name, value in row.items():
@@ -110,11 +119,14 @@ def measure(image: Image, landmarks: Landmarks) -> dict[str, float]:
 def spikes_px(before: Landmarks, here: Landmarks, after: Landmarks) -> Floats:
     """How far each point jumps away in one picture and back in the next: float64 [468], pixels.
 
-    The smaller of the two steps if they go opposite ways; steady movement, however fast, is none.
+    The smaller of the two steps if they go opposite ways; steady movement, however fast, is
+    none.
     """
     came, went = (here - before)[:, :2].astype(np.float64), (here - after)[:, :2].astype(np.float64)
     back = (came * went).sum(axis=1) > 0
-    return np.asarray(np.where(back, np.minimum(np.linalg.norm(came, axis=1), np.linalg.norm(went, axis=1)), 0.0))
+    return np.asarray(
+        np.where(back, np.minimum(np.linalg.norm(came, axis=1), np.linalg.norm(went, axis=1)), 0.0)
+    )
 
 
 def _measured(frames: Iterable[VideoFrameAt]) -> Iterator[dict[str, float]]:
@@ -137,7 +149,9 @@ def _measured(frames: Iterable[VideoFrameAt]) -> Iterator[dict[str, float]]:
         yield {**row, **_spikes(before, here, None, scale)}
 
 
-def _spikes(before: Landmarks | None, here: Landmarks | None, after: Landmarks | None, scale: float) -> dict[str, float]:
+def _spikes(
+    before: Landmarks | None, here: Landmarks | None, after: Landmarks | None, scale: float
+) -> dict[str, float]:
     if here is None:
         return {}
     if before is None or after is None:
@@ -148,7 +162,9 @@ def _spikes(before: Landmarks | None, here: Landmarks | None, after: Landmarks |
 
 @cache
 def _still_skin() -> NDArray[np.intp]:
-    moving = [i for i, name in enumerate(ARKIT_UNITS) if name.startswith(("mouth", "jaw", "eyeBlink", "brow"))]
+    moving = [
+        i for i, name in enumerate(ARKIT_UNITS) if name.startswith(("mouth", "jaw", "eyeBlink", "brow"))
+    ]
     reach = np.linalg.norm(head468().deltas[moving], axis=2).max(axis=0)
     return np.flatnonzero(reach < _STILL_DELTA)
 
@@ -159,13 +175,17 @@ def _eye_opening(points: Floats, upper: tuple[int, ...], lower: tuple[int, ...])
 
 
 def _brightness(patch: NDArray[np.float32]) -> float:
-    """Mean grey level, fading out to the edges of the patch: a landmark's own trembling must not look like flicker."""
+    """Mean grey level, fading out to the edges of the patch: a landmark's own trembling must
+    not look like flicker.
+    """
     down, across = (np.hanning(length + 2)[1:-1] for length in patch.shape)
     return float(down @ patch @ across / (down.sum() * across.sum()))
 
 
 def _patch(image: Image, points: Floats, unit: float) -> NDArray[np.float32]:
-    """The skin between eyes and mouth in grey, at the picture's own scale, placed between pixels so that it moves with the face."""
+    """The skin between eyes and mouth in grey, at the picture's own scale, placed between
+    pixels so that it moves with the face.
+    """
     x = points[[_NOSE_BRIDGE, _NOSE_BASE], 0].mean()
     top, base = points[_NOSE_BRIDGE, 1], points[_NOSE_BASE, 1]
     y = top + (_PATCH_FROM + _PATCH_TO) / 2 * (base - top)

@@ -11,8 +11,8 @@ Verdict = Literal["pass", "below", "not measured"]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One figure. unit: "ed" are eye distances. bar: in words, with unit. value: None where the clip gives nothing to measure;
-    then `note` says why.
+    """One figure. unit: "ed" are eye distances. bar: in words, with unit. value: None where the
+    clip gives nothing to measure; then `note` says why.
     """
 
     name: str
@@ -73,7 +73,9 @@ def table(rows: Sequence[Row]) -> list[str]:
     """Lines for people: what, value, bar, verdict, note, the first four in columns."""
     cells = [(row.name, value_text(row), row.bar, row.verdict) for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
-    columns = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+    columns = (
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells
+    )
     return [f"{line}  {row.note}".rstrip() for line, row in zip(columns, rows, strict=True)]
 
 

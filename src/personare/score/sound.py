@@ -1,4 +1,6 @@
-"""What a voice asks of a mouth, at 100 Hz: how far it should be open, how loud it is, where it is silent, where lips meet."""
+"""What a voice asks of a mouth, at 100 Hz: how far it should be open, how loud it is, where it
+is silent, where lips meet.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ Span = tuple[float, float]
 
 FRAME_SECONDS = FRAME_SAMPLES / SAMPLE_RATE
 APERTURE = np.array([0, 0, 0.15, 0.25, 0.2, 0.3, 0.25, 0.15, 0.25, 0.3, 1, 0.6, 0.4, 0.65, 0.35])
-"""How far each viseme of VISEMES opens the mouth, 0..1: a rough scale, only used to compare curves."""
+"""How far each viseme of VISEMES opens the mouth, 0..1: a rough scale, only used to compare
+curves.
+"""
 SMOOTHING_FRAMES = 11
 """Hann window over curves before they are compared: a mouth has weight."""
 SHORTEST_SILENCE_SECONDS = 0.3
@@ -33,12 +37,16 @@ _FIRST_VOWEL = VISEME["aa"]
 
 @dataclass(frozen=True, slots=True)
 class SoundHeard:
-    """One voice. target, loudness: float64 [n] per 10 ms, 0..1 (frame t is centred at (t + 1/2) * 10 ms); spoken: bool [n].
+    """One voice. target, loudness: float64 [n] per 10 ms, 0..1 (frame t is centred at (t + 1/2)
+    * 10 ms); spoken: bool [n].
 
-    target: the opening that the sounds ask for, as the phones say it, or as our articulation network hears it. loudness:
-    level over the last 35 dB below the loud frames. spoken: within 0.3 s of speech. silences: of at least 0.3 s.
-    closures, bites, open_vowels, steady_vowels: from phones alone, None without: p b m; f v; vowels as in "father", "bed", "law";
-    any vowels of at least 0.25 s.
+    target: the opening that the sounds ask for, as the phones say it, or as our articulation
+        network hears it.
+    loudness: level over the last 35 dB below the loud frames.
+    spoken: within 0.3 s of speech.
+    silences: of at least 0.3 s.
+    closures, bites, open_vowels, steady_vowels: from phones alone, None without: p b m; f v.
+        vowels as in "father", "bed", "law"; any vowels of at least 0.25 s.
     """
 
     target: Floats
@@ -55,11 +63,13 @@ class SoundHeard:
         return len(self.target) * FRAME_SECONDS
 
 
-def listen(speech: Speech, phones: Sequence[Phone] | None = None, progress: Progress = no_progress) -> SoundHeard:
+def listen(
+    speech: Speech, phones: Sequence[Phone] | None = None, progress: Progress = no_progress
+) -> SoundHeard:
     """Hear a speech once, piece by piece; 32 bytes per 10 ms are kept.
 
-    phones: where they are known they, and not the sound, say what is spoken. Raises UnreadableMedia and UnusableSpeech as the
-    speech does.
+    phones: where they are known they, and not the sound, say what is spoken. Raises
+    UnreadableMedia and UnusableSpeech as the speech does.
     """
     total = None if speech.seconds is None else round(speech.seconds)
     stream, painter = ArticulationStream(), None
@@ -69,7 +79,11 @@ def listen(speech: Speech, phones: Sequence[Phone] | None = None, progress: Prog
     heard = [_reduced(stream.push(chunk.samples), painter) for chunk in _told(speech, progress, total)]
     heard.append(_reduced(stream.finish(), painter))
     aperture, sil, voice, level = np.concatenate(heard, axis=1)
-    loud = max(float(np.percentile(level, _LOUD_PERCENTILE)), SILENT_DBFS + _LOUDNESS_RANGE_DB) if len(level) else SILENT_DBFS
+    loud = (
+        max(float(np.percentile(level, _LOUD_PERCENTILE)), SILENT_DBFS + _LOUDNESS_RANGE_DB)
+        if len(level)
+        else SILENT_DBFS
+    )
     quiet = level < loud - _SILENT_BELOW_LOUD_DB
     silent = quiet & ((voice < _NO_VOICE) | (sil > _NO_VOICE))
     return SoundHeard(
@@ -93,7 +107,9 @@ def _told(speech: Speech, progress: Progress, total: int | None) -> Iterator[Spe
 
 
 def _reduced(heard: ArticulationFrames, painter: PhonePainter | None) -> Floats:
-    """float64 [4, n]: opening that the sounds ask for, probability of silence, of a voice, level in dBFS."""
+    """float64 [4, n]: opening that the sounds ask for, probability of silence, of a voice,
+    level in dBFS.
+    """
     visemes = heard.visemes.astype(np.float64)
     if painter is not None:
         painted = painter.paint(heard.first, len(heard))
@@ -105,7 +121,9 @@ def _reduced(heard: ArticulationFrames, painter: PhonePainter | None) -> Floats:
 def smooth(curve: Floats) -> Floats:
     """A curve through a Hann window of SMOOTHING_FRAMES."""
     window = np.hanning(SMOOTHING_FRAMES + 2)[1:-1]
-    return np.asarray(np.convolve(np.pad(curve, SMOOTHING_FRAMES // 2, mode="edge"), window / window.sum(), "valid"))
+    return np.asarray(
+        np.convolve(np.pad(curve, SMOOTHING_FRAMES // 2, mode="edge"), window / window.sum(), "valid")
+    )
 
 
 def spans(mask: NDArray[np.bool_], shortest_seconds: float) -> tuple[Span, ...]:
@@ -136,5 +154,7 @@ def _spoken(phones: Sequence[Phone], *visemes: str) -> tuple[Span, ...]:
 def _steady(phones: Sequence[Phone]) -> tuple[Span, ...]:
     """Long vowels that are one viseme throughout."""
     long = [p for p in phones if (p.end - p.start) / SAMPLE_RATE >= STEADY_VOWEL_SECONDS]
-    steady = [p for p in long if len(visemes_of(p.symbol)) == 1 and visemes_of(p.symbol)[0][0] >= _FIRST_VOWEL]
+    steady = [
+        p for p in long if len(visemes_of(p.symbol)) == 1 and visemes_of(p.symbol)[0][0] >= _FIRST_VOWEL
+    ]
     return tuple((p.start / SAMPLE_RATE, p.end / SAMPLE_RATE) for p in steady)

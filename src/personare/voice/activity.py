@@ -1,6 +1,8 @@
-"""When a voice speaks: a gate that lets mouths rest in silence, for engines whose networks quiver there.
+"""When a voice speaks: a gate that lets mouths rest in silence, for engines whose networks
+quiver there.
 
-samples -> articulation (voice and silence probabilities, level) -> SpeechActivity (hysteresis) -> widened, eased -> per video frame
+samples -> articulation (voice and silence probabilities, level) -> SpeechActivity (hysteresis)
+-> widened, eased -> per video frame
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ OPENS_BEFORE, STAYS_AFTER = 8, 12
 """Frames of 10 ms by which speech is widened: mouths move before they sound, and close after."""
 EASE = 6
 """Half the length of the change between rest and speech, in frames of 10 ms."""
-LOOKAHEAD_SECONDS = articulation.LOOKAHEAD_SAMPLES / SAMPLE_RATE + (OPENS_BEFORE + EASE + 1) * FRAME_SAMPLES / SAMPLE_RATE
+LOOKAHEAD_SECONDS = (
+    articulation.LOOKAHEAD_SAMPLES / SAMPLE_RATE + (OPENS_BEFORE + EASE + 1) * FRAME_SAMPLES / SAMPLE_RATE
+)
 """A video frame is settled when the samples until this long after its time are known."""
 
 
@@ -67,7 +71,12 @@ class ActivityGate:
                 return
             yield self._openness(moment)
             self._frame += 1
-        forget = math.floor(self._frame / self._fps * SAMPLE_RATE / FRAME_SAMPLES) - STAYS_AFTER - EASE - self._first
+        forget = (
+            math.floor(self._frame / self._fps * SAMPLE_RATE / FRAME_SAMPLES)
+            - STAYS_AFTER
+            - EASE
+            - self._first
+        )
         if forget > 0:
             del self._active[:forget]
             self._first += forget
@@ -85,6 +94,8 @@ class ActivityGate:
 
 
 def _within(frames: NDArray[np.int64], spoken: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether each frame has a spoken one at most OPENS_BEFORE after it or STAYS_AFTER before it."""
+    """Whether each frame has a spoken one at most OPENS_BEFORE after it or STAYS_AFTER before
+    it.
+    """
     gap = spoken[None, :] - frames[:, None]
     return np.asarray(((gap <= OPENS_BEFORE) & (gap >= -STAYS_AFTER)).any(axis=1))

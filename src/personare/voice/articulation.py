@@ -1,8 +1,9 @@
-"""What a mouth does to make the sound that is heard: speech in pieces of any size, viseme posteriors at 100 Hz out.
+"""What a mouth does to make the sound that is heard: speech in pieces of any size, viseme
+posteriors at 100 Hz out.
 
-A causal network (0.8 M parameters, trained by tools/articulation on synthetic and real speech in twelve languages) runs on
-onnxruntime with its state kept outside. It answers for a frame after hearing 80 ms more; it hears sounds, not words, in any
-language.
+A causal network (0.8 M parameters, trained by tools/articulation on synthetic and real speech
+in twelve languages) runs on onnxruntime with its state kept outside. It answers for a frame
+after hearing 80 ms more; it hears sounds, not words, in any language.
 """
 
 from __future__ import annotations
@@ -43,16 +44,18 @@ _PRIMING_FRAMES = 96
 """The network remembers 91 frames."""
 
 LOOKAHEAD_SAMPLES = _LOOKAHEAD_FRAMES * FRAME_SAMPLES + SAMPLES_AFTER
-"""Frame t, which covers [160 t, 160 (t + 1)), is settled once the samples before 160 t + LOOKAHEAD_SAMPLES are known
-(97.5 ms)."""
+"""Frame t, which covers [160 t, 160 (t + 1)), is settled once the samples before 160 t +
+LOOKAHEAD_SAMPLES are known (97.5 ms).
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class ArticulationFrames:
     """n consecutive frames of 10 ms, the first of which is frame `first` of the utterance.
 
-    probabilities: float32 [n, 20], 15 visemes that sum to 1 and five flags that do not. level_dbfs: float32 [n],
-    speech-weighted level. known: bool [n], true where phones say what is spoken and nobody had to listen.
+    probabilities: float32 [n, 20], 15 visemes that sum to 1 and five flags that do not.
+    level_dbfs: float32 [n], speech-weighted level. known: bool [n], true where phones say what
+    is spoken and nobody had to listen.
     """
 
     first: int
@@ -65,7 +68,9 @@ class ArticulationFrames:
 
     def __getitem__(self, part: slice) -> ArticulationFrames:
         begin = range(len(self))[part].start
-        return ArticulationFrames(self.first + begin, self.probabilities[part], self.level_dbfs[part], self.known[part])
+        return ArticulationFrames(
+            self.first + begin, self.probabilities[part], self.level_dbfs[part], self.known[part]
+        )
 
     @property
     def visemes(self) -> NDArray[np.float32]:
@@ -101,8 +106,9 @@ class ArticulationFrames:
 class ArticulationStream:
     """The articulation of one utterance.
 
-    The network always runs in steps of one frame, so the pieces in which speech arrives do not change a bit. Streams
-    share one network and may run in different threads; a stream belongs to one.
+    The network always runs in steps of one frame, so the pieces in which speech arrives do not
+    change a bit. Streams share one network and may run in different threads; a stream belongs
+    to one.
     """
 
     def __init__(self) -> None:
@@ -116,14 +122,18 @@ class ArticulationStream:
         self._finished = False
 
     def push(self, samples: Samples) -> ArticulationFrames:
-        """All frames that are settled by now and were not returned before. samples: float32 [n], any n >= 0."""
+        """All frames that are settled by now and were not returned before. samples: float32
+        [n], any n >= 0.
+        """
         if self._finished:
             raise EngineError("this articulation stream is finished; open a new one for the next utterance")
         self._samples += len(samples)
         return self._hear(samples)
 
     def finish(self) -> ArticulationFrames:
-        """The remaining frames, as if silence followed: over the utterance, ceil(samples / 160) of them."""
+        """The remaining frames, as if silence followed: over the utterance, ceil(samples / 160)
+        of them.
+        """
         remaining = math.ceil(self._samples / FRAME_SAMPLES) - self._settled
         self._finished = True
         frames = self._hear(np.zeros(remaining * FRAME_SAMPLES + LOOKAHEAD_SAMPLES, np.float32))
@@ -157,7 +167,9 @@ def _step(
 
 @cache
 def _primed() -> tuple[onnxruntime.InferenceSession, NDArray[np.float32]]:
-    """The network, and its state after listening to silence: the zero state does not look like silence to it."""
+    """The network, and its state after listening to silence: the zero state does not look like
+    silence to it.
+    """
     network = open_network(NETWORK, NETWORK_SHA256)
     state = np.zeros(network.get_inputs()[1].shape, np.float32)
     silence = np.full(MELS, SILENT_INPUT, np.float32)
@@ -170,13 +182,16 @@ def _primed() -> tuple[onnxruntime.InferenceSession, NDArray[np.float32]]:
 def open_network(path: Path, sha256: str) -> onnxruntime.InferenceSession:
     """An onnxruntime session on one thread that does not spin while it waits.
 
-    Raises WeightsMissing if there is no such file, WeightsMismatch if it is not the one with this checksum.
+    Raises WeightsMissing if there is no such file, WeightsMismatch if it is not the one with
+    this checksum.
     """
     reinstall = "reinstall personare: this file is part of the package"
     try:
         network = path.read_bytes()
     except OSError as error:
-        raise WeightsMissing(f"cannot read the articulation network {path}: {error.strerror}", reinstall) from error
+        raise WeightsMissing(
+            f"cannot read the articulation network {path}: {error.strerror}", reinstall
+        ) from error
     if hashlib.sha256(network).hexdigest() != sha256:
         raise WeightsMismatch(f"{path} is damaged: its sha256 is not {sha256[:12]}…", reinstall)
     options = onnxruntime.SessionOptions()

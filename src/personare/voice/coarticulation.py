@@ -1,16 +1,19 @@
-"""From visemes to a mouth that moves: neighbouring sounds share their gestures, closed lips stay closed.
+"""From visemes to a mouth that moves: neighbouring sounds share their gestures, closed lips
+stay closed.
 
-Cohen and Massaro (1993), "Modeling coarticulation in synthetic visual speech", applied to posteriors p_v at 100 Hz: for
-each group of curves g
+Cohen and Massaro (1993), "Modeling coarticulation in synthetic visual speech", applied to
+posteriors p_v at 100 Hz: for each group of curves g
 
     F_g(t) = sum_v a_gv (K_gv * p_v)(t) T_gv / sum_v a_gv (K_gv * p_v)(t)
 
-with targets T, strengths a and kernels K = half Gaussian (sigma .85 h), half 2^(-|t| / h). The kernels here look only
-30 ms ahead and their past side is .45 times as long. On 79 real files (at .6) the jaw then follows the forced alignment better
-than with whole kernels (r .78 instead of .70), at a delay under 10 ms: whole kernels smooth too much.
+with targets T, strengths a and kernels K = half Gaussian (sigma .85 h), half 2^(-|t| / h). The
+kernels here look only 30 ms ahead and their past side is .45 times as long. On 79 real files
+(at .6) the jaw then follows the forced alignment better than with whole kernels (r .78 instead
+of .70), at a delay under 10 ms: whole kernels smooth too much.
 
-Targets, strengths, gains and that .45 were chosen on decoded clips (benchmarks/quality.py): the rendered opening follows the
-phones of espeak-ng voices with r of about .8 and reaches as far as people's mouths do, with every closure kept.
+Targets, strengths, gains and that .45 were chosen on decoded clips (benchmarks/quality.py): the
+rendered opening follows the phones of espeak-ng voices with r of about .8 and reaches as far as
+people's mouths do, with every closure kept.
 """
 
 from __future__ import annotations
@@ -35,9 +38,15 @@ _CHANNELS = len(ARKIT_UNITS) + 1
 
 
 def _channels(*names: str) -> list[int]:
-    """Positions of ARKit units; a name without a side means both sides; "tongue" is the channel after them."""
+    """Positions of ARKit units; a name without a side means both sides; "tongue" is the channel
+    after them.
+    """
     known = {**_UNIT, "tongue": _TONGUE}
-    return [known[full] for name in names for full in ((name,) if name in known else (f"{name}Left", f"{name}Right"))]
+    return [
+        known[full]
+        for name in names
+        for full in ((name,) if name in known else (f"{name}Left", f"{name}Right"))
+    ]
 
 
 _JAW = _channels("jawOpen")
@@ -51,22 +60,58 @@ _TARGETS: Mapping[str, Mapping[str, float]] = {
     "PP": {"mouthPress": 0.25, "mouthRollLower": 0.15, "mouthRollUpper": 0.10},
     "FF": {"jawOpen": 0.05, "mouthRollLower": 0.45, "mouthUpperUp": 0.22},
     "TH": {"jawOpen": 0.06, "mouthLowerDown": 0.18, "mouthUpperUp": 0.10, "tongue": 0.8},
-    "DD": {"jawOpen": 0.06, "mouthLowerDown": 0.16, "mouthUpperUp": 0.10, "mouthStretch": 0.14, "tongue": 0.9},
+    "DD": {
+        "jawOpen": 0.06,
+        "mouthLowerDown": 0.16,
+        "mouthUpperUp": 0.10,
+        "mouthStretch": 0.14,
+        "tongue": 0.9,
+    },
     "kk": {"jawOpen": 0.12, "mouthLowerDown": 0.16, "mouthUpperUp": 0.10, "tongue": 0.1},
-    "CH": {"jawOpen": 0.04, "mouthFunnel": 0.48, "mouthPucker": 0.38, "mouthLowerDown": 0.16, "mouthUpperUp": 0.12,
-           "tongue": 0.5},
-    "SS": {"jawOpen": 0.03, "mouthStretch": 0.44, "mouthSmile": 0.20, "mouthLowerDown": 0.30, "mouthUpperUp": 0.18,
-           "tongue": 0.5},
-    "nn": {"jawOpen": 0.07, "mouthLowerDown": 0.16, "mouthUpperUp": 0.06, "mouthStretch": 0.14, "tongue": 1.0},
+    "CH": {
+        "jawOpen": 0.04,
+        "mouthFunnel": 0.48,
+        "mouthPucker": 0.38,
+        "mouthLowerDown": 0.16,
+        "mouthUpperUp": 0.12,
+        "tongue": 0.5,
+    },
+    "SS": {
+        "jawOpen": 0.03,
+        "mouthStretch": 0.44,
+        "mouthSmile": 0.20,
+        "mouthLowerDown": 0.30,
+        "mouthUpperUp": 0.18,
+        "tongue": 0.5,
+    },
+    "nn": {
+        "jawOpen": 0.07,
+        "mouthLowerDown": 0.16,
+        "mouthUpperUp": 0.06,
+        "mouthStretch": 0.14,
+        "tongue": 1.0,
+    },
     "RR": {"jawOpen": 0.03, "mouthFunnel": 0.38, "mouthPucker": 0.38, "mouthLowerDown": 0.12, "tongue": 0.4},
     "aa": {"jawOpen": 0.58, "mouthLowerDown": 0.32, "mouthUpperUp": 0.22, "mouthStretch": 0.08},
-    "E": {"jawOpen": 0.36, "mouthStretch": 0.38, "mouthSmile": 0.20, "mouthLowerDown": 0.32, "mouthUpperUp": 0.18,
-          "tongue": 0.1},
-    "ih": {"jawOpen": 0.19, "mouthStretch": 0.56, "mouthSmile": 0.32, "mouthLowerDown": 0.30, "mouthUpperUp": 0.18,
-           "tongue": 0.3},
+    "E": {
+        "jawOpen": 0.36,
+        "mouthStretch": 0.38,
+        "mouthSmile": 0.20,
+        "mouthLowerDown": 0.32,
+        "mouthUpperUp": 0.18,
+        "tongue": 0.1,
+    },
+    "ih": {
+        "jawOpen": 0.19,
+        "mouthStretch": 0.56,
+        "mouthSmile": 0.32,
+        "mouthLowerDown": 0.30,
+        "mouthUpperUp": 0.18,
+        "tongue": 0.3,
+    },
     "oh": {"jawOpen": 0.32, "mouthFunnel": 0.54, "mouthPucker": 0.55, "mouthLowerDown": 0.08},
     "ou": {"jawOpen": 0.04, "mouthPucker": 1.0, "mouthFunnel": 0.50},
-}  # fmt: skip
+}
 """The mouth of each viseme, as ARKit weights, if it were held."""
 
 _STRENGTHS = np.array([
@@ -75,7 +120,9 @@ _STRENGTHS = np.array([
     [0.40, 0.25, 0.25, 0.20, 0.20, 0.15, 1.10, 0.50, 0.20, 0.80, 0.50, 0.60, 0.70, 1.30, 1.60],
     [0.50, 3.50, 2.50, 0.80, 0.70, 0.40, 0.90, 0.90, 0.60, 0.60, 0.80, 0.80, 0.80, 0.80, 0.90],
 ])  # fmt: skip
-"""How firmly each viseme claims the jaw, the rounding and spreading of the lips, and the rest of the lips."""
+"""How firmly each viseme claims the jaw, the rounding and spreading of the lips, and the rest
+of the lips.
+"""
 
 _HALF_LIVES_MS = np.array([
     [72, 36, 40, 40, 40, 48, 48, 44, 40, 48, 64, 60, 52, 60, 56],
@@ -85,14 +132,19 @@ _HALF_LIVES_MS = np.array([
 _PAST_FRAMES = 32
 _PAST_LENGTH = 0.45
 _CONTRAST = 1.5
-"""Posteriors of an unsure network (mean top .55) are raised to this power, or the mouth would stay in the average."""
+"""Posteriors of an unsure network (mean top .55) are raised to this power, or the mouth would
+stay in the average.
+"""
 
 _JAW_QUIET, _JAW_LOUD, _JAW_BASE, _JAW_SLOPE = 0.32, 1.10, 0.50, 0.90
 _JAW_WIDEST, _JAW_WIDEST_EVER = 0.62, 0.72
-"""Loud syllables open the jaw further, quiet ones less; more than .62 looks dislocated on a face that smiles. No expressiveness
-goes beyond the second."""
+"""Loud syllables open the jaw further, quiet ones less; more than .62 looks dislocated on a
+face that smiles. No expressiveness goes beyond the second.
+"""
 _REACH_QUANTILE, _USUAL_REACH, _REACH_STEP = 0.90, 0.36, 0.004
-"""The widest tenth of a voice's frames usually opens the jaw this far before loudness; how fast it is learnt, per frame."""
+"""The widest tenth of a voice's frames usually opens the jaw this far before loudness; how fast
+it is learnt, per frame.
+"""
 _MOST_GAIN, _EMPHASIS_GAIN = 1.45, 0.10
 _CLOSING, _CLOSED = 0.50, 0.62
 _BITING, _BITTEN_BY = 0.35, 0.50
@@ -102,7 +154,9 @@ _BITE_LEAVES_FUNNEL = 0.4
 
 
 def _kernels() -> NDArray[np.float64]:
-    """a K / sqrt(h) as [3 groups, history, 15]; the history runs from the oldest frame to LOOKAHEAD_FRAMES ahead."""
+    """a K / sqrt(h) as [3 groups, history, 15]; the history runs from the oldest frame to
+    LOOKAHEAD_FRAMES ahead.
+    """
     ms = np.arange(-_PAST_FRAMES, LOOKAHEAD_FRAMES + 1)[None, :, None] * 10.0
     scale = _HALF_LIVES_MS[:, None, :] * np.where(ms < 0, _PAST_LENGTH, 1.0)
     shape = 0.5 * np.exp(-0.5 * (ms / (0.85 * scale)) ** 2) + 0.5 * np.exp2(-np.abs(ms) / scale)
@@ -137,8 +191,10 @@ _NOT_ROUNDING = np.setdiff1d(np.arange(_CHANNELS), _ROUNDING)
 class MouthCurves:
     """n consecutive frames of 10 ms, the first of which is frame `first` of the utterance.
 
-    curves: float32 [n, 52] ARKit weights, only jaw and mouth units non-zero, all exactly zero at rest. tongue: float32
-    [n], 0 (down) .. 1 (tip at the upper teeth). loudness, emphasis: float32 [n], 0 .. 1.
+    curves: float32 [n, 52] ARKit weights, only jaw and mouth units non-zero, all exactly zero
+        at rest.
+    tongue: float32 [n], 0 (down) .. 1 (tip at the upper teeth).
+    loudness, emphasis: float32 [n], 0 .. 1.
     """
 
     first: int
@@ -152,10 +208,12 @@ class MouthCurves:
 
 
 class Contact:
-    """Where lips meet, or lip and teeth: how likely that is, widened by `reach` frames and eased on both sides.
+    """Where lips meet, or lip and teeth: how likely that is, widened by `reach` frames and
+    eased on both sides.
 
-    Widening by `reach` frames makes sure that the shortest closure shows in a video frame. `push` takes the probability
-    of frame t and returns the contact, 0 .. 1, of frame t - LOOKAHEAD_FRAMES. A single likely frame does not count.
+    Widening by `reach` frames makes sure that the shortest closure shows in a video frame.
+    `push` takes the probability of frame t and returns the contact, 0 .. 1, of frame t -
+    LOOKAHEAD_FRAMES. A single likely frame does not count.
     """
 
     def __init__(self, begins: float, complete: float, reach: int) -> None:
@@ -175,30 +233,41 @@ class Contact:
 class Coarticulation:
     """The mouth of one utterance.
 
-    closure_reach: frames by which a closure is widened on each side, 1 or 2; half a video frame, so that none is lost
-    between two. expressiveness: scale of all but closures, 0.5 .. 1.5. Works frame by frame: the pieces do not change a
-    bit.
+    closure_reach: frames by which a closure is widened on each side, 1 or 2; half a video
+    frame, so that none is lost between two. expressiveness: scale of all but closures, 0.5 ..
+    1.5. Works frame by frame: the pieces do not change a bit.
     """
 
     def __init__(self, closure_reach: int, expressiveness: float) -> None:
         self._expressiveness = expressiveness
         self._history = np.repeat(_AT_REST, _PAST_FRAMES + 1 + LOOKAHEAD_FRAMES, axis=0)
-        self._lips, self._bite = Contact(_CLOSING, _CLOSED, closure_reach), Contact(_BITING, _BITTEN_BY, closure_reach)
+        self._lips, self._bite = (
+            Contact(_CLOSING, _CLOSED, closure_reach),
+            Contact(_BITING, _BITTEN_BY, closure_reach),
+        )
         self._prosody = Prosody()
         self._reach = RunningQuantile(_REACH_QUANTILE, _USUAL_REACH, _REACH_STEP)
         self._unsettled = LOOKAHEAD_FRAMES
 
     def push(self, frames: ArticulationFrames) -> MouthCurves:
-        """The curves that these frames settle: of frames first - 3 .. first + n - 4, from frame 0 on."""
+        """The curves that these frames settle: of frames first - 3 .. first + n - 4, from frame
+        0 on.
+        """
         n = len(frames)
         channels = np.empty((n, _CHANNELS), np.float32)
         melody = np.empty((n, 2), np.float32)
         visemes = frames.visemes.astype(np.float64)
         for t in range(n):
             prosody = self._prosody.push(
-                float(frames.voice[t]), float(visemes[t, 0]), float(frames.level_dbfs[t]), bool(frames.known[t])
+                float(frames.voice[t]),
+                float(visemes[t, 0]),
+                float(frames.level_dbfs[t]),
+                bool(frames.known[t]),
             )
-            closed, bitten = self._lips.push(float(frames.closed[t])), self._bite.push(float(frames.labiodental[t]))
+            closed, bitten = (
+                self._lips.push(float(frames.closed[t])),
+                self._bite.push(float(frames.labiodental[t])),
+            )
             channels[t] = self._shape(visemes[t], prosody, closed, bitten)
             melody[t] = prosody.loudness, prosody.emphasis
         early = min(self._unsettled, n)
@@ -207,7 +276,9 @@ class Coarticulation:
         first = frames.first + early - LOOKAHEAD_FRAMES
         return MouthCurves(first, channels[:, :_TONGUE], channels[:, _TONGUE], melody[:, 0], melody[:, 1])
 
-    def _shape(self, visemes: NDArray[np.float64], prosody: ProsodyFrame, closed: float, bitten: float) -> NDArray[np.float64]:
+    def _shape(
+        self, visemes: NDArray[np.float64], prosody: ProsodyFrame, closed: float, bitten: float
+    ) -> NDArray[np.float64]:
         """All channels [53] of the frame LOOKAHEAD_FRAMES before this one."""
         contrasted = visemes**_CONTRAST
         self._history[:-1] = self._history[1:]
@@ -218,7 +289,9 @@ class Coarticulation:
         dominance /= dominance.sum(axis=1, keepdims=True)
         channels: NDArray[np.float64] = dominance.reshape(-1) @ _TARGETS_BY_GROUP
         loud = min(_JAW_LOUD, max(_JAW_QUIET, _JAW_BASE + _JAW_SLOPE * prosody.relative_level))
-        channels[_JAW] = np.minimum(channels[_JAW] * loud * self._liveliness(float(channels[_JAW[0]]), prosody), _JAW_WIDEST)
+        channels[_JAW] = np.minimum(
+            channels[_JAW] * loud * self._liveliness(float(channels[_JAW[0]]), prosody), _JAW_WIDEST
+        )
         channels[_LIFTS] *= loud
         channels[:_TONGUE] *= self._expressiveness
         channels[_JAW] = np.minimum(channels[_JAW], _JAW_WIDEST_EVER)
@@ -226,7 +299,9 @@ class Coarticulation:
         return np.minimum(_close(channels, closed), 1) * prosody.presence
 
     def _liveliness(self, jaw: float, prosody: ProsodyFrame) -> float:
-        """Gain of the jaw: on stressed syllables, and for voices of which the network is so unsure that their vowels stay small."""
+        """Gain of the jaw: on stressed syllables, and for voices of which the network is so
+        unsure that their vowels stay small.
+        """
         if prosody.presence == 1:
             self._reach.push(jaw)
         unsure = min(_MOST_GAIN, max(1.0, _USUAL_REACH / max(self._reach.value, 1e-3)))

@@ -1,6 +1,8 @@
-"""What the articulation network hears: log-mel frames at 100 Hz, from speech in pieces of any size.
+"""What the articulation network hears: log-mel frames at 100 Hz, from speech in pieces of any
+size.
 
-All arithmetic is done frame by frame, whatever the caller feeds: the results are the same to the bit.
+All arithmetic is done frame by frame, whatever the caller feeds: the results are the same to
+the bit.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ _SPEECH_POWER, _SPEECH_DBFS = 0.3, -26.0
 
 
 def _mel_bank() -> NDArray[np.float32]:
-    """Triangular filters [257 bins, 40 bands], mel(f) = 2595 log10(1 + f / 700), in float64 before rounding."""
+    """Triangular filters [257 bins, 40 bands], mel(f) = 2595 log10(1 + f / 700), in float64
+    before rounding.
+    """
     lowest, highest = (2595 * np.log10(1 + hz / 700) for hz in (_LOWEST_HZ, _HIGHEST_HZ))
     edges_hz = 700 * (10 ** (np.linspace(lowest, highest, MELS + 2) / 2595) - 1)
     bins = (np.arange(_FFT_SIZE // 2 + 1) * SAMPLE_RATE / _FFT_SIZE)[:, None]
@@ -40,7 +44,9 @@ def _mel_bank() -> NDArray[np.float32]:
 
 
 def _product(matrix: NDArray[Any], vector: NDArray[Any]) -> NDArray[Any]:
-    """matrix @ vector on one thread: for so little work BLAS would wake all cores, 100 times a second."""
+    """matrix @ vector on one thread: for so little work BLAS would wake all cores, 100 times a
+    second.
+    """
     return np.asarray(np.einsum("ij,j->i", matrix, vector))
 
 
@@ -51,12 +57,14 @@ _HANN = (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_WINDOW_SAMPLES) / _WINDOW_SAM
 class MelStream:
     """Speech in, mel power out.
 
-    `push` returns float32 [n, 40]: every frame whose window is known. Before the first sample lies silence. Offset, hum
-    and rumble below 60 Hz are filtered out first; the network mistakes them for a voice.
+    `push` returns float32 [n, 40]: every frame whose window is known. Before the first sample
+    lies silence. Offset, hum and rumble below 60 Hz are filtered out first; the network
+    mistakes them for a voice.
     """
 
     def __init__(self) -> None:
-        # With 40 zeros in front, whole frames of samples end where windows end. The first of them ends before frame 0.
+        # With 40 zeros in front, whole frames of samples end where windows end. The first of
+        # them ends before frame 0.
         self._pending = np.zeros(FRAME_SAMPLES - _SAMPLES_BEFORE, np.float32)
         self._window = np.zeros(_WINDOW_SAMPLES, np.float32)
         self._high_pass = HighPass()
@@ -80,7 +88,8 @@ class MelStream:
 class HighPass:
     """Second-order Butterworth high-pass at 60 Hz, frame by frame of 160 samples.
 
-    A recursive filter is linear in its input and its state, so a frame is one product with a matrix found once.
+    A recursive filter is linear in its input and its state, so a frame is one product with a
+    matrix found once.
     """
 
     def __init__(self) -> None:
@@ -95,7 +104,8 @@ class HighPass:
 
 @cache
 def _high_pass_matrix() -> NDArray[np.float64]:
-    """[n + 2, n + 2] from n inputs and two states to n outputs and two states: the transposed direct form II, unrolled.
+    """[n + 2, n + 2] from n inputs and two states to n outputs and two states: the transposed
+    direct form II, unrolled.
 
     Coefficients by the bilinear transform with Q = 1 / sqrt(2).
     """
@@ -117,8 +127,8 @@ def _high_pass_matrix() -> NDArray[np.float64]:
 class RunningLevel:
     """The level of the speech so far, without look-ahead: a gated running mean of mel power.
 
-    Starts at speech of -26 dBFS and adapts within seconds. Quiet frames only let it sink, 2 dB per second, so that
-    pauses do not lift background noise to the level of speech.
+    Starts at speech of -26 dBFS and adapts within seconds. Quiet frames only let it sink, 2 dB
+    per second, so that pauses do not lift background noise to the level of speech.
     """
 
     _GATE = 0.03
@@ -141,7 +151,9 @@ class RunningLevel:
 
 
 def network_input(power: NDArray[np.float32], level: float) -> NDArray[np.float32]:
-    """Normalised log mel [40] of one frame, from its mel power [40] and the level of the speech."""
+    """Normalised log mel [40] of one frame, from its mel power [40] and the level of the
+    speech.
+    """
     normalised: NDArray[np.float32] = ((np.log(power / level * 0.8 + 1e-6) + 5) / 4).astype(np.float32)
     return normalised
 
@@ -151,7 +163,9 @@ SILENT_INPUT = np.float32((np.log(1e-6) + 5) / 4)
 
 
 def level_dbfs(power: float) -> float:
-    """Mean mel power as the level of speech that would have it, in dBFS; SILENT_DBFS for digital silence."""
+    """Mean mel power as the level of speech that would have it, in dBFS; SILENT_DBFS for
+    digital silence.
+    """
     return 10 * math.log10(power / _SPEECH_POWER + 1e-6) + _SPEECH_DBFS
 
 

@@ -1,4 +1,6 @@
-"""How a voice moves, without look-ahead: whether anyone speaks, how loudly for this voice, what is stressed."""
+"""How a voice moves, without look-ahead: whether anyone speaks, how loudly for this voice, what
+is stressed.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +21,13 @@ _RISE, _FALL = 1 / 5, 1 / 20
 
 
 class SpeechActivity:
-    """Whether someone speaks, with hysteresis: decided frame by frame from what the network hears and from the level.
+    """Whether someone speaks, with hysteresis: decided frame by frame from what the network
+    hears and from the level.
 
-    To start it takes three frames in a row that sound like speech and stand 6 dB above the noise floor, which steady
-    noise does not, though the network takes it for speech now and then. To stop it takes 180 ms without a voice. The
-    floor is the lowest level so far, rising 5 dB per second; for 300 ms, until something is known, at most -40 dBFS.
+    To start it takes three frames in a row that sound like speech and stand 6 dB above the
+    noise floor, which steady noise does not, though the network takes it for speech now and
+    then. To stop it takes 180 ms without a voice. The floor is the lowest level so far, rising
+    5 dB per second; for 300 ms, until something is known, at most -40 dBFS.
     """
 
     def __init__(self) -> None:
@@ -33,7 +37,9 @@ class SpeechActivity:
         self._frames_unlike_speech = _FRAMES_TO_STOP
 
     def push(self, voice: float, silence: float, level_dbfs: float, known: bool) -> bool:
-        """One frame: probabilities of voice and silence, smoothed level; `known` if phones say what is spoken."""
+        """One frame: probabilities of voice and silence, smoothed level; `known` if phones say
+        what is spoken.
+        """
         self._frames += 1
         self._floor_dbfs = min(level_dbfs, self._floor_dbfs + _FLOOR_RISE_DB)
         found = self._frames > _FRAMES_TO_FIND_FLOOR
@@ -51,7 +57,9 @@ class SpeechActivity:
 
 
 class RunningQuantile:
-    """A quantile of a stream, by steps up and down in the ratio of the odds (Robbins-Monro); forgets slowly."""
+    """A quantile of a stream, by steps up and down in the ratio of the odds (Robbins-Monro);
+    forgets slowly.
+    """
 
     def __init__(self, probability: float, start: float, step: float) -> None:
         self.value = start
@@ -65,8 +73,10 @@ class RunningQuantile:
 class ProsodyFrame:
     """The voice in one frame of 10 ms.
 
-    presence: 0 (mouth at rest) .. 1 (speaking), eased. relative_level: 0 at this voice's quiet frames, 1 at its loud
-    ones, unclipped. loudness, emphasis: 0 .. 1, 0 at rest; emphasis is high on syllables louder than those before.
+    presence: 0 (mouth at rest) .. 1 (speaking), eased.
+    relative_level: 0 at this voice's quiet frames, 1 at its loud ones, unclipped.
+    loudness, emphasis: 0 .. 1, 0 at rest; emphasis is high on syllables louder than those
+        before.
     """
 
     presence: float
@@ -116,8 +126,12 @@ class Prosody:
         if self._quiet is None or self._loud is None:
             if not active:
                 return 0.0
-            self._quiet = RunningQuantile(self._QUIET_QUANTILE, level - self._QUIET_BELOW_ONSET_DB, self._STEP_DB)
-            self._loud = RunningQuantile(self._LOUD_QUANTILE, level + self._LOUD_ABOVE_ONSET_DB, self._STEP_DB)
+            self._quiet = RunningQuantile(
+                self._QUIET_QUANTILE, level - self._QUIET_BELOW_ONSET_DB, self._STEP_DB
+            )
+            self._loud = RunningQuantile(
+                self._LOUD_QUANTILE, level + self._LOUD_ABOVE_ONSET_DB, self._STEP_DB
+            )
         if active:
             self._quiet.push(level)
             self._loud.push(level)

@@ -1,6 +1,8 @@
-"""The 15 viseme classes, and which of them each spoken sound is: IPA in, mouth classes at 100 Hz out.
+"""The 15 viseme classes, and which of them each spoken sound is: IPA in, mouth classes at 100
+Hz out.
 
-The classes, their order and the sound -> class table are those the articulation network was trained with.
+The classes, their order and the sound -> class table are those the articulation network was
+trained with.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ FRAME_SAMPLES = 160
 """One articulation frame is 10 ms; frame t covers the samples [160 t, 160 (t + 1))."""
 
 VISEMES = ("sil", "PP", "FF", "TH", "DD", "kk", "CH", "SS", "nn", "RR", "aa", "E", "ih", "oh", "ou")
-"""Silence, closed lips (p b m), lip on teeth (f v), th, t d, k g, ch sh, s z, n l, r; five vowels, open to round."""
+"""Silence, closed lips (p b m), lip on teeth (f v), th, t d, k g, ch sh, s z, n l, r; five
+vowels, open to round.
+"""
 
 VISEME = {name: i for i, name in enumerate(VISEMES)}
 """Position of each class in an array of posteriors."""
@@ -51,13 +55,17 @@ _SHARES = {1: (1.0,), 2: (0.6, 0.4), 3: (0.4, 0.3, 0.3)}
 """How the parts of a diphthong or triphthong divide its duration."""
 
 SHORTEST_CLOSURE_SAMPLES = 480
-"""A p, b, m, f or v shuts the mouth for 30 ms at least, so that at least two frames lie mostly inside it."""
+"""A p, b, m, f or v shuts the mouth for 30 ms at least, so that at least two frames lie mostly
+inside it.
+"""
 
 
 def visemes_of(symbol: str) -> list[tuple[int, float]]:
-    """The classes of one IPA sound in time order, each with its share of the duration (shares sum to 1).
+    """The classes of one IPA sound in time order, each with its share of the duration (shares
+    sum to 1).
 
-    Stress, length, tone and other marks are ignored; "" and punctuation are silence; an unknown sound gives [].
+    Stress, length, tone and other marks are ignored; "" and punctuation are silence; an unknown
+    sound gives [].
     """
     if not symbol or symbol[0] in _PAUSES:
         return [(VISEME["sil"], 1.0)]
@@ -96,9 +104,10 @@ def _vowel_parts(letters: list[str]) -> list[int] | None:
 class PaintedFrames:
     """What known phones say about n consecutive frames.
 
-    visemes: float32 [n, 15], the share of each frame that each class fills. closed, labiodental: float32 [n], 1 where
-    the lips have to meet, or the lower lip the teeth. covered: float32 [n], the share of the frame of which phones say
-    something; == visemes.sum(axis=1).
+    visemes: float32 [n, 15], the share of each frame that each class fills.
+    closed, labiodental: float32 [n], 1 where the lips have to meet, or the lower lip the teeth.
+    covered: float32 [n], the share of the frame of which phones say something; ==
+        visemes.sum(axis=1).
     """
 
     visemes: NDArray[np.float32]
@@ -110,14 +119,17 @@ class PaintedFrames:
 class PhonePainter:
     """Turns phones into frames, in order, forgetting what lies behind.
 
-    A frame looks only at phones that start before its end, so it does not matter how far ahead phones are announced.
+    A frame looks only at phones that start before its end, so it does not matter how far ahead
+    phones are announced.
     """
 
     def __init__(self) -> None:
         self._segments: deque[tuple[int, int, int]] = deque()
 
     def add(self, phones: Iterable[Phone]) -> None:
-        """Phones in time order, with positions from the start of the utterance. Phones of no duration are ignored."""
+        """Phones in time order, with positions from the start of the utterance. Phones of no
+        duration are ignored.
+        """
         for phone in phones:
             begin, share_done = phone.start, 0.0
             for viseme, share in visemes_of(phone.symbol):

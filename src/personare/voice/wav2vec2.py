@@ -1,7 +1,9 @@
-"""What wav2vec 2.0 hears (Baevski et al. 2020): hidden states of every layer, frame by frame; and an emotion classifier.
+"""What wav2vec 2.0 hears (Baevski et al. 2020): hidden states of every layer, frame by frame;
+and an emotion classifier.
 
-The networks are the library's; only their parts are called one by one, because FLOAT resamples the features between them. Nothing
-here grows with the length of a speech but what is returned: convolutions run in slabs, attention over what the caller asks for.
+The networks are the library's; only their parts are called one by one, because FLOAT resamples
+the features between them. Nothing here grows with the length of a speech but what is returned:
+convolutions run in slabs, attention over what the caller asks for.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ _SIZES = (
     "hidden_act",
     "layer_norm_eps",
 )
-"""What of a config.json decides the network. All else is of training, or of an attention that newer libraries refuse."""
+"""What of a config.json decides the network. All else is of training, or of an attention that
+newer libraries refuse.
+"""
 _OLD_SPELLING = {
     "conv.weight_g": "conv.parametrizations.weight.original0",
     "conv.weight_v": "conv.parametrizations.weight.original1",
@@ -55,17 +59,23 @@ _OLD_SPELLING = {
 _PREFIX = "wav2vec2."
 
 EachLayer = Callable[[int, Tensor], None]
-"""each(index, hidden [1, n, width]): index 0 is the input of the first layer, then every layer's output."""
+"""each(index, hidden [1, n, width]): index 0 is the input of the first layer, then every
+layer's output.
+"""
 
 
 def normalised(samples: Samples) -> Samples:
-    """float32 [n] of mean 0 and variance 1 over all of it, as the released preprocessors do: (x - mean) / sqrt(var + 1e-7)."""
+    """float32 [n] of mean 0 and variance 1 over all of it, as the released preprocessors do: (x
+    - mean) / sqrt(var + 1e-7).
+    """
     centred = samples - np.mean(samples, dtype=np.float64)
     return np.asarray(centred / np.sqrt(np.mean(np.square(centred)) + 1e-7), np.float32)
 
 
 def read_sizes(config: Path) -> dict[str, Any]:
-    """A network's config.json. Raises WeightsMismatch for one that is damaged or of another network."""
+    """A network's config.json. Raises WeightsMismatch for one that is damaged or of another
+    network.
+    """
     try:
         values = json.loads(config.read_text(encoding="utf-8"))
         return {name: values[name] for name in _SIZES if name in values}
@@ -75,14 +85,18 @@ def read_sizes(config: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class _Affine:
-    """The first convolution's group norm over a whole speech, as scale and shift [1, C, 1] of each channel."""
+    """The first convolution's group norm over a whole speech, as scale and shift [1, C, 1] of
+    each channel.
+    """
 
     scale: Tensor
     shift: Tensor
 
 
 class SpeechFeatures:
-    """A wav2vec 2.0 network that is asked for its parts. Audio is float32 [1, n], normalised, on the network's device."""
+    """A wav2vec 2.0 network that is asked for its parts. Audio is float32 [1, n], normalised,
+    on the network's device.
+    """
 
     def __init__(self, network: Any) -> None:
         """network: the library's Wav2Vec2Model."""
@@ -109,8 +123,12 @@ class SpeechFeatures:
         """Features of so many samples; none of fewer than one feature sees."""
         return max(0, (samples - self.reach) // self.stride + 1)
 
-    def convolved(self, audio: Tensor, first: int = 0, last: int | None = None, affine: _Affine | None = None) -> Tensor:
-        """Features [1, last - first, C] of the convolutions, in slabs; affine: `statistics(audio)`, if it is at hand."""
+    def convolved(
+        self, audio: Tensor, first: int = 0, last: int | None = None, affine: _Affine | None = None
+    ) -> Tensor:
+        """Features [1, last - first, C] of the convolutions, in slabs; affine:
+        `statistics(audio)`, if it is at hand.
+        """
         last = self.count(audio.shape[1]) if last is None else last
         affine = affine or self.statistics(audio)
         slabs = []
@@ -126,7 +144,9 @@ class SpeechFeatures:
         return torch.cat(slabs, 1)
 
     def statistics(self, audio: Tensor) -> _Affine | None:
-        """The group norm of a whole speech in two passes; None for networks that normalise each feature by itself."""
+        """The group norm of a whole speech in two passes; None for networks that normalise each
+        feature by itself.
+        """
         layer = self.network.feature_extractor.conv_layers[0]
         norm = getattr(layer, "layer_norm", None)
         if not isinstance(norm, nn.GroupNorm):
@@ -139,7 +159,8 @@ class SpeechFeatures:
         for start in range(0, count, step):
             end = min(count, start + step)
             x = layer.conv(audio[:, None, start * stride : (end - 1) * stride + kernel])[0]
-            # Each slab's own mean and variance in float32 (float64 would copy it), put together in float64.
+            # Each slab's own mean and variance in float32 (float64 would copy it), put together
+            # in float64.
             mean, length = x.mean(1).double().cpu(), end - start
             total += mean * length
             squares += (x.var(1, correction=0).double().cpu() + mean.square()) * length
@@ -149,11 +170,18 @@ class SpeechFeatures:
         return _Affine(scale.to(audio)[None, :, None], shift.to(audio)[None, :, None])
 
     def at_frames(
-        self, audio: Tensor, frames: int, first: int = 0, last: int | None = None, affine: _Affine | None = None
+        self,
+        audio: Tensor,
+        frames: int,
+        first: int = 0,
+        last: int | None = None,
+        affine: _Affine | None = None,
     ) -> Tensor:
-        """The features at frames first .. last of `frames` that share the speech evenly, [1, last - first, C].
+        """The features at frames first .. last of `frames` that share the speech evenly, [1,
+        last - first, C].
 
-        Linear interpolation in which the first and the last frame fall on the first and the last feature.
+        Linear interpolation in which the first and the last frame fall on the first and the
+        last feature.
         """
         last = frames if last is None else last
         count = self.count(audio.shape[1])
@@ -167,13 +195,19 @@ class SpeechFeatures:
         return torch.lerp(features[:, low], features[:, high], part)
 
     def encode(self, features: Tensor, each: EachLayer | None = None) -> Tensor:
-        """The encoder over [1, n, C]: the last hidden state [1, n, width]; each: told every layer's while it runs."""
+        """The encoder over [1, n, C]: the last hidden state [1, n, width]; each: told every
+        layer's while it runs.
+        """
         layers = self.network.encoder.layers
         hooks = []
         if each is not None:
             hooks.append(layers[0].register_forward_pre_hook(lambda _, inputs: each(0, inputs[0])))
             for index, layer in enumerate(layers, start=1):
-                hooks.append(layer.register_forward_hook(lambda _, __, output, index=index: each(index, _tensor(output))))
+                hooks.append(
+                    layer.register_forward_hook(
+                        lambda _, __, output, index=index: each(index, _tensor(output))
+                    )
+                )
         try:
             projected = self.network.feature_projection(features)[0]
             return _tensor(self.network.encoder(projected))
@@ -183,7 +217,9 @@ class SpeechFeatures:
 
 
 class _InSlabs(nn.Module):
-    """A feed-forward layer, a slab of tokens at a time: its wide middle does not grow with the speech."""
+    """A feed-forward layer, a slab of tokens at a time: its wide middle does not grow with the
+    speech.
+    """
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -196,16 +232,22 @@ class _InSlabs(nn.Module):
 
 
 class EmotionClassifier:
-    """Seven scores of a speech: the mean of the last hidden states through two linear layers (tanh between)."""
+    """Seven scores of a speech: the mean of the last hidden states through two linear layers
+    (tanh between).
+    """
 
     def __init__(self, features: SpeechFeatures, head: nn.Module) -> None:
         self.features, self.head = features, head
 
     def logits(self, audio: Tensor, window: int | None = None) -> Tensor:
-        """audio [1, n], n >= features.reach -> [1, 7]. window: features (20 ms) that attend to one another; None for all."""
+        """audio [1, n], n >= features.reach -> [1, 7]. window: features (20 ms) that attend to
+        one another; None for all.
+        """
         count = self.features.count(audio.shape[1])
         if count == 0:
-            raise ValueError(f"{audio.shape[1]} samples are fewer than the {self.features.reach} that one feature sees")
+            raise ValueError(
+                f"{audio.shape[1]} samples are fewer than the {self.features.reach} that one feature sees"
+            )
         pieces = max(1, round(count / window)) if window else 1
         edges = np.linspace(0, count, pieces + 1).astype(int)
         total: Tensor | int = 0
@@ -229,10 +271,14 @@ class _Head(nn.Module):
 
 
 def speech_features(
-    state: Mapping[str, Tensor], sizes: Mapping[str, Any], device: torch.device | str = "cpu", source: str = "wav2vec2"
+    state: Mapping[str, Tensor],
+    sizes: Mapping[str, Any],
+    device: torch.device | str = "cpu",
+    source: str = "wav2vec2",
 ) -> SpeechFeatures:
-    """A network from its file: names with or without "wav2vec2." before them, either spelling of the positional convolution; what
-    belongs to a head is left out. Raises WeightsMismatch."""
+    """A network from its file: names with or without "wav2vec2." before them, either spelling
+    of the positional convolution; what belongs to a head is left out. Raises WeightsMismatch.
+    """
     import transformers
 
     # Untyped: its signatures are built at run time.
@@ -257,7 +303,9 @@ def speech_features(
         return name
 
     ignore = ("masked_spec_embed$", r"^lm_head\.")
-    load_strictly(network, state, rename=rename, ignore=ignore, device=device, dtype=torch.float32, source=source)
+    load_strictly(
+        network, state, rename=rename, ignore=ignore, device=device, dtype=torch.float32, source=source
+    )
     return SpeechFeatures(network)
 
 
@@ -270,13 +318,19 @@ def emotion_classifier(
     """The classifier from its file. Raises WeightsMismatch."""
     with unallocated():
         head = _Head(int(sizes["hidden_size"]))
-    mine = {name.removeprefix("classifier."): tensor for name, tensor in state.items() if name.startswith("classifier.")}
+    mine = {
+        name.removeprefix("classifier."): tensor
+        for name, tensor in state.items()
+        if name.startswith("classifier.")
+    }
     load_strictly(head, mine, device=device, dtype=torch.float32, source=source)
     return EmotionClassifier(speech_features(state, sizes, device, source), head)
 
 
 def _tensor(output: Any) -> Tensor:
-    """The hidden states of whatever a layer returns: newer libraries a tensor, older ones a tuple, encoders a record."""
+    """The hidden states of whatever a layer returns: newer libraries a tensor, older ones a
+    tuple, encoders a record.
+    """
     if isinstance(output, Tensor):
         return output
     return output[0] if isinstance(output, Sequence) else output.last_hidden_state

@@ -1,8 +1,10 @@
-"""What whisper hears (Radford et al. 2022): log-mel spectra, and the encoder with all its hidden states.
+"""What whisper hears (Radford et al. 2022): log-mel spectra, and the encoder with all its
+hidden states.
 
-Two front ends exist for the same encoder weights. The library's (`piece_mel`) pads the WAVEFORM of each 30 s piece with silence and
-normalises by that piece; OpenAI's own (`normalised` with the whole file's peak) pads the SPECTRUM, with its grey level 0. They also
-differ in the last hidden state: with the final LayerNorm, or without.
+Two front ends exist for the same encoder weights. The library's (`piece_mel`) pads the WAVEFORM
+of each 30 s piece with silence and normalises by that piece; OpenAI's own (`normalised` with
+the whole file's peak) pads the SPECTRUM, with its grey level 0. They also differ in the last
+hidden state: with the final LayerNorm, or without.
 """
 
 from __future__ import annotations
@@ -55,8 +57,8 @@ _NOT_THE_ENCODER = (r"^(?:model\.)?decoder\.", r"^proj_out\.")
 def log_mel(padded: NDArray[np.floating[Any]]) -> Floats:
     """log10 of the mel power of samples that carry half a window of context on both sides.
 
-    [n] to float32 [80, (n - 400) // 160 + 1]. A periodic Hann window of 400, hop 160, 80 Slaney filters from 0 to
-    8000 Hz; nothing below 1e-10.
+    [n] to float32 [80, (n - 400) // 160 + 1]. A periodic Hann window of 400, hop 160, 80 Slaney
+    filters from 0 to 8000 Hz; nothing below 1e-10.
     """
     if len(padded) < WINDOW:
         return np.zeros((_MELS, 0), np.float32)
@@ -73,13 +75,19 @@ def mirrored(samples: Samples) -> Samples:
 
 
 def normalised(mel: Floats, peak: float) -> Floats:
-    """Limited to eight orders of magnitude below the peak (log10), then brought to about [-1, 1]."""
-    scaled: Floats = ((np.maximum(mel, np.float32(peak - _RANGE)) + np.float32(4)) / np.float32(4)).astype(np.float32)
+    """Limited to eight orders of magnitude below the peak (log10), then brought to about [-1,
+    1].
+    """
+    scaled: Floats = ((np.maximum(mel, np.float32(peak - _RANGE)) + np.float32(4)) / np.float32(4)).astype(
+        np.float32
+    )
     return scaled
 
 
 def piece_mel(samples: Samples) -> Floats:
-    """The library's spectra of at most 30 s: float32 [80, 3000], silence appended to the samples, normalised by its own peak."""
+    """The library's spectra of at most 30 s: float32 [80, 3000], silence appended to the
+    samples, normalised by its own peak.
+    """
     piece = np.zeros(PIECE_SAMPLES, np.float32)
     piece[: len(samples)] = samples
     mel = log_mel(mirrored(piece))[:, :-1]
@@ -109,7 +117,9 @@ class EncoderConfig:
 
 
 class SpeechEncoder(nn.Module):
-    """Whisper's encoder, made of the library's own layers; takes spectra of any even length up to 30 s."""
+    """Whisper's encoder, made of the library's own layers; takes spectra of any even length up
+    to 30 s.
+    """
 
     def __init__(self, config: EncoderConfig) -> None:
         import transformers
@@ -131,8 +141,9 @@ class SpeechEncoder(nn.Module):
         )
 
     def forward(self, mel: Tensor, final_norm: bool) -> Tensor:
-        """mel: [B, 80, 2n] to all hidden states [B, n, layers + 1, width]: the input of every layer, and the output of the last,
-        after the final LayerNorm if `final_norm`."""
+        """mel: [B, 80, 2n] to all hidden states [B, n, layers + 1, width]: the input of every
+        layer, and the output of the last, after the final LayerNorm if `final_norm`.
+        """
         encoder = self.encoder
         x = nn.functional.gelu(encoder.conv1(mel))
         x = nn.functional.gelu(encoder.conv2(x)).transpose(1, 2)  # [B, n, width]
@@ -147,7 +158,9 @@ class SpeechEncoder(nn.Module):
 
     @torch.inference_mode()
     def hear(self, mel: Floats, final_norm: bool) -> Floats:
-        """The same for one spectrum float32 [80, 2n], in and out of numpy: float32 [n, layers + 1, width]."""
+        """The same for one spectrum float32 [80, 2n], in and out of numpy: float32 [n, layers +
+        1, width].
+        """
         weight = self.encoder.conv1.weight
         spectrum = torch.from_numpy(np.ascontiguousarray(mel)).to(weight.device, weight.dtype)
         states: Floats = self(spectrum[None], final_norm)[0].float().cpu().numpy()
@@ -161,13 +174,23 @@ def encoder_from_state(
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
 ) -> SpeechEncoder:
-    """The encoder with a whisper file's tensors, in the library's naming or OpenAI's; the decoder is left out.
+    """The encoder with a whisper file's tensors, in the library's naming or OpenAI's; the
+    decoder is left out.
 
-    config: None reads the sizes off the tensors, with heads of 64 as in every released whisper. Raises WeightsMismatch.
+    config: None reads the sizes off the tensors, with heads of 64 as in every released whisper.
+    Raises WeightsMismatch.
     """
     with unallocated():
         encoder = SpeechEncoder(config or _sizes(state, source))
-    load_strictly(encoder.encoder, state, rename=library_name, ignore=_NOT_THE_ENCODER, device=device, dtype=dtype, source=source)
+    load_strictly(
+        encoder.encoder,
+        state,
+        rename=library_name,
+        ignore=_NOT_THE_ENCODER,
+        device=device,
+        dtype=dtype,
+        source=source,
+    )
     return encoder
 
 
@@ -179,7 +202,9 @@ def library_name(name: str) -> str:
 
 
 def _sizes(state: Mapping[str, Tensor], source: str) -> EncoderConfig:
-    shapes = {library_name(name): tuple(tensor.shape) for name, tensor in state.items() if "decoder." not in name}
+    shapes = {
+        library_name(name): tuple(tensor.shape) for name, tensor in state.items() if "decoder." not in name
+    }
     try:
         width = shapes["conv1.weight"][0]
         positions = shapes["embed_positions.weight"][0]
@@ -192,7 +217,9 @@ def _sizes(state: Mapping[str, Tensor], source: str) -> EncoderConfig:
 
 @cache
 def _mel_filters() -> NDArray[np.float64]:
-    """[80, 201]: triangles of equal area on Slaney's scale (linear to 1 kHz, then logarithmic; Auditory Toolbox, 1998)."""
+    """[80, 201]: triangles of equal area on Slaney's scale (linear to 1 kHz, then logarithmic;
+    Auditory Toolbox, 1998).
+    """
 
     def hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
         linear = mel * 200.0 / 3

@@ -43,7 +43,9 @@ class CatalogueFile(_Entry):
         return self
 
     def is_genuine(self, sha256: str) -> bool | None:
-        """Whether a file with this digest is the released one; None if the catalogue knows no digest."""
+        """Whether a file with this digest is the released one; None if the catalogue knows no
+        digest.
+        """
         known = self.sha256 or self.sha256_prefix
         return sha256.startswith(known) if known else None
 
@@ -63,8 +65,9 @@ class Source(_Entry):
 class Component(_Entry):
     """A released checkpoint with what belongs to it.
 
-    kind: "file" if one file of weights is meant (its configuration lies beside it), "folder" for the layout of transformers
-    and diffusers. gated: the hub wants an account that has accepted the terms.
+    kind: "file" if one file of weights is meant (its configuration lies beside it), "folder"
+    for the layout of transformers and diffusers. gated: the hub wants an account that has
+    accepted the terms.
     """
 
     name: _Name
@@ -96,7 +99,9 @@ class Component(_Entry):
 
     @property
     def bytes(self) -> int | None:
-        """The size of a download; None if nothing is recorded. `is_size_exact` tells whether it is to the byte."""
+        """The size of a download; None if nothing is recorded. `is_size_exact` tells whether it
+        is to the byte.
+        """
         first = [alternatives[0] for alternatives in self.roles.values()]
         sizes = [size for file in first if (size := file.bytes or file.about_bytes)]
         return sum(sizes) or None
@@ -121,7 +126,9 @@ _CATALOGUE: TypeAdapter[dict[str, Component]] = TypeAdapter(dict[str, Component]
 
 
 def read_catalogue(text: str) -> Mapping[str, Component]:
-    """Components by name from the text of a catalogue. Raises pydantic.ValidationError (a ValueError) if it is wrong."""
+    """Components by name from the text of a catalogue. Raises pydantic.ValidationError (a
+    ValueError) if it is wrong.
+    """
     entries: dict[str, Any] = {name: {"name": name, **entry} for name, entry in tomllib.loads(text).items()}
     return MappingProxyType(_CATALOGUE.validate_python(entries))
 
@@ -141,11 +148,15 @@ def component(name: str) -> Component:
 
 
 def components(names: Sequence[str] = (), engine: str | None = None) -> list[Component]:
-    """The named components (all, if none is named), of these only what `engine` can use. Raises UnknownName."""
+    """The named components (all, if none is named), of these only what `engine` can use. Raises
+    UnknownName.
+    """
     chosen = [component(name) for name in dict.fromkeys(names)] if names else list(catalogue().values())
     if engine is None:
         return chosen
     served = sorted({name for entry in catalogue().values() for name in entry.needed_by})
     if engine not in served:
-        raise UnknownName(f"no engine named {engine!r} uses weights", hint=f"engines with weights: {', '.join(served)}")
+        raise UnknownName(
+            f"no engine named {engine!r} uses weights", hint=f"engines with weights: {', '.join(served)}"
+        )
     return [entry for entry in chosen if engine in entry.needed_by]

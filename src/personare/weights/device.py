@@ -16,7 +16,9 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """What this machine can compute on. cuda: names of its CUDA (or ROCm) devices. cpu_bfloat16: the CPU multiplies bfloat16."""
+    """What this machine can compute on. cuda: names of its CUDA (or ROCm) devices.
+    cpu_bfloat16: the CPU multiplies bfloat16.
+    """
 
     cuda: tuple[str, ...] = ()
     mps: bool = False
@@ -32,7 +34,11 @@ def this_machine() -> Machine:
     """What torch sees here."""
     import torch
 
-    cuda = tuple(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())) if torch.cuda.is_available() else ()
+    cuda = (
+        tuple(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        if torch.cuda.is_available()
+        else ()
+    )
     # Reported by torch >= 2.7; where it is not, float32 is merely slower.
     capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     bfloat16 = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "amx_tile"))
@@ -40,7 +46,8 @@ def this_machine() -> Machine:
 
 
 def choose_device(name: str = "auto", machine: Machine | None = None) -> torch.device:
-    """The device of that name: auto (the first CUDA device, else MPS, else the CPU), cpu, cuda, cuda:1, mps.
+    """The device of that name: auto (the first CUDA device, else MPS, else the CPU), cpu, cuda,
+    cuda:1, mps.
 
     Raises InvalidOption with what this machine has.
     """
@@ -53,13 +60,21 @@ def choose_device(name: str = "auto", machine: Machine | None = None) -> torch.d
     if wanted == "cuda":
         wanted = "cuda:0"
     if wanted not in machine.devices:
-        names = [f"{device} ({machine.cuda[int(device[5:])]})" if ":" in device else device for device in machine.devices]
-        raise InvalidOption(f"device {name!r} is not available", hint=f"this machine has: {', '.join(names)}; auto chooses")
+        names = [
+            f"{device} ({machine.cuda[int(device[5:])]})" if ":" in device else device
+            for device in machine.devices
+        ]
+        raise InvalidOption(
+            f"device {name!r} is not available", hint=f"this machine has: {', '.join(names)}; auto chooses"
+        )
     return torch.device(wanted)
 
 
-def choose_dtype(device: torch.device, precision: str = "auto", machine: Machine | None = None) -> torch.dtype:
-    """The format that networks compute in. auto: float16 on CUDA and MPS, on the CPU bfloat16 or float32.
+def choose_dtype(
+    device: torch.device, precision: str = "auto", machine: Machine | None = None
+) -> torch.dtype:
+    """The format that networks compute in. auto: float16 on CUDA and MPS, on the CPU bfloat16
+    or float32.
 
     The CPU gets bfloat16 where it multiplies that. A precision that is named is taken as it is.
     Raises InvalidOption for one that does not exist.

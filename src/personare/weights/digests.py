@@ -11,8 +11,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from personare.durable import replaced_when_complete
 from personare.errors import WeightsMissing
+from personare.ground.durable import replaced_when_complete
 from personare.types import Progress, no_progress
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,9 @@ def memo_file() -> Path:
 
 
 def file_sha256(path: Path, progress: Progress = no_progress) -> str:
-    """The sha256 of a file's bytes, 64 hex digits, always read. progress: in bytes. Raises WeightsMissing if it cannot be read."""
+    """The sha256 of a file's bytes, 64 hex digits, always read. progress: in bytes. Raises
+    WeightsMissing if it cannot be read.
+    """
     try:
         total, done, hasher = path.stat().st_size, 0, hashlib.sha256()
         with path.open("rb", buffering=0) as file:
@@ -39,14 +41,18 @@ def file_sha256(path: Path, progress: Progress = no_progress) -> str:
                 done += len(block)
                 progress(path.name, done, total)
     except OSError as error:
-        raise WeightsMissing(f"cannot read {path}: {error.strerror}", hint="check the path and its permissions") from None
+        raise WeightsMissing(
+            f"cannot read {path}: {error.strerror}", hint="check the path and its permissions"
+        ) from None
     return hasher.hexdigest()
 
 
 def remembered_sha256(path: Path, progress: Progress = no_progress) -> str:
-    """The same, recalled if the file is unchanged since it was last read: same size, times and inode.
+    """The same, recalled if the file is unchanged since it was last read: same size, times and
+    inode.
 
-    A file younger than 2 s is always read: it could be written once more in the same tick of the file system's clock.
+    A file younger than 2 s is always read: it could be written once more in the same tick of
+    the file system's clock.
     """
     path = path.absolute()
     before = _stamp(path)
@@ -76,11 +82,17 @@ def _read_memo() -> dict[str, dict[str, object]]:
         return {}
     if not isinstance(read, dict):
         return {}
-    return {path: entry for path, entry in read.items() if isinstance(entry, dict) and entry.keys() == {"stamp", "sha256"}}
+    return {
+        path: entry
+        for path, entry in read.items()
+        if isinstance(entry, dict) and entry.keys() == {"stamp", "sha256"}
+    }
 
 
 def _remember(path: str, entry: dict[str, object]) -> None:
-    """Add to the memo. Of two processes that write at once one is forgotten, and reads its file again next time."""
+    """Add to the memo. Of two processes that write at once one is forgotten, and reads its file
+    again next time.
+    """
     memo = _read_memo()
     memo.pop(path, None)
     memo[path] = entry

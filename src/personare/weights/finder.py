@@ -1,4 +1,6 @@
-"""Where checkpoints are: a folder that was named, PERSONARE_WEIGHTS, the hub cache. Nothing is ever fetched here."""
+"""Where checkpoints are: a folder that was named, PERSONARE_WEIGHTS, the hub cache. Nothing is
+ever fetched here.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ class Located:
 
     @property
     def path(self) -> Path:
-        """The file of weights, or the folder for components in the layout of transformers and diffusers."""
+        """The file of weights, or the folder for components in the layout of transformers and
+        diffusers.
+        """
         return self.folder if self.component.kind == "folder" else self.file("weights")
 
     def file(self, role: str) -> Path:
@@ -36,17 +40,20 @@ class Located:
 
 
 class Weights:
-    """Checkpoints by catalogue name, searched in `folder` (`--weights`), PERSONARE_WEIGHTS, then the hub cache.
+    """Checkpoints by catalogue name, searched in `folder` (`--weights`), PERSONARE_WEIGHTS,
+    then the hub cache.
 
-    A component counts as there when every role of it is filled by a file in one and the same folder; what is in the files is
-    looked at when they are loaded or verified.
+    A component counts as there when every role of it is filled by a file in one and the same
+    folder; what is in the files is looked at when they are loaded or verified.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
 
     def locate(self, name: str) -> Located | None:
-        """A component with all its files, or None if it is not on this machine. Raises UnknownName."""
+        """A component with all its files, or None if it is not on this machine. Raises
+        UnknownName.
+        """
         entry = component(name)
         for folder in candidate_folders(entry, self.folder):
             present = {file: folder / file.name for file in entry.files if (folder / file.name).is_file()}
@@ -58,7 +65,9 @@ class Weights:
         return None
 
     def find(self, name: str) -> Path | None:
-        """A component's file of weights, or its folder if it has the layout of transformers and diffusers. Raises UnknownName."""
+        """A component's file of weights, or its folder if it has the layout of transformers and
+        diffusers. Raises UnknownName.
+        """
         located = self.locate(name)
         return located.path if located else None
 
@@ -67,7 +76,9 @@ class Weights:
         return [component(name) for name in names if self.locate(name) is None]
 
     def require(self, *names: str) -> dict[str, Path]:
-        """Name -> path as `find` gives it. Raises WeightsMissing: what, how large, whose terms, how to get it."""
+        """Name -> path as `find` gives it. Raises WeightsMissing: what, how large, whose terms,
+        how to get it.
+        """
         if absent := self.missing(*names):
             raise WeightsMissing(_what_is_missing(absent), hint=how_to_get(absent, self.folder))
         return {name: located.path for name in names if (located := self.locate(name))}
@@ -75,9 +86,9 @@ class Weights:
     def sha256(self, name: str, progress: Progress = no_progress) -> str:
         """What names a component's content in keys: 64 hex digits. Raises WeightsMissing.
 
-        The sha256 of its only file; for components of several files that of the lines that `sha256sum` would print for them,
-        sorted by name. What the hub cache has named by its digest is not read; other files are read once while they stay
-        unchanged.
+        The sha256 of its only file; for components of several files that of the lines that
+        `sha256sum` would print for them, sorted by name. What the hub cache has named by its
+        digest is not read; other files are read once while they stay unchanged.
         """
         self.require(name)
         located = self.locate(name)
@@ -105,7 +116,9 @@ def how_to_get(absent: Sequence[Component], folder: Path | None = None) -> str:
     if pulled := [entry.name for entry in absent if entry.sources]:
         ways.append(f"personare weights pull {' '.join(pulled)}")
     target = folder or "WEIGHTS_FOLDER"
-    ways += [f"fetch {entry.by_hand} and put it at {target}/{entry.path}" for entry in absent if not entry.sources]
+    ways += [
+        f"fetch {entry.by_hand} and put it at {target}/{entry.path}" for entry in absent if not entry.sources
+    ]
     if folder is None and any(not entry.sources for entry in absent):
         ways[-1] += " (--weights or PERSONARE_WEIGHTS names that folder)"
     return "; ".join(ways)
@@ -117,7 +130,9 @@ def _what_is_missing(absent: Sequence[Component]) -> str:
 
 
 def named_digest(path: Path) -> str | None:
-    """The sha256 by which the hub cache names a file that is a link into it; None for all other files."""
+    """The sha256 by which the hub cache names a file that is a link into it; None for all other
+    files.
+    """
     if not path.is_symlink():
         return None
     blob = path.readlink()

@@ -1,4 +1,6 @@
-"""What kind of file something is, from its first bytes; and clear words about what is no checkpoint at all."""
+"""What kind of file something is, from its first bytes; and clear words about what is no
+checkpoint at all.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,17 @@ _OTHERS = {
 
 
 def sniff(path: Path) -> Format:
-    """The format of a checkpoint. Raises WeightsMissing if it cannot be read, WeightsMismatch for what is no checkpoint."""
+    """The format of a checkpoint. Raises WeightsMissing if it cannot be read, WeightsMismatch
+    for what is no checkpoint.
+    """
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(_HEAD_BYTES)
     except OSError as error:
-        raise WeightsMissing(f"cannot read {path}: {error.strerror}", hint="check the path and its permissions") from None
+        raise WeightsMissing(
+            f"cannot read {path}: {error.strerror}", hint="check the path and its permissions"
+        ) from None
     if size == 0:
         raise WeightsMismatch(f"{path} is empty", hint=FETCH_AGAIN)
     _refuse_text(path, head)
@@ -46,7 +52,10 @@ def sniff(path: Path) -> Format:
         return "pickle"
     if not any(head):
         raise WeightsMismatch(f"{path} begins with zeros: a transfer that never finished", hint=FETCH_AGAIN)
-    kind = next((kind for magic, kind in _OTHERS.items() if head.startswith(magic)), "no checkpoint that personare can read")
+    kind = next(
+        (kind for magic, kind in _OTHERS.items() if head.startswith(magic)),
+        "no checkpoint that personare can read",
+    )
     raise WeightsMismatch(f"{path} is {kind}; expected safetensors or a torch checkpoint", hint=FETCH_AGAIN)
 
 
@@ -59,16 +68,30 @@ def _refuse_text(path: Path, head: bytes) -> None:
             hint="run git lfs pull in its repository, or delete it and fetch it with personare weights pull",
         )
     if text.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml", b"<error")):
-        raise WeightsMismatch(f"{path} is a web page, not weights: the download gave an error page", hint=FETCH_AGAIN)
+        raise WeightsMismatch(
+            f"{path} is a web page, not weights: the download gave an error page", hint=FETCH_AGAIN
+        )
     if text.startswith(
-        (b'{"error', b"{'error", b"entry not found", b"repository not found", b"invalid username", b"access to model")
+        (
+            b'{"error',
+            b"{'error",
+            b"entry not found",
+            b"repository not found",
+            b"invalid username",
+            b"access to model",
+        )
     ):
         raise WeightsMismatch(f"{path} is a server's error message, not weights", hint=FETCH_AGAIN)
 
 
 def _is_old_tar(head: bytes) -> bool:
     """Tar without a magic word (before POSIX): a name, then octal numbers at fixed places."""
-    return len(head) == _HEAD_BYTES and head[:1].isalpha() and head[100:107].isdigit() and head[124:135].strip(b"\0 ").isdigit()
+    return (
+        len(head) == _HEAD_BYTES
+        and head[:1].isalpha()
+        and head[100:107].isdigit()
+        and head[124:135].strip(b"\0 ").isdigit()
+    )
 
 
 def _is_safetensors(head: bytes, size: int, path: Path) -> bool:
@@ -78,5 +101,7 @@ def _is_safetensors(head: bytes, size: int, path: Path) -> bool:
     if header > _MAX_SAFETENSORS_HEADER:
         return False
     if 8 + header > size:
-        raise WeightsMismatch(f"{path} is truncated: its header alone is longer than the file", hint=FETCH_AGAIN)
+        raise WeightsMismatch(
+            f"{path} is truncated: its header alone is longer than the file", hint=FETCH_AGAIN
+        )
     return True

@@ -1,8 +1,10 @@
-"""Fetches checkpoints from the hub: resumable, with progress, and nothing appears in its place before its digest is right.
+"""Fetches checkpoints from the hub: resumable, with progress, and nothing appears in its place
+before its digest is right.
 
-The hub's own client throws away what an interrupted transfer had fetched, so the bytes are fetched here, over plain HTTP with
-ranges, into a part file beside the blob. Only the whole and verified blob enters the hub cache, and huggingface_hub then links
-it as if it had fetched it itself; every other program finds it there.
+The hub's own client throws away what an interrupted transfer had fetched, so the bytes are
+fetched here, over plain HTTP with ranges, into a part file beside the blob. Only the whole and
+verified blob enters the hub cache, and huggingface_hub then links it as if it had fetched it
+itself; every other program finds it there.
 """
 
 from __future__ import annotations
@@ -58,16 +60,22 @@ class _Remote:
 
 
 def pull(entry: Component, to: Path | None = None, progress: Progress = no_progress) -> Located:
-    """A component, fetched into the hub cache, or into the weights folder `to` in the layout that `Weights` finds.
+    """A component, fetched into the hub cache, or into the weights folder `to` in the layout
+    that `Weights` finds.
 
-    Files that are there already are read, and fetched again only if they are wrong; a transfer that was interrupted goes on
-    where it ended. progress: in bytes, by file. Raises WeightsMissing (not on the hub, no network, HF_HUB_OFFLINE,
-    huggingface_hub is not installed), LicenceNotAccepted, WeightsMismatch (wrong bytes: they are removed), UnwritableOutput.
+    Files that are there already are read, and fetched again only if they are wrong; a transfer
+    that was interrupted goes on where it ended. progress: in bytes, by file. Raises
+    WeightsMissing (not on the hub, no network, HF_HUB_OFFLINE, huggingface_hub is not
+    installed), LicenceNotAccepted, WeightsMismatch (wrong bytes: they are removed),
+    UnwritableOutput.
     """
     if not entry.sources:
         raise WeightsMissing(f"{entry.name} has to be fetched by hand", hint=how_to_get([entry], to))
     if is_offline():
-        raise WeightsMissing(f"{entry.name} is not fetched: HF_HUB_OFFLINE is set", hint="unset HF_HUB_OFFLINE to fetch weights")
+        raise WeightsMissing(
+            f"{entry.name} is not fetched: HF_HUB_OFFLINE is set",
+            hint="unset HF_HUB_OFFLINE to fetch weights",
+        )
     _require_hub()
     reasons = []
     for source in entry.sources:
@@ -78,23 +86,36 @@ def pull(entry: Component, to: Path | None = None, progress: Progress = no_progr
         except _NotThere as reason:
             log.info("%s: %s", entry.name, reason)
             reasons.append(str(reason))
-    by_hand = f"fetch {entry.by_hand} by hand and put it at {to or 'WEIGHTS_FOLDER'}/{entry.path}" if entry.by_hand else ""
+    by_hand = (
+        f"fetch {entry.by_hand} by hand and put it at {to or 'WEIGHTS_FOLDER'}/{entry.path}"
+        if entry.by_hand
+        else ""
+    )
     raise WeightsMissing(
-        f"{entry.name} cannot be fetched: {'; '.join(reasons)}", hint=by_hand or "is HF_ENDPOINT right? a new version?"
+        f"{entry.name} cannot be fetched: {'; '.join(reasons)}",
+        hint=by_hand or "is HF_ENDPOINT right? a new version?",
     )
 
 
 def _located(entry: Component, to: Path | None) -> Located:
     located = Weights(to).locate(entry.name)
     if located is None:
-        raise WeightsMissing(f"{entry.name} was fetched but is not found", hint=f"look into {to or hub_cache()}")
+        raise WeightsMissing(
+            f"{entry.name} was fetched but is not found", hint=f"look into {to or hub_cache()}"
+        )
     return located
 
 
 def _fetch_first(
-    entry: Component, source: Source, alternatives: tuple[CatalogueFile, ...], to: Path | None, progress: Progress
+    entry: Component,
+    source: Source,
+    alternatives: tuple[CatalogueFile, ...],
+    to: Path | None,
+    progress: Progress,
 ) -> None:
-    """The first of the files that can fill a role and that the source has. Raises _NotThere if it has none."""
+    """The first of the files that can fill a role and that the source has. Raises _NotThere if
+    it has none.
+    """
     for file in alternatives:
         try:
             with _plain_errors(source):
@@ -103,7 +124,9 @@ def _fetch_first(
                 if to is None:
                     _fetch_into_cache(source, file, remote, progress)
                 else:
-                    _fetch_into_folder(to.expanduser().absolute() / entry.places[0], source, file, remote, progress)
+                    _fetch_into_folder(
+                        to.expanduser().absolute() / entry.places[0], source, file, remote, progress
+                    )
             return
         except _NotThere:
             if file is alternatives[-1]:
@@ -117,18 +140,23 @@ def _ask(source: Source, file: CatalogueFile) -> _Remote:
     url = hf_hub_url(source.repo, source.path_of(file), revision=source.revision, endpoint=endpoint)
     answer = get_hf_file_metadata(url, timeout=_TIMEOUT_SECONDS, endpoint=endpoint)
     if not answer.commit_hash or not answer.etag or answer.size is None:
-        raise WeightsMissing(f"{url} does not answer as a hub does", hint="check HF_ENDPOINT, proxies and firewalls")
+        raise WeightsMissing(
+            f"{url} does not answer as a hub does", hint="check HF_ENDPOINT, proxies and firewalls"
+        )
     if not re.fullmatch(r"[\w.-]+", answer.etag) or answer.etag.startswith("."):
         raise WeightsMissing(f"{url} names its file in an impossible way", hint="check HF_ENDPOINT")
     return _Remote(url, answer.commit_hash, answer.etag, answer.size)
 
 
 def _refuse_other_version(source: Source, file: CatalogueFile, remote: _Remote) -> None:
-    """Raises WeightsMismatch before anything is fetched, where the hub itself says that it has other bytes than are on record."""
+    """Raises WeightsMismatch before anything is fetched, where the hub itself says that it has
+    other bytes than are on record.
+    """
     is_other = remote.sha256 is not None and file.is_genuine(remote.sha256) is False
     if is_other or (file.bytes is not None and file.bytes != remote.size):
         raise WeightsMismatch(
-            f"{source.repo} holds another {file.name} than the released one: {remote.size} bytes, {remote.etag[:12]}",
+            f"{source.repo} holds another {file.name} than the released one: {remote.size} bytes, "
+            f"{remote.etag[:12]}",
             hint="the repository has changed, or HF_ENDPOINT is not a faithful mirror",
         )
 
@@ -145,7 +173,9 @@ def _fetch_into_cache(source: Source, file: CatalogueFile, remote: _Remote, prog
     hf_hub_download(source.repo, path, revision=source.revision, cache_dir=hub_cache(), endpoint=_endpoint())
 
 
-def _fetch_into_folder(folder: Path, source: Source, file: CatalogueFile, remote: _Remote, progress: Progress) -> None:
+def _fetch_into_folder(
+    folder: Path, source: Source, file: CatalogueFile, remote: _Remote, progress: Progress
+) -> None:
     target = folder / file.name
     if target.is_file() and target.stat().st_size == remote.size:
         sha256 = file_sha256(target, progress)
@@ -183,7 +213,9 @@ def _check_space(part: Path, size: int) -> None:
 
 
 def _transfer(remote: _Remote, part: Path, name: str, progress: Progress) -> None:
-    """Append to the part until it has all bytes. A broken transfer is taken up again; it counts only if it brought nothing."""
+    """Append to the part until it has all bytes. A broken transfer is taken up again; it counts
+    only if it brought nothing.
+    """
     broken = 0
     while (have := part.stat().st_size if part.exists() else 0) != remote.size:
         if have > remote.size:
@@ -208,12 +240,15 @@ def _append(remote: _Remote, part: Path, have: int, name: str, progress: Progres
     headers = {**build_hf_headers(), "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
-    with get_session().stream("GET", remote.url, headers=headers, follow_redirects=True, timeout=_TIMEOUT_SECONDS) as response:
+    with get_session().stream(
+        "GET", remote.url, headers=headers, follow_redirects=True, timeout=_TIMEOUT_SECONDS
+    ) as response:
         hf_raise_for_status(response)
         is_continued = have > 0 and response.status_code == 206
         with part.open("ab" if is_continued else "wb", buffering=0) as file:
             done = have if is_continued else 0
-            # As they come: with a block size, what does not fill one would be lost when the transfer breaks.
+            # As they come: with a block size, what does not fill one would be lost when the
+            # transfer breaks.
             for block in response.iter_bytes():
                 file.write(block)
                 done += len(block)
@@ -225,7 +260,9 @@ def _append(remote: _Remote, part: Path, have: int, name: str, progress: Progres
 
 
 def _verify(source: Source, file: CatalogueFile, remote: _Remote, part: Path, progress: Progress) -> None:
-    """Raises WeightsMismatch, and removes the part, if its bytes are not those that were promised."""
+    """Raises WeightsMismatch, and removes the part, if its bytes are not those that were
+    promised.
+    """
     sha256 = file_sha256(part, lambda _, done, total: progress(f"{file.name}: checking", done, total))
     expected = remote.sha256 or file.sha256
     if (expected is None or sha256 == expected) and file.is_genuine(sha256) is not False:
@@ -250,7 +287,9 @@ def _require_hub() -> None:
     try:
         import huggingface_hub  # noqa: F401
     except ImportError:
-        raise WeightsMissing("fetching weights needs huggingface_hub", hint="pip install 'personare[neural]'") from None
+        raise WeightsMissing(
+            "fetching weights needs huggingface_hub", hint="pip install 'personare[neural]'"
+        ) from None
 
 
 def _transport() -> Any:
@@ -296,5 +335,6 @@ def _plain_errors(source: Source) -> Iterator[None]:
         where = _endpoint() or "https://huggingface.co"
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise WeightsMissing(
-            f"{where} cannot be reached: {said}", hint="check the network and HF_ENDPOINT; what was fetched is kept"
+            f"{where} cannot be reached: {said}",
+            hint="check the network and HF_ENDPOINT; what was fetched is kept",
         ) from None

@@ -1,4 +1,5 @@
-"""Checkpoints that are pickles, read without executing anything: plain pickles, torch's old formats, zips with classes in them.
+"""Checkpoints that are pickles, read without executing anything: plain pickles, torch's old
+formats, zips with classes in them.
 
 | format | what it is |
 |---|---|
@@ -7,8 +8,9 @@
 | tar | torch < 0.1.10: members `storages`, `tensors` and `pickle` |
 | zip | torch >= 1.6: `data.pkl` and one member for each storage |
 
-The result consists of tensors, numpy arrays, plain containers and inert records (`records.Record`); see `pickle_machine` for
-what is refused. Numbers are memory-mapped where they lie aligned in the file.
+The result consists of tensors, numpy arrays, plain containers and inert records
+(`records.Record`); see `pickle_machine` for what is refused. Numbers are memory-mapped where
+they lie aligned in the file.
 """
 
 from __future__ import annotations
@@ -34,10 +36,13 @@ _MAX_COUNT = 1_000_000
 
 
 def read_legacy(path: Path, kind: Format) -> Any:
-    """The object that a checkpoint holds. Raises WeightsMismatch if it is damaged or refused, in one sentence."""
+    """The object that a checkpoint holds. Raises WeightsMismatch if it is damaged or refused,
+    in one sentence.
+    """
     try:
         with path.open("rb") as file:
-            # Private: what the program does with its tensors never reaches the file. Freed with the last tensor.
+            # Private: what the program does with its tensors never reaches the file. Freed with
+            # the last tensor.
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
             if kind == "tar":
                 return _read_tar(mapped)
@@ -50,7 +55,9 @@ def read_legacy(path: Path, kind: Format) -> Any:
     except (tarfile.TarError, zipfile.BadZipFile, struct.error, EOFError) as error:
         raise WeightsMismatch(f"{path} is damaged or truncated: {error}", hint=FETCH_AGAIN) from None
     except OSError as error:
-        raise WeightsMissing(f"cannot read {path}: {error.strerror}", hint="check the path and its permissions") from None
+        raise WeightsMissing(
+            f"cannot read {path}: {error.strerror}", hint="check the path and its permissions"
+        ) from None
 
 
 class _Reader:
@@ -113,7 +120,8 @@ def _read_stream(reader: _Reader, depth: int) -> Any:
     if not isinstance(system, Mapping) or system.get("little_endian") is not True:
         raise Refused("was written on a big-endian machine")
     start = reader.position
-    # The numbers lie behind the object, in pieces whose kind only the object tells: it is read twice.
+    # The numbers lie behind the object, in pieces whose kind only the object tells: it is read
+    # twice.
     kinds: dict[str, tuple[Any, int]] = {}
 
     def note(identity: Any) -> None:
@@ -143,7 +151,9 @@ def _read_stream(reader: _Reader, depth: int) -> Any:
 
 
 def _storage_identity(identity: Any, length: int) -> tuple[Any, str, Any, int, Any]:
-    """(class, key, location, numel, view) of a persistent id ("storage", ...) of `length` parts besides. Raises Refused."""
+    """(class, key, location, numel, view) of a persistent id ("storage", ...) of `length` parts
+    besides. Raises Refused.
+    """
     if not isinstance(identity, tuple) or len(identity) != 1 + length or identity[0] != "storage":
         raise Refused("refers to data in an unknown way")
     kind, key, location, numel, *view = identity[1:]
@@ -170,7 +180,9 @@ def _slice(root: Storage, offset: int, numel: int) -> Storage:
 
 
 def zip_root(path: Path) -> str:
-    """The folder inside a torch zip file in which `data.pkl` lies. Raises WeightsMismatch for other zip files and damaged ones."""
+    """The folder inside a torch zip file in which `data.pkl` lies. Raises WeightsMismatch for
+    other zip files and damaged ones.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             return _root(archive, path)
@@ -180,10 +192,21 @@ def zip_root(path: Path) -> str:
 
 def _root(archive: zipfile.ZipFile, path: Path) -> str:
     names = archive.namelist()
-    root = next((name.removesuffix("data.pkl") for name in names if name.endswith("/data.pkl") and name.count("/") == 1), None)
+    root = next(
+        (
+            name.removesuffix("data.pkl")
+            for name in names
+            if name.endswith("/data.pkl") and name.count("/") == 1
+        ),
+        None,
+    )
     if root is not None and f"{root}constants.pkl" not in names:
         return root
-    what = "a TorchScript program, not a checkpoint" if root is not None else "a zip archive without a checkpoint in it"
+    what = (
+        "a TorchScript program, not a checkpoint"
+        if root is not None
+        else "a zip archive without a checkpoint in it"
+    )
     raise WeightsMismatch(f"{path} is {what}", hint=FETCH_AGAIN)
 
 

@@ -1,8 +1,9 @@
 """Checkpoints into networks: strict, safe, and without a second copy in memory.
 
-Build the network inside `unallocated()` (its parameters have shapes but no memory), read the file with `read_state` (its
-tensors are mapped, not read), then `load_strictly`: every tensor of the file becomes the parameter itself, converted one by one
-if another format or device is wanted.
+Build the network inside `unallocated()` (its parameters have shapes but no memory), read the
+file with `read_state` (its tensors are mapped, not read), then `load_strictly`: every tensor of
+the file becomes the parameter itself, converted one by one if another format or device is
+wanted.
 """
 
 from __future__ import annotations
@@ -26,24 +27,29 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Rename = Mapping[str, str] | Callable[[str], str | None]
-"""File's name of a tensor -> network's name. A mapping holds whole names, or beginnings that end with "." ("" is allowed as
-the new beginning, and as the old one to put something before every name); a function returns None for what is not wanted."""
+"""File's name of a tensor -> network's name. A mapping holds whole names, or beginnings that
+end with "." ("" is allowed as the new beginning, and as the old one to put something before
+every name); a function returns None for what is not wanted.
+"""
 
 WRAPPERS = ("state_dict", "model_state_dict", "state_dict_ema", "model")
 """Under which names training programs put the network among other things."""
 
 _NAMES_SHOWN = 5
 _TORCH_REFUSES = (
-    pickle.UnpicklingError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError, EOFError
+    pickle.UnpicklingError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError,
+    EOFError
 )  # fmt: skip
 
 
 def read_checkpoint(path: Path) -> Any:
     """What a checkpoint holds: tensors in plain containers. Nothing in the file is executed.
 
-    safetensors and torch's zip format are memory-mapped; what torch's own safe reader refuses (old formats, classes beside the
-    tensors) goes through the restricted reader of `legacy_pickle`, which makes inert records of unknown classes.
-    Raises WeightsMismatch (another kind of file, truncated, hostile), WeightsMissing (not there, or torch is not installed).
+    safetensors and torch's zip format are memory-mapped; what torch's own safe reader refuses
+    (old formats, classes beside the tensors) goes through the restricted reader of
+    `legacy_pickle`, which makes inert records of unknown classes. Raises WeightsMismatch
+    (another kind of file, truncated, hostile), WeightsMissing (not there, or torch is not
+    installed).
     """
     require_torch()
     kind = sniff(path)
@@ -57,7 +63,9 @@ def read_checkpoint(path: Path) -> Any:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of one network by name, held plainly or under one of WRAPPERS. Raises as `read_checkpoint`."""
+    """The tensors of one network by name, held plainly or under one of WRAPPERS. Raises as
+    `read_checkpoint`.
+    """
     from personare.weights.records import Record, module_tensors
 
     held = read_checkpoint(path)
@@ -66,13 +74,18 @@ def read_state(path: Path) -> dict[str, Tensor]:
         held = wrapped[0] if wrapped else held
     state = module_tensors(held) if isinstance(held, Record) else _tensors(held)
     if not state:
-        inside = f"it holds {_listed(held)}" if isinstance(held, Mapping) and held else f"it holds a {type(held).__name__}"
+        inside = (
+            f"it holds {_listed(held)}"
+            if isinstance(held, Mapping) and held
+            else f"it holds a {type(held).__name__}"
+        )
         raise WeightsMismatch(f"{path} is not the checkpoint of one network: {inside}", hint=FETCH_AGAIN)
     return state
 
 
 def weights_file(folder: Path, stem: str = "model") -> Path:
-    """The file of weights in a folder of transformers or diffusers: STEM.safetensors, else the .bin of the same network.
+    """The file of weights in a folder of transformers or diffusers: STEM.safetensors, else the
+    .bin of the same network.
 
     Where there is none, the first of them, whose absence `read_state` reports.
     """
@@ -101,7 +114,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsMismatch(f"{path} is damaged or truncated: {_first_line(error)}", hint=FETCH_AGAIN) from None
+        raise WeightsMismatch(
+            f"{path} is damaged or truncated: {_first_line(error)}", hint=FETCH_AGAIN
+        ) from None
 
 
 def _read_zip(path: Path) -> Any:
@@ -123,7 +138,9 @@ def require_torch() -> None:
     try:
         import torch  # noqa: F401
     except ImportError:
-        raise WeightsMissing("reading checkpoints needs torch", hint="pip install 'personare[neural]'") from None
+        raise WeightsMissing(
+            "reading checkpoints needs torch", hint="pip install 'personare[neural]'"
+        ) from None
 
 
 # ---------------------------------------------------------------- into a network
@@ -133,8 +150,9 @@ def require_torch() -> None:
 def unallocated() -> Iterator[None]:
     """Networks that are built inside have parameters without memory or random values.
 
-    Only what is to be overwritten has none: torch.empty, torch.rand and torch.randn give tensors on the meta device, whereas
-    tables and constants (torch.arange, torch.zeros, torch.tensor ...) are real, so that buffers which no file holds are right.
+    Only what is to be overwritten has none: torch.empty, torch.rand and torch.randn give
+    tensors on the meta device, whereas tables and constants (torch.arange, torch.zeros,
+    torch.tensor ...) are real, so that buffers which no file holds are right.
     """
     import torch
     from torch.overrides import TorchFunctionMode
@@ -163,18 +181,27 @@ def load_strictly(
     dtype: torch.dtype | None = None,
     source: str = "the checkpoint",
 ) -> None:
-    """Put a checkpoint into a network that was built for it, for inference: in evaluation mode, without gradients.
+    """Put a checkpoint into a network that was built for it, for inference: in evaluation mode,
+    without gradients.
 
-    rename: see Rename; every entry of a mapping must be used. ignore: regular expressions (re.search, on the file's names and
-    the network's) of tensors that are neither loaded nor demanded. dtype: of all floating-point tensors; None keeps the
-    network's own. source: what messages call the file. A tensor that has the right format already becomes the parameter
-    itself, without a copy. Raises WeightsMismatch with the tensors that are missing, unknown or of another shape.
+    rename: see Rename; every entry of a mapping must be used.
+    ignore: regular expressions (re.search, on the file's names and the network's) of tensors
+        that are neither loaded nor demanded.
+    dtype: of all floating-point tensors; None keeps the network's own.
+    source: what messages call the file. A tensor that has the right format already becomes the
+        parameter itself, without a copy.
+
+    Raises WeightsMismatch with the tensors that are missing, unknown or of another shape.
     """
     import torch
     from torch import nn
 
     renamed = _renamed(state, rename, [re.compile(pattern) for pattern in ignore], source)
-    expected = {name: tensor for name, tensor in module.state_dict().items() if not any(re.search(p, name) for p in ignore)}
+    expected = {
+        name: tensor
+        for name, tensor in module.state_dict().items()
+        if not any(re.search(p, name) for p in ignore)
+    }
     _compare(renamed, expected, source, state)
     converted = {}
     for name, tensor in renamed.items():
@@ -184,13 +211,19 @@ def load_strictly(
     module.load_state_dict(converted, strict=False, assign=True)
     lost = [name for name, tensor in _named_tensors(module) if tensor.is_meta]
     if lost:
-        raise EngineError(f"{source}: no values for {_some(lost)}", hint="build the network inside weights.loading.unallocated()")
-    # Not the network's own `to`, which libraries replace by ones that warn; by now this moves only what no file holds.
+        raise EngineError(
+            f"{source}: no values for {_some(lost)}",
+            hint="build the network inside weights.loading.unallocated()",
+        )
+    # Not the network's own `to`, which libraries replace by ones that warn; by now this moves
+    # only what no file holds.
     nn.Module.to(module, device=torch.device(device), dtype=dtype)
     module.eval().requires_grad_(False)
 
 
-def _renamed(state: Mapping[str, Tensor], rename: Rename | None, ignore: list[re.Pattern[str]], source: str) -> dict[str, Tensor]:
+def _renamed(
+    state: Mapping[str, Tensor], rename: Rename | None, ignore: list[re.Pattern[str]], source: str
+) -> dict[str, Tensor]:
     used: set[str] = set()
     renamed: dict[str, Tensor] = {}
     for name, tensor in state.items():
@@ -203,7 +236,9 @@ def _renamed(state: Mapping[str, Tensor], rename: Rename | None, ignore: list[re
             raise WeightsMismatch(f"{source} holds {new} twice", hint=FETCH_AGAIN)
         renamed[new] = tensor
     if isinstance(rename, Mapping) and (idle := [name for name in rename if name not in used]):
-        raise WeightsMismatch(f"{source} is not the network that was expected: it has no {_some(idle)}", hint=FETCH_AGAIN)
+        raise WeightsMismatch(
+            f"{source} is not the network that was expected: it has no {_some(idle)}", hint=FETCH_AGAIN
+        )
     return renamed
 
 
@@ -223,7 +258,9 @@ def _new_name(name: str, rename: Rename | None, used: set[str]) -> str | None:
     return rename[longest] + name[len(longest) :]
 
 
-def _compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str, state: Mapping[str, Tensor]) -> None:
+def _compare(
+    found: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str, state: Mapping[str, Tensor]
+) -> None:
     """Raises WeightsMismatch unless names and shapes are the same."""
     missing = [name for name in expected if name not in found]
     unknown = [name for name in found if name not in expected]
@@ -239,15 +276,22 @@ def _compare(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], source
             log.info("%s: tensors %s: %s", source, what, ", ".join(names))
     if expected and len(missing) == len(expected):
         raise WeightsMismatch(
-            f"{source} holds another network: of {len(expected)} tensors that were expected ({_some(missing)}) none is in it;"
+            f"{source} holds another network: of {len(expected)} tensors that were expected "
+            f"({_some(missing)}) none is in it;"
             f" it has {_some(list(state))}",
-            hint="the wrong file, or a file under the wrong name; personare weights verify checks those of the catalogue",
+            hint="the wrong file, or a file under the wrong name; personare weights verify checks those of "
+            "the catalogue",
         )
-    parts = [(len(missing), "missing", missing), (len(unknown), "unknown", unknown), (len(other), "of another shape", other)]
+    parts = [
+        (len(missing), "missing", missing),
+        (len(unknown), "unknown", unknown),
+        (len(other), "of another shape", other),
+    ]
     told = "; ".join(f"{count} {what} ({_some(names)})" for count, what, names in parts if count)
     raise WeightsMismatch(
         f"{source} is not the network that was expected: tensors {told}",
-        hint="another version of the model, or a configuration that does not belong to it; -v lists all names",
+        hint="another version of the model, or a configuration that does not belong to it; -v lists all "
+        "names",
     )
 
 

@@ -1,9 +1,10 @@
 """Pickles, read without executing anything.
 
-A pickle is a program for a small machine with a stack, in which any function of Python can be called by name. This machine
-calls none. A global is only a name (`Global`); "calling" one gives what our own `builders` make of that name, or an inert
-`Record` of what was said. Names from Python's standard library beside a few harmless ones have no place in a checkpoint and
-make it refused, as do sizes that a file can claim but nobody can hold.
+A pickle is a program for a small machine with a stack, in which any function of Python can be
+called by name. This machine calls none. A global is only a name (`Global`); "calling" one gives
+what our own `builders` make of that name, or an inert `Record` of what was said. Names from
+Python's standard library beside a few harmless ones have no place in a checkpoint and make it
+refused, as do sizes that a file can claim but nobody can hold.
 """
 
 from __future__ import annotations
@@ -22,14 +23,30 @@ MAX_EXPANDED = 20_000_000
 
 HARMLESS: Mapping[str, frozenset[str]] = {
     "builtins": frozenset(
-        {"set", "frozenset", "list", "tuple", "dict", "int", "float", "bool", "str", "bytes", "bytearray", "complex", "object"}
+        {
+            "set",
+            "frozenset",
+            "list",
+            "tuple",
+            "dict",
+            "int",
+            "float",
+            "bool",
+            "str",
+            "bytes",
+            "bytearray",
+            "complex",
+            "object",
+        }
         | {"slice", "range"}
     ),
     "collections": frozenset({"OrderedDict", "defaultdict", "deque", "Counter"}),
     "copyreg": frozenset({"_reconstructor"}),
     "_codecs": frozenset({"encode"}),
     "typing": frozenset({"Any", "Union", "Optional", "List", "Dict", "Tuple"}),
-    "pathlib": frozenset({"Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath"}),
+    "pathlib": frozenset(
+        {"Path", "PosixPath", "WindowsPath", "PurePath", "PurePosixPath", "PureWindowsPath"}
+    ),
     "argparse": frozenset({"Namespace"}),
     "types": frozenset({"SimpleNamespace"}),
     "datetime": frozenset({"datetime", "date", "time", "timedelta", "timezone"}),
@@ -37,21 +54,37 @@ HARMLESS: Mapping[str, frozenset[str]] = {
     "fractions": frozenset({"Fraction"}),
     "uuid": frozenset({"UUID"}),
 }
-"""Module of the standard library -> names in it that a checkpoint may mention. Even these are never called."""
+"""Module of the standard library -> names in it that a checkpoint may mention. Even these are
+never called.
+"""
 
 _PYTHON_2 = {"__builtin__": "builtins", "copy_reg": "copyreg"}
-_STANDARD = frozenset(sys.stdlib_module_names) | {"nt", "commands", "popen2", "urllib2", "pip", "setuptools", "pkg_resources"}
+_STANDARD = frozenset(sys.stdlib_module_names) | {
+    "nt",
+    "commands",
+    "popen2",
+    "urllib2",
+    "pip",
+    "setuptools",
+    "pkg_resources",
+}
 
 Builder = Callable[..., Any]
-"""Makes a value from the arguments of a global. Raises Refused, TypeError or ValueError for arguments that make no sense."""
+"""Makes a value from the arguments of a global. Raises Refused, TypeError or ValueError for
+arguments that make no sense.
+"""
 
 
 class Refused(Exception):
-    """A pickle is hostile, damaged, or needs what has no place in a checkpoint; the message completes "it ..."."""
+    """A pickle is hostile, damaged, or needs what has no place in a checkpoint; the message
+    completes "it ...".
+    """
 
 
 class Unfinished:
-    """A value that a BUILD still has to give its content; wherever it was memoised, the finished one takes its place."""
+    """A value that a BUILD still has to give its content; wherever it was memoised, the
+    finished one takes its place.
+    """
 
     def __init__(self) -> None:
         self.memoised: list[int] = []
@@ -71,9 +104,13 @@ class ByteStream(Protocol):
 
 
 class PickleMachine:
-    """Runs one pickle. builders: "module.name" -> what makes a value of it. persistent: makes a value of a persistent id."""
+    """Runs one pickle. builders: "module.name" -> what makes a value of it. persistent: makes a
+    value of a persistent id.
+    """
 
-    def __init__(self, builders: Mapping[str, Builder], persistent: Callable[[Any], Any] | None = None) -> None:
+    def __init__(
+        self, builders: Mapping[str, Builder], persistent: Callable[[Any], Any] | None = None
+    ) -> None:
         self._builders = builders
         self._persistent = persistent
         self._stack: list[Any] = []
@@ -81,7 +118,9 @@ class PickleMachine:
         self._memo: dict[int, Any] = {}
 
     def run(self, stream: ByteStream) -> Any:
-        """The object that the next pickle of a stream describes; the stream is left behind its end. Raises Refused."""
+        """The object that the next pickle of a stream describes; the stream is left behind its
+        end. Raises Refused.
+        """
         try:
             for count, (operation, argument, _) in enumerate(pickletools.genops(stream)):  # type: ignore[arg-type]
                 if count > MAX_OPERATIONS:
@@ -92,7 +131,8 @@ class PickleMachine:
                     return result
                 self._do(operation.name, argument)
         except (ValueError, TypeError, IndexError, KeyError, OverflowError, AttributeError) as error:
-            # All that pickletools says of bytes that are no pickle, and what a program gives that never was one.
+            # All that pickletools says of bytes that are no pickle, and what a program gives
+            # that never was one.
             said = str(error).splitlines() or [type(error).__name__]
             raise Refused(f"is damaged or truncated ({said[0][:120]})") from None
         raise Refused("is truncated")
@@ -244,7 +284,9 @@ class PickleMachine:
             self._stack[-1] = finished = target.finished(state)
             for index in target.memoised:
                 self._memo[index] = finished
-        elif not isinstance(target, dict):  # the attributes of an OrderedDict, such as a state dict's _metadata, are left out
+        elif not isinstance(
+            target, dict
+        ):  # the attributes of an OrderedDict, such as a state dict's _metadata, are left out
             raise Refused(f"sets the state of a {type(target).__name__}")
 
     def _persistent_id(self, argument: Any) -> None:
@@ -305,7 +347,9 @@ _HANDLERS: Mapping[str, Callable[[PickleMachine, Any], None]] = {
 
 
 def named(module: str, name: str) -> Global:
-    """A global of a checkpoint. Raises Refused for what belongs to Python itself and is not on the list of harmless names."""
+    """A global of a checkpoint. Raises Refused for what belongs to Python itself and is not on
+    the list of harmless names.
+    """
     module = _PYTHON_2.get(module, module)
     if module.partition(".")[0] in _STANDARD and name not in HARMLESS.get(module, ()):
         raise Refused(f"asks for {module}.{name}, which has no place in a checkpoint")
@@ -318,19 +362,25 @@ def named(module: str, name: str) -> Global:
 
 
 def checked_keys(keys: Iterable[Any]) -> list[Any]:
-    """Keys as they are. Raises Refused for those whose hash could take for ever (tuples of tuples) or does not exist."""
+    """Keys as they are. Raises Refused for those whose hash could take for ever (tuples of
+    tuples) or does not exist.
+    """
     checked = list(keys)
     for key in checked:
         parts = key if isinstance(key, tuple) else (key,)
-        if not all(isinstance(part, str | bytes | int | float | complex | None | Global | Record) for part in parts):
+        if not all(
+            isinstance(part, str | bytes | int | float | complex | None | Global | Record) for part in parts
+        ):
             raise Refused(f"uses a {type(key).__name__} as a key")
     return checked
 
 
 def _check_extent(root: Any) -> None:
-    """Raises Refused for results that are nested too deeply, grow beyond all bounds, or hold what was never finished.
+    """Raises Refused for results that are nested too deeply, grow beyond all bounds, or hold
+    what was never finished.
 
-    Walks the graph once, children before parents. A reference to an object that is being walked (a cycle) counts as nothing.
+    Walks the graph once, children before parents. A reference to an object that is being walked
+    (a cycle) counts as nothing.
     """
     extents: dict[int, tuple[int, int]] = {}
     open_ids: set[int] = set()

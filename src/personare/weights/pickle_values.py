@@ -1,6 +1,8 @@
-"""What the names in a checkpoint's pickle stand for: plain containers, numpy arrays, torch tensors.
+"""What the names in a checkpoint's pickle stand for: plain containers, numpy arrays, torch
+tensors.
 
-Every value is made by our own code from checked numbers and bytes; nothing of numpy's or torch's own unpickling is called.
+Every value is made by our own code from checked numbers and bytes; nothing of numpy's or
+torch's own unpickling is called.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ STORAGE_DTYPES: Mapping[str, str] = {
 
 
 class Storage:
-    """A run of numbers in a file, out of which tensors are cut. view: its bytes, memory-mapped or not."""
+    """A run of numbers in a file, out of which tensors are cut. view: its bytes, memory-mapped
+    or not.
+    """
 
     def __init__(self, dtype: torch.dtype, view: memoryview) -> None:
         self.dtype = dtype
@@ -57,7 +61,9 @@ class Storage:
 
     @property
     def flat(self) -> Tensor:
-        """All numbers [numel]; mapped without a copy where they lie aligned in a file, and the same tensor at every call."""
+        """All numbers [numel]; mapped without a copy where they lie aligned in a file, and the
+        same tensor at every call.
+        """
         import torch
 
         if self._flat is None:
@@ -75,7 +81,9 @@ def _address(view: memoryview) -> int:
 
 
 def storage_dtype(kind: Any) -> torch.dtype:
-    """The dtype of a storage class that a checkpoint names, such as torch.FloatStorage. Raises Refused."""
+    """The dtype of a storage class that a checkpoint names, such as torch.FloatStorage. Raises
+    Refused.
+    """
     import torch
 
     is_torch = isinstance(kind, Global) and kind.module in ("torch", "torch.cuda", "torch.storage")
@@ -86,7 +94,9 @@ def storage_dtype(kind: Any) -> torch.dtype:
 
 
 def cut_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Tensor:
-    """A tensor out of a storage. Raises Refused if it would reach outside, or claims more numbers than are there."""
+    """A tensor out of a storage. Raises Refused if it would reach outside, or claims more
+    numbers than are there.
+    """
     if not isinstance(storage, Storage):
         raise Refused("makes a tensor of what is no storage")
     size, stride = _numbers(size), _numbers(stride)
@@ -94,7 +104,11 @@ def cut_tensor(storage: Any, offset: Any, size: Any, stride: Any, *_: Any) -> Te
     if len(size) != len(stride) or len(size) > _MAX_DIMENSIONS:
         raise Refused("holds a tensor of an impossible shape")
     count = math.prod(size)
-    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True)) if count else offset - 1
+    last = (
+        offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+        if count
+        else offset - 1
+    )
     if count > storage.numel or last >= storage.numel:
         raise Refused(f"holds a tensor that claims {count} numbers of a storage of {storage.numel}")
     return storage.flat.as_strided(size, stride, offset)
@@ -109,8 +123,14 @@ def _parameter(data: Any, *_: Any) -> Any:
 
 
 def _numbers(values: Any) -> tuple[int, ...]:
-    values = values.arguments[0] if isinstance(values, Record) and values.kind == "torch.Size" and values.arguments else values
-    if not isinstance(values, tuple | list) or not all(type(value) is int and 0 <= value < 1 << 62 for value in values):
+    values = (
+        values.arguments[0]
+        if isinstance(values, Record) and values.kind == "torch.Size" and values.arguments
+        else values
+    )
+    if not isinstance(values, tuple | list) or not all(
+        type(value) is int and 0 <= value < 1 << 62 for value in values
+    ):
         raise Refused("holds a tensor of an impossible shape")
     return tuple(values)
 
@@ -122,7 +142,9 @@ class _Dtype(Unfinished):
     def __init__(self, code: Any, *_: Any) -> None:
         super().__init__()
         if not isinstance(code, str) or not _DTYPE.fullmatch(code):
-            raise Refused(f"holds an array of {'Python objects' if str(code).startswith('O') else f'type {code!r}'}")
+            raise Refused(
+                f"holds an array of {'Python objects' if str(code).startswith('O') else f'type {code!r}'}"
+            )
         self.code = code
 
     def finished(self, state: Any) -> np.dtype[Any]:
@@ -149,7 +171,11 @@ def _array(raw: Any, dtype: Any, shape: Any, order: Any = "C") -> NDArray[Any]:
     if isinstance(raw, str):
         raw = raw.encode("latin-1")
     shape = _numbers(shape)
-    if not isinstance(raw, bytes | bytearray) or len(shape) > _MAX_DIMENSIONS or len(raw) != math.prod(shape) * dtype.itemsize:
+    if (
+        not isinstance(raw, bytes | bytearray)
+        or len(shape) > _MAX_DIMENSIONS
+        or len(raw) != math.prod(shape) * dtype.itemsize
+    ):
         raise Refused("holds an array whose size does not fit its content")
     return np.frombuffer(bytearray(raw), dtype).reshape(shape, order="F" if order == "F" else "C")
 
@@ -199,14 +225,18 @@ def _reconstructed(kind: Any, _base: Any = None, state: Any = None, *_: Any) -> 
 
 
 def _persistent_object(meta: Any, *_: Any) -> Record:
-    """An object of NVIDIA's torch_utils.persistence, whose pickle carries the source of its class: only its state is taken."""
+    """An object of NVIDIA's torch_utils.persistence, whose pickle carries the source of its
+    class: only its state is taken.
+    """
     if not isinstance(meta, dict):
         raise Refused("holds a persistent object without its description")
     return Record(f"persistent.{meta.get('class_name')}", (), meta.get("state"))
 
 
 def plain_builders(load_bytes: Callable[[bytes], Any]) -> dict[str, Builder]:
-    """Builders for everything above. load_bytes: reads a torch file that is nested in the pickle."""
+    """Builders for everything above. load_bytes: reads a torch file that is nested in the
+    pickle.
+    """
 
     def nested(data: Any, *_: Any) -> Any:
         return load_bytes(_bytes(data))

@@ -12,17 +12,25 @@ _TRUE = {"1", "on", "yes", "true"}
 
 
 def weights_folders(folder: Path | None = None) -> list[Path]:
-    """The folders that are searched before the hub cache: `folder` (`--weights`), then PERSONARE_WEIGHTS."""
+    """The folders that are searched before the hub cache: `folder` (`--weights`), then
+    PERSONARE_WEIGHTS.
+    """
     named = [folder] if folder else []
     named += [Path(part) for part in os.environ.get("PERSONARE_WEIGHTS", "").split(os.pathsep) if part]
     return [path.expanduser().absolute() for path in named]
 
 
 def hub_cache() -> Path:
-    """The hub's cache folder, by the rules of huggingface_hub: HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME."""
+    """The hub's cache folder, by the rules of huggingface_hub: HF_HUB_CACHE, HF_HOME,
+    XDG_CACHE_HOME.
+    """
     environment = os.environ
-    home = environment.get("HF_HOME") or str(Path(environment.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
-    cache = environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE") or str(Path(home) / "hub")
+    home = environment.get("HF_HOME") or str(
+        Path(environment.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface"
+    )
+    cache = (
+        environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE") or str(Path(home) / "hub")
+    )
     return Path(os.path.expandvars(cache)).expanduser().absolute()
 
 
@@ -38,7 +46,8 @@ def repo_folder(source: Source) -> Path:
 
 
 def candidate_folders(component: Component, folder: Path | None = None) -> Iterator[Path]:
-    """Every folder in which a component's files may lie side by side, in the order of search; existing or not.
+    """Every folder in which a component's files may lie side by side, in the order of search;
+    existing or not.
 
     A weights folder may be the `models` folder of a MuseTalk checkout, or hold it.
     """
@@ -52,7 +61,9 @@ def candidate_folders(component: Component, folder: Path | None = None) -> Itera
 
 
 def _snapshots(repo: Path, revision: str) -> Iterator[Path]:
-    """The snapshot that the revision points to, then the others, newest first: one may hold what another lacks."""
+    """The snapshot that the revision points to, then the others, newest first: one may hold
+    what another lacks.
+    """
     named: Path | None = None
     try:
         named = repo / "snapshots" / (repo / "refs" / revision).read_text(encoding="utf-8").strip()

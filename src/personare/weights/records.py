@@ -25,8 +25,10 @@ class Global:
 class Record:
     """An object of a class that was not called: what the file said about it, and no more.
 
-    kind: "module.Class". arguments: what it would have been constructed from. state: what it would have been given. items: what
-    was put into it, for classes derived from list or dict (of these as pairs).
+    kind: "module.Class".
+    arguments: what it would have been constructed from.
+    state: what it would have been given.
+    items: what was put into it, for classes derived from list or dict (of these as pairs).
     """
 
     kind: str
@@ -44,7 +46,9 @@ def is_leaf(value: Any) -> bool:
 
 
 def module_tensors(record: Record) -> dict[str, Tensor]:
-    """Parameters and buffers of a pickled torch module by dotted name, in the order of `Module.state_dict`; {} if it is none."""
+    """Parameters and buffers of a pickled torch module by dotted name, in the order of
+    `Module.state_dict`; {} if it is none.
+    """
     import torch
 
     found: dict[str, Tensor] = {}

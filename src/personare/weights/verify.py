@@ -18,7 +18,9 @@ State = Literal["released", "plausible", "wrong"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One file. state: "released" if its digest is on record, "plausible" if nothing is on record that it could contradict."""
+    """One file. state: "released" if its digest is on record, "plausible" if nothing is on
+    record that it could contradict.
+    """
 
     component: str
     file: Path

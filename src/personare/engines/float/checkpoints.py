@@ -70,7 +70,10 @@ def ears(options: FloatOptions, weights: Weights) -> Ears:
 def float_sha256(weights: Weights) -> tuple[str, ...]:
     """float.pth, and the sizes beside it if it is of another size than the released one."""
     sizes = weights.require(FLOAT)[FLOAT].with_suffix(".json")
-    return (weights.sha256(FLOAT), *([hashlib.sha256(sizes.read_bytes()).hexdigest()] if sizes.is_file() else []))
+    return (
+        weights.sha256(FLOAT),
+        *([hashlib.sha256(sizes.read_bytes()).hexdigest()] if sizes.is_file() else []),
+    )
 
 
 def load_s3fd(path: Path, device: torch.device) -> S3FD:
@@ -81,12 +84,16 @@ def load_s3fd(path: Path, device: torch.device) -> S3FD:
 
 
 def load_encoder(path: Path, device: torch.device) -> tuple[AppearanceEncoder, StyleDecoder]:
-    """The encoder, and the decoder for its motion basis and its flow; float32. Raises WeightsMismatch, as all of these."""
+    """The encoder, and the decoder for its motion basis and its flow; float32. Raises
+    WeightsMismatch, as all of these.
+    """
     state = _state(path)
     return state.encoder(device), state.decoder(device)
 
 
-def load_generator(path: Path, device: torch.device, sampling: torch.dtype) -> tuple[FlowTransformer, StyleDecoder]:
+def load_generator(
+    path: Path, device: torch.device, sampling: torch.dtype
+) -> tuple[FlowTransformer, StyleDecoder]:
     """The transformer, in the format for sampling, and the decoder."""
     state = _state(path)
     transformer = state.transformer(device, sampling)
@@ -96,16 +103,18 @@ def load_generator(path: Path, device: torch.device, sampling: torch.dtype) -> t
 
 
 def load_voice(path: Path, folder: Path, device: torch.device) -> tuple[SpeechFeatures, nn.Module]:
-    """wav2vec2-base and float.pth's projection; a float.pth that holds wav2vec2 itself goes before the folder."""
+    """wav2vec2-base and float.pth's projection; a float.pth that holds wav2vec2 itself goes
+    before the folder.
+    """
     from personare.engines.float.networks.loading import WAV2VEC2
     from personare.voice.wav2vec2 import read_sizes, speech_features
 
     state = _state(path)
     own = state.part(WAV2VEC2)
     source = str(path if own else folder)
-    return speech_features(own or _folder_state(folder), read_sizes(folder / "config.json"), device, source), state.projection(
-        device
-    )
+    return speech_features(
+        own or _folder_state(folder), read_sizes(folder / "config.json"), device, source
+    ), state.projection(device)
 
 
 def load_emotion(path: Path, folder: Path, device: torch.device) -> EmotionClassifier:
@@ -127,8 +136,9 @@ def device_of(options: FloatOptions) -> torch.device:
 
 
 def formats_of(options: FloatOptions, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
-    """(of sampling, of decoding). Sampling is float32 unless another precision is asked for by name: it is a tenth of the work, and
-    its errors are carried from chunk to chunk."""
+    """(of sampling, of decoding). Sampling is float32 unless another precision is asked for by
+    name: it is a tenth of the work, and its errors are carried from chunk to chunk.
+    """
     import torch
 
     from personare.weights.device import choose_dtype

@@ -24,9 +24,11 @@ class SquareFraming:
 
 
 class OriginalFraming:
-    """The photo at its own size, with the square in its place and a feathered seam; outside it not a byte of the photo changes.
+    """The photo at its own size, with the square in its place and a feathered seam; outside it
+    not a byte of the photo changes.
 
-    Odd sides lose their last row or column: H.264 has none. Without a crop the square is the whole photo.
+    Odd sides lose their last row or column: H.264 has none. Without a crop the square is the
+    whole photo.
     """
 
     def __init__(self, photo: Image, place: Mapping[str, Any]) -> None:

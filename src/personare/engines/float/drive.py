@@ -1,10 +1,13 @@
-"""What is heard in a whole speech, once for all portraits: the voice of every frame, and the emotion if none is given.
+"""What is heard in a whole speech, once for all portraits: the voice of every frame, and the
+emotion if none is given.
 
-    float.voice     "voice" float32 [frames, width] at 25 frames a second     (wav2vec2-base, float.pth's projection)
+    float.voice     "voice" float32 [frames, width] at 25 frames a second
+                                                 (wav2vec2-base, float.pth's projection)
     float.emotion   "scores" float32 [7]                                      (the emotion classifier)
 
-Up to `whole_seconds` every frame attends to every other, as published. Beyond, the encoder runs over windows of that length which
-overlap by OVERLAP_SECONDS on both sides: bounded memory and linear time, and an approximation (docs/engines/float.md: how close).
+Up to `whole_seconds` every frame attends to every other, as published. Beyond, the encoder runs
+over windows of that length which overlap by OVERLAP_SECONDS on both sides: bounded memory and
+linear time, and an approximation (docs/engines/float.md: how close).
 """
 
 from __future__ import annotations
@@ -64,7 +67,9 @@ class Ears:
 
 
 def recipe(ears: Ears, whole_seconds: int, emotion: str) -> Recipe:
-    """The stages of hearing a speech. The classifier's is among them only if the emotion is to be heard ("auto")."""
+    """The stages of hearing a speech. The classifier's is among them only if the emotion is to
+    be heard ("auto").
+    """
     parameters = {"whole_seconds": whole_seconds}
 
     def voice(inputs: StageInputs) -> Feature:
@@ -75,9 +80,9 @@ def recipe(ears: Ears, whole_seconds: int, emotion: str) -> Recipe:
         assert inputs.speech is not None
         return Feature({"scores": emotion_scores(ears.emotion, inputs.speech, whole_seconds)})
 
-    stages = [Stage(VOICE, 1, voice, parameters, reads_speech=True, weights=ears.voice_sha256)]
+    stages = [Stage(VOICE, 1, voice, parameters, reads=("speech",), weights=ears.voice_sha256)]
     if emotion == "auto":
-        stages.append(Stage(EMOTION, 1, scores, parameters, reads_speech=True, weights=ears.emotion_sha256))
+        stages.append(Stage(EMOTION, 1, scores, parameters, reads=("speech",), weights=ears.emotion_sha256))
     return Recipe(tuple(stages))
 
 
@@ -87,13 +92,17 @@ def frame_total(samples: int, fps: float = MODEL_FPS) -> int:
 
 
 def padded_length(frames: int, fps: float = MODEL_FPS) -> int:
-    """Samples of so many whole frames. In this order, in float64: the other order is one sample short for some at 24 fps."""
+    """Samples of so many whole frames. In this order, in float64: the other order is one sample
+    short for some at 24 fps.
+    """
     return int(frames * SAMPLE_RATE / fps)
 
 
 def padded(audio: Samples, length: int) -> Samples:
     """The samples, and their last one repeated up to a length."""
-    return np.concatenate([audio, np.repeat(audio[-1:], length - len(audio))]) if length > len(audio) else audio
+    return (
+        np.concatenate([audio, np.repeat(audio[-1:], length - len(audio))]) if length > len(audio) else audio
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +116,9 @@ class Window:
 
 
 def windows(frames: int, whole: int, overlap: int) -> Iterator[Window]:
-    """One window of all frames up to `whole`; beyond, as few as reach, of equal steps, each `overlap` wider on both sides."""
+    """One window of all frames up to `whole`; beyond, as few as reach, of equal steps, each
+    `overlap` wider on both sides.
+    """
     if frames <= whole:
         yield Window(0, frames, 0, frames)
         return
@@ -143,7 +154,8 @@ def voice_of_frames(
 
 
 def projected(features: SpeechFeatures, projection: nn.Module, heard: Tensor) -> Tensor:
-    """All layers of wav2vec2 side by side, first layer first, through the projection: [1, n, C] -> [1, n, width].
+    """All layers of wav2vec2 side by side, first layer first, through the projection: [1, n, C]
+    -> [1, n, width].
 
     Layer by layer while they are made: the 9216 numbers of each frame are never held.
     """
@@ -169,16 +181,20 @@ def projected(features: SpeechFeatures, projection: nn.Module, heard: Tensor) ->
 def emotion_scores(classifier: EmotionClassifier, samples: Samples, whole_seconds: int) -> Floats:
     """The seven emotions' probabilities in a speech float32 [n], n >= 1: float32 [7].
 
-    Of the speech as it is, not filled up to whole frames; only what is shorter than the classifier can hear (25 ms) is.
+    Of the speech as it is, not filled up to whole frames; only what is shorter than the
+    classifier can hear (25 ms) is.
     """
     import torch
 
     from personare.voice.wav2vec2 import normalised
 
     with torch.inference_mode():
-        audio = torch.from_numpy(padded(normalised(samples), classifier.features.reach))[None].to(classifier.features.device)
+        audio = torch.from_numpy(padded(normalised(samples), classifier.features.reach))[None].to(
+            classifier.features.device
+        )
         return classifier.probabilities(
-            audio, whole_seconds * _FEATURES_PER_SECOND if len(samples) > whole_seconds * SAMPLE_RATE else None
+            audio,
+            whole_seconds * _FEATURES_PER_SECOND if len(samples) > whole_seconds * SAMPLE_RATE else None,
         )
 
 

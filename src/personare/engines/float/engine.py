@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from personare.cache.prepare import hear
 from personare.cache.recipe import Recipe
+from personare.cache.run import hear
 from personare.engines.engine import Engine, EngineOptions, Performance, one_dimensional
 from personare.engines.float.options import FloatOptions
 from personare.engines.neural import require_torch, torch_missing
@@ -61,16 +61,22 @@ class Float(Engine):
         names = [VOICE] + ([EMOTION] if _float_options(options).emotion == "auto" else [])
         return (*float_sha256(self.weights), *map(self.weights.sha256, names))
 
-    def perform(self, avatar: Avatar, options: EngineOptions, store: FeatureStore | None = None) -> FloatPerformance:
+    def perform(
+        self, avatar: Avatar, options: EngineOptions, store: FeatureStore | None = None
+    ) -> FloatPerformance:
         require_torch(self.name)
         return FloatPerformance(avatar, _float_options(options), self.weights, store)
 
 
 class FloatPerformance(Performance):
-    """One run of one avatar. Speech is gathered until it ends, for the networks attend to all of it; then frames come chunk by
-    chunk, while the next chunk is sampled: drive -> motion -> render -> compose."""
+    """One run of one avatar. Speech is gathered until it ends, for the networks attend to all
+    of it; then frames come chunk by chunk, while the next chunk is sampled: drive -> motion ->
+    render -> compose.
+    """
 
-    def __init__(self, avatar: Avatar, options: FloatOptions, weights: Weights, store: FeatureStore | None) -> None:
+    def __init__(
+        self, avatar: Avatar, options: FloatOptions, weights: Weights, store: FeatureStore | None
+    ) -> None:
         from personare.engines.float.stage import Stage
 
         super().__init__()
@@ -111,7 +117,9 @@ class FloatPerformance(Performance):
         if n < 1:
             raise EngineError(f"idle({n}): ask for at least one frame")
         if self._speech is not None or self._running is not None:
-            raise EngineError("idle() while an utterance is under way", hint="call finish() or interrupt() first")
+            raise EngineError(
+                "idle() while an utterance is under way", hint="call finish() or interrupt() first"
+            )
         images = self._stage.idle(n)
         return Frames(self._advance(n), images)
 

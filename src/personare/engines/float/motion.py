@@ -1,7 +1,8 @@
-"""What was heard becomes motion: latents [frames, width] at 25 frames a second, sampled 50 at a time by flow matching.
+"""What was heard becomes motion: latents [frames, width] at 25 frames a second, sampled 50 at a
+time by flow matching.
 
-Each chunk is conditioned on the last frames of the chunk before. Within a chunk, what does not depend on the time of the flow is
-embedded once; frames that share a condition share its row.
+Each chunk is conditioned on the last frames of the chunk before. Within a chunk, what does not
+depend on the time of the flow is embedded once; frames that share a condition share its row.
 """
 
 from __future__ import annotations
@@ -28,18 +29,22 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Guidance:
-    """How far the velocity is pushed from that without a voice towards that with it, and on towards that with an emotion:
+    """How far the velocity is pushed from that without a voice towards that with it, and on
+    towards that with an emotion:
 
         v = U + audio (A - U) + emotion (E - A)
 
-    with U: no voice, no emotion; A: the voice; E: both (classifier-free guidance, Ho & Salimans 2022, twice in a row).
+    with U: no voice, no emotion; A: the voice; E: both (classifier-free guidance, Ho & Salimans
+    2022, twice in a row).
     """
 
     audio: float = 2.0
     emotion: float = 1.0
 
     def branches(self) -> list[tuple[float, bool, bool]]:
-        """(weight, hears the voice, knows the emotion) of every evaluation that counts: at most three, often fewer."""
+        """(weight, hears the voice, knows the emotion) of every evaluation that counts: at most
+        three, often fewer.
+        """
         weighed = [
             (1 - self.audio, False, False),
             (self.audio - self.emotion, True, False),
@@ -50,7 +55,9 @@ class Guidance:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """All that the next chunk needs of those before: latents and voice of the last frames [previous, width], and its number."""
+    """All that the next chunk needs of those before: latents and voice of the last frames
+    [previous, width], and its number.
+    """
 
     motion: Floats
     voice: Floats
@@ -60,9 +67,11 @@ class Carried:
 class MotionSampler:
     """One utterance of one person: chunks of voice in, chunks of motion out.
 
-    points: the flow is evaluated at this many times of [0, 1] but the last ("nfe" as published): points - 1 Euler steps.
-    seed: noise is fresh in every chunk but reproducible, and the same on all devices; fixed: every chunk begins with the noise of
-    the first, as published. carried: to go on where another sampler stopped.
+    points: the flow is evaluated at this many times of [0, 1] but the last ("nfe" as
+        published): points - 1 Euler steps.
+    seed: noise is fresh in every chunk but reproducible, and the same on all devices.
+    fixed: every chunk begins with the noise of the first, as published.
+    carried: to go on where another sampler stopped.
     """
 
     def __init__(
@@ -99,10 +108,14 @@ class MotionSampler:
         seed = self._seed if self._fixed or chunk == 0 else _mixed(self._seed, chunk)
         generator = torch.Generator("cpu").manual_seed(seed)
         config = self._network.config
-        return np.asarray(torch.randn(1, config.chunk, config.width, generator=generator)[0].numpy(), np.float32)
+        return np.asarray(
+            torch.randn(1, config.chunk, config.width, generator=generator)[0].numpy(), np.float32
+        )
 
     def sample(self, voice: Floats, noise: Floats | None = None) -> Floats:
-        """The motion [n, width] of the next frames, whose voice is [n, width]. n is a whole chunk, but less in the last one."""
+        """The motion [n, width] of the next frames, whose voice is [n, width]. n is a whole
+        chunk, but less in the last one.
+        """
         import torch
 
         config, frames = self._network.config, len(voice)
@@ -132,7 +145,9 @@ class MotionSampler:
         return x
 
     def velocity(self, latents: Tensor, rows: Tensor, index: Tensor, last: int) -> Tensor:
-        """Guided velocity float32 [last, width] of the last frames of latents [previous + chunk, width]."""
+        """Guided velocity float32 [last, width] of the last frames of latents [previous +
+        chunk, width].
+        """
         batch = latents.to(self._weight.dtype).expand(len(self._branches), -1, -1)
         made = self._network(batch, rows, index, last).float()
         guided: Tensor = made[0] * self._branches[0][0]
@@ -141,9 +156,11 @@ class MotionSampler:
         return guided
 
     def conditions(self, voice: Tensor) -> tuple[Tensor, Tensor]:
-        """Distinct conditions [n, hidden] and which of them each frame of each branch has [B, previous + chunk].
+        """Distinct conditions [n, hidden] and which of them each frame of each branch has [B,
+        previous + chunk].
 
-        The voice of carried frames is heard in every branch; new frames without a voice are all alike.
+        The voice of carried frames is heard in every branch; new frames without a voice are all
+        alike.
         """
         import torch
 
@@ -158,11 +175,19 @@ class MotionSampler:
                 parts[which, knows] = (sum(map(len, rows)), len(audio))
                 rows.append(self._network.condition(self._reference, audio, emotion))
             first, count = parts[which, knows]
-            return torch.arange(first, first + count).expand(frames) if count == 1 else torch.arange(first, first + count)
+            return (
+                torch.arange(first, first + count).expand(frames)
+                if count == 1
+                else torch.arange(first, first + count)
+            )
 
         index = []
         for _, hears, knows in self._branches:
-            new = place("voice", voice, knows, config.chunk) if hears else place("silence", silence, knows, config.chunk)
+            new = (
+                place("voice", voice, knows, config.chunk)
+                if hears
+                else place("silence", silence, knows, config.chunk)
+            )
             index.append(torch.cat([place("before", before, knows, config.previous), new]))
         return torch.cat(rows), torch.stack(index).to(voice.device)
 
@@ -177,10 +202,11 @@ def _mixed(seed: int, chunk: int) -> int:
 
 
 class MotionResampler:
-    """Motion at 25 frames a second -> motion at any rate: latents pushed chunk by chunk, Catmull-Rom splines between them.
+    """Motion at 25 frames a second -> motion at any rate: latents pushed chunk by chunk,
+    Catmull-Rom splines between them.
 
-    Frame i of the clip takes the motion at its exact time i / fps; where that is a frame of the model's, its very latents. Beyond
-    the last latents they are held.
+    Frame i of the clip takes the motion at its exact time i / fps; where that is a frame of the
+    model's, its very latents. Beyond the last latents they are held.
     """
 
     def __init__(self, fps: Fraction) -> None:
@@ -190,7 +216,9 @@ class MotionResampler:
         self._kept_from = 0
 
     def push(self, motion: Floats) -> Floats:
-        """float32 [n, width] of the model's next frames -> [m, width] of those frames of the clip that are settled."""
+        """float32 [n, width] of the model's next frames -> [m, width] of those frames of the
+        clip that are settled.
+        """
         self._kept = motion if self._kept is None else np.concatenate([self._kept, motion])
         end = self._kept_from + len(self._kept)
         last = self._frame
@@ -216,11 +244,17 @@ class MotionResampler:
         low = np.array([math.floor(place) for place in places])
         part = np.array([float(place) for place in places], np.float64) - low
         weights = np.stack(
-            [-part + 2 * part**2 - part**3, 2 - 5 * part**2 + 3 * part**3, part + 4 * part**2 - 3 * part**3, part**3 - part**2]
+            [
+                -part + 2 * part**2 - part**3,
+                2 - 5 * part**2 + 3 * part**3,
+                part + 4 * part**2 - 3 * part**3,
+                part**3 - part**2,
+            ]
         )
         made = np.zeros((len(places), self._kept.shape[1]), np.float32)
         for offset, weight in zip((-1, 0, 1, 2), weights / 2, strict=True):
             made += (
-                weight[:, None].astype(np.float32) * self._kept[np.clip(low + offset, self._kept_from, end - 1) - self._kept_from]
+                weight[:, None].astype(np.float32)
+                * self._kept[np.clip(low + offset, self._kept_from, end - 1) - self._kept_from]
             )
         return made

@@ -1,9 +1,9 @@
 """The recipe: what is computed once per portrait.
 
-float.face         where the face is                                   (the picture; S3FD or our own perception)
-float.crop         the square around it, as the networks want it       (the picture, where the face is)
-float.appearance   what the person looks like, how the face is held    (the square; float.pth)
-float.reach        what moves the mouth and little else                (the appearance; float.pth; only where it is asked for)
+float.face         where the face is      (the picture; S3FD or our own perception)
+float.crop         the square around it, as the networks want it   (the picture, where the face is)
+float.appearance   what the person looks like, how the face is held   (the square; float.pth)
+float.reach        what moves the mouth and little else   (the appearance; float.pth; only if asked)
 """
 
 from __future__ import annotations
@@ -59,13 +59,25 @@ def recipe(sight: Sight, options: FloatOptions, detector: str) -> Recipe:
     needs = () if options.no_crop else (FACE,)
     stages = []
     if not options.no_crop:
-        weights = sight.s3fd_sha256 if detector == "s3fd" else tuple(NETWORK_SHA256[name] for name in LANDMARK_NETWORKS)
-        stages.append(Stage(FACE, 1, partial(_face, sight), {"detector": detector}, reads_portrait=True, weights=weights))
+        weights = (
+            sight.s3fd_sha256
+            if detector == "s3fd"
+            else tuple(NETWORK_SHA256[name] for name in LANDMARK_NETWORKS)
+        )
+        stages.append(
+            Stage(
+                FACE, 1, partial(_face, sight), {"detector": detector}, reads=("portrait",), weights=weights
+            )
+        )
     parameters = {"no_crop": options.no_crop, "side": sight.side}
-    stages.append(Stage(CROP, 1, _crop, parameters, needs, reads_portrait=True))
-    stages.append(Stage(APPEARANCE, 1, partial(_appearance, sight), needs=(CROP,), weights=sight.float_sha256))
+    stages.append(Stage(CROP, 1, _crop, parameters, needs, reads=("portrait",)))
+    stages.append(
+        Stage(APPEARANCE, 1, partial(_appearance, sight), needs=(CROP,), weights=sight.float_sha256)
+    )
     if options.head_motion < 1 or options.rest_in_silence > 0:
-        stages.append(Stage(REACH, 1, partial(_reach, sight), needs=(APPEARANCE,), weights=sight.float_sha256))
+        stages.append(
+            Stage(REACH, 1, partial(_reach, sight), needs=(APPEARANCE,), weights=sight.float_sha256)
+        )
     return Recipe(tuple(stages))
 
 
@@ -77,7 +89,8 @@ def _face(sight: Sight, inputs: StageInputs) -> Feature:
     if inputs.parameters["detector"] == "s3fd":
         box = first_face(detected(sight.s3fd(), picture), picture.shape[0], name)
     else:
-        # From brows to chin it is the same part of the head as S3FD's box, which begins at the hairline, but for a sixth.
+        # From brows to chin it is the same part of the head as S3FD's box, which begins at the
+        # hairline, but for a sixth.
         landmarks = find_face(picture, name).landmarks
         low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
         box = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
@@ -90,7 +103,9 @@ def _face(sight: Sight, inputs: StageInputs) -> Feature:
 
 
 def detection_picture(picture: Image) -> Image:
-    """The picture at the height that the detector sees; scaled by a factor, so that OpenCV rounds the size."""
+    """The picture at the height that the detector sees; scaled by a factor, so that OpenCV
+    rounds the size.
+    """
     scale = DETECTION_HEIGHT / picture.shape[0]
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=how), np.uint8)
@@ -100,11 +115,15 @@ def detector_input(picture: Image) -> Floats:
     """uint8 [H, W, 3] RGB -> float32 [3, H, W], blue first, less the detector's mean."""
     from personare.perception.s3fd import PIXEL_MEAN
 
-    return np.ascontiguousarray((picture[:, :, ::-1].astype(np.float32) - np.array(PIXEL_MEAN, np.float32)).transpose(2, 0, 1))
+    return np.ascontiguousarray(
+        (picture[:, :, ::-1].astype(np.float32) - np.array(PIXEL_MEAN, np.float32)).transpose(2, 0, 1)
+    )
 
 
 def detected(network: S3FD, picture: Image) -> Floats:
-    """S3FD's faces in px of the detection picture, float32 [n, 5] x0 y0 x1 y1 score, by falling score."""
+    """S3FD's faces in px of the detection picture, float32 [n, 5] x0 y0 x1 y1 score, by falling
+    score.
+    """
     import torch
 
     from personare.perception.s3fd import face_boxes
@@ -114,13 +133,16 @@ def detected(network: S3FD, picture: Image) -> Floats:
 
 
 def first_face(boxes: Floats, picture_height: int, name: str = "picture") -> tuple[int, int, int, int]:
-    """The surest face (not the largest) in whole px of the picture, cut off toward zero. Raises NoFaceFound."""
+    """The surest face (not the largest) in whole px of the picture, cut off toward zero. Raises
+    NoFaceFound.
+    """
     scale = DETECTION_HEIGHT / picture_height
     sure = boxes[boxes[:, 4] > MIN_SCORE]
     if len(sure) == 0:
         raise NoFaceFound(
             f"{name}: no face found",
-            hint="use a sharp, well-lit picture of one person, or --set no_crop=true for one that is a face already",
+            hint="use a sharp, well-lit picture of one person, or --set no_crop=true for one that is a face "
+            "already",
         )
     x0, y0, x1, y1 = (int(value) for value in sure[0, :4] / np.float32(scale))
     return x0, y0, x1, y1
@@ -141,10 +163,11 @@ def _crop(inputs: StageInputs) -> Feature:
 
 
 def face_square(box: tuple[int, int, int, int], size: tuple[int, int]) -> Square:
-    """The square around a face's box in a picture of (height, width), its centre inside the picture.
+    """The square around a face's box in a picture of (height, width), its centre inside the
+    picture.
 
-    Whole numbers throughout, cut off toward zero. Where a box's centre lies beyond the left or upper border the published program
-    wraps round to the other side; here it is drawn inside.
+    Whole numbers throughout, cut off toward zero. Where a box's centre lies beyond the left or
+    upper border the published program wraps round to the other side; here it is drawn inside.
     """
     x0, y0, x1, y1 = box
     half = int(MARGIN * max(int((y1 - y0) / 2), int((x1 - x0) / 2)))
@@ -156,7 +179,8 @@ def face_square(box: tuple[int, int, int, int], size: tuple[int, int]) -> Square
 def cropped(picture: Image, square: Square, side: int) -> Image:
     """The square, black beyond the picture's border, at the networks' size.
 
-    The interpolation depends on the height of the picture, not on whether the square shrinks: as published.
+    The interpolation depends on the height of the picture, not on whether the square shrinks:
+    as published.
     """
     reach = square.side // 2
     bordered = cv2.copyMakeBorder(picture, reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=(0, 0, 0))
@@ -184,8 +208,9 @@ def _appearance(sight: Sight, inputs: StageInputs) -> Feature:
 
 
 def appearance(encoder: AppearanceEncoder, decoder: StyleDecoder, picture: Image) -> dict[str, Floats]:
-    """uint8 [S, S, 3] -> "appearance" [width], "coefficients" [motions], "reference" [width] (how the face is held), and the skip
-    features "feature0".. [C, side, side], smallest first."""
+    """uint8 [S, S, 3] -> "appearance" [width], "coefficients" [motions], "reference" [width]
+    (how the face is held), and the skip features "feature0".. [C, side, side], smallest first.
+    """
     import torch
 
     with torch.inference_mode():

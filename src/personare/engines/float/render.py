@@ -17,17 +17,26 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 EXACT_SIDE = 32
-"""px: levels up to this side are float32 in any case. They say where things go, and are a fifth of the work."""
+"""px: levels up to this side are float32 in any case. They say where things go, and are a fifth
+of the work.
+"""
 
 
 class FrameDecoder:
     """Draws one person: holds the skip features in the decoder's format and layout.
 
-    appearance: float32 [width]; features: "feature0".. float32 [C, side, side], smallest first. dtype: of the feature maps and of
-    the products over them; styles, flow and colours stay float32.
+    appearance: float32 [width]; features: "feature0".. float32 [C, side, side], smallest first.
+    dtype: of the feature maps and of the products over them; styles, flow and colours stay
+    float32.
     """
 
-    def __init__(self, network: StyleDecoder, appearance: Floats, features: Mapping[str, NDArray[Any]], dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        network: StyleDecoder,
+        appearance: Floats,
+        features: Mapping[str, NDArray[Any]],
+        dtype: torch.dtype,
+    ) -> None:
         import torch
 
         from personare.engines.float.networks.decoder import memory_format
@@ -36,7 +45,9 @@ class FrameDecoder:
         self._device = network.input.input.device
         self._appearance = torch.from_numpy(np.array(appearance, np.float32)).to(self._device)
         self._features = []
-        for name in sorted((name for name in features if name.startswith("feature")), key=lambda name: int(name[7:])):
+        for name in sorted(
+            (name for name in features if name.startswith("feature")), key=lambda name: int(name[7:])
+        ):
             tensor = torch.from_numpy(np.array(features[name]))[None]
             tensor = tensor.to(self._device, torch.float32 if tensor.shape[-1] <= EXACT_SIDE else dtype)
             self._features.append(tensor.contiguous(memory_format=memory_format(tensor)))
@@ -51,7 +62,9 @@ class FrameDecoder:
         import torch
 
         with torch.inference_mode():
-            latents = self._appearance + torch.from_numpy(np.ascontiguousarray(motion, np.float32)).to(self._device)
+            latents = self._appearance + torch.from_numpy(np.ascontiguousarray(motion, np.float32)).to(
+                self._device
+            )
             made: Tensor = self._network(latents, self._features)
             return made
 
@@ -61,7 +74,9 @@ class FrameDecoder:
 
 
 def to_bytes(colours: Tensor) -> NDArray[np.uint8]:
-    """float [n, 3, H, W] in [-1, 1], limited to it -> uint8 [n, H, W, 3]; cut off, not rounded, as published."""
+    """float [n, 3, H, W] in [-1, 1], limited to it -> uint8 [n, H, W, 3]; cut off, not rounded,
+    as published.
+    """
     import torch
 
     with torch.inference_mode():

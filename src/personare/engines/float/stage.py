@@ -1,4 +1,6 @@
-"""The networks of one performance at work: what was heard goes through motion, render and compose, chunk by chunk."""
+"""The networks of one performance at work: what was heard goes through motion, render and
+compose, chunk by chunk.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ from personare.engines.float.render import FrameDecoder
 from personare.engines.neural import BatchSize, batch_by_memory, in_batches
 from personare.engines.pipeline import overlapped
 from personare.errors import EngineError
+from personare.ground.stopwatch import Stopwatch
 from personare.media.image import read_image
-from personare.stopwatch import Stopwatch
 from personare.types import Avatar, Feature, Samples
 from personare.voice.activity import ActivityGate
 
@@ -45,7 +47,9 @@ _BYTES_A_PIXEL = 600
 
 
 class Stage:
-    """One performance's networks, its sampler, and where its timeline is. shown: frames of the utterance that were handed out."""
+    """One performance's networks, its sampler, and where its timeline is. shown: frames of the
+    utterance that were handed out.
+    """
 
     def __init__(self, avatar: Avatar, options: FloatOptions, weights: Weights, watch: Stopwatch) -> None:
         self._options, self._weights, self._watch = options, weights, watch
@@ -76,7 +80,13 @@ class Stage:
         if REACH not in avatar.features:
             return None
         reach, options = avatar.features[REACH].arrays, self._options
-        return MouthAndHead(self._seen["reference"], reach["share"], reach["basis"], options.head_motion, options.rest_in_silence)
+        return MouthAndHead(
+            self._seen["reference"],
+            reach["share"],
+            reach["basis"],
+            options.head_motion,
+            options.rest_in_silence,
+        )
 
     @cached_property
     def _networks(self) -> tuple[FlowTransformer, StyleDecoder]:
@@ -96,7 +106,9 @@ class Stage:
         return batch_by_memory(self._device, _BYTES_A_PIXEL * pixels, _AT_MOST.get(self._device.type, 32))
 
     def _load(self) -> None:
-        """Load the networks here, not in one of the threads to come, where two might do it at once."""
+        """Load the networks here, not in one of the threads to come, where two might do it at
+        once.
+        """
         assert self._batch.rows
 
     def begin(self, heard: Mapping[str, Feature], speech: Samples) -> None:
@@ -110,7 +122,9 @@ class Stage:
         self._silence = self._silent_frames(speech)
 
     def _silent_frames(self, speech: Samples) -> Floats:
-        """float32 [frames] at the model's rate: 1 where nobody speaks; only asked where the mouth is to rest then."""
+        """float32 [frames] at the model's rate: 1 where nobody speaks; only asked where the
+        mouth is to rest then.
+        """
         if self._mouth is None or self._options.rest_in_silence == 0:
             return np.zeros(len(self._voice), np.float32)
         gate = ActivityGate(Fraction(MODEL_FPS))
@@ -139,7 +153,9 @@ class Stage:
     def frames(self, count: int) -> Generator[Pictures, None, None]:
         """The utterance's pictures uint8 [n, H, W, 3], `count` in all, as they are made."""
         rooms = (("render", self._rendered), ("compose", self._framing.compose))
-        yield from overlapped(self._motion(self._voice, self._silence, count), *rooms, watch=self._watch, depth=1)
+        yield from overlapped(
+            self._motion(self._voice, self._silence, count), *rooms, watch=self._watch, depth=1
+        )
 
     def _motion(self, voice: Floats, silence: Floats, count: int) -> Iterator[Floats]:
         """Motion for batches of pictures; chunks are sampled as they are wanted."""
@@ -175,7 +191,9 @@ class Stage:
         """What the network hears in a chunk of silence [chunk, width]."""
         with self._watch("drive"):
             size = self._networks[0].config.chunk
-            heard = drive.voice_of_frames(*self._ears.voice, np.zeros(size * drive.FRAME_SAMPLES, np.float32), size)
+            heard = drive.voice_of_frames(
+                *self._ears.voice, np.zeros(size * drive.FRAME_SAMPLES, np.float32), size
+            )
             self._ears.forget()
             return heard
 
@@ -200,7 +218,9 @@ class Stage:
             yield motion[indices]
 
     def _rendered(self, motion: Floats) -> Pictures:
-        return np.concatenate(list(in_batches(lambda rows: self._decoder.render(motion[rows]), len(motion), self._batch)))
+        return np.concatenate(
+            list(in_batches(lambda rows: self._decoder.render(motion[rows]), len(motion), self._batch))
+        )
 
 
 class _Trail:
@@ -212,7 +232,9 @@ class _Trail:
         self._from = -self._previous
 
     def add(self, motion: Floats, voice: Floats) -> None:
-        """A chunk [n, width] and its voice; chunks longer ago than shown frames can be are forgotten."""
+        """A chunk [n, width] and its voice; chunks longer ago than shown frames can be are
+        forgotten.
+        """
         keep = self._previous + _CHUNKS_AHEAD * len(motion)
         self._from += max(0, len(self._motion) - keep)
         self._motion = np.concatenate([self._motion[-keep:], motion])

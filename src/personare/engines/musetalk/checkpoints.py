@@ -11,9 +11,9 @@ from personare.engines.musetalk.options import DETECTOR, PARSER, POSE, UNET, VAE
 if TYPE_CHECKING:
     import torch
 
-    from personare.engines.musetalk.networks.bisenet import BiSeNet
-    from personare.engines.musetalk.networks.rtmpose import RTMPose
+    from personare.perception.parsing import BiSeNet
     from personare.perception.s3fd import S3FD
+    from personare.perception.whole_body.rtmpose import RTMPose
     from personare.voice.whisper import SpeechEncoder
     from personare.weights.finder import Weights
 
@@ -33,17 +33,23 @@ def whisper_component(weights: Weights) -> str:
 
 
 def ears(options: MuseTalkOptions, weights: Weights) -> Ears:
-    """Whisper's encoder, loaded when it first hears something that is not in the cache. Raises WeightsMissing."""
+    """Whisper's encoder, loaded when it first hears something that is not in the cache. Raises
+    WeightsMissing.
+    """
     name = whisper_component(weights)
     path = weights.require(name)[name]
     return Ears(
-        lambda: load_whisper(path, device_of(options), _dtype(options.kept_format)), (weights.sha256(name),), options.kept_format
+        lambda: load_whisper(path, device_of(options), _dtype(options.kept_format)),
+        (weights.sha256(name),),
+        options.kept_format,
     )
 
 
 def load_whisper(path: Path, device: torch.device, dtype: torch.dtype) -> SpeechEncoder:
-    """The encoder of a transformers folder (config.json beside the file) or of OpenAI's tiny.pt."""
-    from personare.engines.musetalk.networks.diffusion import read_config
+    """The encoder of a transformers folder (config.json beside the file) or of OpenAI's
+    tiny.pt.
+    """
+    from personare.networks.diffusion import read_config
     from personare.voice.whisper import EncoderConfig, encoder_from_state
     from personare.weights.loading import read_state, weights_file
 
@@ -56,7 +62,7 @@ def load_whisper(path: Path, device: torch.device, dtype: torch.dtype) -> Speech
 
 def load_unet(options: MuseTalkOptions, weights: Weights, device: torch.device, dtype: torch.dtype) -> Any:
     """The generator of the chosen version. Raises WeightsMissing, WeightsMismatch."""
-    from personare.engines.musetalk.networks.diffusion import load_unet as load
+    from personare.networks.diffusion import load_unet as load
 
     name = UNET[options.version]
     return load(weights.require(name)[name], device, dtype)
@@ -64,7 +70,7 @@ def load_unet(options: MuseTalkOptions, weights: Weights, device: torch.device, 
 
 def load_vae(weights: Weights, device: torch.device, dtype: torch.dtype) -> Any:
     """The autoencoder. Raises WeightsMissing, WeightsMismatch."""
-    from personare.engines.musetalk.networks.diffusion import load_vae as load
+    from personare.networks.diffusion import load_vae as load
 
     return load(weights.require(VAE)[VAE], device, dtype)
 
@@ -76,7 +82,7 @@ def load_vae_for_latents(options: MuseTalkOptions, weights: Weights) -> Any:
 
 def load_pose(options: MuseTalkOptions, weights: Weights) -> RTMPose:
     """DWPose, always in float32: half a pixel of its input decides where a box is."""
-    from personare.engines.musetalk.networks.rtmpose import rtmpose_from_state
+    from personare.perception.whole_body.rtmpose import rtmpose_from_state
     from personare.weights.loading import read_state
 
     file = weights.require(POSE)[POSE]
@@ -94,7 +100,7 @@ def load_detector(options: MuseTalkOptions, weights: Weights) -> S3FD:
 
 def load_parser(options: MuseTalkOptions, weights: Weights) -> BiSeNet:
     """The face parser, in float32."""
-    from personare.engines.musetalk.networks.bisenet import bisenet_from_state
+    from personare.perception.parsing import bisenet_from_state
     from personare.weights.loading import read_state
 
     file = weights.require(PARSER)[PARSER]

@@ -1,9 +1,11 @@
-"""Speech -> what the UNet hears at each frame: tokens float32 [50, width], ten rows of whisper times its five hidden states.
+"""Speech -> what the UNet hears at each frame: tokens float32 [50, width], ten rows of whisper
+times its five hidden states.
 
     samples -> hearing (rows, 50 a second) -> SpeechDrive (one window per frame) -> motion
 
-Frame i takes the ten rows from four before floor(50 i / fps), in exact rational arithmetic, at any frame rate. The published
-program truncates the rate to a whole number and pads by another rule (`published=True`); at whole rates from 25 to 49 both agree.
+Frame i takes the ten rows from four before floor(50 i / fps), in exact rational arithmetic, at
+any frame rate. The published program truncates the rate to a whole number and pads by another
+rule (`published=True`); at whole rates from 25 to 49 both agree.
 """
 
 from __future__ import annotations
@@ -36,15 +38,19 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 STREAMING_LATENCY_SECONDS = WINDOWED_STEP_SECONDS + WINDOWED_LOOKAHEAD_SECONDS + 6 / ROWS_PER_SECOND
-"""With audio=streaming, a frame is settled at the latest when this much after its time has been heard."""
+"""With audio=streaming, a frame is settled at the latest when this much after its time has been
+heard.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowRule:
     """Which rows a frame hears.
 
-    edge: what stands for rows before the first and after the last: "zeros" (the current front end) or "repeat" (the original one).
-    left, right: rows of context in frames at 25 fps. published: as the published program reckons, drift and all.
+    edge: what stands for rows before the first and after the last: "zeros" (the current front
+        end) or "repeat" (the original one).
+    left, right: rows of context in frames at 25 fps.
+    published: as the published program reckons, drift and all.
     """
 
     fps: Fraction
@@ -76,7 +82,9 @@ class WindowRule:
 
 
 def published_frame_count(samples: int, fps: Fraction) -> int | None:
-    """Frames that the published program makes of a speech; None where it ends with an error. Ours makes `types.frame_count`."""
+    """Frames that the published program makes of a speech; None where it ends with an error.
+    Ours makes `types.frame_count`.
+    """
     rule = WindowRule(fps, published=True)
     frames, rows = math.floor(samples / SAMPLE_RATE * int(fps)), rule.row_count(samples)
     padding = math.ceil(ROWS_PER_SECOND / int(fps))
@@ -86,7 +94,9 @@ def published_frame_count(samples: int, fps: Fraction) -> int | None:
 
 
 def original_frame_count(rows: int, fps: Fraction) -> int:
-    """Frames that the program of 2024 makes of so many rows: until one that starts beyond the last row has been emitted."""
+    """Frames that the program of 2024 makes of so many rows: until one that starts beyond the
+    last row has been emitted.
+    """
     return math.ceil((rows + 1) * fps / ROWS_PER_SECOND) + 1
 
 
@@ -110,17 +120,24 @@ class SpeechDrive:
             yield from self._windows.push(rows)
         rule = self._windows.rule
         yield from self._windows.finish(
-            rule.row_count(self._samples), frame_count(self._samples, rule.fps), lambda: self.hearing.ears.row_shape
+            rule.row_count(self._samples),
+            frame_count(self._samples, rule.fps),
+            lambda: self.hearing.ears.row_shape,
         )
 
 
 def open_drive(
-    options: MuseTalkOptions, ears: Ears, fps: Fraction, store: FeatureStore | None = None, progress: Progress = no_progress
+    options: MuseTalkOptions,
+    ears: Ears,
+    fps: Fraction,
+    store: FeatureStore | None = None,
+    progress: Progress = no_progress,
 ) -> SpeechDrive:
     """The drive of one utterance, as the options (without any auto left) say.
 
-    audio=exact hears pieces of 30 s (the original front end: the whole utterance) before their frames are settled, and keeps them
-    in the store; audio=streaming settles a frame less than a second after it is heard, and keeps nothing.
+    audio=exact hears pieces of 30 s (the original front end: the whole utterance) before their
+    frames are settled, and keeps them in the store; audio=streaming settles a frame less than a
+    second after it is heard, and keeps nothing.
     """
     original = options.front_end == "original"
     hearing: Hearing
@@ -128,7 +145,9 @@ def open_drive(
         hearing = Windowed(ears, "original" if original else "current")
     else:
         hearing = (Whole if original else Pieces)(ears, store, progress)
-    return SpeechDrive(hearing, WindowRule(fps, edge="repeat" if original else "zeros", published=options.published_windows))
+    return SpeechDrive(
+        hearing, WindowRule(fps, edge="repeat" if original else "zeros", published=options.published_windows)
+    )
 
 
 class Windows:
@@ -141,9 +160,13 @@ class Windows:
         self._frame = 0
 
     def push(self, rows: Floats) -> Iterator[Floats]:
-        """Rows float32 [n, states, width]; yields each frame's tokens [rows * states, width] once its last row is there."""
+        """Rows float32 [n, states, width]; yields each frame's tokens [rows * states, width]
+        once its last row is there.
+        """
         self._kept = rows if self._kept is None else np.concatenate([self._kept, rows])
-        end = self._kept_from + len(self._kept) - self.rule.published  # whose last row may turn out not to count
+        end = (
+            self._kept_from + len(self._kept) - self.rule.published
+        )  # whose last row may turn out not to count
         if self.rule.published and end < self.rule.rows_before:
             return
         while self.rule.first_row(self._frame) + self.rule.rows <= end:
@@ -153,10 +176,15 @@ class Windows:
         if forget > 0:
             self._kept, self._kept_from = self._kept[forget:].copy(), self._kept_from + forget
 
-    def finish(self, row_count: int, frames: int, row_shape: Callable[[], tuple[int, int]]) -> Iterator[Floats]:
-        """The windows of the frames that reach beyond the last row. row_shape: of a row, asked only if there was none at all."""
+    def finish(
+        self, row_count: int, frames: int, row_shape: Callable[[], tuple[int, int]]
+    ) -> Iterator[Floats]:
+        """The windows of the frames that reach beyond the last row. row_shape: of a row, asked
+        only if there was none at all.
+        """
         kept = self._kept if self._kept is not None else np.zeros((0, *row_shape()), np.float32)
-        # The published program takes its padding from the rows themselves, and so has less of it for a very short speech.
+        # The published program takes its padding from the rows themselves, and so has less of
+        # it for a very short speech.
         early = max(0, self.rule.rows_before - row_count) if self.rule.published else 0
         while self._frame < frames:
             yield self._next(kept, min(row_count, self._kept_from + len(kept)), early)
@@ -174,8 +202,9 @@ class Windows:
 
 
 def positional_encoding(tokens: int, width: int) -> Floats:
-    """What is added to the tokens of a window before the UNet hears them: float32 [tokens, width], sines and cosines interleaved
-    (Vaswani et al. 2017)."""
+    """What is added to the tokens of a window before the UNet hears them: float32 [tokens,
+    width], sines and cosines interleaved (Vaswani et al. 2017).
+    """
     position = np.arange(tokens, dtype=np.float64)[:, None]
     frequency = np.exp(np.arange(0, width, 2) * (-math.log(10000.0) / width))
     table = np.empty((tokens, width), np.float32)

@@ -1,4 +1,6 @@
-"""musetalk: the mouth of a template video or photo, painted anew for a voice by MuseTalk 1.0 or 1.5 (released weights)."""
+"""musetalk: the mouth of a template video or photo, painted anew for a voice by MuseTalk 1.0 or
+1.5 (released weights).
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ _WINDOW_AHEAD_SECONDS = 0.12
 
 class MuseTalk(Engine):
     name: ClassVar[str] = "musetalk"
-    summary: ClassVar[str] = "lip-sync on a template video or photo: prepared once, then one network pass per frame"
+    summary: ClassVar[str] = (
+        "lip-sync on a template video or photo: prepared once, then one network pass per frame"
+    )
     Options: ClassVar[type[EngineOptions]] = MuseTalkOptions
     driven_by: ClassVar[frozenset[str]] = frozenset({"speech"})
     chunk_seconds: ClassVar[float] = WINDOWED_STEP_SECONDS
@@ -64,7 +68,9 @@ class MuseTalk(Engine):
         names = (UNET[_options(options).version], VAE, whisper_component(self.weights))
         return tuple(self.weights.sha256(name) for name in names)
 
-    def perform(self, avatar: Avatar, options: EngineOptions, store: FeatureStore | None = None) -> MuseTalkPerformance:
+    def perform(
+        self, avatar: Avatar, options: EngineOptions, store: FeatureStore | None = None
+    ) -> MuseTalkPerformance:
         from personare.engines.musetalk.performance import MuseTalkPerformance
 
         require_torch(self.name)

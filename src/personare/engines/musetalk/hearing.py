@@ -1,11 +1,15 @@
-"""A voice becomes rows: 50 a second, each the hidden states of whisper's encoder, float32 [layers + 1, width].
+"""A voice becomes rows: 50 a second, each the hidden states of whisper's encoder, float32
+[layers + 1, width].
 
-    Pieces     exact, the current front end: each 30 s alone, as published; a piece's rows come when the piece is complete
-    Whole      exact, the front end of 2024: one spectrum of the whole speech, normalised by its peak; rows come at the end
+    Pieces     exact, the current front end: each 30 s alone, as published; a
+               piece's rows come when the piece is complete
+    Whole      exact, the front end of 2024: one spectrum of the whole speech,
+               normalised by its peak; rows come at the end
     Windowed   an approximation with a bounded look-ahead, for voices that are still speaking
 
-The exact forms are cached by the samples they heard. The windowed form hears 5.12 s before and 0.32 s after every 0.48 s, at its
-own positions and normalised by the loudest so far: other numbers than the exact forms, the same numbers however the voice was cut.
+The exact forms are cached by the samples they heard. The windowed form hears 5.12 s before and
+0.32 s after every 0.48 s, at its own positions and normalised by the loudest so far: other
+numbers than the exact forms, the same numbers however the voice was cut.
 """
 
 from __future__ import annotations
@@ -18,8 +22,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.cache.prepare import Outcome, hear
 from personare.cache.recipe import Recipe, Stage, StageInputs
+from personare.cache.run import Outcome, hear
 from personare.types import Feature, Progress, Samples, no_progress
 
 if TYPE_CHECKING:
@@ -42,7 +46,9 @@ WINDOWED_STEP_SECONDS = _STEP_ROWS / ROWS_PER_SECOND
 class Ears:
     """A whisper encoder that is loaded when it is first needed, and what names it in keys."""
 
-    def __init__(self, load: Callable[[], SpeechEncoder], sha256: tuple[str, ...], numeric_format: str = "float32") -> None:
+    def __init__(
+        self, load: Callable[[], SpeechEncoder], sha256: tuple[str, ...], numeric_format: str = "float32"
+    ) -> None:
         self._load = load
         self.sha256 = sha256
         self.numeric_format = numeric_format
@@ -61,8 +67,9 @@ class Ears:
 def recipe(ears: Ears, front_end: FrontEnd, peak: float | None = None) -> Recipe:
     """What is heard in one piece: "rows" float32 [n, layers + 1, width].
 
-    current: of at most 30 s of samples, n = samples // 320. original: of samples that carry 200 more on both sides, given the peak
-    (log10) of the whole speech's spectrum; n = (samples - 400 + 160) // 320.
+    current: of at most 30 s of samples, n = samples // 320. original: of samples that carry 200
+    more on both sides, given the peak (log10) of the whole speech's spectrum; n = (samples -
+    400 + 160) // 320.
     """
 
     def compute(inputs: StageInputs) -> Feature:
@@ -79,7 +86,7 @@ def recipe(ears: Ears, front_end: FrontEnd, peak: float | None = None) -> Recipe
                 version=1,
                 compute=compute,
                 parameters=parameters,
-                reads_speech=True,
+                reads=("speech",),
                 weights=ears.sha256,
                 numeric_format=ears.numeric_format,
             ),
@@ -88,7 +95,9 @@ def recipe(ears: Ears, front_end: FrontEnd, peak: float | None = None) -> Recipe
 
 
 class Hearing(ABC):
-    """One utterance on its way in; rows on their way out. `heard` says what came from the cache."""
+    """One utterance on its way in; rows on their way out. `heard` says what came from the
+    cache.
+    """
 
     def __init__(self, ears: Ears) -> None:
         self.ears = ears
@@ -142,7 +151,9 @@ class Pieces(_Cached):
 
 
 class Whole(_Cached):
-    """The original front end, exact: the utterance is kept (64 KB a second) until its loudest moment is known."""
+    """The original front end, exact: the utterance is kept (64 KB a second) until its loudest
+    moment is known.
+    """
 
     def __init__(self, ears: Ears, store: FeatureStore | None, progress: Progress = no_progress) -> None:
         super().__init__(ears, store, progress)
@@ -191,7 +202,9 @@ class Windowed(Hearing):
         return self._kept_from + len(self._kept) // ROW_SAMPLES
 
     def _step(self, end: int) -> Floats:
-        """The next rows, heard in everything kept up to row `end`; then forget what no later step hears."""
+        """The next rows, heard in everything kept up to row `end`; then forget what no later
+        step hears.
+        """
         from personare.voice.whisper import log_mel, mirrored, normalised
 
         mel = log_mel(mirrored(self._kept[: (end - self._kept_from) * ROW_SAMPLES]))[:, :-1]

@@ -1,4 +1,6 @@
-"""What is heard, and the face as it was -> the latents of the face as it speaks: one pass of the UNet at timestep 0 per frame."""
+"""What is heard, and the face as it was -> the latents of the face as it speaks: one pass of
+the UNet at timestep 0 per frame.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ class Motion:
     """
 
     def __init__(self, unet: Any) -> None:
-        from personare.engines.musetalk.networks.folding import channels_last, fold_time, fold_upsampling
+        from personare.networks.folding import channels_last, fold_time, fold_upsampling
 
         fold_time(unet)
         fold_upsampling(unet)
@@ -33,16 +35,19 @@ class Motion:
         self._table: Tensor | None = None
 
     def predict(self, latents: Floats, tokens: Floats) -> Tensor:
-        """latents: float32 [n, 8, h, w] of the template; tokens: float32 [n, 50, width] of the windows, without positions.
+        """latents: float32 [n, 8, h, w] of the template; tokens: float32 [n, 50, width] of the
+        windows, without positions.
 
         Returns scaled latents [n, 4, h, w] on the network's device.
         """
         import torch
 
-        from personare.engines.musetalk.networks.folding import predict
+        from personare.networks.folding import predict
 
         with torch.inference_mode():
-            heard = torch.from_numpy(np.ascontiguousarray(tokens)).to(self.device, self.dtype) + self._positions(tokens.shape[1:])
+            heard = torch.from_numpy(np.ascontiguousarray(tokens)).to(
+                self.device, self.dtype
+            ) + self._positions(tokens.shape[1:])
             given = torch.from_numpy(np.ascontiguousarray(latents)).to(self.device, self.dtype)
             return predict(self._unet, given.contiguous(memory_format=torch.channels_last), heard)
 
@@ -50,5 +55,7 @@ class Motion:
         import torch
 
         if self._table is None or self._table.shape != shape:
-            self._table = torch.from_numpy(positional_encoding(shape[0], shape[1])).to(self.device, self.dtype)
+            self._table = torch.from_numpy(positional_encoding(shape[0], shape[1])).to(
+                self.device, self.dtype
+            )
         return self._table

@@ -1,4 +1,6 @@
-"""Faces from the two networks, batch by batch, and what those networks are given while nobody speaks."""
+"""Faces from the two networks, batch by batch, and what those networks are given while nobody
+speaks.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,9 @@ from personare.engines.musetalk import checkpoints
 from personare.engines.musetalk.drive import open_drive
 from personare.engines.musetalk.hearing import Ears
 from personare.engines.musetalk.options import UNET, VAE, MuseTalkOptions
-from personare.engines.musetalk.prepared import PreparedFaces
+from personare.engines.musetalk.template.prepared import PreparedFaces
 from personare.engines.neural import BatchSize, batch_by_memory, in_batches
-from personare.stopwatch import Stopwatch
+from personare.ground.stopwatch import Stopwatch
 from personare.types import SAMPLE_RATE, Image
 
 if TYPE_CHECKING:
@@ -37,9 +39,13 @@ _SILENCE_SECONDS = 2
 
 
 class Painter:
-    """The networks for one performance's options, and the template's latents. Raises WeightsMissing."""
+    """The networks for one performance's options, and the template's latents. Raises
+    WeightsMissing.
+    """
 
-    def __init__(self, options: MuseTalkOptions, weights: Weights, faces: PreparedFaces, watch: Stopwatch) -> None:
+    def __init__(
+        self, options: MuseTalkOptions, weights: Weights, faces: PreparedFaces, watch: Stopwatch
+    ) -> None:
         from personare.weights.device import choose_dtype
 
         self._weights, self._faces, self._watch = weights, faces, watch
@@ -58,11 +64,14 @@ class Painter:
         """Frames that go through the networks together; less after memory ran out."""
         return self._batch.rows
 
-    def paint(self, indices: Sequence[int], tokens: Floats, speaking: Floats, silence: Callable[[], Floats]) -> list[Image]:
+    def paint(
+        self, indices: Sequence[int], tokens: Floats, speaking: Floats, silence: Callable[[], Floats]
+    ) -> list[Image]:
         """Faces uint8 [S, S, 3] of template frames.
 
-        tokens: float32 [n, 50, width]. speaking: float32 [n]; below 1 the frame hears so much of silence instead, and refers
-        that much to the template's own frame with the mouth most shut.
+        tokens: float32 [n, 50, width]. speaking: float32 [n]; below 1 the frame hears so much
+        of silence instead, and refers that much to the template's own frame with the mouth most
+        shut.
         """
         motion, decoder = self._networks
         latents = self._faces.latents[list(indices)]
@@ -97,16 +106,20 @@ def _loaded(
     device: torch.device,
     dtype: torch.dtype,
 ) -> tuple[Motion, FaceDecoder]:
-    """The networks of some files, shared by all performances of this process; the last ones that were asked for are kept."""
+    """The networks of some files, shared by all performances of this process; the last ones
+    that were asked for are kept.
+    """
     from personare.engines.musetalk.motion import Motion
-    from personare.engines.musetalk.networks.diffusion import load_unet, load_vae
     from personare.engines.musetalk.render import FaceDecoder
+    from personare.networks.diffusion import load_unet, load_vae
 
     return Motion(load_unet(unet, device, dtype)), FaceDecoder(load_vae(vae, device, dtype))
 
 
 def silent_tokens(options: MuseTalkOptions, ears: Ears, store: FeatureStore | None) -> Floats:
-    """What is heard in the middle of two silent seconds, float32 [50, width]: exactly, whatever the options say of live voices."""
+    """What is heard in the middle of two silent seconds, float32 [50, width]: exactly, whatever
+    the options say of live voices.
+    """
     drive = open_drive(options.model_copy(update={"audio": "exact"}), ears, Fraction(25), store)
     nothing = np.zeros(_SILENCE_SECONDS * SAMPLE_RATE, np.float32)
     windows = [*drive.push(nothing), *drive.finish()]

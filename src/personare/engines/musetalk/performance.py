@@ -1,8 +1,11 @@
-"""One run of musetalk: what is heard meets the template frame by frame, in rooms that work side by side.
+"""One run of musetalk: what is heard meets the template frame by frame, in rooms that work side
+by side.
 
-    drive (windows), gate (speaking or not), template -> batches | motion, render (networks) | compose (paste-back) -> frames
+    drive (windows), gate (speaking or not), template -> batches | motion, render (networks) |
+    compose (paste-back) -> frames
 
-While the networks paint one batch, the next is decoded from the template and the last one is pasted back.
+While the networks paint one batch, the next is decoded from the template and the last one is
+pasted back.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from personare.engines.musetalk.compose import BlendMask, face_in_box, paste
 from personare.engines.musetalk.drive import SpeechDrive, open_drive
 from personare.engines.musetalk.options import MuseTalkOptions
 from personare.engines.musetalk.painter import Painter, silent_tokens
-from personare.engines.musetalk.prepared import PreparedFaces
+from personare.engines.musetalk.template.prepared import PreparedFaces
 from personare.engines.pipeline import overlapped
 from personare.errors import EngineError
 from personare.media.template import Template
@@ -43,7 +46,9 @@ _FACES_AT_REST = 128
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One frame to be made. index: of the template's frame. tokens: float32 [50, width]. speaking: 0 (at rest) .. 1."""
+    """One frame to be made. index: of the template's frame. tokens: float32 [50, width].
+    speaking: 0 (at rest) .. 1.
+    """
 
     index: int
     picture: Image
@@ -77,9 +82,13 @@ class Utterance:
 
 
 class MuseTalkPerformance(Performance):
-    """Owns the utterance and the walk through the template; the networks are shared with other performances."""
+    """Owns the utterance and the walk through the template; the networks are shared with other
+    performances.
+    """
 
-    def __init__(self, avatar: Avatar, options: MuseTalkOptions, weights: Weights, store: FeatureStore | None) -> None:
+    def __init__(
+        self, avatar: Avatar, options: MuseTalkOptions, weights: Weights, store: FeatureStore | None
+    ) -> None:
         super().__init__()
         if avatar.portrait_file is None:
             raise EngineError("this avatar has lost its template", hint="prepare it again")
@@ -112,7 +121,9 @@ class MuseTalkPerformance(Performance):
         if n < 1:
             raise EngineError(f"idle({n}): ask for at least one frame")
         if self._utterance is not None:
-            raise EngineError("idle() while an utterance is under way", hint="call finish() or interrupt() first")
+            raise EngineError(
+                "idle() while an utterance is under way", hint="call finish() or interrupt() first"
+            )
         pictures = []
         for _ in range(n):
             index, picture = next(self._walk)
@@ -125,7 +136,8 @@ class MuseTalkPerformance(Performance):
         if self._rooms is not None:
             self._rooms.close()
             self._rooms = None
-            # What the rooms had taken of the template was not shown: the walk goes on after the last frame that was.
+            # What the rooms had taken of the template was not shown: the walk goes on after the
+            # last frame that was.
             self._walk.close()
             self._walk = self._walk_from(self._next_frame)
 
@@ -134,7 +146,9 @@ class MuseTalkPerformance(Performance):
         self._walk.close()
 
     def _new_utterance(self) -> Utterance:
-        drive = open_drive(self._options, self._ears, self.fps, self._store, lambda *step: self.progress(*step))
+        drive = open_drive(
+            self._options, self._ears, self.fps, self._store, lambda *step: self.progress(*step)
+        )
         return Utterance(drive, None if self._options.silence == "off" else ActivityGate(self.fps))
 
     def _heard(self, utterance: Utterance, samples: Samples) -> Iterator[Moment]:
@@ -167,7 +181,9 @@ class MuseTalkPerformance(Performance):
                 self._rooms = None
 
     def _painted(self, batch: list[Moment]) -> tuple[list[Moment], list[Image | None]]:
-        """The moments, and the faces of those that have one to be replaced. Faces at rest are kept: they are always the same."""
+        """The moments, and the faces of those that have one to be replaced. Faces at rest are
+        kept: they are always the same.
+        """
         resting = self._options.silence == "rest"
         faces: list[Image | None] = [None] * len(batch)
         wanted = []
@@ -216,7 +232,8 @@ class MuseTalkPerformance(Performance):
         return paste(picture.copy(), face_in_box(face, box), box, mask)
 
     def _walk_from(self, frame: int) -> Generator[tuple[int, Image], None, None]:
-        """Endlessly (template frame, picture) to and fro at the rate of the clip, from a frame of the clip on.
+        """Endlessly (template frame, picture) to and fro at the rate of the clip, from a frame
+        of the clip on.
 
         faceless=nearest: the last frame with a face stands in for those without.
         """

@@ -2,13 +2,16 @@
 
     musetalk.points    68 points and the detector's box, where detector=dwpose    (template)
     musetalk.track     468 points, smooth, where detector or parser is landmarks  (template)
-    musetalk.boxes     the face box of every frame, or none              (points or track; bbox_shift, extra_margin, box_smoothing)
+    musetalk.boxes     the face box of every frame, or none
+                       (points or track; bbox_shift, extra_margin, box_smoothing)
     musetalk.latents   the autoencoder's latents                         (template, boxes; latents, seed)
     musetalk.labels    classes of the pixels around the face             (template or track, boxes; parser)
-    musetalk.masks     what is blended of the painted face, how softly   (boxes, labels; parsing_mode, cheeks, blur, boundary)
+    musetalk.masks     what is blended of the painted face, how softly
+                       (boxes, labels; parsing_mode, cheeks, blur, boundary)
 
-The template is read frame by frame and never kept. Every array has one row per frame of the template at its own rate; another frame
-rate of the clip prepares nothing anew. Frames without a usable face have a row of zeros and count as not present.
+The template is read frame by frame and never kept. Every array has one row per frame of the
+template at its own rate; another frame rate of the clip prepares nothing anew. Frames without a
+usable face have a row of zeros and count as not present.
 """
 
 from __future__ import annotations
@@ -21,9 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.cache.recipe import Recipe, Stage, StageInputs
-from personare.engines.musetalk import boxes, checkpoints, masks
+from personare.engines.musetalk import checkpoints
 from personare.engines.musetalk.options import DETECTOR, PARSER, POSE, VAE, MuseTalkOptions
-from personare.engines.musetalk.packing import packed, tight, unpacked
+from personare.engines.musetalk.template import boxes, masks
+from personare.engines.musetalk.template.packing import packed, tight, unpacked
 from personare.errors import NoFaceFound
 from personare.media.template import Template
 from personare.types import Feature, Image
@@ -37,14 +41,18 @@ ORIGINAL_EXPAND = 1.2
 """In 2024 the square around a face was smaller."""
 _TRACK_NETWORKS = ("face_detection_short_range", "face_landmark")
 MIN_EYE_DISTANCE_PX = 16.0
-"""Between the outer corners. The network paints at 256 px and what it paints is made smaller, so small faces serve."""
+"""Between the outer corners. The network paints at 256 px and what it paints is made smaller,
+so small faces serve.
+"""
 _ENCODE_BYTES = 500 << 20
 """Working memory of the autoencoder for one face, both variants, in float32."""
 _AT_ONCE = 8
 
 
 def recipe(options: MuseTalkOptions, weights: Weights) -> Recipe:
-    """The stages for these options with the weights that are there. Raises WeightsMissing for those that they need and are not."""
+    """The stages for these options with the weights that are there. Raises WeightsMissing for
+    those that they need and are not.
+    """
     options = options.concrete(lambda name: weights.find(name) is not None)
     stages = _Stages(options, weights)
     landmarks = "landmarks" in (options.detector, options.parser)
@@ -67,7 +75,7 @@ class _Stages:
 
     def points(self) -> Stage:
         def compute(inputs: StageInputs) -> Feature:
-            from personare.engines.musetalk.pose import FACE, find_points
+            from personare.perception.whole_body.dwpose import FACE, find_points
 
             pose = checkpoints.load_pose(self.options, self.weights)
             detector = checkpoints.load_detector(self.options, self.weights)
@@ -83,7 +91,7 @@ class _Stages:
             return Feature({"points": points, "detected": detected, "found": found}, _about(template))
 
         weights = (self.weights.sha256(POSE), self.weights.sha256(DETECTOR))
-        return Stage(POINTS, version=1, compute=compute, reads_portrait=True, weights=weights)
+        return Stage(POINTS, version=1, compute=compute, reads=("portrait",), weights=weights)
 
     def track(self) -> Stage:
         def compute(inputs: StageInputs) -> Feature:
@@ -96,11 +104,14 @@ class _Stages:
         from personare.perception import NETWORK_SHA256
 
         weights = tuple(NETWORK_SHA256[name] for name in _TRACK_NETWORKS)
-        return Stage(TRACK, version=1, compute=compute, reads_portrait=True, weights=weights)
+        return Stage(TRACK, version=1, compute=compute, reads=("portrait",), weights=weights)
 
     def boxes(self) -> Stage:
         source = POINTS if self.options.detector == "dwpose" else TRACK
-        parameters = {name: getattr(self.options, name) for name in ("detector", "bbox_shift", "extra_margin", "box_smoothing")}
+        parameters = {
+            name: getattr(self.options, name)
+            for name in ("detector", "bbox_shift", "extra_margin", "box_smoothing")
+        }
         return Stage(BOXES, version=1, compute=_boxes, parameters=parameters, needs=(source,))
 
     def latents(self) -> Stage:
@@ -116,7 +127,7 @@ class _Stages:
             compute=compute,
             parameters={"latents": self.options.latents, "seed": seed},
             needs=(BOXES,),
-            reads_portrait=True,
+            reads=("portrait",),
             weights=(self.weights.sha256(VAE),),
             numeric_format=self.options.kept_format,
         )
@@ -125,7 +136,9 @@ class _Stages:
         expand = ORIGINAL_EXPAND if self.options.parsing_mode == "original" else masks.EXPAND
         parameters = {"parser": self.options.parser, "expand": expand}
         if self.options.parser == "landmarks":
-            return Stage(LABELS, version=1, compute=_drawn_labels, parameters=parameters, needs=(BOXES, TRACK))
+            return Stage(
+                LABELS, version=1, compute=_drawn_labels, parameters=parameters, needs=(BOXES, TRACK)
+            )
 
         def compute(inputs: StageInputs) -> Feature:
             parser = checkpoints.load_parser(self.options, self.weights)
@@ -133,7 +146,13 @@ class _Stages:
 
         weights = (self.weights.sha256(PARSER),)
         return Stage(
-            LABELS, version=1, compute=compute, parameters=parameters, needs=(BOXES,), reads_portrait=True, weights=weights
+            LABELS,
+            version=1,
+            compute=compute,
+            parameters=parameters,
+            needs=(BOXES,),
+            reads=("portrait",),
+            weights=weights,
         )
 
     def masks(self) -> Stage:
@@ -154,7 +173,9 @@ def _boxes(inputs: StageInputs) -> Feature:
     exact = np.zeros((frames, 4))
     for i in np.flatnonzero(present):
         if dwpose:
-            exact[i] = boxes.released_box(seen.arrays["points"][i], seen.arrays["detected"][i].tolist(), shift)
+            exact[i] = boxes.released_box(
+                seen.arrays["points"][i], seen.arrays["detected"][i].tolist(), shift
+            )
         else:
             exact[i] = boxes.smooth_box(boxes.points_of_mesh(seen.arrays["landmarks"][i]), shift)
     exact = boxes.steadied(exact, present, inputs.parameters["box_smoothing"] * float(Fraction(about["fps"])))
@@ -164,15 +185,24 @@ def _boxes(inputs: StageInputs) -> Feature:
         whole[i], present[i] = box or (0, 0, 0, 0), box is not None
     if not present.any():
         what = "the picture" if frames == 1 else f"any of the template's {frames} frames"
-        raise NoFaceFound(f"no face that can be used in {what}", hint="use a template in which the person looks towards the camera")
-    points = seen.arrays["points"] if dwpose else np.stack([boxes.points_of_mesh(face) for face in seen.arrays["landmarks"]])
+        raise NoFaceFound(
+            f"no face that can be used in {what}",
+            hint="use a template in which the person looks towards the camera",
+        )
+    points = (
+        seen.arrays["points"]
+        if dwpose
+        else np.stack([boxes.points_of_mesh(face) for face in seen.arrays["landmarks"]])
+    )
     up, down = boxes.shift_range(points[present])
-    return Feature({"boxes": whole, "present": present}, about | {"bbox_shift_from": -up, "bbox_shift_to": down})
+    return Feature(
+        {"boxes": whole, "present": present}, about | {"bbox_shift_from": -up, "bbox_shift_to": down}
+    )
 
 
 def _encoded_frames(vae: Any, inputs: StageInputs, seed: int | None, batch_size: int) -> NDArray[np.float32]:
     """Latents float32 [n, 8, 32, 32]; zeros where there is no face."""
-    from personare.engines.musetalk.latents import encoded, frame_noise
+    from personare.engines.musetalk.template.latents import encoded, frame_noise
     from personare.engines.neural import BatchSize, batch_by_memory, in_batches
 
     device = vae.quant_conv.weight.device
@@ -184,7 +214,9 @@ def _encoded_frames(vae: Any, inputs: StageInputs, seed: int | None, batch_size:
         shape = (2 * vae.config.latent_channels, crops[0].shape[0] // 8, crops[0].shape[1] // 8)
         noise = None if seed is None else np.stack([frame_noise(seed, row, shape) for row in rows])
 
-        def encode(index: NDArray[np.intp], crops: list[Image] = crops, noise: NDArray[np.float32] | None = noise) -> Any:
+        def encode(
+            index: NDArray[np.intp], crops: list[Image] = crops, noise: NDArray[np.float32] | None = noise
+        ) -> Any:
             return encoded(vae, [crops[i] for i in index], None if noise is None else noise[index])
 
         made = np.concatenate(list(in_batches(encode, len(crops), batch)))
@@ -221,13 +253,16 @@ def _squares(inputs: StageInputs) -> Iterator[Image]:
     around = inputs.features[BOXES].arrays
     for i, picture in enumerate(_watched(Template(inputs.portrait), inputs, LABELS)):
         if around["present"][i]:
-            yield masks.cut_square(picture, masks.square_around(around["boxes"][i], inputs.parameters["expand"]))
+            yield masks.cut_square(
+                picture, masks.square_around(around["boxes"][i], inputs.parameters["expand"])
+            )
 
 
 def _drawn_labels(inputs: StageInputs) -> Feature:
     around, seen = inputs.features[BOXES].arrays, inputs.features[TRACK].arrays
     faces = np.flatnonzero(around["present"])
-    # A detector of another kind may see a face where the landmarks were lost: there the nearest ones are moved into its box.
+    # A detector of another kind may see a face where the landmarks were lost: there the nearest
+    # ones are moved into its box.
     with_points = np.flatnonzero(seen["present"])
     if not len(with_points):
         raise NoFaceFound("the landmarks see no face in the template", hint="--set parser=bisenet")
@@ -239,22 +274,32 @@ def _drawn_labels(inputs: StageInputs) -> Feature:
             own = np.array(boxes.smooth_box(boxes.points_of_mesh(points), 0))
             box = around["boxes"][i].astype(np.float64)
             scale = (box[2:] - box[:2]) / (own[2:] - own[:2])
-            points = np.concatenate([(points[:, :2] - own[:2]) * scale + box[:2], points[:, 2:]], axis=1).astype(np.float32)
+            points = np.concatenate(
+                [(points[:, :2] - own[:2]) * scale + box[:2], points[:, 2:]], axis=1
+            ).astype(np.float32)
         return masks.drawn(points, masks.square_around(around["boxes"][i], inputs.parameters["expand"]))
 
     return _labels((draw(int(i)) for i in faces), inputs.parameters["expand"])
 
 
 def _labels(labels: Iterable[NDArray[np.uint8]], expand: float) -> Feature:
-    """Labels uint8 [512, 512] of each frame with a face, compressed, and how large the square was in face boxes."""
+    """Labels uint8 [512, 512] of each frame with a face, compressed, and how large the square
+    was in face boxes.
+    """
     return Feature(packed(labels), {"expand": expand})
 
 
 def _masks(inputs: StageInputs) -> Feature:
-    """Of each frame with a face: the part of its soft mask that is not 0, compressed; and its corner (x, y) in the picture."""
+    """Of each frame with a face: the part of its soft mask that is not 0, compressed; and its
+    corner (x, y) in the picture.
+    """
     around, labels = inputs.features[BOXES].arrays, inputs.features[LABELS].arrays
     expand = float(inputs.features[LABELS].metadata["expand"])
-    cheeks = {name: inputs.parameters[name] for name in ("left_cheek_width", "right_cheek_width") if name in inputs.parameters}
+    cheeks = {
+        name: inputs.parameters[name]
+        for name in ("left_cheek_width", "right_cheek_width")
+        if name in inputs.parameters
+    }
     faces = np.flatnonzero(around["present"])
     corners = np.zeros((len(faces), 2), np.int32)
 
@@ -264,7 +309,9 @@ def _masks(inputs: StageInputs) -> Feature:
             box = around["boxes"][i].tolist()
             square = masks.square_around(box, expand)
             hard = masks.hard_mask(unpacked(labels, row), inputs.parameters["parsing_mode"], **cheeks)
-            soft = masks.soft_mask(hard, box, square, inputs.parameters["mask_blur"], inputs.parameters["upper_boundary"])
+            soft = masks.soft_mask(
+                hard, box, square, inputs.parameters["mask_blur"], inputs.parameters["upper_boundary"]
+            )
             part, x, y = tight(soft)
             corners[row] = square[0] + x, square[1] + y
             yield part
@@ -280,4 +327,9 @@ def _watched(template: Template, inputs: StageInputs, stage: str) -> Iterator[Im
 
 
 def _about(template: Template) -> dict[str, Any]:
-    return {"height": template.size[0], "width": template.size[1], "fps": str(template.fps), "frames": template.frames}
+    return {
+        "height": template.size[0],
+        "width": template.size[1],
+        "fps": str(template.fps),
+        "frames": template.frames,
+    }

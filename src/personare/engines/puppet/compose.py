@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.puppet.warp import COARSE, Window
+from personare.engines.puppet.draw.warp import COARSE, Window
 from personare.types import Image
 
 FEATHER_PX = 8
@@ -16,23 +16,34 @@ FEATHER_PX = 8
 
 
 class KeptBackground:
-    """Holds still what is behind the person: where the person has moved to, the frame; elsewhere the plate."""
+    """Holds still what is behind the person: where the person has moved to, the frame;
+    elsewhere the plate.
+    """
 
     def __init__(self, plate: Image, cut: NDArray[np.uint8]) -> None:
-        """plate: uint8 [S, S, 3], the picture without the person's edge. cut: uint8 [S, S], 255 on the person and near it."""
+        """plate: uint8 [S, S, 3], the picture without the person's edge. cut: uint8 [S, S], 255
+        on the person and near it.
+        """
         self.plate = plate
-        self.cut = np.asarray(cv2.resize(cut, None, fx=1 / COARSE, fy=1 / COARSE, interpolation=cv2.INTER_AREA), np.uint8)
+        self.cut = np.asarray(
+            cv2.resize(cut, None, fx=1 / COARSE, fy=1 / COARSE, interpolation=cv2.INTER_AREA), np.uint8
+        )
 
     def person(self, carried: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """carried: the cut where the head has taken it, at its own size. The person's share of every pixel, uint8 [S, S]."""
-        return np.asarray(cv2.resize(carried, self.plate.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.uint8)
+        """carried: the cut where the head has taken it, at its own size. The person's share of
+        every pixel, uint8 [S, S].
+        """
+        return np.asarray(
+            cv2.resize(carried, self.plate.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.uint8
+        )
 
 
 class StillBackground:
     """Restores everything outside an avatar's moving region."""
 
     def __init__(self, picture: Image, outline: NDArray[np.float32]) -> None:
-        """picture: uint8 [S, S, 3], the source. outline: float32 [k, 2], polygon around all that ever moves.
+        """picture: uint8 [S, S, 3], the source. outline: float32 [k, 2], polygon around all
+        that ever moves.
 
         `reach`, uint8 [S, S], is 255 inside it and 0 outside.
         """
@@ -47,7 +58,9 @@ class StillBackground:
         return np.asarray(self.reach == 255, np.bool_)
 
     def feathered(self) -> NDArray[np.float32]:
-        """float32 [S, S]: 1 where the picture moves, falling to 0 at the edge of that and beyond."""
+        """float32 [S, S]: 1 where the picture moves, falling to 0 at the edge of that and
+        beyond.
+        """
         inside = cv2.distanceTransform(self.reach, cv2.DIST_L2, 3)
         return np.asarray(np.clip(inside / FEATHER_PX, 0, 1), np.float32)
 
@@ -58,7 +71,8 @@ class StillBackground:
 
 
 def lay(frame: Image, behind: Image, share: NDArray[np.uint8], windows: Sequence[Window]) -> None:
-    """Mix what is behind into the frame, in place: all of it where the frame's share, uint8 [S, S], is 0, none where it is 255.
+    """Mix what is behind into the frame, in place: all of it where the frame's share, uint8 [S,
+    S], is 0, none where it is 255.
 
     windows: outside them the share is 0.
     """

@@ -1,4 +1,6 @@
-"""Drive: speech (and phones, where the text is known) -> what the voice asks of the mouth, per video frame."""
+"""Drive: speech (and phones, where the text is known) -> what the voice asks of the mouth, per
+video frame.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from personare.engines.puppet.state import MouthFrame
+from personare.engines.puppet.move.state import MouthFrame
 from personare.types import SAMPLE_RATE, Phone, Samples, frame_count
 from personare.voice import articulation, coarticulation
 from personare.voice.articulation import (
@@ -27,17 +29,22 @@ from personare.voice.visemes import FRAME_SAMPLES, VISEME, VISEMES, PaintedFrame
 
 _FRAMES_PER_SECOND = Fraction(SAMPLE_RATE, FRAME_SAMPLES)
 _LEAD_SECONDS = Fraction(1, 100)
-"""Lips move before they sound: the mouth of a video frame is that of 10 ms later. The network hears 10 ms early by itself;
-with more, the decoded mouth runs half a frame ahead of the phones."""
+"""Lips move before they sound: the mouth of a video frame is that of 10 ms later. The network
+hears 10 ms early by itself; with more, the decoded mouth runs half a frame ahead of the phones.
+"""
 
-_FRAMES_BEHIND_END = math.ceil(_LEAD_SECONDS * _FRAMES_PER_SECOND - Fraction(1, 2)) + 1 + coarticulation.LOOKAHEAD_FRAMES
+_FRAMES_BEHIND_END = (
+    math.ceil(_LEAD_SECONDS * _FRAMES_PER_SECOND - Fraction(1, 2)) + 1 + coarticulation.LOOKAHEAD_FRAMES
+)
 """Frames of silence that the last video frame looks at: lead and coarticulation."""
 
 _LONGEST_CLOSURE_REACH = 2
 
 
 class MouthDrive:
-    """The mouth of one utterance at a video rate; how the speech is cut into pieces does not change a bit of it."""
+    """The mouth of one utterance at a video rate; how the speech is cut into pieces does not
+    change a bit of it.
+    """
 
     lookahead_seconds: ClassVar[float] = float(
         _LEAD_SECONDS
@@ -45,10 +52,14 @@ class MouthDrive:
         + coarticulation.LOOKAHEAD_FRAMES / _FRAMES_PER_SECOND
         + Fraction(articulation.LOOKAHEAD_SAMPLES, SAMPLE_RATE)
     )
-    """Video frame i is out as soon as the samples up to i / fps + lookahead_seconds have been pushed: 142.5 ms."""
+    """Video frame i is out as soon as the samples up to i / fps + lookahead_seconds have been
+    pushed: 142.5 ms.
+    """
 
     def __init__(self, fps: Fraction, expressiveness: float) -> None:
-        """fps: 1 .. 120, exact. expressiveness: scale of the mouth's movement except closures, 0.5 .. 1.5."""
+        """fps: 1 .. 120, exact. expressiveness: scale of the mouth's movement except closures,
+        0.5 .. 1.5.
+        """
         self._fps = fps
         self._articulation = ArticulationStream()
         self._painter = PhonePainter()
@@ -62,9 +73,10 @@ class MouthDrive:
     def push(self, samples: Samples, phones: Sequence[Phone] | None = None) -> list[MouthFrame]:
         """Every video frame that is settled by now.
 
-        samples: float32 [n], any n >= 0. phones: in time order, positions from the start of the utterance, each given
-        no later than with the samples in which it starts; where they say what is spoken, they and not the sound drive
-        the mouth. Raises EngineError after `finish`.
+        samples: float32 [n], any n >= 0. phones: in time order, positions from the start of the
+        utterance, each given no later than with the samples in which it starts; where they say
+        what is spoken, they and not the sound drive the mouth. Raises EngineError after
+        `finish`.
         """
         self._samples += len(samples)
         self._painter.add(phones or ())
@@ -72,7 +84,9 @@ class MouthDrive:
         return list(self._video_frames())
 
     def finish(self) -> list[MouthFrame]:
-        """The remaining frames, as if silence followed: over the utterance, frame_count(samples, fps) of them."""
+        """The remaining frames, as if silence followed: over the utterance,
+        frame_count(samples, fps) of them.
+        """
         heard = self._articulation.finish()
         self._settle(heard)
         self._settle(_silence(heard.first + len(heard)))

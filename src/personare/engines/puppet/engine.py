@@ -16,18 +16,22 @@ from personare.types import SAMPLE_RATE, Avatar, Frames, Phone, Samples
 if TYPE_CHECKING:
     from personare.cache.store import FeatureStore
     from personare.engines.puppet.drive import MouthDrive
-    from personare.engines.puppet.state import MouthFrame
+    from personare.engines.puppet.move.state import MouthFrame
     from personare.types import FaceState, Image
 
 LOOKAHEAD_SECONDS = 0.145
 _FEED_PIECE = SAMPLE_RATE
-"""Speech is taken in pieces of at most a second, so that a long array does not become a long list of motion."""
+"""Speech is taken in pieces of at most a second, so that a long array does not become a long
+list of motion.
+"""
 
 
 class Puppet(Engine):
     name: ClassVar[str] = "puppet"
     version: ClassVar[int] = 6
-    summary: ClassVar[str] = "the photo itself talks: 2.5-D warp, drawn mouth, faster than real time on any CPU"
+    summary: ClassVar[str] = (
+        "the photo itself talks: 2.5-D warp, drawn mouth, faster than real time on any CPU"
+    )
     Options: ClassVar[type[EngineOptions]] = PuppetOptions
     driven_by: ClassVar[frozenset[str]] = frozenset({"speech"})
     chunk_seconds: ClassVar[float] = 0.04
@@ -65,7 +69,12 @@ class Puppet(Engine):
 
         return (NETWORK_SHA256,)
 
-    def perform(self, avatar: Avatar, options: EngineOptions, store: FeatureStore | None = None) -> PuppetPerformance:  # noqa: ARG002
+    def perform(
+        self,
+        avatar: Avatar,
+        options: EngineOptions,
+        store: FeatureStore | None = None,  # noqa: ARG002
+    ) -> PuppetPerformance:
         return PuppetPerformance(avatar, _puppet_options(options))
 
 
@@ -74,7 +83,7 @@ class PuppetPerformance(Performance):
 
     def __init__(self, avatar: Avatar, options: PuppetOptions) -> None:
         from personare.engines.puppet.motion import Motion
-        from personare.engines.puppet.show import is_moving, open_show
+        from personare.engines.puppet.render import is_moving, open_show
 
         super().__init__()
         self._show = open_show(avatar, options)
@@ -107,7 +116,9 @@ class PuppetPerformance(Performance):
         if n < 1:
             raise EngineError(f"idle({n}): ask for at least one frame")
         if self._drive is not None:
-            raise EngineError("idle() while an utterance is under way", hint="call finish() or interrupt() first")
+            raise EngineError(
+                "idle() while an utterance is under way", hint="call finish() or interrupt() first"
+            )
         return Frames(self._advance(n), np.stack([self._render(self._motion.rest()) for _ in range(n)]))
 
     def close(self) -> None:
@@ -120,7 +131,9 @@ class PuppetPerformance(Performance):
 
     def follow(self, states: Iterable[FaceState]) -> Iterator[Frames]:
         if self._drive is not None:
-            raise EngineError("follow() while an utterance is under way", hint="call finish() or interrupt() first")
+            raise EngineError(
+                "follow() while an utterance is under way", hint="call finish() or interrupt() first"
+            )
         utterance = self._utterance
         for state in states:
             if utterance != self._utterance:
@@ -136,7 +149,8 @@ class PuppetPerformance(Performance):
         utterance = self._utterance
         for start in range(0, len(samples), _FEED_PIECE):
             piece = samples[start : start + _FEED_PIECE]
-            # Phones may lie ahead of their samples, never behind: all of them go in with the first piece.
+            # Phones may lie ahead of their samples, never behind: all of them go in with the
+            # first piece.
             with self.watch("drive"):
                 mouths = drive.push(piece, phones if start == 0 or phones is None else ())
             yield from self._rendered(mouths, utterance)

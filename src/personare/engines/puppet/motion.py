@@ -1,4 +1,6 @@
-"""Motion: what the voice asks of the mouth and what life does on its own, joined into one face state per frame."""
+"""Motion: what the voice asks of the mouth and what life does on its own, joined into one face
+state per frame.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +8,28 @@ from fractions import Fraction
 
 import numpy as np
 
-from personare.engines.puppet.emotion import Mood
-from personare.engines.puppet.life import Life
+from personare.engines.puppet.move.emotion import Mood
+from personare.engines.puppet.move.life import Life
+from personare.engines.puppet.move.state import UNIT, FaceState, MouthFrame
 from personare.engines.puppet.options import PuppetOptions
-from personare.engines.puppet.state import UNIT, FaceState, MouthFrame
 
 HANDOVER_SECONDS = 0.14
-"""How long the mouth takes from where an utterance left it to where idle motion or the next utterance wants it."""
+"""How long the mouth takes from where an utterance left it to where idle motion or the next
+utterance wants it.
+"""
 
 BROW_INNER_WEIGHT, BROW_OUTER_WEIGHT = 0.16, 0.12
-"""ARKit weights at LifeFrame.brow == 1: raised brows that one notices only when they are missing."""
+"""ARKit weights at LifeFrame.brow == 1: raised brows that one notices only when they are
+missing.
+"""
 
 _REST = MouthFrame(curves=np.zeros(len(UNIT), np.float32), tongue=0.0, loudness=0.0, emphasis=0.0)
 
 
 class Motion:
-    """One face over one timeline: call `speak` or `rest` once per frame, `release` where an utterance ends."""
+    """One face over one timeline: call `speak` or `rest` once per frame, `release` where an
+    utterance ends.
+    """
 
     def __init__(self, options: PuppetOptions) -> None:
         self._life = Life(
@@ -32,7 +40,9 @@ class Motion:
             gaze=options.gaze,
         )
         self._mood = Mood(options.emotion, options.emotion_strength, options.rate)
-        self._handover_frames = max(1, round(Fraction(HANDOVER_SECONDS).limit_denominator(1000) * options.rate))
+        self._handover_frames = max(
+            1, round(Fraction(HANDOVER_SECONDS).limit_denominator(1000) * options.rate)
+        )
         self._left = _REST
         self._last = _REST
         self._frames_to_go = 0
@@ -53,7 +63,9 @@ class Motion:
         return self.speak(_REST)
 
     def release(self) -> None:
-        """An utterance is over, perhaps in mid-vowel: what follows starts from where the mouth is now."""
+        """An utterance is over, perhaps in mid-vowel: what follows starts from where the mouth
+        is now.
+        """
         if self._last.curves.any() or self._last.tongue:
             self._left = self._last
             self._frames_to_go = self._handover_frames

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer
 
 from personare.engines.engine import EngineOptions
-from personare.engines.puppet.emotion import Emotion
+from personare.engines.puppet.move.emotion import Emotion
 from personare.media.template import PHOTO_FPS
 from personare.types import frame_rate
 
@@ -19,29 +19,50 @@ class PuppetOptions(EngineOptions):
     look: Literal["photo", "mesh"] = Field(
         "photo", description="photo: the portrait itself; mesh: the carried 3-D head, without a portrait"
     )
-    size: int = Field(512, ge=256, le=1024, multiple_of=2, description="side of the square picture in pixels, 256 to 1024, even")
+    size: int = Field(
+        512,
+        ge=256,
+        le=1024,
+        multiple_of=2,
+        description="side of the square picture in pixels, 256 to 1024, even",
+    )
     fps: FrameRate | None = Field(
         None,
-        description="frames per second, 1 to 120; 23.976, 29.97 and 59.94 are exact NTSC rates; default 25, or the video's own",
+        description="frames per second, 1 to 120; 23.976, 29.97 and 59.94 are exact NTSC rates; default 25, "
+        "or the video's own",
     )
     face_height: float = Field(
-        0.40, ge=0.25, le=0.60, description="height of the face as a share of the picture's side, 0.25 to 0.60"
+        0.40,
+        ge=0.25,
+        le=0.60,
+        description="height of the face as a share of the picture's side, 0.25 to 0.60",
     )
     framing: Literal["square", "original"] = Field(
-        "square", description="square: a crop around the face; original: the whole picture at its own size. Videos keep theirs"
+        "square",
+        description="square: a crop around the face; original: the whole picture at its own size. Videos "
+        "keep theirs",
     )
     background: Literal["keep", "stretch"] = Field(
-        "keep", description="keep: what is behind the head stays still; stretch: it bends a little as the head turns"
+        "keep",
+        description="keep: what is behind the head stays still; stretch: it bends a little as the head turns",
     )
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="seed of blinks, gaze and head motion; same inputs and seed, same bytes")
+    seed: int = Field(
+        0,
+        ge=0,
+        le=2**32 - 1,
+        description="seed of blinks, gaze and head motion; same inputs and seed, same bytes",
+    )
     head_motion: float = Field(1.0, ge=0, le=2, description="scale of head motion, 0 (still) to 2")
     expressiveness: float = Field(1.0, ge=0.5, le=1.5, description="scale of mouth movement, 0.5 to 1.5")
     emotion: Emotion = Field(
         "neutral",
-        description="neutral, happy, sad, surprised or angry, worn over what is said; of a video only the mouth's part shows",
+        description="neutral, happy, sad, surprised or angry, worn over what is said; of a video only the "
+        "mouth's part shows",
     )
     emotion_strength: float = Field(1.0, ge=0, le=1, description="how much of the emotion, 0 (none) to 1")
-    blink_rate: float = Field(1.0, ge=0, le=3, description="scale of how often the person blinks, 0 (never) to 3")
+    blink_rate: float = Field(
+        1.0, ge=0, le=3, description="scale of how often the person blinks, 0 (never) to 3"
+    )
     gaze: float = Field(1.0, ge=0, le=2, description="scale of gaze jumps, 0 (fixed) to 2")
 
     @property

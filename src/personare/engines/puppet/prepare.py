@@ -7,7 +7,8 @@
 
 Of a video, see following.py: the face in every picture, and the lower face of one of them.
 
-Only what a stage reads is in its key: another frame rate or seed prepares nothing again, another size leaves the face.
+Only what a stage reads is in its key: another frame rate or seed prepares nothing again,
+another size leaves the face.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.cache.recipe import Recipe, Stage, StageInputs
-from personare.engines.puppet import following, plate, rig
+from personare.engines.puppet.fit import following, plate, rig
 from personare.engines.puppet.options import PuppetOptions
 from personare.errors import PictureTooLarge
 from personare.media.image import is_picture, read_image
@@ -34,12 +35,17 @@ FACE_NETWORKS = ("face_detection_short_range", "face_landmark", "iris_landmark")
 MATTE_NETWORK = "selfie_segmentation"
 
 FACE_FROM_TOP = 0.46
-"""Where the middle of the face is in the crop, from the top: a little above the middle, as portraits are framed."""
+"""Where the middle of the face is in the crop, from the top: a little above the middle, as
+portraits are framed.
+"""
 TIGHTEST = 1.02
-"""A square that would be tighter than this, in sides of what the picture has of the face, is continued beyond the border."""
+"""A square that would be tighter than this, in sides of what the picture has of the face, is
+continued beyond the border.
+"""
 MATTE_CONTEXT = 1.5
-"""The matting network sees this much more than the crop, where the picture has it: it was trained on people, not
-faces."""
+"""The matting network sees this much more than the crop, where the picture has it: it was
+trained on people, not faces.
+"""
 ORIGINAL_FACE_HEIGHT = 0.25
 """With framing "original" the square holds all that moves: the face is this share of it."""
 MAX_SIDE = 1024
@@ -51,7 +57,9 @@ ENLARGED_BLUR = 0.35
 
 
 def recipe(options: PuppetOptions) -> Recipe:
-    """The stages that turn a portrait into the features that `render.FaceRenderer` needs; none for the carried head."""
+    """The stages that turn a portrait into the features that `render.FaceRenderer` needs; none
+    for the carried head.
+    """
     if options.look == "mesh":
         return Recipe(())
     behind = Stage(name=PLATE, version=3, compute=_plate, needs=(CROP,))
@@ -61,7 +69,7 @@ def recipe(options: PuppetOptions) -> Recipe:
                 name=FACE,
                 version=4,
                 compute=_face,
-                reads_portrait=True,
+                reads=("portrait",),
                 weights=tuple(NETWORK_SHA256[name] for name in FACE_NETWORKS),
             ),
             Stage(
@@ -70,7 +78,7 @@ def recipe(options: PuppetOptions) -> Recipe:
                 compute=_crop,
                 parameters=_framing(options),
                 needs=(FACE,),
-                reads_portrait=True,
+                reads=("portrait",),
                 weights=(NETWORK_SHA256[MATTE_NETWORK],),
             ),
             Stage(name=RIG, version=8, compute=_rig, needs=(FACE, CROP)),
@@ -120,7 +128,9 @@ def _crop(inputs: StageInputs) -> Feature:
         size = int(inputs.parameters["size"])
     scale = size / square.side
     place = np.array([square.x, square.y], np.float32)
-    landmarks = np.concatenate([face["landmarks"][:, :2] - place, face["landmarks"][:, 2:]], axis=1) * np.float32(scale)
+    landmarks = np.concatenate(
+        [face["landmarks"][:, :2] - place, face["landmarks"][:, 2:]], axis=1
+    ) * np.float32(scale)
     return Feature(
         {
             "picture": resized(square.cut(picture), size),
@@ -156,11 +166,14 @@ def _plate(inputs: StageInputs) -> Feature:
 
 
 def _whole_surroundings(landmarks: Floats, picture: Image, name: str) -> Square:
-    """A square that holds all that moves, with an even side; it may reach beyond the picture's border."""
+    """A square that holds all that moves, with an even side; it may reach beyond the picture's
+    border.
+    """
     height, width = picture.shape[:2]
     if height * width > MAX_ORIGINAL_PIXELS:
         raise PictureTooLarge(
-            f"{name} has {height * width / 1e6:.0f} megapixels; for framing=original the limit is {MAX_ORIGINAL_PIXELS / 1e6:g}",
+            f"{name} has {height * width / 1e6:.0f} megapixels; for framing=original the limit is "
+            f"{MAX_ORIGINAL_PIXELS / 1e6:g}",
             hint="scale it down, or use framing=square",
         )
     low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
@@ -170,11 +183,15 @@ def _whole_surroundings(landmarks: Floats, picture: Image, name: str) -> Square:
 
 
 def _square_around(landmarks: Floats, picture: Image, face_height: float) -> Square:
-    """Where to crop. Rather a tighter crop or a face off the middle than a picture continued beyond its border."""
+    """Where to crop. Rather a tighter crop or a face off the middle than a picture continued
+    beyond its border.
+    """
     height, width = picture.shape[:2]
     low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
     shown = np.minimum(high, (width, height)) - np.maximum(low, 0)
-    side = round(max(min(float(high[1] - low[1]) / face_height, height, width), TIGHTEST * float(shown.max())))
+    side = round(
+        max(min(float(high[1] - low[1]) / face_height, height, width), TIGHTEST * float(shown.max()))
+    )
     x, y = (low + high) / 2 - (side / 2, side * FACE_FROM_TOP)
     return Square(_within(x, side, width), _within(y, side, height), side)
 

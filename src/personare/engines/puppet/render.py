@@ -1,109 +1,104 @@
-"""Frames: a FaceState in, a picture out."""
+"""What is shown: a photo that is moved as a whole, a template video whose mouth alone is moved,
+or the carried 3-D head.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from personare.engines.puppet import eyes, lip_colours, lips
-from personare.engines.puppet.compose import KeptBackground, StillBackground, lay
-from personare.engines.puppet.light import cheek_colour
-from personare.engines.puppet.mouth import Inside, MouthInterior, smooth_line
-from personare.engines.puppet.pose import Posed, pose
-from personare.engines.puppet.rig import BLINKS, Rig
-from personare.engines.puppet.shade import SkinShade, marks_on
-from personare.engines.puppet.state import FaceState
-from personare.engines.puppet.warp import FineRegion, Patch, Surface, windows_over
-from personare.types import Feature, Image
-
-EYE_REACH = (0.06, 0.08, 0.05)
-LIPS_REACH = (0.08, 0.06, 0.24)
-"""Room of the finely drawn regions aside, above and below the lids and the lips, in eye distances; the jaw drops."""
-LASHES_FROM = 0.05
-"""Blinks slighter than this leave the picture's own lashes in place."""
+from personare.engines.puppet.draw.face import FaceRenderer
+from personare.engines.puppet.draw.moving import MovingFace
+from personare.engines.puppet.options import PuppetOptions
+from personare.errors import EngineError
+from personare.ground.stopwatch import Stopwatch
+from personare.media.image import read_image
+from personare.media.paste import PasteBack, Square
+from personare.types import Avatar, FaceState, Image
 
 
-class FaceRenderer:
-    """Draws one avatar. Holds buffers: used by one thread; the same state gives the same bytes.
-
-    Eyes, lips and the inside of the mouth are drawn in a second thread while the rest of the face is; `close` ends it.
+class Show(Protocol):
+    """One run's pictures, in order. size: (height, width). watch: told the seconds of "render"
+    and "compose".
     """
 
-    def __init__(self, features: Mapping[str, Feature]) -> None:
-        """features: those of `prepare.recipe`, by stage name."""
-        picture = np.ascontiguousarray(features["puppet.crop"].arrays["picture"])
-        self._rig = rig = Rig.from_feature(features["puppet.rig"])
-        texture = rig.textured(picture)
-        self._surface = Surface(texture, rig.triangles)
-        self._eyes = [
-            FineRegion(texture, rig, [*upper, *lower], EYE_REACH, eyes.eyeball_triangles())
-            for upper, lower in zip(eyes.UPPER_LIDS, eyes.LOWER_LIDS, strict=True)
-        ]
-        lip_points = [*lip_colours.UPPER_ROWS[-1], *lip_colours.LOWER_ROWS[-1]]
-        self._lips = FineRegion(texture, rig, lip_points, LIPS_REACH, lips.between_triangles())
-        self._mouth = MouthInterior(rig)
-        self._shade = SkinShade(rig.points, rig.eye_distance_px, cheek_colour(picture, rig.points), marks_on(picture, rig))
-        self.still = StillBackground(picture, rig.outline)
-        plate = features.get("puppet.plate")
-        self._background = KeptBackground(plate.arrays["plate"], plate.arrays["cut"]) if plate else None
-        self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="personare-details")
-        self._behind = self.still.restore((self._background.plate if self._background else picture).copy())
+    fps: Fraction
+    size: tuple[int, int]
+    watch: Stopwatch
 
     def render(self, state: FaceState) -> Image:
-        """One frame, uint8 [S, S, 3], the caller's to keep."""
-        return self.compose(self.draw(state))
-
-    def draw(self, state: FaceState) -> Image:
-        """The face in this state, uint8 [S, S, 3], with what is behind it where that is certain to show; for `compose`."""
-        posed = pose(self._rig, state)
-        details = self._beside.submit(self._details, posed, state)
-        self._surface.move(posed.skin)
-        self._share = self._shown()
-        self._windows = windows_over(self._share)
-        frame = self._behind.copy()
-        self._surface.fetch(frame, self._windows)
-        patches, inside = details.result()
-        for patch in patches:
-            patch.lay(frame)
-        self._shut_eyes(frame, posed, state)
-        self._shade.draw(frame, posed.skin.vertices, state.curves)
-        inside.lay(frame)
-        return frame
-
-    def compose(self, frame: Image) -> Image:
-        """What `draw` gave last, with what must not move put back, in place; the caller's to keep."""
-        lay(frame, self._behind, self._share, self._windows)
-        return frame
+        """The next frame, uint8 [H, W, 3], the caller's to keep."""
 
     def close(self) -> None:
-        """Draw no more."""
-        self._beside.shutdown()
+        """Let go of files and threads."""
 
-    def _shown(self) -> NDArray[np.uint8]:
-        """How much of each pixel is what moves, and not what is behind it, uint8 [S, S]."""
-        moving = self.still.reach
-        if self._background is None:
-            return moving
-        return self._background.person(self._surface.carry(self._background.cut)) & moving
 
-    def _details(self, posed: Posed, state: FaceState) -> tuple[list[Patch], Inside]:
-        """Eyes and lips, finely drawn, and the inside of the mouth."""
-        patches = [eye.draw(posed.skin, eyeball) for eye, eyeball in zip(self._eyes, posed.eyeballs, strict=True)]
-        patches.append(self._lips.draw(posed.skin, posed.between_lips))
-        return patches, self._mouth.draw(posed, np.asarray(state.curves, np.float32), state.tongue)
+def is_moving(avatar: Avatar) -> bool:
+    """Whether the avatar was prepared from a video."""
+    face = avatar.features.get("puppet.face")
+    return face is not None and bool(face.metadata.get("moving"))
 
-    def _shut_eyes(self, frame: Image, posed: Posed, state: FaceState) -> None:
-        unit_px = self._rig.eye_distance_px
-        if self._rig.eyes_hidden:
-            return
-        for eye, blink in enumerate(state.curves[BLINKS]):
-            if blink > LASHES_FROM:
-                long = float(self._rig.long_lashes[eye]) * min(1.0, float(blink) / eyes.LONG_LASHES_GONE)
-                if long > 0:
-                    eyes.bare_lid(frame, posed.skin.vertices, eye, unit_px, long)
-                eyes.smooth_lid(frame, posed.skin.vertices, eye, self._rig.lid_colours[eye], unit_px, float(blink))
-                line = smooth_line(posed.skin.vertices[eyes.UPPER_LIDS[eye], :2])
-                eyes.draw_lashes(frame, line, self._rig.lash_colour, unit_px, self._rig.softness_px, float(blink))
+
+def open_show(avatar: Avatar, options: PuppetOptions) -> Show:
+    """Raises EngineError if the avatar's own pictures are needed and not there."""
+    if options.look == "mesh":
+        return MeshFace(options)
+    if is_moving(avatar):
+        return MovingFace(avatar.features, own_file(avatar), options.fps)
+    return StillFace(avatar, options)
+
+
+class MeshFace:
+    """Frames of the carried head."""
+
+    def __init__(self, options: PuppetOptions) -> None:
+        from personare.engines.puppet.draw.mesh import MeshRenderer
+
+        self.fps = options.rate
+        self.size = (options.size, options.size)
+        self.watch = Stopwatch()
+        self._renderer = MeshRenderer(options.size, options.face_height)
+
+    def render(self, state: FaceState) -> Image:
+        with self.watch("render"):
+            return self._renderer.render(state)
+
+    def close(self) -> None:
+        self._renderer.close()
+
+
+class StillFace:
+    """Frames of a photo: the square around the face, or the whole photo with that square in its
+    place.
+    """
+
+    def __init__(self, avatar: Avatar, options: PuppetOptions) -> None:
+        crop = avatar.features["puppet.crop"]
+        self.fps = options.rate
+        self.size = crop.arrays["picture"].shape[:2]
+        self.watch = Stopwatch()
+        self._renderer = FaceRenderer(avatar.features)
+        self._paste: PasteBack | None = None
+        if options.framing == "original":
+            self._photo = read_image(own_file(avatar))
+            self.size = self._photo.shape[:2]
+            square = Square(*(int(crop.metadata[name]) for name in ("x", "y", "side")))
+            self._paste = PasteBack(square, self.size, alpha=self._renderer.still.feathered())
+
+    def render(self, state: FaceState) -> Image:
+        with self.watch("render"):
+            drawn = self._renderer.draw(state)
+        with self.watch("compose"):
+            square = self._renderer.compose(drawn)
+            return square if self._paste is None else self._paste.paste(self._photo.copy(), square)
+
+    def close(self) -> None:
+        self._renderer.close()
+
+
+def own_file(avatar: Avatar) -> Path:
+    """The portrait's own file. Raises EngineError if it is not there."""
+    if avatar.portrait_file is None:
+        raise EngineError("this avatar has lost its portrait", hint="prepare it again")
+    return avatar.portrait_file

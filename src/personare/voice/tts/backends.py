@@ -1,4 +1,6 @@
-"""The installed synthesisers, and what they have in common: a list of voices, and sound with phonemes from text."""
+"""The installed synthesisers, and what they have in common: a list of voices, and sound with
+phonemes from text.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ from personare.voice.tts import espeak_worker
 from personare.voice.tts.child import HINT, Child, run_child
 
 VARIABLE = "PERSONARE_ESPEAK"
-"""Environment variable: path of an espeak-ng library or program to use instead of looking for one, or `none`."""
+"""Environment variable: path of an espeak-ng library or program to use instead of looking for
+one, or `none`.
+"""
 
 SILENCE_SECONDS = 20.0
 """A back end that gives nothing for so long is taken to hang."""
@@ -39,7 +43,9 @@ _OTHER_LANGUAGE = re.compile(r"\(([\w-]+) (\d+)\)")
 
 @dataclass(frozen=True, slots=True)
 class CatalogueVoice:
-    """A voice as a back end lists it. languages: (priority, lower-case tag), lower numbers match better. rate: Hz."""
+    """A voice as a back end lists it. languages: (priority, lower-case tag), lower numbers
+    match better. rate: Hz.
+    """
 
     name: str
     identifier: str
@@ -65,7 +71,9 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class Phoneme:
-    """Where the synthesiser says that a phoneme starts, in samples from the start of the utterance."""
+    """Where the synthesiser says that a phoneme starts, in samples from the start of the
+    utterance.
+    """
 
     sample: int
     symbol: str
@@ -82,7 +90,9 @@ class BackEnd(ABC):
     name: str
     has_phones: bool
     reports_units: bool = True
-    """Whether phonemes start where espeak's recorded units do; see timing.py. False: where the sounds do."""
+    """Whether phonemes start where espeak's recorded units do; see timing.py. False: where the
+    sounds do.
+    """
     reads_kanji: bool = True
 
     @abstractmethod
@@ -91,7 +101,8 @@ class BackEnd(ABC):
 
     @abstractmethod
     def speak(self, texts: Sequence[str], identifier: str) -> Iterator[Sound | Phoneme | Settled]:
-        """Speak the texts as one utterance. A phoneme comes after the sound that holds its start.
+        """Speak the texts as one utterance. A phoneme comes after the sound that holds its
+        start.
 
         Raises EngineError if the back end crashes, hangs or sends nonsense.
         """
@@ -131,7 +142,9 @@ class EspeakLibrary(BackEnd):
                 raise _nonsense(self.name)
 
     def ipa(self, texts: Sequence[str], identifier: str) -> list[str]:
-        """The texts as this voice would say them, in IPA with stress marks and punctuation. Raises EngineError as `speak`."""
+        """The texts as this voice would say them, in IPA with stress marks and punctuation.
+        Raises EngineError as `speak`.
+        """
         for kind, payload in self._ask({"voice": identifier, "texts": list(texts), "ipa": True}):
             if kind == b"I":
                 return [str(written) for written in _read_json(payload, list, self.name)]
@@ -147,7 +160,9 @@ class EspeakLibrary(BackEnd):
                 if kind == b"Z":
                     return
                 if kind == b"E":
-                    raise EngineError(f"{self.name}: {_read_json(payload, dict, self.name).get('message')}", hint=HINT)
+                    raise EngineError(
+                        f"{self.name}: {_read_json(payload, dict, self.name).get('message')}", hint=HINT
+                    )
                 yield kind, payload
 
     def _message(self, child: Child) -> tuple[bytes, bytes]:
@@ -170,14 +185,17 @@ class EspeakProgram(BackEnd):
     def catalogue(self) -> Catalogue:
         return Catalogue(
             voices=tuple(_read_voice_table(self._run(["--voices"]))),
-            variants=tuple(v.identifier.removeprefix("!v/") for v in _read_voice_table(self._run(["--voices=variant"]))),
+            variants=tuple(
+                v.identifier.removeprefix("!v/") for v in _read_voice_table(self._run(["--voices=variant"]))
+            ),
         )
 
     def speak(self, texts: Sequence[str], identifier: str) -> Iterator[Sound | Phoneme]:
         command = [self.program, "-v", identifier, "-b", "1", "--stdin", "--stdout"]
         with run_child(command, "\n".join(texts).encode(), self.name, self.silence_seconds) as child:
             header = child.read_exactly(44)
-            # sizes in the header are placeholders: the program does not know them when it starts
+            # sizes in the header are placeholders: the program does not know them when it
+            # starts
             channels, rate, _, _, bits = struct.unpack("<HIIHH", header[22:36])
             if header[:4] != b"RIFF" or header[36:40] != b"data" or channels != 1 or bits != 16 or not rate:
                 raise _nonsense(self.name)
@@ -193,7 +211,9 @@ class EspeakProgram(BackEnd):
 
 
 def find_back_ends(environment: Mapping[str, str] = os.environ) -> tuple[BackEnd, ...]:
-    """Installed synthesisers, best first; nothing is started. `environment` may name one in PERSONARE_ESPEAK."""
+    """Installed synthesisers, best first; nothing is started. `environment` may name one in
+    PERSONARE_ESPEAK.
+    """
     chosen = environment.get(VARIABLE, "")
     if chosen:
         return () if chosen == "none" else (_named(chosen),)
@@ -201,7 +221,11 @@ def find_back_ends(environment: Mapping[str, str] = os.environ) -> tuple[BackEnd
     if importlib.util.find_spec("espeakng_loader"):
         import espeakng_loader
 
-        found.append(EspeakLibrary("espeakng_loader", espeakng_loader.get_library_path(), espeakng_loader.get_data_path()))
+        found.append(
+            EspeakLibrary(
+                "espeakng_loader", espeakng_loader.get_library_path(), espeakng_loader.get_data_path()
+            )
+        )
     if library := ctypes.util.find_library("espeak-ng"):
         found.append(EspeakLibrary("libespeak-ng", library))
     for command in ("espeak-ng", "espeak"):
@@ -243,7 +267,9 @@ def _read_catalogue(payload: bytes, name: str) -> Catalogue:
     value = _read_json(payload, dict, name)
     try:
         listed = tuple(
-            CatalogueVoice(v["name"], v["identifier"], tuple((priority, tag) for priority, tag in v["languages"]))
+            CatalogueVoice(
+                v["name"], v["identifier"], tuple((priority, tag) for priority, tag in v["languages"])
+            )
             for v in value["voices"]
         )
         return Catalogue(listed, tuple(value["variants"]))
@@ -252,10 +278,14 @@ def _read_catalogue(payload: bytes, name: str) -> Catalogue:
 
 
 def _read_voice_table(table: str) -> Iterator[CatalogueVoice]:
-    """Rows of `espeak-ng --voices`: priority, language, age/gender, name (_ for space), file, (language priority)..."""
+    """Rows of `espeak-ng --voices`: priority, language, age/gender, name (_ for space), file,
+    (language priority)...
+    """
     for row in table.splitlines()[1:]:
         columns = row.split()
         if len(columns) < 5 or not columns[0].isdigit():
             continue
         others = [(int(priority), tag.lower()) for tag, priority in _OTHER_LANGUAGE.findall(row)]
-        yield CatalogueVoice(columns[3].replace("_", " "), columns[4], ((int(columns[0]), columns[1].lower()), *others))
+        yield CatalogueVoice(
+            columns[3].replace("_", " "), columns[4], ((int(columns[0]), columns[1].lower()), *others)
+        )

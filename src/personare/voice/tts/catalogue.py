@@ -15,7 +15,15 @@ from personare.voice.tts.neural import Phonemizer
 INSTALL_HINT = "pip install 'personare[tts]'  or  apt install espeak-ng"
 
 # what people write -> the tag of the voice that is meant; "en" alone would be British
-_ALIASES = {"en": "en-us", "zh-cn": "zh", "zh-hans": "zh", "zh-tw": "zh", "zh-hant": "zh", "zh-hk": "yue", "iw": "he"}
+_ALIASES = {
+    "en": "en-us",
+    "zh-cn": "zh",
+    "zh-hans": "zh",
+    "zh-tw": "zh",
+    "zh-hant": "zh",
+    "zh-hk": "yue",
+    "iw": "he",
+}
 _EXPECTED = (
     ("English (America)", "en-us"), ("Chinese (Mandarin)", "zh"), ("Japanese", "ja"), ("German", "de"),
     ("French (France)", "fr"), ("Spanish (Spain)", "es"),
@@ -26,8 +34,8 @@ _EXPECTED = (
 class VoiceInfo:
     """A voice, as `personare voices` shows it.
 
-    name: what open_text and --voice take, a language tag wherever it is unique. language: the tag without region.
-    needed: how to install it, "" if it can speak now.
+    name: what open_text and --voice take, a language tag wherever it is unique. language: the
+    tag without region. needed: how to install it, "" if it can speak now.
     """
 
     name: str
@@ -49,7 +57,8 @@ def _catalogue(back_end: BackEnd) -> Catalogue:
 def working_back_end(back_ends: Sequence[BackEnd] | None = None) -> tuple[BackEnd, Catalogue]:
     """The first back end that answers, and its voices.
 
-    Raises WeightsMissing if nothing is installed, and the last back end's EngineError if all that are installed fail.
+    Raises WeightsMissing if nothing is installed, and the last back end's EngineError if all
+    that are installed fail.
     """
     failure: EngineError | None = None
     for back_end in find_back_ends() if back_ends is None else back_ends:
@@ -62,11 +71,14 @@ def working_back_end(back_ends: Sequence[BackEnd] | None = None) -> tuple[BackEn
     raise WeightsMissing("no speech synthesiser is installed", hint=INSTALL_HINT)
 
 
-def choose_voice(wanted: str, back_ends: Sequence[BackEnd] | None = None) -> tuple[BackEnd, str, CatalogueVoice]:
+def choose_voice(
+    wanted: str, back_ends: Sequence[BackEnd] | None = None
+) -> tuple[BackEnd, str, CatalogueVoice]:
     """The back end, the identifier (with variant) and the voice that a name means.
 
-    A name with a prefix ("piper:", "kokoro:", "gtts:", "edge:") or the path of a Piper voice names that back end; everything else
-    is espeak's. Raises UnknownName with close matches, WeightsMissing with what to install, EngineError.
+    A name with a prefix ("piper:", "kokoro:", "gtts:", "edge:") or the path of a Piper voice
+    names that back end; everything else is espeak's. Raises UnknownName with close matches,
+    WeightsMissing with what to install, EngineError.
     """
     kind, colon, name = wanted.strip().partition(":")
     if wanted.strip().endswith(".onnx"):
@@ -82,7 +94,9 @@ def choose_voice(wanted: str, back_ends: Sequence[BackEnd] | None = None) -> tup
 
 
 def _ipa_of(back_ends: Sequence[BackEnd] | None) -> Phonemizer:
-    """What writes phonemes for neural voices. Raises WeightsMissing without espeak-ng's library."""
+    """What writes phonemes for neural voices. Raises WeightsMissing without espeak-ng's
+    library.
+    """
     for back_end in find_back_ends() if back_ends is None else back_ends:
         if isinstance(back_end, EspeakLibrary):
             return partial(_write_ipa, back_end)
@@ -95,18 +109,21 @@ def _write_ipa(library: EspeakLibrary, texts: Sequence[str], language: str) -> l
 
 
 def voices(back_ends: Sequence[BackEnd] | None = None) -> list[VoiceInfo]:
-    """All voices by language: those of the first working espeak (without one, the usual ones and what they need), then the neural
-    voices on this disk, then network voices.
+    """All voices by language: those of the first working espeak (without one, the usual ones
+    and what they need), then the neural voices on this disk, then network voices.
 
-    espeak's can be varied, as in "en-us+f3". Its Japanese voice reads kana only (it says "Chinese letter" for every kanji), so
-    open_text refuses kanji for it. Raises EngineError if no installed one works.
+    espeak's can be varied, as in "en-us+f3". Its Japanese voice reads kana only (it says
+    "Chinese letter" for every kanji), so open_text refuses kanji for it. Raises EngineError if
+    no installed one works.
     """
     return [*_espeak_voices(back_ends), *_neural_voices(), *_network_voices()]
 
 
 def _neural_voices() -> list[VoiceInfo]:
     found = [VoiceInfo(f"piper:{v.name}", v.language, v.description, "Piper") for v in piper.on_disk()]
-    found += [VoiceInfo(f"kokoro:{name}", language, "Kokoro-82M", "Kokoro") for name, language in kokoro.on_disk()]
+    found += [
+        VoiceInfo(f"kokoro:{name}", language, "Kokoro-82M", "Kokoro") for name, language in kokoro.on_disk()
+    ]
     if not any(v.backend == "Piper" for v in found):
         found.append(VoiceInfo("piper:NAME", "", "any Piper voice", "Piper", piper.NEEDED))
     if not any(v.backend == "Kokoro" for v in found):
@@ -115,14 +132,19 @@ def _neural_voices() -> list[VoiceInfo]:
 
 
 def _network_voices() -> list[VoiceInfo]:
-    return [VoiceInfo(f"{kind}:{example}", "", what, what, needed) for kind, example, what, needed in network.listed()]
+    return [
+        VoiceInfo(f"{kind}:{example}", "", what, what, needed)
+        for kind, example, what, needed in network.listed()
+    ]
 
 
 def _espeak_voices(back_ends: Sequence[BackEnd] | None) -> list[VoiceInfo]:
     try:
         back_end, catalogue = working_back_end(back_ends)
     except WeightsMissing as error:
-        return [VoiceInfo(tag, tag.partition("-")[0], name, "espeak-ng", error.hint) for name, tag in _EXPECTED]
+        return [
+            VoiceInfo(tag, tag.partition("-")[0], name, "espeak-ng", error.hint) for name, tag in _EXPECTED
+        ]
     found: dict[str, VoiceInfo] = {}
     for voice in catalogue.voices:
         tags = [tag for _, tag in voice.languages]
@@ -133,9 +155,11 @@ def _espeak_voices(back_ends: Sequence[BackEnd] | None) -> list[VoiceInfo]:
 
 
 def match_voice(catalogue: Catalogue, wanted: str) -> tuple[str, CatalogueVoice]:
-    """The identifier (with variant) and the voice meant by a language tag or voice name, either with "+variant".
+    """The identifier (with variant) and the voice meant by a language tag or voice name, either
+    with "+variant".
 
-    A name wins over a tag, a tag over its language alone ("fr-ca" -> "fr"). Raises UnknownName with close matches.
+    A name wins over a tag, a tag over its language alone ("fr-ca" -> "fr"). Raises UnknownName
+    with close matches.
     """
     name, plus, variant = wanted.strip().partition("+")
     voice = _find(catalogue, name.strip().lower())
@@ -145,7 +169,9 @@ def match_voice(catalogue: Catalogue, wanted: str) -> tuple[str, CatalogueVoice]
         known = {v.lower(): v for v in catalogue.variants}
         if variant.lower() not in known:
             close = difflib.get_close_matches(variant.lower(), known, n=3) or sorted(known)[:3]
-            raise UnknownName(f"no voice variant {variant!r}", hint=f"variants: {', '.join(known[c] for c in close)}, ...")
+            raise UnknownName(
+                f"no voice variant {variant!r}", hint=f"variants: {', '.join(known[c] for c in close)}, ..."
+            )
         return f"{voice.identifier}+{known[variant.lower()]}", voice
     return voice.identifier, voice
 
@@ -157,7 +183,9 @@ def _find(catalogue: Catalogue, name: str) -> CatalogueVoice | None:
     tag = name.replace("_", "-")
     tag = _ALIASES.get(tag, tag)
     while tag:
-        matches = [(priority, i) for i, v in enumerate(catalogue.voices) for priority, t in v.languages if t == tag]
+        matches = [
+            (priority, i) for i, v in enumerate(catalogue.voices) for priority, t in v.languages if t == tag
+        ]
         if matches:
             return catalogue.voices[min(matches)[1]]
         tag = tag.rpartition("-")[0]
@@ -166,7 +194,11 @@ def _find(catalogue: Catalogue, name: str) -> CatalogueVoice | None:
 
 
 def _suggest(catalogue: Catalogue, name: str) -> str:
-    names = {v.name.lower(): v.name for v in catalogue.voices} | {t: t for v in catalogue.voices for _, t in v.languages}
+    names = {v.name.lower(): v.name for v in catalogue.voices} | {
+        t: t for v in catalogue.voices for _, t in v.languages
+    }
     close = difflib.get_close_matches(name, names, n=4, cutoff=0.5)
     listed = ", ".join(names[c] for c in close)
-    return f"did you mean {listed}?" if close else "`personare voices` lists them; try en, zh, ja, de, fr or es"
+    return (
+        f"did you mean {listed}?" if close else "`personare voices` lists them; try en, zh, ja, de, fr or es"
+    )

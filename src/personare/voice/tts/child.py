@@ -1,4 +1,6 @@
-"""A child process that speaks, with a watchdog: it answers, it is killed, or it is an error; it is never waited for."""
+"""A child process that speaks, with a watchdog: it answers, it is killed, or it is an error; it
+is never waited for.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ HINT = "try again, or another text or voice; `personare doctor` shows the instal
 class Child:
     """A running command that was given `request` on stdin and is read from stdout.
 
-    Only time spent waiting for the child counts towards `silence_seconds`: a slow reader does not make it late.
+    Only time spent waiting for the child counts towards `silence_seconds`: a slow reader does
+    not make it late.
     """
 
     def __init__(self, process: subprocess.Popen[bytes], name: str, silence_seconds: float) -> None:
@@ -25,7 +28,9 @@ class Child:
         self._hung = False
 
     def read(self, count: int) -> bytes:
-        """Up to `count` bytes, fewer only at the end of the output. Raises EngineError after too long a silence."""
+        """Up to `count` bytes, fewer only at the end of the output. Raises EngineError after
+        too long a silence.
+        """
         assert self._process.stdout is not None
         with self._watched():
             return self._process.stdout.read(count)
@@ -44,7 +49,9 @@ class Child:
         return EngineError(f"{self._name} {how} before it was done", hint=HINT)
 
     def expect_success(self) -> None:
-        """At the end of the output: raises EngineError unless the child ends by itself with status 0."""
+        """At the end of the output: raises EngineError unless the child ends by itself with
+        status 0.
+        """
         if self._wait() != 0:
             raise self.ended_early()
 
@@ -76,18 +83,24 @@ class Child:
         finally:
             watchdog.cancel()
         if self._hung:
-            raise EngineError(f"{self._name} gave no sound for {self._silence_seconds:g} s and was stopped", hint=HINT)
+            raise EngineError(
+                f"{self._name} gave no sound for {self._silence_seconds:g} s and was stopped", hint=HINT
+            )
 
 
 @contextmanager
 def run_child(command: Sequence[str], request: bytes, name: str, silence_seconds: float) -> Iterator[Child]:
     """Start `command`, hand it `request`, and kill it when the block is left in whatever way.
 
-    Raises EngineError if it cannot be started or does not take the request within `silence_seconds`.
+    Raises EngineError if it cannot be started or does not take the request within
+    `silence_seconds`.
     """
-    # what the child says on stderr is not for the user, and a pipe that nobody reads would block it
+    # what the child says on stderr is not for the user, and a pipe that nobody reads would
+    # block it
     try:
-        process = subprocess.Popen(list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
     except OSError as error:
         raise EngineError(f"{name} cannot be started: {error}", hint=HINT) from error
     try:

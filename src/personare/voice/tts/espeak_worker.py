@@ -1,13 +1,15 @@
-"""The child process that holds libespeak-ng: one JSON request on stdin, framed messages on stdout.
+"""The child process that holds libespeak-ng: one JSON request on stdin, framed messages on
+stdout.
 
     python espeak_worker.py < request
 
-libespeak-ng can take its process down (it has crashed when voices are switched and on some texts), so it never runs in
-ours. This file needs the standard library only: the parent starts it with `python -I`, by path.
+libespeak-ng can take its process down (it has crashed when voices are switched and on some
+texts), so it never runs in ours. This file needs the standard library only: the parent starts
+it with `python -I`, by path.
 
-Request: {"library": path or name, "data": folder or null}, and to speak "voice": identifier and "texts": [...]; without
-them the voices are listed; with "ipa": true the texts are not spoken but written as phonemes. Message: one byte kind,
-uint32 length (little-endian), payload:
+Request: {"library": path or name, "data": folder or null}, and to speak "voice": identifier and
+"texts": [...]; without them the voices are listed; with "ipa": true the texts are not spoken
+but written as phonemes. Message: one byte kind, uint32 length (little-endian), payload:
 
     V  JSON {"voices": [{"name", "identifier", "languages": [[priority, tag], ...]}], "variants": [...]}
     R  uint32: samples per second; before any sound
@@ -74,7 +76,9 @@ class _Voice(ctypes.Structure):
     )
 
 
-_SynthCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+_SynthCallback = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
+)
 
 
 class RequestError(Exception):
@@ -100,7 +104,9 @@ def _load(path: str, data: str | None) -> tuple[ctypes.CDLL, int]:
 
 
 def _languages(address: int) -> list[tuple[int, str]]:
-    """The list that espeak keeps as (priority byte, zero-terminated tag) pairs, ended by a zero priority."""
+    """The list that espeak keeps as (priority byte, zero-terminated tag) pairs, ended by a zero
+    priority.
+    """
     found = []
     while priority := ctypes.c_ubyte.from_address(address).value:
         tag = ctypes.string_at(address + 1)
@@ -133,7 +139,9 @@ def _list(library: ctypes.CDLL) -> dict[str, Any]:
     variants = entries(_Voice(languages=ctypes.cast(variant_tag, ctypes.c_void_p)))
     return {
         "voices": entries(None),
-        "variants": [v["identifier"].removeprefix("!v/") for v in variants if v["identifier"].startswith("!v/")],
+        "variants": [
+            v["identifier"].removeprefix("!v/") for v in variants if v["identifier"].startswith("!v/")
+        ],
     }
 
 
@@ -178,7 +186,9 @@ def _speak(library: ctypes.CDLL, rate: int, voice: str, texts: list[str]) -> Non
 
 
 def _phonemes(library: ctypes.CDLL, voice: str, texts: list[str]) -> list[str]:
-    """IPA of each text. The library reads clause by clause and drops what ended the clause: that is put back."""
+    """IPA of each text. The library reads clause by clause and drops what ended the clause:
+    that is put back.
+    """
     if library.espeak_SetVoiceByName(voice.encode()) != 0:
         raise RequestError(f"espeak-ng cannot load its voice {voice!r}")
     library.espeak_TextToPhonemes.restype = ctypes.c_char_p
@@ -190,7 +200,9 @@ def _phonemes(library: ctypes.CDLL, voice: str, texts: list[str]) -> list[str]:
         clauses = []
         while left.value:
             before = ctypes.string_at(left.value)
-            spoken = library.espeak_TextToPhonemes(ctypes.byref(left), _CHARS_UTF8, _PHONEMES_IPA).decode("utf-8", "replace")
+            spoken = library.espeak_TextToPhonemes(ctypes.byref(left), _CHARS_UTF8, _PHONEMES_IPA).decode(
+                "utf-8", "replace"
+            )
             after = ctypes.string_at(left.value) if left.value else b""
             read = before[: len(before) - len(after)].decode("utf-8", "ignore").rstrip()
             mark = _CLAUSE_END.search(read)
@@ -215,7 +227,8 @@ def main() -> None:
     except RequestError as error:
         send(b"E", json.dumps({"message": str(error)}).encode())
     except BrokenPipeError:
-        # the parent went away; a second failure while the interpreter closes stdout would only add noise
+        # the parent went away; a second failure while the interpreter closes stdout would only
+        # add noise
         sys.stderr.close()
 
 

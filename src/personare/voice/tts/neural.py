@@ -1,4 +1,6 @@
-"""What neural voices share: a graph that tells its durations, sentences one after another, and phonemes from durations."""
+"""What neural voices share: a graph that tells its durations, sentences one after another, and
+phonemes from durations.
+"""
 
 from __future__ import annotations
 
@@ -40,14 +42,18 @@ def voice_folders() -> list[Path]:
 
 
 def open_graph(path: Path, durations: str) -> onnxruntime.InferenceSession:
-    """The graph, with the inner value `durations` as one more output; its noise starts from the same seed each time.
+    """The graph, with the inner value `durations` as one more output; its noise starts from the
+    same seed each time.
 
-    An ONNX file is a protobuf message, and appending to a message merges into it (protobuf.dev, "Encoding", last one wins and
-    merges): a ModelProto that holds one graph output, appended, adds just that. Raises WeightsMismatch.
+    An ONNX file is a protobuf message, and appending to a message merges into it (protobuf.dev,
+    "Encoding", last one wins and merges): a ModelProto that holds one graph output, appended,
+    adds just that. Raises WeightsMismatch.
     """
     try:
         if path.stat().st_size > _LARGEST_GRAPH:
-            raise WeightsMismatch(f"{path} is too large for a voice", hint="give the .onnx file of a Piper or Kokoro voice")
+            raise WeightsMismatch(
+                f"{path} is too large for a voice", hint="give the .onnx file of a Piper or Kokoro voice"
+            )
         raw = path.read_bytes()
         output = _field(7, _field(12, _field(1, durations.encode())))  # ModelProto.graph.output.name
         options = onnxruntime.SessionOptions()
@@ -61,7 +67,9 @@ def open_graph(path: Path, durations: str) -> onnxruntime.InferenceSession:
         raise
     except Exception as error:  # onnxruntime raises classes of its own for each kind of damage
         reason = " ".join(str(error).split())[:120]
-        raise WeightsMismatch(f"{path} is not a voice that onnxruntime can run: {reason}", hint="fetch the file again") from None
+        raise WeightsMismatch(
+            f"{path} is not a voice that onnxruntime can run: {reason}", hint="fetch the file again"
+        ) from None
 
 
 def _field(number: int, payload: bytes) -> bytes:
@@ -72,14 +80,18 @@ def _field(number: int, payload: bytes) -> bytes:
 
 
 class Phonemizer(Protocol):
-    """Writes texts in IPA, with stress marks and punctuation, as espeak's voice for a language tag would say them."""
+    """Writes texts in IPA, with stress marks and punctuation, as espeak's voice for a language
+    tag would say them.
+    """
 
     def __call__(self, texts: Sequence[str], language: str) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """One sentence. samples: float32 [n] in [-1, 1]. symbols: what was said, one per duration; seconds: their lengths."""
+    """One sentence. samples: float32 [n] in [-1, 1]. symbols: what was said, one per duration;
+    seconds: their lengths.
+    """
 
     samples: NDArray[np.float32]
     symbols: Sequence[str]
@@ -87,7 +99,9 @@ class Said:
 
 
 class NeuralVoice(BackEnd):
-    """A voice that says sentence after sentence, each of them whole; heard as soon as it is said."""
+    """A voice that says sentence after sentence, each of them whole; heard as soon as it is
+    said.
+    """
 
     has_phones = True
     reports_units = False
@@ -123,8 +137,9 @@ class NeuralVoice(BackEnd):
 def phoneme_starts(said: Said, late_seconds: float) -> list[tuple[float, str]]:
     """(second, IPA symbol) where each sound starts; "" is a pause.
 
-    Marks have time of their own in these graphs: a stress mark is shared by its neighbours, a length mark, a tie and padding
-    belong to the sound before, and so does a gap between words that is no pause.
+    Marks have time of their own in these graphs: a stress mark is shared by its neighbours, a
+    length mark, a tie and padding belong to the sound before, and so does a gap between words
+    that is no pause.
     """
     ends = np.cumsum(said.seconds)
     starts = ends - said.seconds
@@ -134,7 +149,9 @@ def phoneme_starts(said: Said, late_seconds: float) -> list[tuple[float, str]]:
         if symbol in _STRESS:
             moved = float(start + end) / 2
         elif symbol in _PAUSES or symbol == "":
-            if (symbol not in ("", " ") or end - start >= SHORTEST_GAP_SECONDS or not found) and (not found or found[-1][1]):
+            if (symbol not in ("", " ") or end - start >= SHORTEST_GAP_SECONDS or not found) and (
+                not found or found[-1][1]
+            ):
                 found.append((float(start), ""))
         elif unicodedata.category(symbol[0]) in ("Lm", "Mn", "Sk", "Sm") and found:
             continue
@@ -144,12 +161,16 @@ def phoneme_starts(said: Said, late_seconds: float) -> list[tuple[float, str]]:
     return [(max(0.0, second - late_seconds), symbol) for second, symbol in found]
 
 
-def run(session: onnxruntime.InferenceSession, name: str, feed: dict[str, Any], durations: str) -> tuple[Any, Any]:
+def run(
+    session: onnxruntime.InferenceSession, name: str, feed: dict[str, Any], durations: str
+) -> tuple[Any, Any]:
     """Sound and durations of one sentence. Raises EngineError."""
     try:
         sound_name = session.get_outputs()[0].name
         sound, lengths = session.run([sound_name, durations], feed)
     except Exception as error:
         reason = " ".join(str(error).split())[:120]
-        raise EngineError(f"{name} could not say the text: {reason}", hint="try another text or voice") from None
+        raise EngineError(
+            f"{name} could not say the text: {reason}", hint="try another text or voice"
+        ) from None
     return sound, lengths

@@ -1,6 +1,8 @@
-"""Piper voices (https://github.com/OHF-Voice/piper1-gpl, VITS): NAME.onnx with NAME.onnx.json beside it, run directly.
+"""Piper voices (https://github.com/OHF-Voice/piper1-gpl, VITS): NAME.onnx with NAME.onnx.json
+beside it, run directly.
 
-A voice's own licence is in its model card. Phonemes are written by espeak-ng, as the voices were trained.
+A voice's own licence is in its model card. Phonemes are written by espeak-ng, as the voices
+were trained.
 """
 
 from __future__ import annotations
@@ -21,7 +23,9 @@ from personare.voice.tts.neural import NeuralVoice, Phonemizer, Said, open_graph
 
 NEEDED = "put NAME.onnx and NAME.onnx.json into a folder named by PERSONARE_VOICES"
 LATE_SECONDS = 0.040
-"""Found by correlating energy dips of p, b and m with the durations (shared/articulation: 40 ms)."""
+"""Found by correlating energy dips of p, b and m with the durations (shared/articulation: 40
+ms).
+"""
 _DURATIONS = "/Ceil_output_0"
 _HOP = 256
 _LARGEST_CONFIG = 1 << 22
@@ -66,7 +70,9 @@ class PiperFound:
 
 
 def on_disk() -> list[PiperFound]:
-    """Piper voices in the voice folders, by name; the first folder wins, and files that are no voice are left out."""
+    """Piper voices in the voice folders, by name; the first folder wins, and files that are no
+    voice are left out.
+    """
     found: dict[str, PiperFound] = {}
     for folder in voice_folders():
         for path in sorted(folder.rglob("*.onnx")) if folder.is_dir() else ():
@@ -82,18 +88,24 @@ def on_disk() -> list[PiperFound]:
 
 
 def choose(name: str, ipa: Phonemizer) -> tuple[PiperVoice, str, CatalogueVoice]:
-    """The voice of that name. Raises UnknownName or, where there is none at all, WeightsMissing."""
+    """The voice of that name. Raises UnknownName or, where there is none at all,
+    WeightsMissing.
+    """
     voices = on_disk()
     for voice in voices:
         if voice.name.lower() == name.strip().lower():
             return voice_at(str(voice.path), ipa)
     if not voices:
         raise WeightsMissing(f"there is no Piper voice {name!r} on this disk", hint=NEEDED)
-    raise UnknownName(f"no Piper voice named {name!r}", hint=f"there are: {', '.join(v.name for v in voices)}")
+    raise UnknownName(
+        f"no Piper voice named {name!r}", hint=f"there are: {', '.join(v.name for v in voices)}"
+    )
 
 
 def voice_at(path: str, ipa: Phonemizer) -> tuple[PiperVoice, str, CatalogueVoice]:
-    """The voice in an .onnx file with its .onnx.json beside it. Raises WeightsMissing, WeightsMismatch."""
+    """The voice in an .onnx file with its .onnx.json beside it. Raises WeightsMissing,
+    WeightsMismatch.
+    """
     file = Path(path).expanduser()
     if not file.is_file():
         raise WeightsMissing(f"there is no voice {file}", hint=NEEDED)
@@ -108,13 +120,19 @@ def read_config(path: Path) -> PiperConfig:
         with config.open("rb") as file:
             read = PiperConfig.model_validate_json(file.read(_LARGEST_CONFIG))
     except OSError as error:
-        raise WeightsMismatch(f"{config} cannot be read: {error.strerror}", hint="it belongs beside the voice") from None
+        raise WeightsMismatch(
+            f"{config} cannot be read: {error.strerror}", hint="it belongs beside the voice"
+        ) from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        raise WeightsMismatch(f"{config} is not that of a Piper voice: {where}: {first['msg']}", hint="fetch it again") from None
+        raise WeightsMismatch(
+            f"{config} is not that of a Piper voice: {where}: {first['msg']}", hint="fetch it again"
+        ) from None
     if read.phoneme_type != "espeak":
-        raise WeightsMismatch(f"{config}: phonemes of type {read.phoneme_type!r} are not supported", hint="use another voice")
+        raise WeightsMismatch(
+            f"{config}: phonemes of type {read.phoneme_type!r} are not supported", hint="use another voice"
+        )
     return read
 
 
@@ -159,11 +177,17 @@ class PiperVoice(NeuralVoice):
             sound, lengths = run(graph, self.name, feed, _DURATIONS)
             seconds = lengths.reshape(-1).astype(np.float64) * _HOP / self.rate
             if len(seconds) != len(ids):
-                raise WeightsMismatch(f"{self.path} has no durations per phoneme", hint="export the voice again with Piper")
-            yield Said(sound.reshape(-1).astype(np.float32), _by_id(symbols, self.config.phoneme_id_map), seconds)
+                raise WeightsMismatch(
+                    f"{self.path} has no durations per phoneme", hint="export the voice again with Piper"
+                )
+            yield Said(
+                sound.reshape(-1).astype(np.float32), _by_id(symbols, self.config.phoneme_id_map), seconds
+            )
 
     def _ids(self, ipa: str) -> tuple[list[str], list[int]]:
-        """Symbols as the voice knows them, and the ids with padding between them: ^ _ a _ b _ $ as in training."""
+        """Symbols as the voice knows them, and the ids with padding between them: ^ _ a _ b _ $
+        as in training.
+        """
         table = self.config.phoneme_id_map
         known = [letter for letter in unicodedata.normalize("NFD", ipa) if letter in table]
         symbols = ["^", *known, "$"]

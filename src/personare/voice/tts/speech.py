@@ -23,13 +23,16 @@ _LONGEST_CLAUSE_SECONDS = 10
 def open_text(text: str, voice: str | None = None, back_ends: Sequence[BackEnd] | None = None) -> Speech:
     """A speech that says `text`, with phone times if the back end is a library.
 
-    text: plain text; markup is read out. voice: a language tag (en, zh, ja, de, fr, es, en-gb, ...) or a voice name of
-    `voices()`, either with a variant ("en-us+f3"), a neural voice ("piper:en_US-joe-medium", "kokoro:af_heart", or the path of a
-    Piper voice), a network voice ("gtts:fr", "edge:de-DE-KatjaNeural"); None guesses the language from the script (see
-    guess_language). back_ends: those of find_back_ends() by default. Every chunk ends in a pause if the text has any within 10 s.
+    text: plain text; markup is read out. voice: a language tag (en, zh, ja, de, fr, es, en-gb,
+    ...) or a voice name of `voices()`, either with a variant ("en-us+f3"), a neural voice
+    ("piper:en_US-joe-medium", "kokoro:af_heart", or the path of a Piper voice), a network voice
+    ("gtts:fr", "edge:de-DE-KatjaNeural"); None guesses the language from the script (see
+    guess_language). back_ends: those of find_back_ends() by default. Every chunk ends in a
+    pause if the text has any within 10 s.
 
-    Raises UnusableSpeech (nothing to speak), InputError (too long; kanji for a Japanese voice, which knows kana only),
-    UnknownName (no such voice), WeightsMissing (no synthesiser). `chunks()` raises EngineError if synthesis fails.
+    Raises UnusableSpeech (nothing to speak), InputError (too long; kanji for a Japanese voice,
+    which knows kana only), UnknownName (no such voice), WeightsMissing (no synthesiser).
+    `chunks()` raises EngineError if synthesis fails.
     """
     plain = clean_text(text)
     back_end, identifier, entry = choose_voice(voice or guess_language(plain), back_ends)
@@ -50,7 +53,9 @@ def open_text(text: str, voice: str | None = None, back_ends: Sequence[BackEnd] 
     )
 
 
-def _speak(back_end: BackEnd, pieces: Sequence[str], identifier: str, voice: CatalogueVoice) -> Iterator[SpeechChunk]:
+def _speak(
+    back_end: BackEnd, pieces: Sequence[str], identifier: str, voice: CatalogueVoice
+) -> Iterator[SpeechChunk]:
     pending = _Pending(back_end, voice.rate)
     for item in back_end.speak(pieces, identifier):
         if isinstance(item, Phoneme):
@@ -65,13 +70,17 @@ def _speak(back_end: BackEnd, pieces: Sequence[str], identifier: str, voice: Cat
             pending.add_sound(item)
     pending.finish()
     if pending.received == 0:
-        raise UnusableSpeech("the voice has no sound for any of the text", hint="give a voice that knows its language")
+        raise UnusableSpeech(
+            "the voice has no sound for any of the text", hint="give a voice that knows its language"
+        )
     if pending.received > pending.taken:
         yield pending.take(pending.received)
 
 
 class _Pending:
-    """Sound and phonemes of the clause under way. Positions count samples of the voice from the utterance's start."""
+    """Sound and phonemes of the clause under way. Positions count samples of the voice from the
+    utterance's start.
+    """
 
     def __init__(self, back_end: BackEnd, rate: int) -> None:
         self.received = 0
@@ -100,7 +109,9 @@ class _Pending:
         self._heard = np.concatenate([self._heard, np.zeros(missing, np.float32)])
 
     def settled_end(self) -> int | None:
-        """Where the sound can be cut: in the last complete pause, or anywhere if none comes; None to wait for more."""
+        """Where the sound can be cut: in the last complete pause, or anywhere if none comes;
+        None to wait for more.
+        """
         given = self._heard_before(self.taken) + len(self._heard)
         resampled_end = given * self._rate // SAMPLE_RATE
         if not self._has_phones:
@@ -134,10 +145,16 @@ class _Pending:
         return phones_of(inside, sound, self.taken, self._rate, units=self._reports_units)
 
     def _last_pause(self) -> int | None:
-        """Just before the end of the last long pause, so that the closure of a stop after it stays with the stop."""
+        """Just before the end of the last long pause, so that the closure of a stop after it
+        stays with the stop.
+        """
         tail = 2 * round(SHORTEST_PAUSE_SECONDS * self._rate)
         pauses = zip(self._phonemes, list(self._phonemes)[1:], strict=False)
-        ends = [after.sample - tail for p, after in pauses if p.symbol == "" and after.sample - p.sample > 2 * tail]
+        ends = [
+            after.sample - tail
+            for p, after in pauses
+            if p.symbol == "" and after.sample - p.sample > 2 * tail
+        ]
         return ends[-1] if ends else None
 
     def _resample(self, samples: NDArray[np.int16], last: bool) -> None:

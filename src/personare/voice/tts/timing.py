@@ -1,12 +1,16 @@
 """From espeak's phoneme events to phones with the times at which the mouth makes them.
 
-espeak reports an event where the recorded or synthesised unit of a phoneme starts, which is not where the phone starts:
+espeak reports an event where the recorded or synthesised unit of a phoneme starts, which is not
+where the phone starts:
 
-* A stop (or affricate) is reported at its burst. Its closure is a run of zeros before, so it begins where those begin.
-* After a closure (stop or nasal) the unit still holds the transition into the next sound: lips open before the event.
+* A stop (or affricate) is reported at its burst. Its closure is a run of zeros before, so it
+  begins where those begin.
+* After a closure (stop or nasal) the unit still holds the transition into the next
+  sound: lips open before the event.
 
-Measured on the energy dips (600-5000 Hz) of 159 p, b and m in six languages, median of the start and the end minus the
-dip's: p -2, +14 ms (raw events +37, +36; the rest at its end is aspiration), b -3, +2 (-3, +22), m -2, -2 (-3, +20).
+Measured on the energy dips (600-5000 Hz) of 159 p, b and m in six languages, median of the
+start and the end minus the dip's: p -2, +14 ms (raw events +37, +36; the rest at its end is
+aspiration), b -3, +2 (-3, +22), m -2, -2 (-3, +20).
 """
 
 from __future__ import annotations
@@ -52,11 +56,13 @@ class _Segment:
 def phones_of(
     phonemes: Sequence[Phoneme], sound: NDArray[np.int16], origin: int, rate: int, *, units: bool = True
 ) -> tuple[Phone, ...]:
-    """Phones that cover `sound` without gaps, silences of SHORTEST_PAUSE_SECONDS and more as "".
+    """Phones that cover `sound` without gaps, silences of SHORTEST_PAUSE_SECONDS and more as
+    "".
 
-    phonemes: events inside the sound, in order; units: they are where espeak's units start, and are moved to where the phones
-    do. sound: int16 [n]; its first sample is the utterance's number `origin`.
-    Returns positions at 16 kHz from the start of the utterance, ceil(sample * 16000 / rate).
+    phonemes: events inside the sound, in order; units: they are where espeak's units start, and
+    are moved to where the phones do. sound: int16 [n]; its first sample is the utterance's
+    number `origin`. Returns positions at 16 kHz from the start of the utterance, ceil(sample *
+    16000 / rate).
     """
     segments = _segments(phonemes, origin + len(sound), origin)
     if not units:
@@ -94,7 +100,9 @@ def _ipa(symbol: str) -> str:
 
 
 def _segments(phonemes: Sequence[Phoneme], end: int, origin: int) -> list[_Segment]:
-    """Events as segments; language switches and sounds without length leave their time to the one before."""
+    """Events as segments; language switches and sounds without length leave their time to the
+    one before.
+    """
     segments: list[_Segment] = []
     for phoneme, following in itertools.pairwise([*phonemes, Phoneme(end, "")]):
         stop = following.sample
@@ -107,7 +115,9 @@ def _segments(phonemes: Sequence[Phoneme], end: int, origin: int) -> list[_Segme
     return [_Segment("", origin, first), *segments] if first > origin else segments
 
 
-def _without_false_pauses(segments: Sequence[_Segment], sound: NDArray[np.int16], origin: int, shortest: int) -> list[_Segment]:
+def _without_false_pauses(
+    segments: Sequence[_Segment], sound: NDArray[np.int16], origin: int, shortest: int
+) -> list[_Segment]:
     """Pauses joined to one; what sounds or is too short becomes part of the sound before it."""
     joined: list[_Segment] = []
     for segment in segments:
@@ -120,7 +130,8 @@ def _without_false_pauses(segments: Sequence[_Segment], sound: NDArray[np.int16]
     kept: list[_Segment] = []
     for segment in joined:
         false_pause = segment.symbol == "" and segment.end - segment.start < shortest
-        # the closure of a stop that follows is found again by _boundary, which looks at the sound
+        # the closure of a stop that follows is found again by _boundary, which looks at the
+        # sound
         if kept and false_pause:
             kept[-1] = replace(kept[-1], end=segment.end)
         elif len(kept) == 1 and kept[0].symbol == "" and kept[0].end - kept[0].start < shortest:

@@ -1,1 +1,3 @@
-"""FLOAT's networks that no library has, written from their published description, under the parameter names of float.pth."""
+"""FLOAT's networks that no library has, written from their published description, under the
+parameter names of float.pth.
+"""

@@ -11,7 +11,9 @@ from typing import Any
 from personare.errors import WeightsMismatch
 
 MODEL_FPS = 25
-"""Frames per second at which the model was trained; another rate of the clip is made from these frames' motion."""
+"""Frames per second at which the model was trained; another rate of the clip is made from these
+frames' motion.
+"""
 
 _RELEASED_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 64, 512: 32, 1024: 16}
 
@@ -20,9 +22,14 @@ _RELEASED_CHANNELS = {4: 512, 8: 512, 16: 512, 32: 512, 64: 256, 128: 128, 256: 
 class FloatConfig:
     """Sizes of the networks; the defaults are the released checkpoint's.
 
-    side: of the square picture in px. width: of the latents. motions: directions of the motion basis. hidden, depth, heads,
-    mlp_ratio, attention_window (frames to either side): of the transformer. chunk, previous: frames sampled at a time and
-    carried over. emotions: classes. channels: of the feature maps by their side. audio_width, audio_layers: of wav2vec2.
+    side: of the square picture in px.
+    width: of the latents.
+    motions: directions of the motion basis. hidden, depth, heads, mlp_ratio, attention_window
+        (frames to either side): of the transformer.
+    chunk, previous: frames sampled at a time and carried over.
+    emotions: classes.
+    channels: of the feature maps by their side.
+    audio_width, audio_layers: of wav2vec2.
     """
 
     side: int = 512
@@ -47,18 +54,24 @@ class FloatConfig:
 
     @classmethod
     def beside(cls, checkpoint: Path) -> FloatConfig:
-        """The sizes in the `.json` file beside a checkpoint, or the released ones. Raises WeightsMismatch for a damaged file."""
+        """The sizes in the `.json` file beside a checkpoint, or the released ones. Raises
+        WeightsMismatch for a damaged file.
+        """
         path = checkpoint.with_suffix(".json")
         if not path.exists():
             return cls()
         try:
             return cls.read(json.loads(path.read_text()))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise WeightsMismatch(f"{path} does not describe a FLOAT checkpoint: {error!r}", hint="remove or restore it") from None
+            raise WeightsMismatch(
+                f"{path} does not describe a FLOAT checkpoint: {error!r}", hint="remove or restore it"
+            ) from None
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> FloatConfig:
-        """From the names of the published command line's options (`dim_w`, `fmt_depth`, `wav2vec_sec`, ..)."""
+        """From the names of the published command line's options (`dim_w`, `fmt_depth`,
+        `wav2vec_sec`, ..).
+        """
         return cls(
             side=int(values["input_size"]),
             width=int(values["dim_w"]),

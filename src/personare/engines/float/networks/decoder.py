@@ -1,4 +1,6 @@
-"""The style decoder: an appearance, its skip features and a motion become a picture, by warping the features with a flow."""
+"""The style decoder: an appearance, its skip features and a motion become a picture, by warping
+the features with a flow.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +11,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from personare.engines.float.networks.config import FloatConfig
-from personare.engines.float.networks.layers import LEAK, ConvLayer, ModulatedConv, StyledConv, doubled
 from personare.engines.float.networks.warp import base_grid, warped
+from personare.networks.stylegan2 import LEAK, ConvLayer, ModulatedConv, StyledConv, doubled
 
 FLOW_SIDE = 64
 """px: side of the flow that the decoder hands out beside its picture."""
 
 
 class Direction(nn.Module):
-    """The motion basis: the orthogonal matrix Q [width, motions] of the reduced QR of (weight + 1e-8).
+    """The motion basis: the orthogonal matrix Q [width, motions] of the reduced QR of (weight +
+    1e-8).
 
-    The sign of Q's columns is Householder's (LAPACK geqrf and orgqr, as torch.linalg.qr has it): the weights were trained with it.
+    The sign of Q's columns is Householder's (LAPACK geqrf and orgqr, as torch.linalg.qr has
+    it): the weights were trained with it.
     """
 
     def __init__(self, width: int, motions: int) -> None:
@@ -40,7 +44,9 @@ class Direction(nn.Module):
 
 
 class ToFlow(nn.Module):
-    """Where each place of a feature map comes from, and how much of it is taken: the warp of one level."""
+    """Where each place of a feature map comes from, and how much of it is taken: the warp of
+    one level.
+    """
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -51,17 +57,22 @@ class ToFlow(nn.Module):
         self.conv.fold()
 
     def raw(self, x: Tensor, latent: Tensor, previous: Tensor | None) -> Tensor:
-        """x [B, C, s, s] -> float32 [B, 3, s, s]: flow and mask before their non-linearities, on top of the level below."""
+        """x [B, C, s, s] -> float32 [B, 3, s, s]: flow and mask before their non-linearities,
+        on top of the level below.
+        """
         style = self.conv.style(latent)
         weights = self.conv.weight[None, :, :, 0, 0] * style[:, None, :]  # (B, 3, C)
-        # In float32: a flow rounded to bfloat16 is off by half a pixel where it moves by half the picture.
+        # In float32: a flow rounded to bfloat16 is off by half a pixel where it moves by half
+        # the picture.
         raw = (weights @ x.flatten(2).float()).view(len(x), 3, *x.shape[2:]) + self.bias
         return raw if previous is None else raw.add_(doubled(previous))
 
     def forward(
         self, x: Tensor, features: Tensor, latent: Tensor, previous: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """-> warped features [B, C, s, s], x mixed with them, the raw flow for the next level, the flow [B, s, s, 2] as (x, y)."""
+        """Warped features [B, C, s, s], x mixed with them, the raw flow for the next level, and
+        the flow [B, s, s, 2] as (x, y).
+        """
         raw = self.raw(x, latent, previous)
         flow = torch.tanh(raw[:, :2]).permute(0, 2, 3, 1) + base_grid(x.shape[-1], x.device)
         mask = torch.sigmoid(raw[:, 2:3])
@@ -84,7 +95,11 @@ class ToRGB(nn.Module):
         """[B, C, s, s] -> float32 [B, 3, s, s]"""
         weight, bias = self.conv.weight, self.conv.bias
         assert bias is not None
-        colours = (weight[None, :, :, 0, 0].to(warp.dtype) @ warp.flatten(2)).view(len(warp), 3, *warp.shape[2:]).float()
+        colours = (
+            (weight[None, :, :, 0, 0].to(warp.dtype) @ warp.flatten(2))
+            .view(len(warp), 3, *warp.shape[2:])
+            .float()
+        )
         colours = functional.leaky_relu_(colours.add_(bias[:, None, None]), LEAK).add_(self.bias)
         return colours if previous is None else colours.add_(doubled(previous))
 
@@ -100,8 +115,8 @@ class Constant(nn.Module):
 class StyleDecoder(nn.Module):
     """`motion_autoencoder.dec` of float.pth.
 
-    Each level computes in the format of its skip features. Styles and demodulations are float32 whatever that is; flow and colours
-    are summed in float32.
+    Each level computes in the format of its skip features. Styles and demodulations are float32
+    whatever that is; flow and colours are summed in float32.
     """
 
     def __init__(self, config: FloatConfig) -> None:
@@ -123,7 +138,9 @@ class StyleDecoder(nn.Module):
             part.fold()
 
     def forward(self, latent: Tensor, features: Sequence[Tensor]) -> Tensor:
-        """latent float32 [B, width], features of one person [1, C, side, side], smallest first -> float32 [B, 3, S, S]."""
+        """latent float32 [B, width], features of one person [1, C, side, side], smallest first
+        -> float32 [B, 3, S, S].
+        """
         colours: Tensor | None = None
         for warp, _, to_rgb in self._levels(latent, features):
             colours = to_rgb(warp, colours)
@@ -131,7 +148,9 @@ class StyleDecoder(nn.Module):
         return colours
 
     def flow(self, latent: Tensor, features: Sequence[Tensor]) -> Tensor:
-        """The flow of the level of 64 px: float32 [B, 64, 64, 2], (x, y) in [-1, 1] of the picture. Larger levels are not made."""
+        """The flow of the level of 64 px: float32 [B, 64, 64, 2], (x, y) in [-1, 1] of the
+        picture. Larger levels are not made.
+        """
         for _, flow, _ in self._levels(latent, features):
             if flow.shape[1] == FLOW_SIDE:
                 made: Tensor = flow
@@ -150,5 +169,7 @@ class StyleDecoder(nn.Module):
 
 
 def memory_format(x: Tensor) -> torch.memory_format:
-    """Channels last, in which the convolutions of CPUs and of half precision on CUDA are fastest; MPS knows it less well."""
+    """Channels last, in which the convolutions of CPUs and of half precision on CUDA are
+    fastest; MPS knows it less well.
+    """
     return torch.contiguous_format if x.device.type == "mps" else torch.channels_last

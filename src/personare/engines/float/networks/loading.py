@@ -1,4 +1,6 @@
-"""FLOAT's networks from float.pth: strictly, under its own names, with constants recomputed and folded."""
+"""FLOAT's networks from float.pth: strictly, under its own names, with constants recomputed and
+folded.
+"""
 
 from __future__ import annotations
 
@@ -41,26 +43,38 @@ class FloatState:
 
     def part(self, prefix: str) -> dict[str, Tensor]:
         """The tensors under a prefix, without it."""
-        return {name.removeprefix(prefix): tensor for name, tensor in self.tensors.items() if name.startswith(prefix)}
+        return {
+            name.removeprefix(prefix): tensor
+            for name, tensor in self.tensors.items()
+            if name.startswith(prefix)
+        }
 
     def encoder(self, device: torch.device) -> AppearanceEncoder:
-        """Raises WeightsMismatch, as all of these, with the names that are missing and those that are too many."""
+        """Raises WeightsMismatch, as all of these, with the names that are missing and those
+        that are too many.
+        """
         network = self._loaded(AppearanceEncoder, ENCODER, device)
         network.fold()
         return _frozen(network)
 
     def decoder(self, device: torch.device) -> StyleDecoder:
-        """Its parameters stay float32: `render.FrameDecoder` chooses the format of the feature maps."""
+        """Its parameters stay float32: `render.FrameDecoder` chooses the format of the feature
+        maps.
+        """
         network = self._loaded(StyleDecoder, DECODER, device)
         network.fold()
         return _frozen(network)
 
     def transformer(self, device: torch.device, dtype: torch.dtype = torch.float32) -> FlowTransformer:
-        """A stored table of positions counts, as in the published loader; the attention band is recomputed."""
+        """A stored table of positions counts, as in the published loader; the attention band is
+        recomputed.
+        """
         state, config = self.part(TRANSFORMER), self.config
         frames = config.previous + config.chunk
         state.setdefault("pos_embed", position_table(frames, config.hidden))
-        network = self._loaded(FlowTransformer, TRANSFORMER, device, dtype, state, ignore=("^alignment_mask$",))
+        network = self._loaded(
+            FlowTransformer, TRANSFORMER, device, dtype, state, ignore=("^alignment_mask$",)
+        )
         network.band = attention_band(frames, config.attention_window).to(device)
         return _frozen(network)
 
@@ -86,7 +100,11 @@ class FloatState:
 
 
 def _projection(config: FloatConfig) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(config.audio_layers * config.audio_width, config.width), nn.LayerNorm(config.width), nn.SiLU())
+    return nn.Sequential(
+        nn.Linear(config.audio_layers * config.audio_width, config.width),
+        nn.LayerNorm(config.width),
+        nn.SiLU(),
+    )
 
 
 def _frozen(network: Network) -> Network:

@@ -1,7 +1,8 @@
 """The flow-matching transformer: the velocity of motion latents at one time of the flow.
 
-Adaptive layer norm (Peebles & Xie 2023, "DiT"), frame by frame; attention in a band of a few frames. Many frames of a batch share
-one condition (all frames without a voice, carried frames of all branches), so conditions come as distinct rows and an index.
+Adaptive layer norm (Peebles & Xie 2023, "DiT"), frame by frame; attention in a band of a few
+frames. Many frames of a batch share one condition (all frames without a voice, carried frames
+of all branches), so conditions come as distinct rows and an index.
 """
 
 from __future__ import annotations
@@ -13,22 +14,28 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from personare.engines.float.networks.config import FloatConfig
-from personare.engines.float.networks.packed import PackedLinear
+from personare.networks.packed import PackedLinear
 
 TIME_CHANNELS = 256
 _EPSILON = 1e-6
 
 
 def time_embedding(time: Tensor) -> Tensor:
-    """[n] in [0, 1], not rescaled -> [n, 256]: cosines, then sines, of 128 frequencies from 1 down to 1e-4."""
+    """[n] in [0, 1], not rescaled -> [n, 256]: cosines, then sines, of 128 frequencies from 1
+    down to 1e-4.
+    """
     half = TIME_CHANNELS // 2
-    frequencies = torch.exp(-math.log(10000) * torch.arange(half, dtype=torch.float32, device=time.device) / half)
+    frequencies = torch.exp(
+        -math.log(10000) * torch.arange(half, dtype=torch.float32, device=time.device) / half
+    )
     angles = time[:, None] * frequencies
     return torch.cat([angles.cos(), angles.sin()], -1)
 
 
 def position_table(frames: int, hidden: int) -> Tensor:
-    """float32 [1, frames, hidden]: sine at even and cosine at odd places, n / 10000^(2i / hidden)."""
+    """float32 [1, frames, hidden]: sine at even and cosine at odd places, n / 10000^(2i /
+    hidden).
+    """
     exponents = torch.arange(0, hidden, 2, dtype=torch.float32) / hidden
     angles = torch.arange(frames, dtype=torch.float32)[:, None] * torch.exp(-math.log(10000) * exponents)
     return torch.stack([angles.sin(), angles.cos()], -1).reshape(1, frames, hidden)
@@ -51,7 +58,8 @@ class _Attention(nn.Module):
         batch, frames, hidden = x.shape
         qkv = self.qkv(x).view(batch, frames, 3, self.heads, hidden // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # (B, heads, frames, d) each
-        # The mask is always handed over: an implementation that cannot take one raises, it is never left out.
+        # The mask is always handed over: an implementation that cannot take one raises, it is
+        # never left out.
         attended = functional.scaled_dot_product_attention(q, k, v, attn_mask=band)
         made: Tensor = self.proj(attended.transpose(1, 2).reshape(batch, frames, hidden))
         return made
@@ -89,7 +97,9 @@ class _Block(nn.Module):
         return made
 
     def forward(self, x: Tensor, modulation: Tensor, band: Tensor) -> Tensor:
-        """x, modulation: [B, frames, hidden], [B, frames, 6 * hidden]; band: bool [frames, frames]."""
+        """x, modulation: [B, frames, hidden], [B, frames, 6 * hidden]; band: bool [frames,
+        frames].
+        """
         shift1, scale1, gate1, shift2, scale2, gate2 = modulation.chunk(6, -1)
         x = torch.addcmul(x, gate1, self.attn(_normal(x, shift1, scale1), band))
         return torch.addcmul(x, gate2, self.mlp(_normal(x, shift2, scale2)))
@@ -143,17 +153,24 @@ class FlowTransformer(nn.Module):
         return made
 
     def condition(self, reference: Tensor, audio: Tensor, emotion: Tensor) -> Tensor:
-        """Reference motion [width], audio [frames, width], emotion [emotions] -> [frames, hidden], the same at all times."""
+        """Reference motion [width], audio [frames, width], emotion [emotions] -> [frames,
+        hidden], the same at all times.
+        """
         frames = len(audio)
-        made: Tensor = self.c_embedder(torch.cat([reference.expand(frames, -1), audio, emotion.expand(frames, -1)], -1))
+        made: Tensor = self.c_embedder(
+            torch.cat([reference.expand(frames, -1), audio, emotion.expand(frames, -1)], -1)
+        )
         return made
 
     def forward(self, latents: Tensor, rows: Tensor, index: Tensor, last: int) -> Tensor:
         """The velocity of the last frames of latents.
 
-        latents: [B, frames, width], carried frames first. rows: [n, hidden], distinct sums of time and condition; index:
-        [B, frames], the row of each frame. last: how many frames are wanted; a block leaves out those that can no longer be
-        seen from there.
+        latents: [B, frames, width], carried frames first.
+        rows: [n, hidden], distinct sums of time and condition.
+        index: [B, frames], the row of each frame.
+        last: how many frames are wanted; a block leaves out those that can no longer be seen
+            from there.
+
         Returns [B, last, width].
         """
         x = self.x_embedder.proj(latents) + self.pos_embed

@@ -1,0 +1,223 @@
+"""Running a recipe against the store, on a portrait, a speech, a guide or several of them, and
+saying beforehand what that would compute.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from personare.cache.keys import FileStamp, file_stamp, guide_digest, speech_digest
+from personare.cache.recipe import Recipe, Sources, Stage, StageInputs
+from personare.cache.store import FeatureStore
+from personare.errors import EngineError, PersonareError, UnreadableMedia
+from personare.types import Feature, Guide, Progress, Samples, Source, no_progress
+
+log = logging.getLogger(__name__)
+
+Outcome = Literal["hit", "miss"]
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What a recipe made of its sources. All mappings but the first are by stage name, in
+    recipe order; seconds include waiting and loading.
+
+    digests: of the sources; empty, as are the keys, where nothing is kept.
+    """
+
+    digests: Mapping[Source, str]
+    keys: Mapping[str, str]
+    features: Mapping[str, Feature]
+    outcome: Mapping[str, Outcome]
+    seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class StageStatus:
+    """What the store holds of a stage. bytes, age_seconds, hits and pinned_by are of the cached
+    feature, if there is one.
+    """
+
+    stage: str
+    key: str
+    cached: bool
+    bytes: int
+    age_seconds: float
+    hits: int
+    pinned_by: tuple[str, ...]
+    parameters: dict[str, Any]
+    needs: tuple[str, ...]
+    reads: tuple[Source, ...]
+
+
+def prepare(
+    recipe: Recipe, portrait: Path, store: FeatureStore, progress: Progress = no_progress
+) -> Preparation:
+    """The features of every stage that a portrait alone is enough for. See `run`."""
+    return run(recipe.within("portrait"), {"portrait": portrait}, store, progress)
+
+
+def hear(
+    recipe: Recipe, samples: Samples, store: FeatureStore | None, progress: Progress = no_progress
+) -> Preparation:
+    """The features of every stage for a piece of speech (float32 [n], 16 kHz mono): cached by
+    its content, for every portrait. See `run`.
+    """
+    return run(recipe, {"speech": samples}, store, progress)
+
+
+def run(
+    recipe: Recipe, sources: Sources, store: FeatureStore | None, progress: Progress = no_progress
+) -> Preparation:
+    """The features of every stage: from the store where it has them, computed where it has not.
+
+    sources: those that the stages read.
+    store: None computes everything and keeps nothing.
+    progress: told each stage's name with the number of stages done and their total; stages may
+        report their own steps between.
+
+    Raises UnreadableMedia if a file cannot be read or changes meanwhile, whatever
+    PersonareError a stage raises, and EngineError if a stage fails otherwise.
+    """
+    files = {source: _files(given) for source, given in sources.items()}
+    stamps = {path: _stamp(path) for paths in files.values() for path in paths}
+    digests = _digests(sources, store) if store else {}
+    keys = recipe.keys(digests) if store else {}
+
+    def compute(stage: Stage, features: Mapping[str, Feature]) -> Feature:
+        read = {source: sources[source] for source in stage.reads if source in sources}
+        parameters = MappingProxyType(dict(stage.parameters))
+        feature = _computed(stage, StageInputs(parameters, features, read, progress), _named(sources))
+        for path in (path for source in read for path in files[source]):
+            if _stamp(path) != stamps[path]:
+                raise UnreadableMedia(
+                    f"{path} changed while it was being prepared", hint="try again when it is complete"
+                )
+        return feature
+
+    return Preparation(digests, keys, *_run(recipe, keys, compute, store, progress))
+
+
+def _files(given: Any) -> tuple[Path, ...]:
+    if isinstance(given, Guide):
+        return given.files
+    return (given,) if isinstance(given, Path) else ()
+
+
+def _digests(sources: Sources, store: FeatureStore) -> dict[Source, str]:
+    digests: dict[Source, str] = {}
+    for source, given in sources.items():
+        if isinstance(given, Guide):
+            digests[source] = guide_digest(given, store.portrait_digest)
+        else:
+            digests[source] = (
+                store.portrait_digest(given) if isinstance(given, Path) else speech_digest(given)
+            )
+    return digests
+
+
+def _named(sources: Sources) -> str:
+    """What a stage failed on, for a message."""
+    names = [
+        given.name if isinstance(given, Guide) else str(given) if isinstance(given, Path) else "the speech"
+        for given in sources.values()
+    ]
+    return " and ".join(names)
+
+
+def _run(
+    recipe: Recipe,
+    keys: Mapping[str, str],
+    compute: Callable[[Stage, Mapping[str, Feature]], Feature],
+    store: FeatureStore | None,
+    progress: Progress,
+) -> tuple[dict[str, Feature], dict[str, Outcome], dict[str, float]]:
+    """Every stage in order: its features, whether each was there already, and the seconds that
+    each took.
+    """
+    features: dict[str, Feature] = {}
+    outcome: dict[str, Outcome] = {}
+    seconds: dict[str, float] = {}
+    total = len(recipe.stages)
+    for done, stage in enumerate(recipe.stages):
+        progress(stage.name, done, total)
+        began = time.perf_counter()
+        needed = MappingProxyType({name: features[name] for name in stage.needs})
+        if store is None:
+            features[stage.name], hit = compute(stage, needed), False
+        else:
+            features[stage.name], hit = store.fetch(stage, keys[stage.name], partial(compute, stage, needed))
+        outcome[stage.name] = "hit" if hit else "miss"
+        seconds[stage.name] = time.perf_counter() - began
+        log.info("%s %s in %.3f s", stage.name, "found" if hit else "computed", seconds[stage.name])
+        progress(stage.name, done + 1, total)
+    if store is not None:
+        store.flush()
+    return features, outcome, seconds
+
+
+def explain(recipe: Recipe, keys: Mapping[str, str], store: FeatureStore) -> list[StageStatus]:
+    """Stage by stage: is its feature in the store, how large and old is it, and what does it
+    depend on. Nothing is loaded.
+    """
+    now = time.time()
+    statuses = []
+    for stage in recipe.stages:
+        entry = store.contains(keys[stage.name])
+        statuses.append(
+            StageStatus(
+                stage=stage.name,
+                key=keys[stage.name],
+                cached=entry is not None,
+                bytes=entry.bytes if entry else 0,
+                age_seconds=max(0.0, now - entry.created) if entry else 0.0,
+                hits=entry.hits if entry else 0,
+                pinned_by=entry.pinned_by if entry else (),
+                parameters=dict(stage.parameters),
+                needs=stage.needs,
+                reads=stage.reads,
+            )
+        )
+    return statuses
+
+
+def changed_by(recipe: Recipe, changed: Recipe, digests: Mapping[Source, str]) -> list[str]:
+    """Stages of the changed recipe whose features the first one does not make: what a change
+    would compute anew.
+
+    digests: of the sources that both read.
+    """
+    made = recipe.keys(digests)
+    return [stage for stage, key in changed.keys(digests).items() if made.get(stage) != key]
+
+
+def _computed(stage: Stage, inputs: StageInputs, source: str) -> Feature:
+    try:
+        feature = stage.compute(inputs)
+    except PersonareError:
+        raise
+    except Exception as error:
+        hint = "this is a fault of the engine: please report it with the output of --debug"
+        raise EngineError(
+            f"{stage.name} failed on {source}: {type(error).__name__}: {error}", hint
+        ) from error
+    if not isinstance(feature, Feature):
+        raise EngineError(f"{stage.name} made no Feature but {type(feature).__name__}")
+    return feature
+
+
+def _stamp(portrait: Path) -> FileStamp:
+    try:
+        return file_stamp(portrait)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UnreadableMedia(
+            f"cannot read {portrait}: {reason}", hint="check the path and its permissions"
+        ) from None

@@ -1,0 +1,152 @@
+"""From a FaceState to where every vertex is in the frame, and which place in the picture it
+shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personare.engines.puppet.fit import eyes
+from personare.engines.puppet.fit.lips import LOWER_INNER, UPPER_INNER
+from personare.engines.puppet.fit.relief import bounded
+from personare.engines.puppet.fit.rig import BLINKS, IN_PLANE, Rig
+from personare.engines.puppet.move.state import UNIT, FaceState
+
+Floats = NDArray[np.float32]
+
+LID_SLIDE_LEAD = 1.3
+"""The lid's texture slides ahead of the lid, so that no lashes are stretched over a half-shut
+eye.
+"""
+BEHIND_PX = 1000.0
+"""Depth of eyeballs and mouth behind lids and lips; any number larger than a head."""
+SHADOW_LEFT, SHADOW_DEPTH = 1.5, 0.16
+"""Lids that open wider than in the picture leave behind this many times their way of what lay
+at their edge, up to this share of the way to the middle of the eye.
+"""
+PARTED_JAW = 0.25
+STAYS_PARTED = 0.45
+"""A mouth that is open in the picture is pulled shut in full for closed sounds; with the jaw
+this far open, this share of the picture's own gap comes back (an upper lip raised by a smile
+stays raised).
+"""
+
+ROLLED_IN_JAW = 0.12
+"""What the shut lips of an open-mouthed picture roll out is rolled in again with the jaw this
+far open.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """vertices: float32 [k, 3] in the frame. texture: float32 [k, 2], the place in the picture
+    that each shows.
+    """
+
+    vertices: Floats
+    texture: Floats
+
+    def over(self, behind: Layer) -> Layer:
+        """Both, with this layer's vertices first."""
+        return Layer(
+            np.concatenate([self.vertices, behind.vertices]), np.concatenate([self.texture, behind.texture])
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Posed:
+    """Where everything is in one frame.
+
+    skin: the rig's vertices. eyeballs: those of eyes.eyeballs, the eye at image left first.
+    between_lips: the upper and the lower inner lip once more, [22], to span the open mouth
+    behind them. `turn` takes other points of the head, such as teeth, along.
+    """
+
+    skin: Layer
+    eyeballs: tuple[Layer, Layer]
+    between_lips: Layer
+    rotation: Floats
+    translation: Floats
+
+    def turn(self, points: Floats) -> Floats:
+        """Head motion of points [..., 3]."""
+        return np.asarray(points @ self.rotation.T + self.translation, np.float32)
+
+
+def pose(rig: Rig, state: FaceState) -> Posed:
+    """Expression in the head's own frame, then head motion, of which the neck and the
+    background take less.
+
+    What turns is the rig's relief; which of two overlapping lips or lids is in front is left to
+    their own depth.
+    """
+    curves = np.asarray(state.curves, np.float32)
+    yaw, pitch, roll = state.head
+    rotation = head_rotation(*bounded(yaw, pitch), roll)
+    shift = np.array([*state.shift, 0.0], np.float32) * np.float32(rig.eye_distance_px)
+    translation = rig.pivot - rotation @ rig.pivot + shift
+    moved = _expression(rig, curves)
+    behind_relief = rig.points[:, 2] - rig.relief
+    moved[:, 2] -= behind_relief
+    turned = moved @ rotation.T + translation
+    vertices = moved + (turned - moved) * rig.head_weight[:, None]
+    vertices[:, 2] = turned[:, 2] + behind_relief
+    skin = Layer(vertices.astype(np.float32), _skin_texture(rig, curves))
+    inner = np.concatenate([UPPER_INNER, LOWER_INNER])
+    mouth = Layer(vertices[inner] - np.array([0, 0, BEHIND_PX], np.float32), skin.texture[inner])
+    gaze = np.array(state.gaze, np.float32) * np.float32(0 if rig.eyes_hidden else rig.eye_distance_px)
+    left, right = (
+        _eyeball(rig.eyeballs[eye], (moved[edge] - rig.points[edge]) * IN_PLANE, rotation, translation, gaze)
+        for eye, edge in enumerate(eyes.EYEBALL_EDGES)
+    )
+    return Posed(skin, (left, right), mouth, rotation, translation)
+
+
+def head_rotation(yaw: float, pitch: float, roll: float) -> Floats:
+    """float32 [3, 3] from degrees: yaw turns the nose to image right, pitch lifts it, roll
+    tilts clockwise in the image.
+    """
+    (cy, cp, cr), (sy, sp, sr) = (f(np.radians([yaw, pitch, roll])) for f in (np.cos, np.sin))
+    turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
+    nod = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
+    tilt = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
+    return np.asarray(tilt @ turn @ nod, np.float32)
+
+
+def _expression(rig: Rig, curves: Floats) -> Floats:
+    active = np.flatnonzero(curves)
+    # einsum, not tensordot: BLAS may add up in another order with another number of threads.
+    deltas = np.einsum("u,unc->nc", curves[active], rig.deltas[active])
+    parted = min(1.0, max(0.0, float(curves[UNIT["jawOpen"]])) / PARTED_JAW)
+    return np.asarray(rig.points + deltas + rig.closure * np.float32(1 - STAYS_PARTED * parted), np.float32)
+
+
+def _skin_texture(rig: Rig, curves: Floats) -> Floats:
+    rolled_in = min(1.0, max(0.0, float(curves[UNIT["jawOpen"]])) / ROLLED_IN_JAW)
+    texture = rig.points[:, :2] + rig.lip_roll * np.float32(1 - rolled_in)
+    for blink, slide in zip(curves[BLINKS], rig.lid_slide, strict=True):
+        if blink > 0:
+            texture = texture + slide * np.float32(min(1.0, float(blink) * LID_SLIDE_LEAD))
+    return np.asarray(texture, np.float32)
+
+
+def _eyeball(points: Floats, lids: Floats, rotation: Floats, translation: Floats, gaze: Floats) -> Layer:
+    """points: of one eyeball at rest. lids: how far the lids [16, 3] over its edge have moved."""
+    edge = slice(len(points) - len(lids), None)
+    way = points[edge] - points[0]
+    opened = lids * ((lids * way)[:, :2].sum(axis=1, keepdims=True) > 0)
+    vertices = points.copy()
+    vertices[edge] += opened
+    vertices = vertices @ rotation.T + translation - np.array([0, 0, BEHIND_PX], np.float32)
+    vertices[:, :2] += gaze * eyes.EYEBALL_MOVES[:, None]
+    texture = points[:, :2] + eyes.edge_slide(float(gaze[0]))
+    # What appears under a lid that opens wider is eye, not the shadow of the lashes that lay at
+    # its edge.
+    size = np.linalg.norm(way, axis=1, keepdims=True)
+    texture[edge] -= way[:, :2] * np.minimum(
+        np.linalg.norm(opened, axis=1, keepdims=True) / size * SHADOW_LEFT, SHADOW_DEPTH
+    )
+    return Layer(vertices.astype(np.float32), texture)

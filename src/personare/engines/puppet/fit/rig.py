@@ -1,0 +1,249 @@
+"""The rig: a face fitted to its picture, ready to be moved.
+
+A triangle mesh over the picture (468 face points and four rings around them), how far each of
+the 52 ARKit units moves each of its vertices, and what eyes and mouth need. Axes are those of
+the picture with depth: x right, y down, z towards the viewer. Lengths that depend on the person
+are in eye distances: outer eye corner to outer eye corner, seen from the front.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from personare.engines.puppet.fit import brows, eyes, frown, light, lip_texture, lips, rings, teeth
+from personare.engines.puppet.fit.relief import relief
+from personare.heads import CHIN, head468, similarity
+from personare.types import ARKIT_UNITS, Feature, Image
+
+Floats = NDArray[np.float32]
+
+MOUTH_UNITS = [i for i, name in enumerate(ARKIT_UNITS) if name.startswith(("mouth", "jaw"))]
+JAW_OPEN = ARKIT_UNITS.index("jawOpen")
+BLINKS = [ARKIT_UNITS.index("eyeBlinkRight"), ARKIT_UNITS.index("eyeBlinkLeft")]
+"""The blink of the eye at image left, the person's right one, comes first, as everywhere in
+this wing.
+"""
+
+MOUTH_SCALE_LIMITS = (0.80, 1.25)
+"""Deltas of mouth and jaw grow with the width of this mouth, but a grin must not open by half
+as much again.
+"""
+PIVOT_BELOW_CHIN, PIVOT_DEPTH = 0.18, -0.55
+"""Where the head turns on the neck, in eye distances from the chin and from the plane of the
+face.
+"""
+FRAME_ASIDE, FRAME_BELOW, FRAME_ABOVE, FRAME_EDGE = 0.60, 0.36, 0.20, 0.12
+"""Where glasses are, in eye distances from the middle between the eyes, and how softly the
+region ends.
+"""
+IN_PLANE = np.array([1, 1, 0], np.float32)
+FLIP_YZ = np.array([1, -1, -1], np.float32)
+FLIP_Y = np.array([1, -1, 1], np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Rig:
+    """n vertices (the first 468 are the face points), m triangles; positions in pixels of the
+    crop.
+
+    points: float32 [n, 3] at rest.
+    relief: float32 [n], the depth that a turn of the head sees, see relief.py.
+    triangles: int32 [m, 3].
+    deltas: float32 [52, n, 3] per unit of ARKIT_UNITS.
+    head_weight: float32 [n], 1 where a vertex goes with the head, 0 where it stays.
+    closure: float32 [n, 3] shuts the lips of a mouth that is open in the picture.
+    lip_roll: float32 [n, 2] texture shift of lips that grow as they shut.
+    lip_patch: uint8 [h, w, 3] the picture from pixel lip_patch_corner (x, y) on, with lip
+        continued into the mouth.
+    lid_slide: float32 [2, n, 2] texture shift of a full blink, per eye.
+    eyeballs: float32 [2, 33, 3], see eyes.eyeballs.
+    pivot: float32 [3].
+    mouth_axes: float32 [3, 3] middle of the closed lips, unit vectors right and down along the
+        teeth.
+    photo_teeth: uint8 [h, w, 4] colours and alpha of the upper teeth in the picture at pixel
+        photo_teeth_corner (x, y); fully transparent if it shows none.
+    teeth_drop: biting edge of the upper teeth below the closed lips in eye distances.
+    mouth_light: float32 [3], the picture's light in the mouth, 1 is white and bright.
+    mouth_colours: float32 [3, 3], see light.mouth_colours.
+    lid_colours: float32 [2, 3] skin near either eye.
+    lash_colour: float32 [3].
+    long_lashes: float32 [2], 0 if short .. 1.
+    softness_px: standard deviation of the picture's own blur.
+    glasses: their frames are held still.
+    eyes_hidden: by dark lenses; they neither blink nor look about.
+    """
+
+    points: Floats
+    relief: Floats
+    triangles: NDArray[np.int32]
+    deltas: Floats
+    head_weight: Floats
+    closure: Floats
+    lip_roll: Floats
+    lid_slide: Floats
+    eyeballs: Floats
+    pivot: Floats
+    mouth_axes: Floats
+    photo_teeth: NDArray[np.uint8]
+    lip_patch: Image
+    mouth_light: Floats
+    mouth_colours: Floats
+    lid_colours: Floats
+    lash_colour: Floats
+    long_lashes: Floats
+    photo_teeth_corner: tuple[int, int]
+    lip_patch_corner: tuple[int, int]
+    teeth_drop: float
+    softness_px: float
+    eye_distance_px: float
+    glasses: bool
+    eyes_hidden: bool
+
+    def textured(self, picture: Image) -> Image:
+        """What the skin shows: a copy of the picture with the lips continued into the mouth."""
+        shown = picture.copy()
+        x, y = self.lip_patch_corner
+        height, width = self.lip_patch.shape[:2]
+        shown[y : y + height, x : x + width] = self.lip_patch
+        return shown
+
+    @property
+    def outline(self) -> Floats:
+        """float32 [36, 2]: the outermost ring, which never moves; nothing outside it does."""
+        return np.ascontiguousarray(self.points[-len(rings.OVAL) :, :2])
+
+    def to_feature(self) -> Feature:
+        values: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        arrays = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
+        return Feature(arrays, {name: value for name, value in values.items() if name not in arrays})
+
+    @classmethod
+    def from_feature(cls, feature: Feature) -> Rig:
+        values = {**feature.metadata, **feature.arrays}
+        corners = {
+            name: tuple(int(v) for v in values[name]) for name in ("photo_teeth_corner", "lip_patch_corner")
+        }
+        return cls(**{**values, **corners})
+
+
+def fit(
+    picture: Image,
+    matte: NDArray[np.uint8],
+    landmarks: Floats,
+    eye_contours: Floats,
+    irises: Floats,
+    softness_px: float,
+    glasses: bool = False,
+    dark_lenses: bool = False,
+) -> Rig:
+    """Fit the head data to a face. glasses: brows, cheeks and squints leave the region of their
+    frames as it is. dark_lenses: so do lids and gaze.
+
+    picture: uint8 [S, S, 3].
+    matte: uint8 [S, S], 255 where the person is.
+    landmarks: [468, 3] pixels, z smaller is nearer.
+    eye_contours: [2, 71, 2].
+    irises: [2, 5, 2].
+    """
+    points = eyes.refine_contours(landmarks * np.array([1, 1, -1], np.float32), eye_contours)
+    head = head468()
+    scale, rotation, _ = similarity(head.neutral, points * FLIP_Y)
+    unit_px = float(scale)
+    points = eyes.lower_lid_edges(points, picture, unit_px)
+    points = lips.settle(points, picture, unit_px)
+    mouth_scale = _mouth_scale(points, head.neutral, unit_px)
+
+    def turned(units: Floats) -> Floats:
+        return np.asarray(units @ rotation.T * unit_px * FLIP_Y, np.float32)
+
+    jaw_open = mouth_scale * turned(head.deltas[JAW_OPEN])
+    raised_jaw = -lips.jaw_share(points, jaw_open, unit_px) * jaw_open * IN_PLANE
+    closure = lips.closure_delta(points + raised_jaw, unit_px)
+    roll = lips.roll_out(points, closure, unit_px)
+    closure += raised_jaw
+    patch = lip_texture.continued(picture, points, roll, unit_px)
+    units = head.deltas.copy()
+    falling, fall = frown.frown_deltas(
+        head, ((points + closure) * FLIP_Y @ rotation / unit_px).astype(np.float32)
+    )
+    units[falling] = fall
+    if glasses:
+        units *= (1 - _framed(head.neutral))[:, None]
+    units[brows.UNITS] = (
+        0 if dark_lenses else brows.brow_deltas(head.neutral, points, picture, unit_px, glasses)
+    )
+    deltas = turned(units)
+    deltas[MOUTH_UNITS] *= mouth_scale
+    deltas[BLINKS] = 0 if dark_lenses else eyes.blink_deltas(points)
+    surround = rings.around(points, matte, unit_px)
+    vertices = np.concatenate([points, surround.points])
+    closure = np.concatenate([closure, surround.follow(closure[None])[0]])
+    depth = relief(
+        vertices + closure
+    )  # shut lips are at one place, so they get one depth, and stay shut when turned
+    turning = np.column_stack([points[:, :2], depth[: len(points)]])
+    axes = lips.mouth_axes(
+        turning + closure[: len(points)], rotation @ np.array([0, -1, 0], np.float32) * FLIP_Y, unit_px
+    )
+    skin = light.cheek_colour(picture, points)
+    lid_colours = eyes.lid_colours(points, picture, unit_px)
+    shown = teeth.photo_teeth(picture, points, axes, unit_px, skin)
+    padding = len(surround.points)
+    return Rig(
+        points=vertices,
+        relief=depth,
+        triangles=np.concatenate([head.triangles, surround.triangles]).astype(np.int32),
+        deltas=np.concatenate([deltas, surround.follow(deltas)], axis=1),
+        head_weight=np.concatenate([np.ones(len(points), np.float32), surround.head_weight]),
+        closure=closure,
+        lip_roll=np.pad(roll, ((0, padding), (0, 0))),
+        lid_slide=np.pad(
+            eyes.lid_slides(points, picture) * (not dark_lenses), ((0, 0), (0, padding), (0, 0))
+        ),
+        eyeballs=eyes.eyeballs(turning, irises),
+        pivot=_pivot(points, unit_px),
+        mouth_axes=axes,
+        photo_teeth=shown.rgba,
+        lip_patch=patch.rgb,
+        mouth_light=shown.light,
+        mouth_colours=light.mouth_colours(picture, points, skin),
+        lid_colours=lid_colours,
+        lash_colour=eyes.lash_colour(picture, points, unit_px),
+        long_lashes=eyes.long_lashes(picture, points, lid_colours, unit_px),
+        photo_teeth_corner=shown.corner,
+        lip_patch_corner=patch.corner,
+        teeth_drop=shown.drop,
+        softness_px=softness_px,
+        eye_distance_px=unit_px,
+        glasses=glasses,
+        eyes_hidden=dark_lenses,
+    )
+
+
+def _framed(neutral: Floats) -> Floats:
+    """How firmly glasses hold each face point, float32 [n] 0..1: 1 between the temples, from
+    the brows to the cheekbones.
+    """
+
+    def inside(values: Floats, low: float, high: float) -> Floats:
+        beyond = np.maximum(low - values, values - high) / FRAME_EDGE
+        t = np.clip(1 - beyond, 0, 1)
+        return np.asarray(t * t * (3 - 2 * t), np.float32)
+
+    return inside(np.abs(neutral[:, 0]), 0.0, FRAME_ASIDE) * inside(neutral[:, 1], -FRAME_BELOW, FRAME_ABOVE)
+
+
+def _mouth_scale(points: Floats, neutral: Floats, unit_px: float) -> float:
+    left, right = lips.CORNERS
+    here = float(np.linalg.norm(points[left] - points[right]))
+    usual = float(np.linalg.norm(neutral[left] - neutral[right])) * unit_px
+    return float(np.clip(here / usual, *MOUTH_SCALE_LIMITS))
+
+
+def _pivot(points: Floats, unit_px: float) -> Floats:
+    x = rings.centre(points)[0]
+    return np.array([x, points[CHIN, 1] + PIVOT_BELOW_CHIN * unit_px, PIVOT_DEPTH * unit_px], np.float32)

@@ -1,0 +1,141 @@
+"""The file that is an avatar: which engine, which options, which features, which portrait. Read
+as if a stranger wrote it.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+
+from blake3 import blake3
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from personare.cache.keys import Digest
+from personare.errors import CacheError, InvalidOption
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "avatar.json"
+MAX_NAME_LENGTH = 4096
+_MAX_MANIFEST_BYTES = 1 << 20
+_UNSEEN = {"Cc", "Cs", "Zl", "Zp"}
+
+
+class AvatarManifest(BaseModel):
+    """A named avatar as it is kept. portrait: digest of the portrait's bytes; portrait_file:
+    its copy beside the manifest.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    version: Literal[1] = 1
+    name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH)]
+    engine: Annotated[str, Field(min_length=1, max_length=100)]
+    options: dict[str, JsonValue]
+    portrait: Digest
+    portrait_file: Annotated[str, Field(pattern=r"^portrait-[0-9a-f]{16}(\.[a-z0-9]{1,8})?$")]
+    keys: dict[str, Digest]
+    created: AwareDatetime
+
+
+def checked_name(name: str) -> str:
+    """A name in the one form in which it is kept: NFC, without white space around it.
+
+    Raises InvalidOption for names that are empty, hold control characters or are longer than
+    4096 characters.
+    """
+    kept = unicodedata.normalize("NFC", name).strip()
+    if not kept:
+        raise InvalidOption("an avatar's name cannot be empty", hint='give it a name, for example "anna"')
+    if unseen := [c for c in kept if unicodedata.category(c) in _UNSEEN]:
+        raise InvalidOption(
+            f"the name {kept[:40]!r} holds the control character {unseen[0]!r}", hint="leave it out"
+        )
+    if len(kept) > MAX_NAME_LENGTH:
+        raise InvalidOption(
+            f"the name {kept[:40]!r}... is longer than {MAX_NAME_LENGTH} characters", hint="shorten it"
+        )
+    return kept
+
+
+def folder_name(name: str) -> str:
+    """The folder of an avatar: readable where the name allows, safe on every file system,
+    different for every name.
+    """
+    name = checked_name(name)
+    slug = "-".join(re.findall(r"[a-z0-9]+", name.lower()))[:40].strip("-")
+    return f"{slug or 'avatar'}-{blake3(name.encode()).hexdigest(8)}"
+
+
+def read_manifest(folder: Path) -> AvatarManifest:
+    """The manifest in an avatar's folder.
+
+    Raises FileNotFoundError or NotADirectoryError if there is none, CacheError naming the file
+    if it is unreadable or no manifest.
+    """
+    path = folder / MANIFEST
+    hint = "remove the avatar with `personare avatar rm` and create it again"
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MAX_MANIFEST_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError):
+        raise
+    except OSError as error:
+        raise CacheError(f"avatar {path} cannot be read: {error.strerror}", hint=hint) from None
+    if len(text) > _MAX_MANIFEST_BYTES:
+        raise CacheError(
+            f"avatar {path} is damaged: it is larger than {_MAX_MANIFEST_BYTES} bytes", hint=hint
+        )
+    try:
+        manifest = AvatarManifest.model_validate_json(text)
+        belongs_here = folder_name(manifest.name) == folder.name
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise CacheError(
+            f"avatar {path} is damaged: {where + ': ' if where else ''}{first['msg']}", hint=hint
+        ) from None
+    except InvalidOption as error:
+        raise CacheError(f"avatar {path} is damaged: {error.message}", hint=hint) from None
+    if not belongs_here:
+        raise CacheError(
+            f"avatar {path} is damaged: its name {manifest.name[:40]!r} is not that of its folder", hint=hint
+        )
+    return manifest
+
+
+def manifests(shelf: Path) -> Iterator[AvatarManifest]:
+    """Every sound manifest of a shelf, in the order of folders; damaged ones are reported and
+    left out.
+    """
+    try:
+        folders = sorted(shelf.iterdir())
+    except OSError:
+        return
+    for folder in folders:
+        try:
+            yield read_manifest(folder)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except CacheError as error:
+            log.warning("%s", error.message)
+
+
+class ShelfPins:
+    """What the avatars of a shelf pin in a feature store (a `personare.cache.store.Shelf`)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.absolute()
+        self.place = str(self._folder)
+
+    def pins(self) -> dict[str, tuple[str, ...]]:
+        """Avatar -> the keys of its features; damaged manifests are left out."""
+        return {manifest.name: tuple(manifest.keys.values()) for manifest in manifests(self._folder)}
+
+    def has(self, avatar: str) -> bool:
+        """Whether the avatar has a manifest, readable or not."""
+        return (self._folder / folder_name(avatar) / MANIFEST).exists()

@@ -1,0 +1,8 @@
+"""Orders waiting, under way and done: many clips by several processes, resumed after whatever
+stopped them.
+
+jobs.py      a JSONL file or a folder -> checked jobs
+journal.py   what is finished, beside the outputs
+workers.py   processes that make clips; one that dies fails its own job alone
+batch.py     ties them together
+"""

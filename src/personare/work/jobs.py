@@ -1,0 +1,284 @@
+"""Jobs: what a JSONL file or a folder asks for, checked before anything is made.
+
+Whatever is wrong with the list itself (a line that is no job, two jobs with one output, an
+output outside its folder) refuses the whole list and names the line. Whatever is wrong with a
+job's media shows when it is made, and fails that job alone.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from personare.errors import InvalidOption, UnreadableMedia
+
+MAX_LINE_BYTES = 1 << 20
+MAX_JOBS = 100_000
+VOICES = (".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".wma", ".txt")
+"""Voices in a folder; a .txt is a text to speak. Videos are not among them: they may be
+portraits, or clips of an earlier run.
+"""
+PORTRAITS = (
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".avif",
+    ".mp4",
+    ".mov",
+    ".webm",
+    ".mkv",
+    ".m4v",
+    ".avi",
+)
+_CLIPS = (".mp4", ".m4v", ".mov")
+
+Name = Annotated[str, Field(min_length=1, max_length=4096)]
+Value = str | int | float | bool | None
+
+
+class JobLine(BaseModel):
+    """One line of a jobs file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    portrait: Name
+    output: Name
+    speech: Name | None = None
+    text: Annotated[str, Field(min_length=1, max_length=MAX_LINE_BYTES)] | None = None
+    engine: Name | None = None
+    voice: Name | None = None
+    options: dict[str, Value] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One clip to make.
+
+    where: for messages ("jobs.jsonl line 3").
+    portrait: a file, or the name of an avatar. Exactly one of speech, text and text_file is
+        given.
+    output: absolute, inside the output folder.
+    name: the same below it.
+    """
+
+    where: str
+    portrait: str | Path
+    output: Path
+    name: str
+    speech: Path | None = None
+    text: str | None = None
+    text_file: Path | None = None
+    engine: str | None = None
+    voice: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def inputs(self) -> list[Path]:
+        """The files that the job reads."""
+        return [path for path in (self.portrait, self.speech, self.text_file) if isinstance(path, Path)]
+
+
+def read_jobs(path: Path, output_dir: Path, defaults: Job) -> list[Job]:
+    """The jobs of a JSONL file: one JSON object a line, empty lines left out. Paths are
+    relative to the file's folder.
+
+    output_dir: where all outputs have to lie. defaults: engine, voice and options of jobs that
+    do not say. Raises UnreadableMedia if the file cannot be read, InvalidOption naming the
+    first bad line.
+    """
+    jobs = []
+    for number, text in _lines(path):
+        where = f"{path.name} line {number}"
+        line = _read_line(text, where)
+        if (line.speech is None) == (line.text is None):
+            raise InvalidOption(f"{where}: give exactly one of speech and text")
+        if line.voice is not None and line.text is None:
+            raise InvalidOption(f"{where}: voice is for text", hint="a speech has its own voice")
+        output = _inside(output_dir, line.output, where)
+        jobs.append(
+            Job(
+                where,
+                _portrait(path.parent, line.portrait, where),
+                output,
+                output.relative_to(output_dir).as_posix(),
+                speech=None if line.speech is None else _joined(path.parent, line.speech, where),
+                text=line.text,
+                engine=line.engine or defaults.engine,
+                voice=line.voice or (defaults.voice if line.text is not None else None),
+                options={**defaults.options, **line.options},
+            )
+        )
+        if len(jobs) > MAX_JOBS:
+            raise InvalidOption(f"{path.name} has more than {MAX_JOBS} jobs", hint="split it")
+    return _checked(jobs, path.name)
+
+
+def folder_jobs(
+    folder: Path, output_dir: Path, defaults: Job, portrait: str | Path | None = None
+) -> list[Job]:
+    """A job for every voice in a folder (not in folders inside it), in the order of names; the
+    clip is STEM.mp4.
+
+    portrait: who speaks all of them; None pairs each voice with the picture or video of the
+    same stem. Raises UnreadableMedia if the folder cannot be read, InvalidOption if there is
+    nothing to do or a pair is not certain.
+    """
+    try:
+        files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    except OSError as error:
+        raise UnreadableMedia(f"{folder} cannot be read: {error.strerror}", hint="check the path") from None
+    voices = [path for path in files if path.suffix.lower() in VOICES]
+    if not voices:
+        raise InvalidOption(f"there is no voice in {folder}", hint=f"voices end in {', '.join(VOICES)}")
+    jobs = []
+    for voice in voices:
+        output = _inside(output_dir, f"{voice.stem}.mp4", voice.name)
+        who = portrait if portrait is not None else _partner(voice, files)
+        is_text = voice.suffix.lower() == ".txt"
+        jobs.append(
+            replace(
+                defaults,
+                where=voice.name,
+                portrait=who,
+                output=output,
+                name=output.relative_to(output_dir).as_posix(),
+                speech=None if is_text else voice,
+                text_file=voice if is_text else None,
+                voice=defaults.voice if is_text else None,
+            )
+        )
+    return _checked(jobs, str(folder))
+
+
+def _partner(voice: Path, files: Sequence[Path]) -> Path:
+    partners = [path for path in files if path.stem == voice.stem and path.suffix.lower() in PORTRAITS]
+    if len(partners) > 1:
+        names = " and ".join(path.name for path in partners)
+        raise InvalidOption(
+            f"{voice.name} has more than one portrait: {names}", hint="leave one of them in the folder"
+        )
+    # Without one, the job fails with the name of the file that is looked for, and the others go
+    # on.
+    return partners[0] if partners else voice.with_suffix(".jpg")
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    try:
+        with path.open("rb") as file:
+            number = 0
+            while line := file.readline(MAX_LINE_BYTES + 1):
+                number += 1
+                if len(line) > MAX_LINE_BYTES:
+                    raise InvalidOption(f"{path.name} line {number}: longer than {MAX_LINE_BYTES} bytes")
+                if line.strip():
+                    yield number, line
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UnreadableMedia(f"{path} cannot be read: {reason}", hint="check the path") from None
+
+
+def _read_line(text: bytes, where: str) -> JobLine:
+    try:
+        value = json.loads(
+            text.decode("utf-8-sig"), object_pairs_hook=_no_repeats, parse_constant=_no_constant
+        )
+    except _Repeated as error:
+        raise InvalidOption(f"{where}: the field {error} is given twice") from None
+    except (ValueError, RecursionError) as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
+        raise InvalidOption(
+            f"{where}: not a JSON object ({reason})", hint="one object on each line"
+        ) from None
+    if not isinstance(value, dict):
+        raise InvalidOption(f"{where}: not a JSON object", hint="one object on each line")
+    known = ", ".join(JobLine.model_fields)
+    try:
+        return JobLine.model_validate(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])[:80] if first["loc"] else ""
+        if first["type"] == "extra_forbidden":
+            raise InvalidOption(f"{where}: unknown field {name!r}", hint=f"fields are: {known}") from None
+        raise InvalidOption(f"{where}: {name}: {first['msg']}", hint=f"fields are: {known}") from None
+
+
+class _Repeated(Exception):
+    pass
+
+
+def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    read: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in read:
+            raise _Repeated(repr(name[:80]))
+        read[name] = value
+    return read
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _joined(folder: Path, name: str, where: str) -> Path:
+    if "\0" in name:
+        raise InvalidOption(f"{where}: {name[:80]!r} is not a path")
+    return (folder / Path(name).expanduser()).absolute()
+
+
+def _portrait(folder: Path, name: str, where: str) -> str | Path:
+    """A file if there is one, else what may be an avatar's name."""
+    path = _joined(folder, name, where)
+    try:
+        return path if path.exists() else name
+    except OSError:  # too long for a path
+        return name
+
+
+def _inside(output_dir: Path, name: str, where: str) -> Path:
+    """Where an output goes; links are followed, so that none leads out. output_dir: resolved."""
+    if "\0" in name or not name.isprintable():
+        raise InvalidOption(f"{where}: the output {name[:80]!r} is not a path")
+    try:
+        target = (output_dir / name).resolve()
+    except (OSError, RuntimeError) as error:
+        raise InvalidOption(f"{where}: the output {name[:80]!r} is not a path: {error}") from None
+    if not target.is_relative_to(output_dir) or target == output_dir:
+        raise InvalidOption(
+            f"{where}: the output {name[:80]!r} is outside {output_dir}", hint="change it, or --output-dir"
+        )
+    if target.suffix.lower() not in _CLIPS:
+        raise InvalidOption(f"{where}: the output {name[:80]!r} does not end in {', '.join(_CLIPS)}")
+    return target
+
+
+def _checked(jobs: Sequence[Job], source: str) -> list[Job]:
+    """The jobs, if each has an output of its own that no job reads."""
+    if not jobs:
+        raise InvalidOption(f"{source} has no jobs", hint="one JSON object on each line")
+    inputs = {_name_on_any_disk(path): job for job in jobs for path in job.inputs()}
+    outputs: dict[str, Job] = {}
+    for job in jobs:
+        name = _name_on_any_disk(job.output)
+        if name in outputs:
+            raise InvalidOption(f"{job.where} and {outputs[name].where} have the same output {job.name}")
+        if name in inputs:
+            raise InvalidOption(
+                f"{job.where}: the output {job.name} is read by {inputs[name].where}",
+                hint="change --output-dir",
+            )
+        outputs[name] = job
+    return list(jobs)
+
+
+def _name_on_any_disk(path: Path) -> str:
+    """Equal for two paths that some file system takes for one."""
+    return unicodedata.normalize("NFC", str(path.resolve())).casefold()
