@@ -38,6 +38,11 @@ class Preparation:
     outcome: Mapping[str, Outcome]
     seconds: Mapping[str, float]
 
+    @property
+    def portrait(self) -> str:
+        """The digest of the portrait, "" if there was none."""
+        return self.digests.get("portrait", "")
+
 
 @dataclass(frozen=True, slots=True)
 class StageStatus:
@@ -116,10 +121,10 @@ def _digests(sources: Sources, store: FeatureStore) -> dict[Source, str]:
     for source, given in sources.items():
         if isinstance(given, Guide):
             digests[source] = guide_digest(given, store.portrait_digest)
+        elif isinstance(given, Path):
+            digests[source] = store.portrait_digest(given)
         else:
-            digests[source] = (
-                store.portrait_digest(given) if isinstance(given, Path) else speech_digest(given)
-            )
+            digests[source] = speech_digest(given)
     return digests
 
 

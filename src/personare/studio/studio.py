@@ -140,7 +140,7 @@ class Studio:
         avatar = Avatar(
             engine=cast.engine.name,
             options=cast.options.model_dump(mode="json"),
-            portrait=preparation.digests["portrait"],
+            portrait=preparation.portrait,
             keys=preparation.keys,
             features=preparation.features,
             name=cast.name,
