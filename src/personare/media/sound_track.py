@@ -16,7 +16,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from personare.errors import UnreadableMedia, UnusableSpeech
-from personare.media.demux import claimed_seconds, decoded_frames, opened_container
+from personare.media.demux import check_decoder, claimed_seconds, decoded_frames, opened_container
 from personare.media.local import shown
 
 RATES_HZ = range(1000, 768001)
@@ -119,10 +119,7 @@ def empty(name: str) -> UnusableSpeech:
 
 def _track(container: InputContainer, path: Path, number: int) -> SoundTrack:
     stream = container.streams.audio[number - 1]
-    if stream.codec_context is None:
-        raise UnreadableMedia(
-            f"the sound of {shown(path)} is in a format without a decoder", hint="convert it to wav"
-        )
+    check_decoder(stream, path, "sound")
     with closing(_decoded(container, stream, path)) as frames:
         first = next(frames, None)
     if first is None:
