@@ -132,6 +132,7 @@ class FloatPerformance(Performance):
 
     def close(self) -> None:
         self.interrupt()
+        self._stage.close()
 
     def _advance(self, n: int) -> int:
         first = self._next_frame

@@ -144,6 +144,8 @@ class MuseTalkPerformance(Performance):
     def close(self) -> None:
         self.interrupt()
         self._walk.close()
+        self._painter.close()
+        self._ears.forget()
 
     def _new_utterance(self) -> Utterance:
         drive = open_drive(
