@@ -233,12 +233,13 @@ class NetworkPool:
         if sum(entry.bytes for entry in here) <= budget:
             return []
         holders = Counter(piece for entry in here for piece in entry.held)
+        in_use = _shared([entry for entry in here if entry.leases]).keys()
         left = sum(_shared(here).values())
         dropped = []
         for entry in sorted((e for e in here if not e.leases), key=lambda e: e.used):
-            freed = sum(size for piece, size in entry.held.items() if holders[piece] == 1)
-            if left > budget and freed:
-                left -= freed
+            # What a leased network holds as well would not be freed.
+            if left > budget and not entry.held.keys() <= in_use:
+                left -= sum(size for piece, size in entry.held.items() if holders[piece] == 1)
                 holders.subtract(entry.held.keys())
                 dropped.append(self._entries.pop(entry.key))
         return dropped
