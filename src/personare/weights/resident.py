@@ -18,11 +18,10 @@ A shared network must not hold the state of a run: several threads may call it a
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import weakref
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -30,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from personare.errors import InvalidOption
-from personare.ground.machine import main_memory
+from personare.weights.footprint import Footprint, footprint, total_memory
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -43,12 +42,8 @@ BUDGET_VARIABLE = "PERSONARE_NETWORK_MEMORY"
 STORED = "stored"
 """dtype of what is kept in the formats that its file has."""
 _SHARE_OF_MEMORY = 0.5
-_DEPTH = 4
-"""How many objects deep tensors are looked for."""
 
 Network = TypeVar("Network")
-Held = Mapping[Hashable, int]
-"""Identity of a piece of memory -> its bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +127,7 @@ class Lease(Generic[Network]):
 class _Entry:
     key: NetworkKey
     network: Any = None
-    held: Held = field(default_factory=dict)
+    held: Footprint = field(default_factory=dict)
     loading: bool = True
     leases: int = 0
     used: int = 0
@@ -162,6 +157,7 @@ class NetworkPool:
         key: NetworkKey,
         load: Callable[[], Network],
         size: Callable[[Network], int] | None = None,
+        expected: int = 0,
     ) -> Lease[Network]:
         """A lease of the network, loaded by `load` unless it is resident. Raises what `load`
         raises; then the next who asks tries again.
@@ -169,6 +165,7 @@ class NetworkPool:
         load: may lease other networks, such as the file that this one is a part of.
         size: bytes of what holds no tensors (for an onnxruntime session that of its file); None
             counts the tensors that are found in modules, containers and objects.
+        expected: bytes for which room is made before `load` is called.
         """
         self.budget(key.device)  # a budget that cannot be read is told before anything is loaded
         with self._lock:
@@ -179,6 +176,8 @@ class NetworkPool:
                 entry = self._entries[key] = _Entry(key)
             entry.leases += 1
             entry.used = next(self._clock)
+            dropped = self._over_budget(key.device, expected) if mine else []
+        del dropped  # memory is freed without the lock
         if mine:
             self._load(entry, load, size)
         self._settle()
@@ -192,7 +191,7 @@ class NetworkPool:
     ) -> None:
         try:
             network = load()
-            held: Held = _held(network) if size is None else {("size", id(network)): size(network)}
+            held: Footprint = footprint(network) if size is None else {("size", id(network)): size(network)}
         except BaseException:
             with self._lock:
                 del self._entries[entry.key]
@@ -203,7 +202,7 @@ class NetworkPool:
             self._loads[entry.key] += 1
             self._loaded.notify_all()
             dropped = self._over_budget(entry.key.device)
-        del dropped  # memory is freed without the lock
+        del dropped
 
     def _end(self, entry: _Entry) -> None:
         self._ended.append(entry)
@@ -226,10 +225,12 @@ class NetworkPool:
                 self._lock.release()
             del dropped
 
-    def _over_budget(self, device: str) -> list[_Entry]:
-        """Take out what nobody leases, the least recently used first, until the rest fits."""
+    def _over_budget(self, device: str, coming: int = 0) -> list[_Entry]:
+        """Take out what nobody leases, the least recently used first, until the rest fits
+        together with so many bytes to come.
+        """
         here = [entry for entry in self._entries.values() if entry.key.device == device]
-        budget = self.budget(device)
+        budget = self.budget(device) - coming
         if sum(entry.bytes for entry in here) <= budget:
             return []
         holders = Counter(piece for entry in here for piece in entry.held)
@@ -266,7 +267,7 @@ class NetworkPool:
             return self._budget
         if text := os.environ.get(BUDGET_VARIABLE):
             return _read_size(text)
-        return int(_total_memory(device) * _SHARE_OF_MEMORY)
+        return int(total_memory(device) * _SHARE_OF_MEMORY)
 
     def set_budget(self, budget: int | None) -> None:
         """Another budget for each device, in force at once; None for the usual one."""
@@ -329,9 +330,11 @@ def lease_component(
     load: given the component's file of weights, or its folder.
     part: which network of the component, if there are several.
     """
-    path = weights.require(name)[name]
-    named = f"{name}/{part}" if part else name
-    return lease(NetworkKey.of((weights.sha256(name),), named, device, dtype), partial(load, path))
+    weights.require(name)
+    located = weights.locate(name)
+    assert located is not None
+    key = NetworkKey.of((weights.sha256(name),), f"{name}/{part}" if part else name, device, dtype)
+    return lease(key, partial(load, located.path), expected=located.file("weights").stat().st_size)
 
 
 def _nothing() -> None:
@@ -341,56 +344,6 @@ def _nothing() -> None:
 def _shared(entries: list[_Entry]) -> dict[Hashable, int]:
     """All that some networks hold; what several of them hold is there once."""
     return {piece: size for entry in entries for piece, size in entry.held.items()}
-
-
-def _held(network: object) -> Held:
-    """The memory of the tensors in a network. Tensors over the same memory are one piece: the
-    parts of a file that is mapped, and the parameters that are made of them.
-    """
-    if "torch" not in sys.modules:
-        return {}
-    held: dict[Hashable, int] = {}
-    for tensor in _tensors(network, set(), _DEPTH):
-        # oneDNN's own layouts tell no address.
-        opaque = tensor.layout is not sys.modules["torch"].strided
-        place: Hashable = ("tensor", id(tensor)) if opaque else (str(tensor.device), tensor.data_ptr())
-        held[place] = max(held.get(place, 0), tensor.numel() * tensor.element_size())
-    return held
-
-
-def _tensors(thing: object, seen: set[int], depth: int) -> Iterator[torch.Tensor]:
-    """All tensors in modules, containers and objects up to `depth` objects deep."""
-    if id(thing) in seen or depth < 0:
-        return
-    seen.add(id(thing))
-    torch = sys.modules["torch"]
-    inside: list[object] = []
-    if isinstance(thing, torch.Tensor):
-        yield thing
-    elif isinstance(thing, torch.nn.Module):
-        # Beside parameters and buffers: tensors that a module holds as plain attributes.
-        for module in thing.modules():
-            plain = [value for value in vars(module).values() if isinstance(value, torch.Tensor)]
-            inside += [*module._parameters.values(), *module._buffers.values(), *plain]
-    elif isinstance(thing, Mapping):
-        inside = list(thing.values())
-    elif isinstance(thing, tuple | list):
-        inside = list(thing)
-    elif not isinstance(thing, type) and not callable(thing):
-        inside, depth = list(getattr(thing, "__dict__", {}).values()), depth - 1
-    for part in inside:
-        yield from _tensors(part, seen, depth)
-
-
-def _total_memory(device: str) -> int:
-    if device == "cpu" or "torch" not in sys.modules:
-        return main_memory()[1]
-    torch = sys.modules["torch"]
-    if device.startswith("cuda"):
-        return int(torch.cuda.get_device_properties(device).total_memory)
-    if device == "mps":
-        return int(torch.mps.recommended_max_memory())
-    return main_memory()[1]
 
 
 def _read_size(text: str) -> int:
