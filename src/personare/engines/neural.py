@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -18,6 +18,8 @@ from personare.weights import resident
 
 if TYPE_CHECKING:
     import torch
+
+    from personare.weights.finder import Weights
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +69,16 @@ def released_or_ours(
     if asked != "auto":
         return asked
     return released if all(map(there, components)) else "landmarks"
+
+
+def missing_weights(weights: Weights, names: Iterable[str]) -> list[str]:
+    """Which of these checkpoints are not there, one line each with its size and the command
+    that fetches it.
+    """
+    from personare.weights.finder import size_of
+
+    wanted = weights.missing(*names)
+    return [f"{entry.name} ({size_of(entry)}): personare weights pull {entry.name}" for entry in wanted]
 
 
 def require_torch(engine: str) -> None:
