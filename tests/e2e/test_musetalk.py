@@ -266,7 +266,7 @@ def test_streaming_comes_early_and_counts_the_same(opened, template, voice_sampl
         performance.close()
         if audio == "streaming":
             assert early > 0
-            assert late <= engine.chunk_seconds + engine.lookahead_seconds + 0.04 + 1 / 8
+            assert late <= engine.latency(engine.read_options({"audio": audio})).floor_seconds + 0.04 + 1 / 8
         else:
             assert early == 0
     assert counts["exact"] == counts["streaming"] == frame_count(len(speech), Fraction(8))

@@ -22,23 +22,24 @@ def engines(as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False)
             rows.append([name, error.message, "", "", ""])
             entries.append({"engine": name, "ready": False, "missing": [error.message]})
             continue
-        floor = engine.chunk_seconds + engine.lookahead_seconds
-        drive = " + ".join(sorted(engine.driven_by))
+        usual = engine.read_options({})
+        latency, drives = engine.latency(usual), sorted(engine.drives(usual))
+        floor = latency.floor_seconds
         licences = ", ".join(f"{part}: {licence}" for part, licence in engine.licences.items())
-        streaming = "" if engine.exact_streaming else ", streaming (approximate)"
-        latency = "the whole speech" if math.isinf(floor) else f"{floor * 1000:.0f} ms{streaming}"
-        rows.append([name, "; ".join(missing) or "ready", drive, latency, licences])
+        after = "the whole speech" if math.isinf(floor) else f"{floor * 1000:.0f} ms"
+        rows.append([name, "; ".join(missing) or "ready", " or ".join(drives), after, licences])
         entries.append(
             {
                 "engine": name,
                 "summary": engine.summary,
                 "ready": not missing,
                 "missing": missing,
-                "driven_by": sorted(engine.driven_by),
-                "chunk_seconds": engine.chunk_seconds,
-                "lookahead_seconds": None
-                if math.isinf(floor)
-                else engine.lookahead_seconds,  # None: the whole speech
+                "driven_by": drives,
+                "moves": engine.moves and engine.moves.name,
+                "shows": sorted(engine.shows),
+                "chunk_seconds": latency.chunk_seconds,
+                # None: the whole speech
+                "lookahead_seconds": None if math.isinf(floor) else latency.lookahead_seconds,
                 "latency_floor_seconds": None if math.isinf(floor) else round(floor, 4),
                 "exact_streaming": engine.exact_streaming,
                 "licences": dict(engine.licences),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -17,6 +17,8 @@ from personare.errors import EngineError, WeightsMissing
 
 if TYPE_CHECKING:
     import torch
+
+    from personare.weights.finder import Weights
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +54,16 @@ def torch_missing() -> list[str]:
         return []
     are = "is" if len(absent) == 1 else "are"
     return [f"{', '.join(absent)} {are} not installed: pip install 'personare[neural]'"]
+
+
+def missing_weights(weights: Weights, names: Iterable[str]) -> list[str]:
+    """Which of these checkpoints are not there, one line each with its size and the command
+    that fetches it.
+    """
+    from personare.weights.finder import size_of
+
+    wanted = weights.missing(*names)
+    return [f"{entry.name} ({size_of(entry)}): personare weights pull {entry.name}" for entry in wanted]
 
 
 def require_torch(engine: str) -> None:

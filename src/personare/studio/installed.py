@@ -5,10 +5,10 @@ know no engine by name.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-from personare.engines.engine import Engine, EngineOptions, engine_entry_points, load_engine
+from personare.engines.engine import Engine, engine_entry_points, load_engine
 from personare.errors import EngineError, InvalidOption, PersonareError
+from personare.motion import Motion
 from personare.studio.order import Order
 
 
@@ -28,41 +28,33 @@ def engines_that(can: Callable[[Engine], bool]) -> str:
     return ", ".join(engine.name for engine in installed_engines() if can(engine)) or "none is installed"
 
 
-def brought_portrait(engine: Engine, options: EngineOptions) -> Path | None:
-    """The portrait that the engine brings along where these options ask for none."""
-    return engine.carried_portrait(options)
-
-
-def follows_guides(engine: Engine) -> bool:
-    """Whether a guide can move the engine's portraits."""
-    return "guide" in engine.driven_by
-
-
-def has_curves(engine: Engine) -> bool:
-    """Whether the engine tells the ARKit curves of its frames, and shows given ones."""
-    return engine.curves
-
-
-def check_can(engine: Engine, order: Order) -> None:
-    """Raises InvalidOption or EngineError if the engine cannot do what the order asks for, with
-    the engines that can.
+def check_can(engine: Engine, order: Order, motion: Motion | None) -> None:
+    """Raises InvalidOption or EngineError, with the engines that can, if an engine cannot do what
+    an order asks for. motion: that of the order's file.
     """
-    if order.curves_out is not None and not has_curves(engine):
-        raise InvalidOption(f"{engine.name} has no curves to write", hint=_can(has_curves))
-    if order.motion is not None and not has_curves(engine):
-        raise EngineError(f"{engine.name} does not follow curves", hint=_can(has_curves))
-    if order.guide is not None and not follows_guides(engine):
-        raise EngineError(f"{engine.name} cannot follow a guide", hint=_can(follows_guides))
+    if (order.curves_out or order.motion_out) and engine.moves is None:
+        can = engines_that(lambda other: other.moves is not None)
+        raise InvalidOption(f"{engine.name} has no motion to write", hint=f"engines that have: {can}")
+    if order.curves_out and order.motion_out:
+        raise InvalidOption("curves and motion are written by one run each", hint="leave one of them out")
+    if motion is not None:
+        _check_shows(engine, motion.space.name, "of this file")
+    if order.guide is not None:
+        can = engines_that(lambda other: "guide" in other.drives(other.read_options({})))
+        raise EngineError(f"{engine.name} cannot follow a guide", hint=f"engines that can: {can}")
     if order.moved_by is not None:
         mover = load_engine(order.moved_by)
-        raise EngineError(
-            f"{engine.name} cannot show the motion of {mover.name}", hint="leave --moved-by out"
-        )
-    if order.motion_out is not None:
-        raise EngineError(
-            f"{engine.name} has no motion of its own to write", hint="its curves: --curves FILE"
-        )
+        if mover.moves is None:
+            can = engines_that(lambda other: other.moves is not None)
+            raise EngineError(
+                f"{mover.name} makes no motion that others can show", hint=f"engines that do: {can}"
+            )
+        _check_shows(engine, mover.moves.name, f"of {mover.name}")
 
 
-def _can(can: Callable[[Engine], bool]) -> str:
-    return f"engines that can: {engines_that(can)}"
+def _check_shows(engine: Engine, space: str, whose: str) -> None:
+    if space not in engine.shows:
+        can = engines_that(lambda other: space in other.shows)
+        raise EngineError(
+            f"{engine.name} cannot show the motion {whose}: {space}", hint=f"engines that can: {can}"
+        )

@@ -22,20 +22,22 @@ from personare.engines.engine import Engine, EngineOptions, load_engine
 from personare.errors import EngineError, InvalidOption, UnknownName, UnreadableMedia
 from personare.ground.stopwatch import Stopwatch
 from personare.media.audio import open_speech
-from personare.media.motion_files import CurveTrack, checked_curves_target, read_curves
+from personare.media.motions import checked_motion_target, read_motion
 from personare.media.writer import checked_target
+from personare.motion import Motion
 from personare.shelf.avatars import AvatarShelf
 from personare.shelf.home import home
 from personare.shelf.manifest import AvatarManifest
-from personare.studio.clip import Clip, sound_under
+from personare.studio.clip import Clip, sound_for
 from personare.studio.finished import Finished, clip_key
 from personare.studio.first_look import check_order
-from personare.studio.installed import brought_portrait, check_can
+from personare.studio.installed import check_can
+from personare.studio.leads import Given, Lead, Other, Voice
 from personare.studio.order import Order, who
 from personare.studio.report import Report
 from personare.studio.settings import Settings
 from personare.studio.voices import open_voice
-from personare.types import Avatar, Progress, Speech, no_progress
+from personare.types import SAMPLE_RATE, Avatar, Progress, Speech, no_progress
 from personare.weights.finder import Weights
 
 
@@ -71,15 +73,23 @@ class Studio:
         """The one way to a finished clip; one that was made before is copied. Raises
         PersonareError; then there is no file.
         """
-        track = None if order.motion is None else read_curves(order.motion)
-        options = order.options if track is None else {"fps": str(track.fps), **order.options}
+        motion = None if order.motion is None else read_motion(order.motion)
+        options = order.options if motion is None else {"fps": str(motion.fps), **order.options}
         cast = self._cast_of_order(order, options)
         check_order(order, cast.portrait)
-        check_can(cast.engine, order)
-        if track is not None:
+        check_can(cast.engine, order, motion)
+        if motion is not None:
             sound = None if order.sound is None else open_speech(order.sound)
-            return self.follow(cast, track, order.output, progress, sound=sound)
-        return self.speak(cast, open_voice(order), order.output, progress, curves=order.curves_out)
+            return self.follow(cast, motion, order.output, progress, sound=sound)
+        lead = Voice() if order.moved_by is None else self._moved_by(order.moved_by, order.options)
+        kept = order.curves_out or order.motion_out
+        return self.speak(cast, open_voice(order), order.output, progress, motion=kept, lead=lead)
+
+    def _moved_by(self, engine: str, options: Mapping[str, Any]) -> Other:
+        """The other engine with its usual options, at the frame rate that is asked for."""
+        mover = self.open(engine)
+        shared = {name: options[name] for name in ("fps",) if name in options}
+        return Other(mover, mover.read_options(shared))
 
     def cast_for(self, order: Order) -> Cast:
         """Who an order is about. Raises as `cast`."""
@@ -94,7 +104,7 @@ class Studio:
         """Whether an engine with these options needs no portrait of the user's."""
         made = self.open(engine or DEFAULT_ENGINE)
         try:
-            return brought_portrait(made, made.read_options(options)) is not None
+            return made.brings_portrait(made.read_options(options)) is not None
         except InvalidOption:  # whoever makes the clip says so
             return False
 
@@ -112,7 +122,7 @@ class Studio:
             return self._cast_of_avatar(named["avatar"], engine, options or {})
         made = self.open(engine or DEFAULT_ENGINE)
         options_in_force = made.read_options(options or {})
-        brought = brought_portrait(made, options_in_force)
+        brought = made.brings_portrait(options_in_force)
         given = named.get("portrait")
         if brought is None:
             if given is None:
@@ -191,22 +201,24 @@ class Studio:
         output: Path,
         progress: Progress = no_progress,
         *,
-        curves: Path | None = None,
+        motion: Path | None = None,
+        lead: Lead | None = None,
     ) -> Report:
         """The whole way from a portrait and a voice to a finished clip; one that was made
         before is copied.
 
-        curves: a .json or .csv file for the curves of every frame; the clip is then made anew.
+        motion: a file for the motion of every frame; the clip is then made anew.
+        lead: what moves the portrait if not the voice itself; the clip is then made anew.
+
         Raises PersonareError; then there is no file.
         """
         watch = Stopwatch()
         checked_target(output)
-        if curves is not None:
-            checked_curves_target(curves)
+        if motion is not None:
+            checked_motion_target(motion, cast.engine.moves)
         avatar, preparation = self.prepare(cast, progress)
-        finished = (
-            self._finished(cast, avatar, output) if curves is None else Finished(None, self.settings.cache)
-        )
+        anew = motion is not None or not isinstance(lead, Voice | None)
+        finished = Finished(None, self.settings.cache) if anew else self._finished(cast, avatar, output)
         if (found := finished.find(speech, output, watch, progress)) is not None:
             seconds = {**preparation.seconds, **watch.seconds, "total": watch.total()}
             return Report.of(
@@ -219,15 +231,15 @@ class Studio:
                 clip=finished.outcome,
                 working_seconds=watch.seconds["hear"] + watch.seconds["copy"],
             )
-        clip = Clip(cast.engine, cast.options, avatar, speech, self.store)
+        clip = Clip(cast.engine, cast.options, avatar, speech, self.store, lead or Voice())
         return clip.save(
-            output, progress, preparation=preparation, watch=watch, finished=finished, curves=curves
+            output, progress, preparation=preparation, watch=watch, finished=finished, motion=motion
         )
 
     def follow(
         self,
         cast: Cast,
-        track: CurveTrack,
+        motion: Motion,
         output: Path,
         progress: Progress = no_progress,
         *,
@@ -241,7 +253,9 @@ class Studio:
         watch = Stopwatch()
         checked_target(output)
         avatar, preparation = self.prepare(cast, progress)
-        clip = Clip(cast.engine, cast.options, avatar, sound_under(track, sound), self.store, track)
+        samples = int(len(motion) * SAMPLE_RATE / motion.fps)
+        heard = sound_for(samples, "the motion", sound)
+        clip = Clip(cast.engine, cast.options, avatar, heard, self.store, Given(motion))
         return clip.save(output, progress, preparation=preparation, watch=watch)
 
     def _finished(self, cast: Cast, avatar: Avatar, output: Path) -> Finished:

@@ -137,10 +137,15 @@ class MuseTalkOptions(NeuralOptions):
         if self.parsing_mode == "auto":
             chosen["parsing_mode"] = "jaw" if v15 else "raw"
         if self.front_end == "auto":
-            chosen["front_end"] = "current" if v15 else "original"
+            chosen["front_end"] = "original" if self.hears_whole else "current"
         if self.extra_margin is None:
             chosen["extra_margin"] = 10 if v15 else 0
         return self.model_copy(update=chosen)
+
+    @property
+    def hears_whole(self) -> bool:
+        """Whether the original front end is used: it normalises by the peak of the whole speech."""
+        return self.front_end == "original" or (self.front_end == "auto" and self.version == "v1")
 
     @property
     def kept_format(self) -> str:
