@@ -13,8 +13,8 @@ from personare.cli.switches import Given, switches
 from personare.errors import InputError
 
 if TYPE_CHECKING:
-    from personare.cache.recipe import Recipe
     from personare.perception.photo_report import PhotoReport
+    from personare.studio.effects import Effect
 
 app = typer.Typer(
     help="Portraits that are prepared once and kept by name.", no_args_is_help=True, rich_markup_mode=None
@@ -135,15 +135,24 @@ def status(
     certain change).
     """
     from personare.cache.run import explain
+    from personare.studio.effects import effects
 
     studio = given.studio()
-    cast = studio.cast_of(studio.shelf.load_manifest(name), given.options)
     manifest = studio.shelf.load_manifest(name)
+    cast = studio.cast_of(manifest, given.options)
     recipe = cast.engine.recipe(cast.options).within("portrait")
     stages = explain(recipe, recipe.portrait_keys(manifest.portrait), studio.store)
-    effects = {option: affected_stages(recipe, option) for option in type(cast.options).model_fields}
+    found = effects(cast.engine, cast.options, {"portrait": manifest.portrait})
     if given.as_json:
-        print_json({"avatar": name, "engine": cast.engine.name, "stages": stages, "recomputed_by": effects})
+        print_json(
+            {
+                "avatar": name,
+                "engine": cast.engine.name,
+                "stages": stages,
+                "recomputed_by": {option: effect.recomputes for option, effect in found.items()},
+                "unknown": {option: effect.unknown for option, effect in found.items() if effect.unknown},
+            }
+        )
         return
     rows = [
         [
@@ -156,9 +165,13 @@ def status(
     ]
     print_table(["stage", "state", "size", "age"], rows, title=f"{name} ({cast.engine.name})")
     say("")
-    print_table(
-        ["a change of", "recomputes"], [[o, ", ".join(hit) or "nothing"] for o, hit in effects.items()]
-    )
+    print_table(["a change of", "recomputes"], [[option, _told(effect)] for option, effect in found.items()])
+
+
+def _told(effect: Effect) -> str:
+    unknown = ", ".join(map(str, effect.unknown))
+    needs = f" ({unknown}: checkpoints are missing)" if unknown else ""
+    return (", ".join(effect.recomputes) or "nothing") + needs
 
 
 @app.command("rm")
@@ -173,17 +186,6 @@ def remove(
         print_json({"removed": name})
     else:
         say(f"{name}: removed")
-
-
-def affected_stages(recipe: Recipe, option: str) -> list[str]:
-    """The stages that a change of this option recomputes: those that read it and all that need
-    them.
-    """
-    hit: list[str] = []
-    for stage in recipe.stages:
-        if option in stage.parameters or any(need in hit for need in stage.needs):
-            hit.append(stage.name)
-    return hit
 
 
 @app.command("export")

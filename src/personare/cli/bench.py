@@ -48,7 +48,7 @@ def bench(
             speech=speech,
             runs=runs,
             options=given.options,
-            weights=given.settings().weights,
+            weights=given.weights,
             progress=progress,
         )
     if plot is not None:

@@ -85,6 +85,12 @@ class Given:
             settings_given=settings,
         )
 
+    @property
+    def weights(self) -> Path | None:
+        """Folder of checkpoints, searched first."""
+        folder: Path | None = self.settings_given.get("weights")
+        return folder
+
     def settings(self) -> Settings:
         """The settings of the studio that the command works in."""
         from personare.studio.settings import Settings

@@ -17,8 +17,8 @@ from typing import Any
 from personare.engines import DEFAULT_ENGINE
 from personare.engines.engine import Engine, EngineOptions, Performance
 from personare.errors import EngineError
-from personare.media.audio import open_speech
 from personare.studio.clip import Clip
+from personare.studio.in_memory import Picture, Sound, open_voice_of, portrait_file
 from personare.studio.settings import CacheMode, Settings
 from personare.studio.studio import Studio
 from personare.types import Avatar, Speech
@@ -31,15 +31,27 @@ class OpenEngine:
     engine: Engine
     studio: Studio
 
-    def prepare(self, portrait: str | Path, **options: Any) -> Avatar:
-        """The portrait (a file, or the name of a kept avatar) ready to speak; cached."""
-        return self.studio.prepare(self.studio.cast(portrait, self.engine.name, options))[0]
+    def prepare(self, portrait: str | Path | Picture | None = None, **options: Any) -> Avatar:
+        """The portrait, ready to speak; cached by its content.
 
-    def speak(self, avatar: Avatar, speech: str | Path | Speech, **options: Any) -> Clip:
-        """A clip, not yet made: iterate it for Frames or `.save` it. `options` may change what
-        does not enter preparation.
+        portrait: a photo or a template video as a path, as bytes or as an open binary file; a
+            photo as a PIL picture or as an array, uint8 [H, W, 3] RGB or [H, W, 4] with alpha;
+            the name of a kept avatar; None where the engine brings its own.
+
+        Raises UnreadableMedia for arrays of another shape or type, and whatever preparing
+        raises.
         """
-        heard = speech if isinstance(speech, Speech) else open_speech(Path(speech))
+        given = None if portrait is None else portrait_file(portrait)
+        return self.studio.prepare(self.studio.cast(given, self.engine.name, options))[0]
+
+    def speak(self, avatar: Avatar, speech: str | Path | Speech | Sound, **options: Any) -> Clip:
+        """A clip, not yet made: iterate it for Frames or `.save` it.
+
+        speech: a sound as a path, as bytes or as an open binary file; `open_text` and
+            `Speech.from_samples` make a Speech of texts and arrays.
+        options: changes of what does not enter preparation.
+        """
+        heard = open_voice_of(speech)
         return Clip(self.engine, self._options(avatar, options), avatar, heard, self.studio.store)
 
     def perform(self, avatar: Avatar, **options: Any) -> Performance:
