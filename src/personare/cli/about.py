@@ -89,12 +89,14 @@ class Finding:
 @switches("cache_dir")
 def doctor(given: Given) -> None:
     """What this machine can run, and what to do about what it cannot."""
+    from personare.weights import resident
+
     engines = _engines()
     findings = [_python(), _machine(), *_libraries(), _encoder(), *engines, _text()]
-    findings += _folders(given.settings().cache_dir)
+    findings += [*_folders(given.settings().cache_dir), _networks()]
     broken = [f for f in findings if f.required and not f.well]
     if given.as_json:
-        print_json({"well": not broken, "findings": findings})
+        print_json({"well": not broken, "findings": findings, "networks": resident.report()})
     else:
         for f in findings:
             mark = "ok  " if f.well else "FAIL" if f.required else "note"
@@ -180,6 +182,21 @@ def _text() -> Finding:
     ready = [voice for voice in all_voices() if voice.available]
     advice = "pip install 'personare[tts]' (espeak-ng, GPL-3.0), or install espeak-ng"
     return Finding("voices for --text", bool(ready), f"{len(ready)} voices", advice, required=False)
+
+
+def _networks() -> Finding:
+    """What networks hold of main memory in this process, and how much they may keep."""
+    from personare.weights import resident
+
+    held = resident.report()
+    names = f" ({', '.join(entry.part for entry in held)})" if held else ""
+    return Finding(
+        "networks in memory",
+        True,
+        f"{size_text(resident.resident_bytes())} in {len(held)} networks{names}; those that nobody uses "
+        f"are dropped above {size_text(resident.budget('cpu'))} ({resident.BUDGET_VARIABLE})",
+        required=False,
+    )
 
 
 def _folders(cache_dir: Path | None) -> list[Finding]:

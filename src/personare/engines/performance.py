@@ -136,7 +136,7 @@ class Run(ABC, Generic[Product, Piece]):
 
     # ------------------------------------------------------------- what callers use
 
-    def feed(self, samples: Samples, phones: Sequence[Phone] | None = None) -> Iterator[Product]:
+    def feed(self, samples: Samples, phones: Sequence[Phone] | None = None) -> Stream[Product]:
         """Hear some speech; yield the frames that are settled by now.
 
         samples: float32 [n] at 16 kHz, any n >= 0.
@@ -155,9 +155,9 @@ class Run(ABC, Generic[Product, Piece]):
             said = said or self._begun()
             said.samples += len(samples)
             said.work.append(self._hear(said, samples, phones))
-        return _View(self, said)
+        return Stream(self, said)
 
-    def finish(self) -> Iterator[Product]:
+    def finish(self) -> Stream[Product]:
         """End the utterance and yield its remaining frames. Without an utterance: what a guide
         shows, if there is one, else nothing.
         """
@@ -165,12 +165,12 @@ class Run(ABC, Generic[Product, Piece]):
             said = self._said
             if said is None:
                 if not self.guided:
-                    return iter(())
+                    return Stream(self, Utterance(0))
                 said = self._begun()
             if not said.ending:
                 said.ending = True
                 said.work.append(self._end(said))
-        return _View(self, said)
+        return Stream(self, said)
 
     def idle(self, n: int) -> Product:
         """The next n frames at rest. Raises EngineError while an utterance is under way, and if
@@ -366,7 +366,7 @@ class Performance(Run[Frames, Made]):
     shows: frozenset[str] = frozenset()
     """Names of the spaces whose motions `show` takes."""
 
-    def show(self, motion: Motion) -> Iterator[Frames]:
+    def show(self, motion: Motion) -> Stream[Frames]:
         """Frames of a given motion, one each: what `Frames.motion` told gives the same bytes
         again.
 
@@ -389,7 +389,7 @@ class Performance(Run[Frames, Made]):
             said.work.clear()  # nothing is heard
             said.work.append(self._show(motion))
             said.ending = True
-        return _View(self, said)
+        return Stream(self, said)
 
     def _show(self, motion: Motion) -> Iterator[Made]:
         """Frames of a motion; wings whose `shows` is not empty write it."""
@@ -416,11 +416,14 @@ class Movement(Run[Motion, Floats]):
         return len(made)
 
 
-class _View(Iterator[Product]):
-    """The frames of an utterance that are settled by now."""
+class Stream(Iterator[Product]):
+    """The frames of an utterance that are settled by now.
+
+    utterance: its number, which its frames carry too.
+    """
 
     def __init__(self, run: Run[Product, Any], said: Utterance) -> None:
-        self._run, self._said = run, said
+        self._run, self._said, self.utterance = run, said, said.number
 
     def __next__(self) -> Product:
         if (made := self._run._next(self._said)) is None:

@@ -39,11 +39,11 @@ def check_can(engine: Engine, order: Order, motion: Motion | None) -> None:
         raise InvalidOption("curves and motion are written by one run each", hint="leave one of them out")
     if motion is not None:
         _check_shows(engine, motion.space.name, "of this file")
-    if order.guide is not None:
+    mover = engine if order.moved_by is None else load_engine(order.moved_by)
+    if order.guide is not None and "guide" not in mover.drives(mover.read_options({})):
         can = engines_that(lambda other: "guide" in other.drives(other.read_options({})))
-        raise EngineError(f"{engine.name} cannot follow a guide", hint=f"engines that can: {can}")
+        raise EngineError(f"{mover.name} cannot follow a guide", hint=f"engines that can: {can}")
     if order.moved_by is not None:
-        mover = load_engine(order.moved_by)
         if mover.moves is None:
             can = engines_that(lambda other: other.moves is not None)
             raise EngineError(

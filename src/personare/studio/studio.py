@@ -22,6 +22,7 @@ from personare.engines.engine import Engine, EngineOptions, load_engine
 from personare.errors import EngineError, InvalidOption, UnknownName, UnreadableMedia
 from personare.ground.stopwatch import Stopwatch
 from personare.media.audio import open_speech
+from personare.media.guide import open_guide
 from personare.media.motions import checked_motion_target, read_motion
 from personare.media.writer import checked_target
 from personare.motion import Motion
@@ -32,12 +33,12 @@ from personare.studio.clip import Clip, sound_for
 from personare.studio.finished import Finished, clip_key
 from personare.studio.first_look import check_order
 from personare.studio.installed import check_can
-from personare.studio.leads import Given, Lead, Other, Voice
+from personare.studio.leads import Followed, Given, Lead, Other, Voice
 from personare.studio.order import Order, who
 from personare.studio.report import Report
 from personare.studio.settings import Settings
 from personare.studio.voices import open_voice
-from personare.types import SAMPLE_RATE, Avatar, Progress, Speech, no_progress
+from personare.types import SAMPLE_RATE, Avatar, Guide, Progress, Speech, no_progress
 from personare.weights.finder import Weights
 
 
@@ -81,15 +82,25 @@ class Studio:
         if motion is not None:
             sound = None if order.sound is None else open_speech(order.sound)
             return self.follow(cast, motion, order.output, progress, sound=sound)
-        lead = Voice() if order.moved_by is None else self._moved_by(order.moved_by, order.options)
-        kept = order.curves_out or order.motion_out
-        return self.speak(cast, open_voice(order), order.output, progress, motion=kept, lead=lead)
+        guide = None if order.guide is None else open_guide(order.guide)
+        return self.speak(
+            cast,
+            open_voice(order) if guide is None else sound_for(_samples(guide), guide.name, guide.sound),
+            order.output,
+            progress,
+            motion=order.curves_out or order.motion_out,
+            lead=self._lead(order, guide),
+        )
 
-    def _moved_by(self, engine: str, options: Mapping[str, Any]) -> Other:
-        """The other engine with its usual options, at the frame rate that is asked for."""
-        mover = self.open(engine)
-        shared = {name: options[name] for name in ("fps",) if name in options}
-        return Other(mover, mover.read_options(shared))
+    def _lead(self, order: Order, guide: Guide | None) -> Lead:
+        """What moves the portrait. Another engine has its usual options, at the frame rate that is
+        asked for.
+        """
+        if order.moved_by is not None:
+            mover = self.open(order.moved_by)
+            shared = {name: order.options[name] for name in ("fps",) if name in order.options}
+            return Other(mover, mover.read_options(shared), guide)
+        return Voice() if guide is None else Followed(guide)
 
     def cast_for(self, order: Order) -> Cast:
         """Who an order is about. Raises as `cast`."""
@@ -253,8 +264,7 @@ class Studio:
         watch = Stopwatch()
         checked_target(output)
         avatar, preparation = self.prepare(cast, progress)
-        samples = int(len(motion) * SAMPLE_RATE / motion.fps)
-        heard = sound_for(samples, "the motion", sound)
+        heard = sound_for(int(len(motion) * SAMPLE_RATE / motion.fps), "the motion", sound)
         clip = Clip(cast.engine, cast.options, avatar, heard, self.store, Given(motion))
         return clip.save(output, progress, preparation=preparation, watch=watch)
 
@@ -266,3 +276,8 @@ class Studio:
             self.settings.cache,
             clip_key(cast.engine, cast.options, avatar.portrait, output.suffix),
         )
+
+
+def _samples(guide: Guide) -> int:
+    """Of sound at 16 kHz, as long as a guide."""
+    return int(guide.frames * SAMPLE_RATE / guide.fps)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from personare.cache.run import hear
 from personare.engines.float import drive
-from personare.engines.float.checkpoints import FLOAT, device_of, ears, formats_of, load_generator
+from personare.engines.float.checkpoints import device_of, ears, formats_of, lease_decoder, lease_transformer
 from personare.engines.float.compose import OriginalFraming, SquareFraming
 from personare.engines.float.motion import Carried, Guidance, MotionResampler, MotionSampler
 from personare.engines.float.networks.config import MODEL_FPS
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from personare.engines.float.networks.decoder import StyleDecoder
     from personare.engines.float.networks.transformer import FlowTransformer
     from personare.weights.finder import Weights
+    from personare.weights.resident import Lease
 
 Floats = NDArray[np.float32]
 Pictures = NDArray[np.uint8]
@@ -112,6 +113,13 @@ class FloatPerformance(Performance):
         if self._idle is None:
             self._leave(said.shown)
 
+    def _close(self) -> None:
+        """Give the networks back."""
+        self._ears.forget()
+        self.__dict__.pop("_decoder", None)
+        for lease in self.__dict__.pop("_leases", ()):
+            lease.close()
+
     def _leave(self, shown: int) -> None:
         """What comes next goes on from the last frame that was shown, the one before `shown`."""
         if self._trail is not None:
@@ -141,14 +149,19 @@ class FloatPerformance(Performance):
         )
 
     @cached_property
-    def _networks(self) -> tuple[FlowTransformer, StyleDecoder]:
+    def _leases(self) -> tuple[Lease[FlowTransformer], Lease[StyleDecoder]]:
         sampling, _ = formats_of(self._options, self._device)
-        return load_generator(self._weights.require(FLOAT)[FLOAT], self._device, sampling)
+        transformer = lease_transformer(self._weights, self._device, sampling)
+        return transformer, lease_decoder(self._weights, self._device)
+
+    @property
+    def _transformer(self) -> FlowTransformer:
+        return self._leases[0].network
 
     @cached_property
     def _decoder(self) -> FrameDecoder:
         _, decoding = formats_of(self._options, self._device)
-        return FrameDecoder(self._networks[1], self._seen["appearance"], self._seen, decoding)
+        return FrameDecoder(self._leases[1].network, self._seen["appearance"], self._seen, decoding)
 
     @cached_property
     def _batch(self) -> BatchSize:
@@ -179,7 +192,7 @@ class FloatPerformance(Performance):
 
     def _chunks(self, sampler: MotionSampler, voice: Floats) -> Iterator[Floats]:
         self._trail = trail = _Trail(sampler.carried)
-        size = self._networks[0].config.chunk
+        size = self._transformer.config.chunk
         for first, motion in zip(range(0, len(voice), size), sampler.chunks(voice), strict=True):
             trail.add(motion, voice[first : first + size])
             yield motion
@@ -199,7 +212,7 @@ class FloatPerformance(Performance):
     def _silent_voice(self) -> Floats:
         """What the network hears in a chunk of silence [chunk, width]."""
         with self.watch("drive"):
-            size = self._networks[0].config.chunk
+            size = self._transformer.config.chunk
             heard = drive.voice_of_frames(
                 *self._ears.voice, np.zeros(size * drive.FRAME_SAMPLES, np.float32), size
             )
@@ -209,7 +222,7 @@ class FloatPerformance(Performance):
     def _sampler(self) -> MotionSampler:
         options = self._options
         return MotionSampler(
-            self._networks[0],
+            self._transformer,
             self._seen["reference"],
             self._emotion,
             points=options.nfe,

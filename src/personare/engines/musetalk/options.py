@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-from personare.engines.neural import NeuralOptions
+from personare.engines.neural import NeuralOptions, released_or_ours
 from personare.types import frame_rate
 
 UNET = {"v15": "musetalk-unet-v15", "v1": "musetalk-unet-v1"}
@@ -129,11 +129,10 @@ class MuseTalkOptions(NeuralOptions):
         this machine.
         """
         v15 = self.version == "v15"
-        chosen: dict[str, Any] = {}
-        if self.detector == "auto":
-            chosen["detector"] = "dwpose" if there(POSE) and there(DETECTOR) else "landmarks"
-        if self.parser == "auto":
-            chosen["parser"] = "bisenet" if there(PARSER) else "landmarks"
+        chosen: dict[str, Any] = {
+            "detector": released_or_ours(self.detector, "dwpose", (POSE, DETECTOR), there),
+            "parser": released_or_ours(self.parser, "bisenet", (PARSER,), there),
+        }
         if self.parsing_mode == "auto":
             chosen["parsing_mode"] = "jaw" if v15 else "raw"
         if self.front_end == "auto":

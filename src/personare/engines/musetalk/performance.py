@@ -131,6 +131,8 @@ class MuseTalkPerformance(Performance):
 
     def _close(self) -> None:
         self._walk.close()
+        self._painter.close()
+        self._ears.forget()
 
     def _heard(self, samples: Samples) -> Iterator[Moment]:
         speech = self._speech
