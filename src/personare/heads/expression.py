@@ -87,6 +87,9 @@ that a clip's own blinks are believed; without blinks:
 SHUT_USUAL = 0.38
 LID_IDLE = 0.10
 """Blinks below this are none."""
+WINK = (0.35, 0.70)
+"""Lids whose blinks differ by less than the first are shut alike, by more than the second as seen.
+"""
 WIDE_RISE = 0.30
 """An eye that is this much more open than usual, as a share, is at eyeWide 1."""
 SQUINT_RISE = 0.030
@@ -151,7 +154,7 @@ def _eyes(curves: Floats, signals: Floats, neutral: Neutral) -> Floats:
     usual = neutral.signals[PLACES["openness"]]
     share = signals[:, PLACES["openness"]] / np.maximum(usual, 1e-3)
     blink = np.clip((1 - share) / (1 - neutral.shut), 0, 1)
-    blink = np.clip((blink - LID_IDLE) / (1 - LID_IDLE), 0, 1)
+    blink = _together(np.clip((blink - LID_IDLE) / (1 - LID_IDLE), 0, 1))
     risen = (signals - neutral.signals)[:, PLACES["lower_lids"]]
     squint = np.clip(risen / SQUINT_RISE - 0.3, 0, 1) * (1 - blink)
     for side, name in enumerate(("Right", "Left")):
@@ -160,7 +163,16 @@ def _eyes(curves: Floats, signals: Floats, neutral: Neutral) -> Floats:
         curves[:, UNIT["eyeSquint" + name]] = squint[:, side]
         curves[:, UNIT["cheekSquint" + name]] = squint[:, side] * curves[:, UNIT["mouthSmile" + name]]
     looks = (signals - neutral.signals)[:, PLACES["gaze"]].reshape(-1, 2, 2).mean(axis=1)
+    looks *= 1 - blink.mean(axis=1, keepdims=True)  # of a shut eye the network guesses
     return np.asarray(GAZE_LIMIT * np.tanh(looks * GAZE_GAIN / GAZE_LIMIT), np.float32)
+
+
+def _together(blink: Floats) -> Floats:
+    """Lids go together unless they differ as much as in a wink; [n, 2]."""
+    half = (blink[:, 1] - blink[:, 0]) / 2
+    winks = np.clip((2 * np.abs(half) - WINK[0]) / (WINK[1] - WINK[0]), 0, 1)
+    middle = blink.mean(axis=1)
+    return np.stack([middle - half * winks, middle + half * winks], axis=1)
 
 
 @dataclass(frozen=True, slots=True)
