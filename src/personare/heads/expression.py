@@ -10,13 +10,23 @@ as they were seen. Lids are measured by themselves.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.heads.brow_shapes import DOWN, INNER_UP, OUTER_UP, TOGETHER, brow_shapes
+from personare.heads.brow_shapes import (
+    DOWN,
+    INNER_UP,
+    LEFT_LOWER_EDGE,
+    LEFT_UPPER_EDGE,
+    OUTER_UP,
+    RIGHT_LOWER_EDGE,
+    RIGHT_UPPER_EDGE,
+    TOGETHER,
+    brow_shapes,
+)
 from personare.heads.head468 import LOWER_INNER_LIP, UPPER_INNER_LIP, head468
 from personare.heads.signals import (
     BROW_PLACES,
@@ -26,6 +36,7 @@ from personare.heads.signals import (
     LIP_COLUMNS,
     MOUTH_POINTS,
     NOSE_WINGS,
+    OUTER_LIPS,
     PLACES,
     SIGNALS,
 )
@@ -39,11 +50,11 @@ USUAL = {
     "jawOpen": 0.35,
     "jawLeft": 0.15,
     "jawRight": 0.15,
-    "mouthFunnel": 0.30,
-    "mouthPucker": 0.35,
+    "mouthFunnel": 0.45,
+    "mouthPucker": 0.60,
     "mouthLeft": 0.20,
     "mouthRight": 0.20,
-    "mouthSmile": 0.45,
+    "mouthSmile": 0.60,
     "mouthFrown": 0.30,
     "mouthStretch": 0.18,
     "mouthLowerDown": 0.22,
@@ -54,18 +65,26 @@ USUAL = {
     "mouthShrugLower": 0.15,
     "mouthShrugUpper": 0.12,
     "noseSneer": 0.25,
-    "browInnerUp": 0.45,
-    "browOuterUp": 0.45,
-    "browDown": 0.45,
+    "browInnerUp": 0.7,
+    "browOuterUp": 0.7,
+    "browDown": 0.7,
 }
 """The units that are solved for and their usual size: the prior's standard deviation."""
 SIDES_DIFFER = 0.20
 """The usual difference between a unit's two sides."""
-QUIET = 0.35
+QUIET = 0.15
 """Units are drawn to 0 by this many standard errors' worth of evidence: a face at rest stays so."""
 FROWN_GAIN, SNEER_GAIN = 1.5, 1.9
 """The head's corners fall, and its nose's wings rise, by less than those of faces."""
-OFF = {"corners": 0.010, "lips": 0.012, "chin": 0.030, "wings": 0.014, "gaps": 0.007, "brows": 0.010, "along brows": 0.025}
+OFF = {
+    "corners": 0.010,
+    "lips": 0.012,
+    "chin": 0.030,
+    "wings": 0.014,
+    "gaps": 0.007,
+    "brows": 0.010,
+    "along brows": 0.025,
+}
 """Usual error of the signals, in eye distances."""
 MOUTH_DRIFT, BROW_DRIFT = 0.03, 0.001
 """The network shifts a whole mouth by about so much as other parts of the face move: no unit has
@@ -79,6 +98,10 @@ OPENING = ("jawOpen", "mouthLowerDownLeft", "mouthLowerDownRight", "mouthUpperUp
 SHUT_BELOW = 0.006
 """Inner lips that are parted by less, in eye distances, are shut."""
 OPENING_LIMIT = 1.6
+OUTER_TELLS, OUTER_LIMIT = 0.85, 2.2
+"""The lips part by this share of what their outer edges do, and by no more than so many times
+what their inner edges say.
+"""
 
 SHUT_SHARE = (0.25, 0.60)
 """Opening of a shut eye as a share of an open one, as the network sees it: the least and the most
@@ -94,7 +117,7 @@ WIDE_RISE = 0.30
 """An eye that is this much more open than usual, as a share, is at eyeWide 1."""
 SQUINT_RISE = 0.030
 """The lower lid rises by this much, in eye distances, at eyeSquint 1."""
-GAZE_GAIN = np.array([1.5, 1.7])
+GAZE_GAIN = np.array([1.8, 2.0])
 """The network draws irises to the middle."""
 GAZE_LIMIT = np.array([0.09, 0.05])
 
@@ -129,8 +152,8 @@ def expression(signals: Floats, neutral: Neutral) -> Expression:
     away = (signals - neutral.signals).astype(np.float64)
     for group in ("mouth", "gaps"):
         away[:, PLACES[group]] /= neutral.mouth_scale
-    gaps = away[:, PLACES["gaps"]]
-    away[:, PLACES["gaps"]] = np.where(gaps < SHUT_BELOW, 0, gaps)
+    gaps = _opened(away)
+    away[:, PLACES["gaps"]] = gaps
     weights = _bounded_least_squares(model.hessian, np.einsum("ns,us->nu", away, model.pull) - model.quiet)
     _part_lips(weights, gaps.mean(axis=1), model)
     curves = np.zeros((len(signals), len(UNIT)), np.float32)
@@ -139,13 +162,29 @@ def expression(signals: Floats, neutral: Neutral) -> Expression:
     return Expression(curves, gaze)
 
 
+def _opened(away: Doubles) -> Doubles:
+    """How far the lips part, [n, columns]. The network is exact about whether they do, but draws
+    inner lips together; outer lips tell how far.
+    """
+    gaps = away[:, PLACES["gaps"]]
+    inner = gaps.mean(axis=1)
+    mouth = away[:, PLACES["mouth"]].reshape(len(away), -1, 2)[..., 1]
+    half = len(OUTER_LIPS) // 2
+    outer = mouth[:, len(CORNERS) :][:, : 2 * half]
+    apart = OUTER_TELLS * (outer[:, :half] - outer[:, half:])[:, 1:-1].mean(axis=1)
+    wanted = np.clip(apart, inner, OUTER_LIMIT * np.maximum(inner, 0))
+    wanted = np.where(inner < SHUT_BELOW, 0, wanted)
+    return np.asarray(
+        np.maximum(gaps, 0) * (wanted / np.maximum(np.maximum(gaps, 0).mean(axis=1), 1e-4))[:, None]
+    )
+
+
 def _part_lips(weights: Doubles, gap: Doubles, model: _Model) -> None:
     """Scale what opens the mouth, in place, so that its lips are `gap` [n] apart."""
-    wanted = np.where(gap < SHUT_BELOW, 0, gap)
     by_opening = weights[:, model.opening] @ model.gap[model.opening]
     others = weights @ model.gap - by_opening
-    share = np.clip((wanted - np.minimum(others, 0)) / np.maximum(by_opening, 1e-4), 0, OPENING_LIMIT)
-    share[wanted == 0] = 0
+    share = np.clip((gap - np.minimum(others, 0)) / np.maximum(by_opening, 1e-4), 0, OPENING_LIMIT)
+    share[gap == 0] = 0
     weights[:, model.opening] = np.clip(weights[:, model.opening] * share[:, None], 0, 1)
 
 
@@ -192,7 +231,9 @@ class _Model:
 @cache
 def _model() -> _Model:
     usual = {
-        full: size for name, size in USUAL.items() for full in ([name] if name in UNIT else [name + "Left", name + "Right"])
+        full: size
+        for name, size in USUAL.items()
+        for full in ([name] if name in UNIT else [name + "Left", name + "Right"])
     }
     names = list(usual)
     units = np.array([UNIT[name] for name in names])
@@ -206,7 +247,11 @@ def _model() -> _Model:
     size = np.array(list(usual.values()))
     hessian = moves.T @ weighted @ moves + np.diag(1 / size**2)
     for i, name in enumerate(names):
-        if name.endswith("Left") and (other := name[:-4] + "Right") in usual and not name.startswith(("jaw", "mouthLeft")):
+        if (
+            name.endswith("Left")
+            and (other := name[:-4] + "Right") in usual
+            and not name.startswith(("jaw", "mouthLeft"))
+        ):
             j = names.index(other)
             hessian[[i, j], [i, j]] += 1 / SIDES_DIFFER**2
             hessian[[i, j], [j, i]] -= 1 / SIDES_DIFFER**2
@@ -243,8 +288,6 @@ def _moves() -> Doubles:
 
 def brow_places() -> Floats:
     """Of the head's brows, x of the ten places in the order of the signals, float32 [10]."""
-    from personare.heads.brow_shapes import LEFT_LOWER_EDGE, LEFT_UPPER_EDGE, RIGHT_LOWER_EDGE, RIGHT_UPPER_EDGE
-
     x = head468().neutral[:, 0]
     sides = [
         (x[list(upper[::-1])] + x[list(lower[::-1])]) / 2
@@ -258,7 +301,11 @@ def _errors() -> Doubles:
     for nothing.
     """
     errors = np.full(SIGNALS, 1e6)
-    kinds = {**dict.fromkeys(CORNERS, "corners"), **dict.fromkeys(CHIN_POINTS, "chin"), **dict.fromkeys(NOSE_WINGS, "wings")}
+    kinds = {
+        **dict.fromkeys(CORNERS, "corners"),
+        **dict.fromkeys(CHIN_POINTS, "chin"),
+        **dict.fromkeys(NOSE_WINGS, "wings"),
+    }
     mouth = np.array([OFF[kinds.get(point, "lips")] for point in MOUTH_POINTS])
     # The inner lips' height is in the gaps; where they lie between counts as the outer ones do.
     mouth[[i for i, point in enumerate(MOUTH_POINTS) if point in INNER_LIPS]] *= 1.5

@@ -68,5 +68,12 @@ def signals(face: Floats, lids: Floats, iris: Floats, brows: Floats) -> Floats:
     lower = lids[:, LOWER_LID, 1].mean(axis=1) - corners[..., 1].mean(axis=1)
     gaze = (iris[:, 0] - corners.mean(axis=1)) * [1, -1]
     return np.concatenate(
-        [face[list(MOUTH_POINTS)].ravel(), gaps[list(LIP_COLUMNS), 1], along.ravel(), openness, lower, gaze.ravel()]
+        [
+            face[list(MOUTH_POINTS)].ravel(),
+            gaps[list(LIP_COLUMNS), 1],
+            along.ravel(),
+            openness,
+            lower,
+            gaze.ravel(),
+        ]
     ).astype(np.float32)

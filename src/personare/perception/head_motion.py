@@ -25,7 +25,7 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 RIGID = (
-    1, 4, 5, 6, 168, 195, 197, 33, 133, 263, 362, 116, 345, 123, 352, 34, 264, 143, 372, 35, 265,
+    1, 4, 5, 6, 168, 195, 197, 33, 133, 263, 362, 116, 345, 34, 264, 143, 372, 35, 265,
     2, 94, 98, 327,
 )  # fmt: skip
 """Nose, corners of the eyes, cheekbones and temples."""
@@ -44,8 +44,10 @@ STRAYED_PX = ((8.0, 12.0), (14.0, 20.0))
 """Of the straightened picture: rigid points and brows that are further than the first from
 where the network has them are trusted less, from the second on not at all.
 """
-UNLIKE = (14.0, 30.0)
-"""The same for the mean difference of a point's surroundings from the reference, grey levels."""
+UNLIKE = ((14.0, 30.0), (28.0, 50.0))
+"""The same for the mean difference of a point's surroundings from the reference, grey levels;
+a frown draws lines.
+"""
 HUBER = 0.018
 """Points that are off by more than this, in eye distances, count less for the rotation."""
 STEPS = 7
@@ -188,13 +190,11 @@ def _followed(reference: _Reference, grey: NDArray[np.uint8], expected: Floats) 
         flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
     )
     strayed = np.linalg.norm(found - expected, axis=1)
-    limits = np.repeat(np.array(STRAYED_PX), [len(RIGID), len(BROWS)], axis=0)
-    trust = status[:, 0] * _falling(strayed, limits[:, 0], limits[:, 1]) * _falling(unlike[:, 0], *UNLIKE)
+    trust = status[:, 0].astype(np.float64)
+    for measure, limits in ((strayed, STRAYED_PX), (unlike[:, 0], UNLIKE)):
+        full, none = np.repeat(np.array(limits), [len(RIGID), len(BROWS)], axis=0).T
+        trust *= np.clip((none - measure) / (none - full), 0, 1)
     return expected + (found - expected) * trust[:, None], trust
-
-
-def _falling(x: NDArray[np.floating], full: Doubles | float, none: Doubles | float) -> Doubles:
-    return np.asarray(np.clip((none - x) / (none - full), 0, 1), np.float64)
 
 
 def turned(shape: Doubles, places: Doubles) -> tuple[Doubles, float, Doubles]:

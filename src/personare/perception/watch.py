@@ -82,7 +82,9 @@ class FaceWatcher:
         depth = level[[[33, 133], [362, 263]], 2].mean(axis=1)  # of either eye
 
         def flat(points: Floats, z: Floats) -> Floats:
-            return view.in_head(np.concatenate([points, np.broadcast_to(z, (*points.shape[:-1], 1))], axis=-1))
+            return view.in_head(
+                np.concatenate([points, np.broadcast_to(z, (*points.shape[:-1], 1))], axis=-1)
+            )
 
         return Observation(
             landmarks=landmarks,

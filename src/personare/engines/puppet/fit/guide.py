@@ -40,7 +40,7 @@ MOST_REMEMBERED = 512
 
 _ROW = SIGNALS + 5
 """Of what is kept of a picture: signals, head in radians, how far it is away."""
-_PARTS = np.concatenate([PARTS, PARTS.max() + [1, 1, 1, 2, 2]])
+_PARTS = np.concatenate([PARTS, PARTS.max() + np.array([1, 1, 1, 2, 2])])
 _HEAD, _AWAY = slice(SIGNALS, SIGNALS + 3), slice(SIGNALS + 3, _ROW)
 _STATE = len(ARKIT_UNITS) + 7
 """Numbers of a state: curves, head, shift, gaze."""
@@ -194,7 +194,10 @@ def _swung(head: Floats) -> Floats:
     image right and down.
     """
     points = head468().neutral
-    middle, pivot = points[list(RIGID)].mean(axis=0), np.array([0, points[CHIN, 1] - PIVOT_BELOW_CHIN, PIVOT_DEPTH])
+    middle, pivot = (
+        points[list(RIGID)].mean(axis=0),
+        np.array([0, points[CHIN, 1] - PIVOT_BELOW_CHIN, PIVOT_DEPTH]),
+    )
     arm = (middle - pivot) * [1, -1, 1]
     return np.asarray((rotation(*head) @ arm - arm)[:2], np.float32)
 
