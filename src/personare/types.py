@@ -126,12 +126,19 @@ class Guide:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Consecutive pictures of a performance. images: uint8 [n, H, W, 3] RGB; `first` is the
-    index of images[0].
+    """Consecutive pictures of a performance.
+
+    first: index of images[0] on the performance's timeline.
+    images: uint8 [n, H, W, 3] RGB.
+    utterance: number of the utterance that they belong to, from 1; 0 while nobody speaks. A
+        picture of an utterance that was interrupted meanwhile is known by it.
+    motion: float32 [n, width], what they show in the engine's space, if it has one.
     """
 
     first: int
     images: NDArray[np.uint8]
+    utterance: int = 0
+    motion: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.images)

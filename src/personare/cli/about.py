@@ -22,23 +22,24 @@ def engines(as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False)
             rows.append([name, error.message, "", "", ""])
             entries.append({"engine": name, "ready": False, "missing": [error.message]})
             continue
-        floor = engine.chunk_seconds + engine.lookahead_seconds
-        drive = " + ".join(sorted(engine.driven_by))
+        usual = engine.read_options({})
+        latency, drives = engine.latency(usual), sorted(engine.drives(usual))
+        floor = latency.floor_seconds
         licences = ", ".join(f"{part}: {licence}" for part, licence in engine.licences.items())
-        streaming = "" if engine.exact_streaming else ", streaming (approximate)"
-        latency = "the whole speech" if math.isinf(floor) else f"{floor * 1000:.0f} ms{streaming}"
-        rows.append([name, "; ".join(missing) or "ready", drive, latency, licences])
+        after = "the whole speech" if math.isinf(floor) else f"{floor * 1000:.0f} ms"
+        rows.append([name, "; ".join(missing) or "ready", " or ".join(drives), after, licences])
         entries.append(
             {
                 "engine": name,
                 "summary": engine.summary,
                 "ready": not missing,
                 "missing": missing,
-                "driven_by": sorted(engine.driven_by),
-                "chunk_seconds": engine.chunk_seconds,
-                "lookahead_seconds": None
-                if math.isinf(floor)
-                else engine.lookahead_seconds,  # None: the whole speech
+                "driven_by": drives,
+                "moves": engine.moves and engine.moves.name,
+                "shows": sorted(engine.shows),
+                "chunk_seconds": latency.chunk_seconds,
+                # None: the whole speech
+                "lookahead_seconds": None if math.isinf(floor) else latency.lookahead_seconds,
                 "latency_floor_seconds": None if math.isinf(floor) else round(floor, 4),
                 "exact_streaming": engine.exact_streaming,
                 "licences": dict(engine.licences),
@@ -84,10 +85,13 @@ def doctor(
     cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False
 ) -> None:
     """What this machine can run, and what to do about what it cannot."""
+    from personare.weights import resident
+
     findings = [_python(), _machine(), *_libraries(), _encoder(), *_engines(), _text(), *_folders(cache_dir)]
+    findings.append(_networks())
     broken = [f for f in findings if f.required and not f.well]
     if as_json:
-        print_json({"well": not broken, "findings": findings})
+        print_json({"well": not broken, "findings": findings, "networks": resident.report()})
     else:
         for f in findings:
             mark = "ok  " if f.well else "FAIL" if f.required else "note"
@@ -171,6 +175,21 @@ def _text() -> Finding:
     ready = [voice for voice in all_voices() if voice.available]
     advice = "pip install 'personare[tts]' (espeak-ng, GPL-3.0), or install espeak-ng"
     return Finding("voices for --text", bool(ready), f"{len(ready)} voices", advice, required=False)
+
+
+def _networks() -> Finding:
+    """What networks hold of main memory in this process, and how much they may keep."""
+    from personare.weights import resident
+
+    held = resident.report()
+    names = f" ({', '.join(entry.part for entry in held)})" if held else ""
+    return Finding(
+        "networks in memory",
+        True,
+        f"{size_text(resident.resident_bytes())} in {len(held)} networks{names}; those that nobody uses "
+        f"are dropped above {size_text(resident.budget('cpu'))} ({resident.BUDGET_VARIABLE})",
+        required=False,
+    )
 
 
 def _folders(cache_dir: CacheDir) -> list[Finding]:

@@ -114,14 +114,14 @@ def speak(
         if voices:
             cast = studio.cast(portrait, engine, chosen)
             report = studio.speak(
-                cast, open_voice(speech, text, text_file, voice), output, progress, curves=curves
+                cast, open_voice(speech, text, text_file, voice), output, progress, motion=curves
             )
         else:
             from personare.media.audio import open_speech
-            from personare.media.motion_files import read_curves
+            from personare.media.motions import read_motion
 
             assert curves is not None
-            track, heard = read_curves(curves), open_speech(sound) if sound else None
+            track, heard = read_motion(curves), open_speech(sound) if sound else None
             cast = studio.cast(portrait, engine, {"fps": str(track.fps), **chosen})
             report = studio.follow(cast, track, output, progress, sound=heard)
     if as_json:

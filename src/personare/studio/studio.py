@@ -22,15 +22,17 @@ from personare.engines.engine import Engine, EngineOptions, Performance, load_en
 from personare.errors import EngineError, InvalidOption, UnknownName, UnreadableMedia
 from personare.ground.stopwatch import Stopwatch
 from personare.media.audio import open_speech
-from personare.media.motion_files import CurveTrack, checked_curves_target
+from personare.media.motions import checked_motion_target
 from personare.media.writer import checked_target
+from personare.motion import Motion
 from personare.shelf.avatars import AvatarShelf
 from personare.shelf.home import home
 from personare.shelf.manifest import AvatarManifest
-from personare.studio.clip import Clip, sound_under
+from personare.studio.clip import Clip, sound_for
 from personare.studio.finished import Finished, clip_key
+from personare.studio.leads import Given
 from personare.studio.report import Report
-from personare.types import Avatar, Progress, Speech, no_progress
+from personare.types import SAMPLE_RATE, Avatar, Progress, Speech, no_progress
 from personare.weights.finder import Weights
 
 CacheMode = Literal["use", "refresh", "off"]
@@ -93,7 +95,7 @@ class Studio:
         if manifest is None:
             made = self.open(engine or DEFAULT_ENGINE)
             options_in_force = made.read_options(wanted)
-            if made.carried_portrait(options_in_force) is not None:
+            if made.brings_portrait(options_in_force) is not None:
                 raise InvalidOption(
                     f"these options need no portrait, but {path} is given",
                     hint="leave the portrait or the options out",
@@ -115,7 +117,7 @@ class Studio:
     def _carried(self, engine: str, options: Mapping[str, Any]) -> Cast:
         made = self.open(engine)
         options_in_force = made.read_options(options)
-        portrait = made.carried_portrait(options_in_force)
+        portrait = made.brings_portrait(options_in_force)
         if portrait is None:
             raise UnreadableMedia(
                 "no portrait is given", hint="give a photo, a video or an avatar's name, or --set look=mesh"
@@ -174,20 +176,20 @@ class Studio:
         output: Path,
         progress: Progress = no_progress,
         *,
-        curves: Path | None = None,
+        motion: Path | None = None,
     ) -> Report:
         """The whole way from a portrait and a voice to a finished clip; one that was made
         before is copied.
 
-        curves: a .json or .csv file for the curves of every frame; the clip is then made anew.
+        motion: a file for the motion of every frame; the clip is then made anew.
         Raises PersonareError; then there is no file.
         """
         watch = Stopwatch()
         checked_target(output)
-        if curves is not None:
-            checked_curves_target(curves)
+        if motion is not None:
+            checked_motion_target(motion, cast.engine.moves)
         avatar, preparation = self.prepare(cast, progress)
-        finished = self._finished(cast, avatar, output) if curves is None else Finished(None, self.cache)
+        finished = self._finished(cast, avatar, output) if motion is None else Finished(None, self.cache)
         if (found := finished.find(speech, output, watch, progress)) is not None:
             seconds = {**preparation.seconds, **watch.seconds, "total": watch.total()}
             return Report.of(
@@ -202,13 +204,13 @@ class Studio:
             )
         clip = Clip(cast.engine, cast.options, avatar, speech, self.store)
         return clip.save(
-            output, progress, preparation=preparation, watch=watch, finished=finished, curves=curves
+            output, progress, preparation=preparation, watch=watch, finished=finished, motion=motion
         )
 
     def follow(
         self,
         cast: Cast,
-        track: CurveTrack,
+        motion: Motion,
         output: Path,
         progress: Progress = no_progress,
         *,
@@ -222,7 +224,9 @@ class Studio:
         watch = Stopwatch()
         checked_target(output)
         avatar, preparation = self.prepare(cast, progress)
-        clip = Clip(cast.engine, cast.options, avatar, sound_under(track, sound), self.store, track)
+        samples = int(len(motion) * SAMPLE_RATE / motion.fps)
+        heard = sound_for(samples, "the motion", sound)
+        clip = Clip(cast.engine, cast.options, avatar, heard, self.store, Given(motion))
         return clip.save(output, progress, preparation=preparation, watch=watch)
 
     def _finished(self, cast: Cast, avatar: Avatar, output: Path) -> Finished:
