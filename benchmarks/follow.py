@@ -26,7 +26,7 @@ import numpy as np
 import personare
 from personare.engines.puppet.draw.deform import pose
 from personare.engines.puppet.drive import MouthDrive
-from personare.engines.puppet.fit.guide import states, watch
+from personare.engines.puppet.fit.guide import motion_of, watch
 from personare.engines.puppet.fit.rig import Rig
 from personare.engines.puppet.motion import Motion
 from personare.engines.puppet.move.state import UNIT
@@ -34,9 +34,11 @@ from personare.engines.puppet.options import PuppetOptions
 from personare.engines.puppet.render import open_show
 from personare.media.audio import open_speech
 from personare.media.template import Template
+from personare.motion import ARKIT, state_of
 from personare.types import SAMPLE_RATE, FaceState, Feature, Image
 
 FPS = Fraction(25)
+HEAD = [ARKIT.columns.index(name) for name in ("headYaw", "headPitch", "headRoll")]
 BUNDLED = Path(str(files("personare") / "assets" / "portrait.jpg"))
 PORTRAITS = ("presenter.jpg", "seated.jpg", "painting.png")
 SPOKEN = (
@@ -96,11 +98,11 @@ def table(portraits: list[Path], media: Path) -> None:
             show.close()
             for measures, curves in (
                 (meant, np.stack([state.curves for state in clip])),
-                (seen, watched.arrays["curves"]),
+                (seen, watched.arrays["motion"][:, : len(UNIT)]),
             ):
                 for name, values in measured(curves, rig).items():
                     measures.setdefault(name, []).append(values)
-            off.append(np.abs(watched.arrays["head"] - [state.head for state in clip]))
+            off.append(np.abs(watched.arrays["motion"][:, HEAD] - [state.head for state in clip]))
         count = sum(map(len, clips))
         print(f"\n{portrait.name}: {count} pictures")
         for name in meant:
@@ -178,7 +180,7 @@ def follow(guide: Path, portrait: Path, sheets: Path | None) -> None:
     watching = 1e3 * (time.process_time() - began) / template.frames
     show = open_show(personare.open_engine("puppet").prepare(portrait), PuppetOptions())
     began = time.process_time()
-    drawn = list(islice((show.render(state) for state in states(watched)), template.frames))
+    drawn = list(islice((show.render(state_of(row)) for row in motion_of(watched).values), template.frames))
     drawing = 1e3 * (time.process_time() - began) / template.frames
     show.close()
     print(f"\n{guide.name} on {portrait.name}: {dict(watched.metadata)}")
@@ -191,10 +193,10 @@ def follow(guide: Path, portrait: Path, sheets: Path | None) -> None:
 def usual(watched: Feature) -> None:
     """What was seen of the curves that are used."""
     for name, place in UNIT.items():
-        values = watched.arrays["curves"][:, place]
+        values = watched.arrays["motion"][:, place]
         if values.max() > 0.1:
             print(f"  {name:20s} mean {values.mean():.2f}, most {values.max():.2f}")
-    low, high = watched.arrays["head"].min(axis=0), watched.arrays["head"].max(axis=0)
+    low, high = watched.arrays["motion"][:, HEAD].min(axis=0), watched.arrays["motion"][:, HEAD].max(axis=0)
     print(f"  head from {low.round(1)} to {high.round(1)} degrees")
 
 

@@ -55,7 +55,7 @@ USUAL = {
     "mouthLeft": 0.20,
     "mouthRight": 0.20,
     "mouthSmile": 0.60,
-    "mouthFrown": 0.30,
+    "mouthFrown": 0.80,
     "mouthStretch": 0.18,
     "mouthLowerDown": 0.22,
     "mouthUpperUp": 0.22,
@@ -77,7 +77,7 @@ QUIET = 0.15
 FROWN_GAIN, SNEER_GAIN = 1.5, 1.9
 """The head's corners fall, and its nose's wings rise, by less than those of faces."""
 OFF = {
-    "corners": 0.010,
+    "corners": 0.006,
     "lips": 0.012,
     "chin": 0.030,
     "wings": 0.014,
@@ -86,7 +86,7 @@ OFF = {
     "along brows": 0.025,
 }
 """Usual error of the signals, in eye distances."""
-MOUTH_DRIFT, BROW_DRIFT = 0.03, 0.001
+MOUTH_DRIFT = 0.015
 """The network shifts a whole mouth by about so much as other parts of the face move: no unit has
 to explain that.
 """
@@ -173,16 +173,16 @@ def _opened(away: Doubles) -> Doubles:
     outer = mouth[:, len(CORNERS) :][:, : 2 * half]
     apart = OUTER_TELLS * (outer[:, :half] - outer[:, half:])[:, 1:-1].mean(axis=1)
     wanted = np.clip(apart, inner, OUTER_LIMIT * np.maximum(inner, 0))
-    wanted = np.where(inner < SHUT_BELOW, 0, wanted)
-    return np.asarray(
-        np.maximum(gaps, 0) * (wanted / np.maximum(np.maximum(gaps, 0).mean(axis=1), 1e-4))[:, None]
-    )
+    wanted *= np.clip((inner - SHUT_BELOW) / SHUT_BELOW, 0, 1)
+    parted = np.maximum(gaps, 0)
+    return np.asarray(parted * (wanted / np.maximum(parted.mean(axis=1), 1e-4))[:, None], np.float64)
 
 
 def _part_lips(weights: Doubles, gap: Doubles, model: _Model) -> None:
     """Scale what opens the mouth, in place, so that its lips are `gap` [n] apart."""
-    by_opening = weights[:, model.opening] @ model.gap[model.opening]
-    others = weights @ model.gap - by_opening
+    by_all = weights * model.gap
+    by_opening = by_all[:, model.opening].sum(axis=1)
+    others = by_all.sum(axis=1) - by_opening
     share = np.clip((gap - np.minimum(others, 0)) / np.maximum(by_opening, 1e-4), 0, OPENING_LIMIT)
     share[gap == 0] = 0
     weights[:, model.opening] = np.clip(weights[:, model.opening] * share[:, None], 0, 1)
@@ -190,10 +190,10 @@ def _part_lips(weights: Doubles, gap: Doubles, model: _Model) -> None:
 
 def _eyes(curves: Floats, signals: Floats, neutral: Neutral) -> Floats:
     """Fill the lids' curves in; the gaze, float32 [n, 2]."""
-    usual = neutral.signals[PLACES["openness"]]
-    share = signals[:, PLACES["openness"]] / np.maximum(usual, 1e-3)
-    blink = np.clip((1 - share) / (1 - neutral.shut), 0, 1)
-    blink = _together(np.clip((blink - LID_IDLE) / (1 - LID_IDLE), 0, 1))
+    usual = np.maximum(neutral.signals[PLACES["openness"]], 1e-3)
+    share = signals[:, PLACES["openness"]] / usual
+    fallen = np.clip((1 - share) / (1 - neutral.shut), 0, 1)
+    blink = _together(np.clip((fallen - LID_IDLE) / (1 - LID_IDLE), 0, 1))
     risen = (signals - neutral.signals)[:, PLACES["lower_lids"]]
     squint = np.clip(risen / SQUINT_RISE - 0.3, 0, 1) * (1 - blink)
     for side, name in enumerate(("Right", "Left")):
@@ -201,17 +201,20 @@ def _eyes(curves: Floats, signals: Floats, neutral: Neutral) -> Floats:
         curves[:, UNIT["eyeWide" + name]] = np.clip((share[:, side] - 1.05) / WIDE_RISE, 0, 1)
         curves[:, UNIT["eyeSquint" + name]] = squint[:, side]
         curves[:, UNIT["cheekSquint" + name]] = squint[:, side] * curves[:, UNIT["mouthSmile" + name]]
+    # Of a shut eye the network guesses.
     looks = (signals - neutral.signals)[:, PLACES["gaze"]].reshape(-1, 2, 2).mean(axis=1)
-    looks *= 1 - blink.mean(axis=1, keepdims=True)  # of a shut eye the network guesses
+    looks = (looks * (1 - blink.mean(axis=1, keepdims=True))).astype(np.float32)
     return np.asarray(GAZE_LIMIT * np.tanh(looks * GAZE_GAIN / GAZE_LIMIT), np.float32)
 
 
 def _together(blink: Floats) -> Floats:
-    """Lids go together unless they differ as much as in a wink; [n, 2]."""
-    half = (blink[:, 1] - blink[:, 0]) / 2
-    winks = np.clip((2 * np.abs(half) - WINK[0]) / (WINK[1] - WINK[0]), 0, 1)
-    middle = blink.mean(axis=1)
-    return np.stack([middle - half * winks, middle + half * winks], axis=1)
+    """Lids go together, rather as the one that is shut further, unless they differ as much as in
+    a wink; [n, 2].
+    """
+    apart = np.abs(blink[:, 1] - blink[:, 0])
+    winks = np.clip((apart - WINK[0]) / (WINK[1] - WINK[0]), 0, 1)[:, None]
+    both = 0.75 * blink.max(axis=1, keepdims=True) + 0.25 * blink.min(axis=1, keepdims=True)
+    return np.asarray(both + (blink - both) * winks, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,15 +240,15 @@ def _model() -> _Model:
     }
     names = list(usual)
     units = np.array([UNIT[name] for name in names])
-    moves = _moves()[units].T  # [signals, u]
+    here = moves()[units].T  # [signals, u]
     precision = 1 / _errors() ** 2
     drift = _drift()
-    # The drift of mouth and brows is a few unknowns more, without bounds: they are eliminated.
+    # The mouth's drift is two unknowns more, without bounds: they are eliminated.
     within = drift.T * precision
-    inner = np.linalg.inv(within @ drift + np.diag([1 / MOUTH_DRIFT**2] * 2 + [1 / BROW_DRIFT**2] * 2))
+    inner = np.linalg.inv(within @ drift + np.eye(2) / MOUTH_DRIFT**2)
     weighted = np.diag(precision) - within.T @ inner @ within
     size = np.array(list(usual.values()))
-    hessian = moves.T @ weighted @ moves + np.diag(1 / size**2)
+    hessian = here.T @ weighted @ here + np.diag(1 / size**2)
     for i, name in enumerate(names):
         if (
             name.endswith("Left")
@@ -255,25 +258,26 @@ def _model() -> _Model:
             j = names.index(other)
             hessian[[i, j], [i, j]] += 1 / SIDES_DIFFER**2
             hessian[[i, j], [j, i]] -= 1 / SIDES_DIFFER**2
-    gap = moves[PLACES["gaps"]].mean(axis=0)
+    gap = here[PLACES["gaps"]].mean(axis=0)
     opening = np.array([names.index(name) for name in OPENING])
-    return _Model(units, hessian, moves.T @ weighted, QUIET * np.sqrt(np.diag(hessian)), gap, opening)
+    return _Model(units, hessian, here.T @ weighted, QUIET * np.sqrt(np.diag(hessian)), gap, opening)
 
 
-def _moves() -> Doubles:
-    """How every unit moves every signal, [52, SIGNALS]."""
+@cache
+def moves() -> Doubles:
+    """How every unit moves every signal of the head, [52, SIGNALS]; read-only by convention."""
     head = head468()
     deltas = head.deltas.astype(np.float64)
     for name, gain in (("mouthFrown", FROWN_GAIN), ("noseSneer", SNEER_GAIN)):
         for side in ("Left", "Right"):
             deltas[UNIT[name + side]] *= gain
-    moves = np.zeros((len(UNIT), SIGNALS))
-    moves[:, PLACES["mouth"]] = deltas[:, list(MOUTH_POINTS), :2].reshape(len(UNIT), -1)
+    moved = np.zeros((len(UNIT), SIGNALS))
+    moved[:, PLACES["mouth"]] = deltas[:, list(MOUTH_POINTS), :2].reshape(len(UNIT), -1)
     columns = list(LIP_COLUMNS)
     upper, lower = np.array(UPPER_INNER_LIP)[columns], np.array(LOWER_INNER_LIP)[columns]
-    moves[:, PLACES["gaps"]] = deltas[:, upper, 1] - deltas[:, lower, 1]
+    moved[:, PLACES["gaps"]] = deltas[:, upper, 1] - deltas[:, lower, 1]
     # Lips of the head lie on one another: what presses them further changes nothing that is seen.
-    moves[:, PLACES["gaps"]] = np.maximum(moves[:, PLACES["gaps"]], 0)
+    moved[:, PLACES["gaps"]] = np.maximum(moved[:, PLACES["gaps"]], 0)
     at = brow_places()
     inner, outer, down, together = brow_shapes(np.abs(at))
     brows = np.zeros((len(UNIT), BROW_PLACES, 2))
@@ -282,8 +286,8 @@ def _moves() -> Doubles:
         brows[UNIT["browOuterUp" + side], here, 1] = (OUTER_UP * outer)[here]
         brows[UNIT["browDown" + side], here, 1] = -(DOWN * down)[here]
         brows[UNIT["browDown" + side], here, 0] = (-np.sign(at) * TOGETHER * together)[here]
-    moves[:, PLACES["brows"]] = brows.reshape(len(UNIT), -1)
-    return moves
+    moved[:, PLACES["brows"]] = brows.reshape(len(UNIT), -1)
+    return moved
 
 
 def brow_places() -> Floats:
@@ -316,12 +320,9 @@ def _errors() -> Doubles:
 
 
 def _drift() -> Doubles:
-    """Shifts of the whole mouth and of both brows, right and up, [SIGNALS, 4]."""
-    drift = np.zeros((SIGNALS, 4))
-    for group, first in (("mouth", 0), ("brows", 2)):
-        span = PLACES[group]
-        for axis in (0, 1):
-            drift[span.start + axis : span.stop : 2, first + axis] = 1
+    """Shifts of the whole mouth, right and up, [SIGNALS, 2]."""
+    drift = np.zeros((SIGNALS, 2))
+    drift[PLACES["mouth"]] = np.tile(np.eye(2), (len(MOUTH_POINTS), 1))
     return drift
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.heads.expression import SHUT_SHARE, SHUT_USUAL, Neutral
+from personare.heads.expression import SHUT_SHARE, SHUT_USUAL, UNIT, Neutral, moves
 from personare.heads.head468 import head468
 from personare.heads.signals import CORNERS, MOUTH_POINTS, PLACES
 
@@ -18,6 +18,8 @@ eye distances, starts at rest.
 """
 MOST_PARTED = 0.06
 """Lips of a face at rest are no further apart; the network parts those of every smile."""
+PARTED_DIFFERS = 0.02
+"""Lips that are at the start this little further apart than at their nearest are together."""
 SHUT_QUANTILE, OPEN_QUANTILE, BLINK_QUANTILE = 0.05, 0.60, 0.004
 LEVEL, LEVEL_DIFFERS = 0.010, 0.040
 """Height of the corners of a mouth at rest above the middle of its lips, and how much people
@@ -34,7 +36,7 @@ def neutral(signals: Floats, fps: float) -> Neutral:
     and that of the deepest blinks.
     """
     gaps = signals[:, PLACES["gaps"]]
-    gap = gaps.mean(axis=1)
+    gap = np.maximum(gaps.mean(axis=1), 0)  # pressed lips are no nearer than those that meet
     least = np.quantile(gap, SHUT_QUANTILE)
     start = signals[: max(1, round(START_SECONDS * fps))]
     near = signals[gap <= np.quantile(gap, 0.30)]
@@ -44,16 +46,16 @@ def neutral(signals: Floats, fps: float) -> Neutral:
     if steady:
         rest[PLACES["brows"]] = np.median(start[:, PLACES["brows"]], axis=0)
     mouth = start[:, PLACES["mouth"]]
-    together = float(np.median(start[:, PLACES["gaps"]])) < min(least + 0.02, MOST_PARTED)
+    together = float(np.median(start[:, PLACES["gaps"]])) < least + PARTED_DIFFERS
     if together and np.ptp(mouth[:, : 2 * len(CORNERS)], axis=0).max() < STEADY:
         rest[PLACES["mouth"]] = np.median(mouth, axis=0)
     rest[PLACES["gaps"]] = np.clip(np.quantile(gaps, SHUT_QUANTILE, axis=0), 0, MOST_PARTED)
-    _level_corners(rest)
     openness = signals[:, PLACES["openness"]]
     usual = np.quantile(openness, OPEN_QUANTILE, axis=0)
     shut = np.quantile(openness, BLINK_QUANTILE, axis=0) / np.maximum(usual, 1e-3)
     shut = np.where(shut < SHUT_SHARE[1], np.maximum(shut, SHUT_SHARE[0]), SHUT_USUAL)
     rest[PLACES["openness"]] = usual
+    _level_corners(rest)
     corners = rest[PLACES["mouth"]][: 2 * len(CORNERS)].reshape(-1, 2)
     left, right = head468().neutral[list(CORNERS)]
     scale = float(np.linalg.norm(corners[0] - corners[1]) / np.linalg.norm(left - right))
@@ -61,9 +63,13 @@ def neutral(signals: Floats, fps: float) -> Neutral:
 
 
 def _level_corners(rest: Floats) -> None:
-    """Bring the corners of the mouth to a height that faces at rest have, in place."""
-    mouth = rest[PLACES["mouth"]].reshape(-1, 2)  # a view
+    """Take from the mouth, in place, the smile or frown by which its corners are off the height
+    that faces at rest have.
+    """
+    mouth = rest[PLACES["mouth"]].reshape(-1, 2)
     middle = mouth[[MOUTH_POINTS.index(13), MOUTH_POINTS.index(14)], 1].mean()
-    for corner in range(len(CORNERS)):
-        height = mouth[corner, 1] - middle
-        mouth[corner, 1] = middle + np.clip(height, LEVEL - LEVEL_DIFFERS, LEVEL + LEVEL_DIFFERS)
+    for corner, side in enumerate(("Right", "Left")):
+        height = mouth[corner, 1] - middle - LEVEL
+        off = height - np.clip(height, -LEVEL_DIFFERS, LEVEL_DIFFERS)
+        worn = moves()[UNIT[("mouthSmile" if off > 0 else "mouthFrown") + side], PLACES["mouth"]]
+        rest[PLACES["mouth"]] -= off / worn[2 * corner + 1] * worn

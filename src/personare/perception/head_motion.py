@@ -48,8 +48,12 @@ UNLIKE = ((14.0, 30.0), (28.0, 50.0))
 """The same for the mean difference of a point's surroundings from the reference, grey levels;
 a frown draws lines.
 """
-HUBER = 0.018
-"""Points that are off by more than this, in eye distances, count less for the rotation."""
+SAME_HEAD = 0.6
+"""A head that comes back and of which this share can be followed is that of the reference."""
+HUBER = 0.036
+"""Points that are off by more than this share of how far the points reach count less for the
+rotation.
+"""
 STEPS = 7
 NOD_SEEN = 0.66
 """The share of a nod that the network sees; for the pose of a reference picture against another
@@ -96,28 +100,15 @@ class HeadMotion:
         self._reference: _Reference | None = None
 
     def see(self, image: Image, landmarks: Floats, begins: bool) -> HeadView:
-        """landmarks: [468, 3] of the picture uint8 [H, W, 3]. begins: this is the reference from
-        here on, since the head is not where it was.
+        """landmarks: [468, 3] of the picture uint8 [H, W, 3]. begins: the head is not where it
+        was; unless it looks as in the reference, there is a new one from here on.
         """
-        if self._reference is None or begins:
-            self._reference = self._referred(image, landmarks)
-        reference = self._reference
-        straight, grey = _straightened(image, landmarks, reference.steady)
-        places = landmarks[list(RIGID + BROWS), :2].astype(np.float64)
-        expected = (places @ straight[:, :2].T + straight[:, 2]).astype(np.float32)
-        found, trust = _followed(reference, grey, expected)
-        back = cv2.invertAffineTransform(straight)
-        found = found @ back[:, :2].T + back[:, 2]
-        rotation, scale, centre = turned(reference.shape, found[: len(RIGID)])
-        return HeadView(
-            rotation=rotation @ reference.base,
-            orientation=rotation @ reference.orientation,
-            centre=centre,
-            away=(centre - reference.centre) / reference.unit_px,
-            unit_px=reference.unit_px * scale,
-            brows=found[len(RIGID) :].astype(np.float32),
-            trust=float(trust[: len(RIGID)].mean()),
-        )
+        if self._reference is not None:
+            view = _viewed(self._reference, image, landmarks)
+            if not begins or view.trust >= SAME_HEAD:
+                return view
+        self._reference = self._referred(image, landmarks)
+        return _viewed(self._reference, image, landmarks)
 
     def _referred(self, image: Image, landmarks: Floats) -> _Reference:
         upright, unit_px = head_orientation(landmarks)
@@ -159,6 +150,25 @@ class _Reference:
     unit_px: float
     orientation: Doubles
     base: Doubles
+
+
+def _viewed(reference: _Reference, image: Image, landmarks: Floats) -> HeadView:
+    straight, grey = _straightened(image, landmarks, reference.steady)
+    places = landmarks[list(RIGID + BROWS), :2].astype(np.float64)
+    expected = (places @ straight[:, :2].T + straight[:, 2]).astype(np.float32)
+    found, trust = _followed(reference, grey, expected)
+    back = cv2.invertAffineTransform(straight)
+    found = found @ back[:, :2].T + back[:, 2]
+    rotation, scale, centre = turned(reference.shape, found[: len(RIGID)])
+    return HeadView(
+        rotation=rotation @ reference.base,
+        orientation=rotation @ reference.orientation,
+        centre=centre,
+        away=(centre - reference.centre) / reference.unit_px,
+        unit_px=reference.unit_px * scale,
+        brows=found[len(RIGID) :].astype(np.float32),
+        trust=float(trust[: len(RIGID)].mean()),
+    )
 
 
 def _straightened(image: Image, landmarks: Floats, steady: Doubles) -> tuple[Doubles, NDArray[np.uint8]]:
@@ -204,7 +214,7 @@ def turned(shape: Doubles, places: Doubles) -> tuple[Doubles, float, Doubles]:
     shape: [n, 3] around the origin, axes x right, y down, z to the viewer. places: [n, 2] px.
     """
     rotation, scale, centre = np.eye(3), 1.0, places.mean(axis=0)
-    limit = HUBER * float(np.linalg.norm(shape, axis=1).max()) * 2
+    limit = HUBER * float(np.linalg.norm(shape, axis=1).max())
     for _ in range(STEPS):
         posed = scale * shape @ rotation.T
         x, y, z = posed.T

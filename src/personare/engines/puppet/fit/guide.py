@@ -13,16 +13,22 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from personare.cache.recipe import Stage, StageInputs
 from personare.heads import CHIN, head468
-from personare.heads.expression import Expression, Neutral, expression
+from personare.heads.expression import Neutral, expression
 from personare.heads.neutral import neutral
 from personare.heads.signals import PARTS, SIGNALS, signals
+from personare.motion import ARKIT, Motion, state_of
+from personare.perception import NETWORK_SHA256
 from personare.perception.head_motion import RIGID, rotation
 from personare.perception.smooth import CausalSmoother, smoothed_signals
 from personare.perception.watch import FaceWatcher, Observation
-from personare.types import ARKIT_UNITS, FaceState, Feature, Image, Progress, no_progress
+from personare.types import FaceState, Feature, Image, Progress, no_progress
 
 Floats = NDArray[np.float32]
+
+WATCHED = "puppet.watched"
+NETWORKS = ("face_detection_short_range", "face_landmark", "iris_landmark")
 
 PIVOT_BELOW_CHIN, PIVOT_DEPTH = 0.18, -0.55
 """Where the head turns on the neck, as in rig.py."""
@@ -42,8 +48,6 @@ _ROW = SIGNALS + 5
 """Of what is kept of a picture: signals, head in radians, how far it is away."""
 _PARTS = np.concatenate([PARTS, PARTS.max() + np.array([1, 1, 1, 2, 2])])
 _HEAD, _AWAY = slice(SIGNALS, SIGNALS + 3), slice(SIGNALS + 3, _ROW)
-_STATE = len(ARKIT_UNITS) + 7
-"""Numbers of a state: curves, head, shift, gaze."""
 
 
 def watch(
@@ -57,11 +61,10 @@ def watch(
     pictures: uint8 [H, W, 3] RGB at a constant rate, each looked at once. total: how many, for
     progress. No face in any picture is no error: nothing is `seen`.
 
-    Arrays: curves float32 [n, 52]; head float32 [n, 3] degrees from its start; shift and gaze
-    float32 [n, 2] in eye distances, all as in FaceState; seen bool [n], False where the face
-    could not be seen and its last state was held or eased to rest. Metadata: fps, frames,
-    unseen (how many pictures), faces (the most that were there at once; the largest is
-    followed).
+    Arrays: motion float32 [n, 60] in the space motion.ARKIT, the head's angles from its start;
+    seen bool [n], False where the face could not be seen and its last state was held or eased to
+    rest. Metadata: fps, frames, unseen (how many pictures), faces (the most that were there at
+    once; the largest is followed).
     """
     watcher = FaceWatcher(fps)
     rows: list[Floats] = []
@@ -74,7 +77,7 @@ def watch(
             rows.append(_row(observation))
             begins.append(observation.begins)
         progress("watching the guide", done, total)
-    states = np.zeros((len(seen), _STATE), np.float32)
+    motion = np.zeros((len(seen), ARKIT.width), np.float32)
     if rows:
         measured = np.stack(rows)
         starts = np.flatnonzero(begins)
@@ -84,21 +87,32 @@ def watch(
         bridge = _Bridge(fps)
         given = iter(found)
         for i, here in enumerate(seen):
-            states[i] = bridge.next(next(given) if here else None)
-    curves, head, shift, gaze = np.split(states, np.cumsum([len(ARKIT_UNITS), 3, 2]), axis=1)
+            motion[i] = bridge.next(next(given) if here else None)
     return Feature(
-        {"curves": curves, "head": head, "shift": shift, "gaze": gaze, "seen": np.array(seen, np.bool_)},
+        {"motion": motion, "seen": np.array(seen, np.bool_)},
         {"fps": str(fps), "frames": len(seen), "unseen": len(seen) - sum(seen), "faces": watcher.faces},
     )
 
 
-def states(watched: Feature) -> list[FaceState]:
-    """The states of a guide that was watched, one per picture."""
-    arrays = watched.arrays
-    return [
-        _face_state(np.concatenate(parts))
-        for parts in zip(arrays["curves"], arrays["head"], arrays["shift"], arrays["gaze"], strict=True)
-    ]
+def stage() -> Stage:
+    """What is seen of a guide, kept by the guide's content; no portrait takes part."""
+    return Stage(
+        name=WATCHED,
+        version=1,
+        compute=_watched,
+        reads=("guide",),
+        weights=tuple(NETWORK_SHA256[name] for name in NETWORKS),
+    )
+
+
+def _watched(inputs: StageInputs) -> Feature:
+    guide = inputs.guide
+    return watch(guide.pictures(), guide.fps, guide.frames, inputs.progress)
+
+
+def motion_of(watched: Feature) -> Motion:
+    """The motion of a guide that was watched, a frame per picture."""
+    return Motion(ARKIT, Fraction(watched.metadata["fps"]), watched.arrays["motion"])
 
 
 class Mirror:
@@ -124,10 +138,10 @@ class Mirror:
         observation = self._watcher.see(picture)
         self.seen = observation is not None
         if observation is None:
-            return _face_state(self._bridge.next(None))
+            return state_of(self._bridge.next(None))
         row = self._smoother.next(_row(observation), float(1 / self._fps), observation.begins)
         rest = self._calibrated(row[:SIGNALS])
-        return _face_state(self._bridge.next(_states(row[None], rest)[0]))
+        return state_of(self._bridge.next(_states(row[None], rest)[0]))
 
     def _calibrated(self, row: Floats) -> Neutral:
         """The face at rest, from what was seen up to now."""
@@ -150,13 +164,13 @@ class _Bridge:
 
     def __init__(self, fps: Fraction) -> None:
         self._step = float(1 / fps)
-        self._last = np.zeros(_STATE, np.float32)
+        self._last = np.zeros(ARKIT.width, np.float32)
         self._shown = self._last
         self._unseen = 0.0
         self._return = 1.0
 
     def next(self, state: Floats | None) -> Floats:
-        """The state of the next picture, [_STATE]; None where the face is not seen."""
+        """The row of ARKIT for the next picture; None where the face is not seen."""
         if state is None:
             if self._unseen == 0:
                 self._last = self._shown
@@ -180,13 +194,14 @@ def _row(seen: Observation) -> Floats:
 
 
 def _states(rows: Floats, rest: Neutral) -> Floats:
-    """[n, _STATE] of rows [n, _ROW]."""
-    found: Expression = expression(rows[:, :SIGNALS], rest)
+    """Rows of ARKIT, [n, 60], of rows [n, _ROW]."""
+    found = expression(rows[:, :SIGNALS], rest)
     head = np.degrees(rows[:, _HEAD])
+    tongue = np.zeros((len(rows), 1), np.float32)
     shift = rows[:, _AWAY] - np.stack([_swung(turn) for turn in head])
     size = np.linalg.norm(shift, axis=1, keepdims=True)
     shift *= SHIFT_LIMIT * np.tanh(size / SHIFT_LIMIT) / np.maximum(size, 1e-6)
-    return np.concatenate([found.curves, head, shift, found.gaze], axis=1).astype(np.float32)
+    return np.concatenate([found.curves, tongue, head, shift, found.gaze], axis=1).astype(np.float32)
 
 
 def _swung(head: Floats) -> Floats:
@@ -200,18 +215,6 @@ def _swung(head: Floats) -> Floats:
     )
     arm = (middle - pivot) * [1, -1, 1]
     return np.asarray((rotation(*head) @ arm - arm)[:2], np.float32)
-
-
-def _face_state(values: Floats) -> FaceState:
-    curves, head, shift, gaze = np.split(values, np.cumsum([len(ARKIT_UNITS), 3, 2]))
-    yaw, pitch, roll = (float(angle) for angle in head)
-    return FaceState(
-        curves=curves,
-        tongue=0.0,
-        head=(yaw, pitch, roll),
-        shift=(float(shift[0]), float(shift[1])),
-        gaze=(float(gaze[0]), float(gaze[1])),
-    )
 
 
 def _smoothstep(x: float) -> float:
