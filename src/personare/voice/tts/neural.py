@@ -18,6 +18,7 @@ from platformdirs import user_data_path
 
 from personare.errors import EngineError, WeightsMismatch
 from personare.ground.onnx import Session, open_session
+from personare.ground.paths import expanded
 from personare.voice.tts.backends import BackEnd, Catalogue, CatalogueVoice, Phoneme, Settled, Sound
 from personare.voice.tts.text import sentences
 
@@ -35,9 +36,9 @@ _LARGEST_GRAPH = 2 << 30
 
 def voice_folders() -> list[Path]:
     """Folders in which neural voices are looked for, those of PERSONARE_VOICES first."""
-    named = [Path(part).expanduser() for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
+    named = [expanded(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
     home = os.environ.get("PERSONARE_HOME")
-    own = Path(home).expanduser() if home else user_data_path("personare", appauthor=False)
+    own = expanded(home) if home else user_data_path("personare", appauthor=False)
     return [*named, own / "voices"]
 
 
