@@ -22,7 +22,8 @@ from filelock import FileLock, Timeout
 
 from personare.cache.disk import DiskTier, FileFacts
 from personare.cache.feature_file import storable
-from personare.cache.index import Index, IndexBusy, Row, Surroundings
+from personare.cache.index import Index, IndexBusy, Surroundings
+from personare.cache.index_rows import Row
 from personare.cache.keys import portrait_digest
 from personare.cache.memory import MemoryTier
 from personare.cache.recipe import Stage
