@@ -254,17 +254,23 @@ def import_file(
         str | None, typer.Option("--name", help="Another name than its own.", show_default=False)
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an avatar of the same name.")] = False,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Take its features as they are, instead of computing them here."),
+    ] = False,
     weights: WeightsDir = None,
     cache_dir: CacheDir = None,
     as_json: AsJson = False,
     verbose: Verbose = 0,
     debug: Debug = False,
 ) -> None:
-    """Keep the avatar in FILE; every byte of it is checked first."""
+    """Keep the avatar in FILE; every byte of it is checked first. Its features are computed
+    here, unless you trust whoever made the file.
+    """
     from personare.studio.studio import Studio
     from personare.studio.transfer import import_avatar
 
-    imported = import_avatar(Studio(cache_dir, weights=weights), file, name, replace=replace)
+    imported = import_avatar(Studio(cache_dir, weights=weights), file, name, replace=replace, trust=trust)
     if as_json:
         print_json(imported)
         return

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from personare.engines.float.drive import Ears
+from personare.engines.float.networks.config import FloatConfig
 from personare.engines.float.options import FloatOptions
 from personare.engines.float.prepare import Sight
 
@@ -42,8 +43,6 @@ def needed(options: FloatOptions, weights: Weights) -> tuple[str, ...]:
 
 def sight(options: FloatOptions, weights: Weights) -> Sight:
     """What `prepare` sees with. Raises WeightsMissing, naming all that a whole run would miss."""
-    from personare.engines.float.networks.config import FloatConfig
-
     names = needed(options, weights)
     paths = weights.require(*names)
     return Sight(
@@ -51,7 +50,7 @@ def sight(options: FloatOptions, weights: Weights) -> Sight:
         encoder=lambda: load_encoder(paths[FLOAT], device_of(options)),
         s3fd_sha256=(weights.sha256(DETECTOR),) if DETECTOR in names else (),
         float_sha256=float_sha256(weights),
-        side=FloatConfig.beside(paths[FLOAT]).side,
+        sizes=FloatConfig.beside(paths[FLOAT]),
     )
 
 
@@ -64,6 +63,7 @@ def ears(options: FloatOptions, weights: Weights) -> Ears:
         load_emotion=lambda: load_emotion(paths[FLOAT], paths[EMOTION], device_of(options)),
         voice_sha256=(*float_sha256(weights), weights.sha256(VOICE)),
         emotion_sha256=(weights.sha256(EMOTION),) if hears_emotion else (),
+        sizes=FloatConfig.beside(paths[FLOAT]),
     )
 
 
