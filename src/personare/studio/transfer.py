@@ -20,6 +20,7 @@ from personare.cache.recipe import Recipe
 from personare.cache.run import inputs_of
 from personare.cache.store import FeatureStore
 from personare.errors import CacheError, InvalidOption, UnknownName, UnwritableOutput
+from personare.ground.outputs import check_apart
 from personare.shelf.archive import opened_archive, write_archive
 from personare.studio.studio import Studio
 from personare.types import Avatar, Feature, Progress, no_progress
@@ -47,6 +48,9 @@ def export_avatar(studio: Studio, name: str, target: Path, progress: Progress = 
     """Write an avatar into one file, computing what is missing of it; the file's bytes. Raises
     UnknownName, UnwritableOutput.
     """
+    manifest = studio.shelf.load_manifest(name)
+    own = [("a file of the avatar itself", path) for path in studio.shelf.portrait(manifest).parent.iterdir()]
+    check_apart([("the archive", target)], own)
     studio.warm(name, progress)
     manifest = studio.shelf.load_manifest(name)
     features = {key: path for key in manifest.keys.values() if (path := studio.store.file(key)) is not None}

@@ -30,6 +30,7 @@ from personare.voice.features import (
     network_input,
 )
 from personare.voice.visemes import FRAME_SAMPLES, VISEMES
+from personare.weights.resident import Lease, NetworkKey, lease
 
 NETWORK = Path(__file__).parent / "networks" / "articulation.onnx"
 NETWORK_SHA256 = NETWORK.with_name("SHA256SUMS").read_text(encoding="utf-8").split()[0]
@@ -166,11 +167,18 @@ def _step(
 
 
 @cache
+def _network() -> Lease[Session]:
+    """Never given back: every voice needs it."""
+    key = NetworkKey((NETWORK_SHA256,), "voice/articulation")
+    return lease(key, lambda: open_network(NETWORK, NETWORK_SHA256), lambda _: NETWORK.stat().st_size)
+
+
+@cache
 def _primed() -> tuple[Session, NDArray[np.float32]]:
     """The network, and its state after listening to silence: the zero state does not look like
     silence to it.
     """
-    network = open_network(NETWORK, NETWORK_SHA256)
+    network = _network().network
     state = np.zeros(network.get_inputs()[1].shape, np.float32)
     silence = np.full(MELS, SILENT_INPUT, np.float32)
     for _ in range(_PRIMING_FRAMES):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from personare.engines.float.networks.decoder import StyleDecoder
     from personare.engines.float.networks.encoder import AppearanceEncoder
     from personare.perception.s3fd import S3FD
+    from personare.weights.resident import Lease
 
 Floats = NDArray[np.float32]
 
@@ -48,10 +49,11 @@ MIN_FACE_PX = 24
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """The networks that see, loaded when a stage needs them, and what names them in keys."""
+    """The networks that see, leased while a stage needs them, and what names them in keys."""
 
-    s3fd: Callable[[], S3FD]
-    encoder: Callable[[], tuple[AppearanceEncoder, StyleDecoder]]
+    s3fd: Callable[[], Lease[S3FD]]
+    encoder: Callable[[], Lease[AppearanceEncoder]]
+    decoder: Callable[[], Lease[StyleDecoder]]
     s3fd_sha256: tuple[str, ...]
     float_sha256: tuple[str, ...]
     sizes: FloatConfig
@@ -110,7 +112,8 @@ def recipe(sight: Sight, options: FloatOptions, detector: str) -> Recipe:
 def _face(sight: Sight, inputs: StageInputs) -> Feature:
     picture, name = read_image(inputs.portrait), inputs.portrait.name
     if inputs.parameters["detector"] == "s3fd":
-        box = first_face(detected(sight.s3fd(), picture), picture.shape[0], name)
+        with sight.s3fd() as network:
+            box = first_face(detected(network, picture), picture.shape[0], name)
     else:
         # From brows to chin it is the same part of the head as S3FD's box, which begins at the
         # hairline, but for a sixth.
@@ -235,8 +238,8 @@ def as_input(picture: Image) -> Floats:
 
 
 def _appearance(sight: Sight, inputs: StageInputs) -> Feature:
-    encoder, decoder = sight.encoder()
-    return Feature(appearance(encoder, decoder, inputs.features[CROP].arrays["picture"]))
+    with sight.encoder() as encoder, sight.decoder() as decoder:
+        return Feature(appearance(encoder, decoder, inputs.features[CROP].arrays["picture"]))
 
 
 def appearance(encoder: AppearanceEncoder, decoder: StyleDecoder, picture: Image) -> dict[str, Floats]:
@@ -257,7 +260,8 @@ def appearance(encoder: AppearanceEncoder, decoder: StyleDecoder, picture: Image
 def _reach(sight: Sight, inputs: StageInputs) -> Feature:
     from personare.engines.float.reach import mouth_share
 
-    _, decoder = sight.encoder()
     seen = inputs.features[APPEARANCE].arrays
-    assert decoder.direction.basis is not None
-    return Feature({"share": mouth_share(decoder, seen), "basis": decoder.direction.basis.cpu().numpy()})
+    with sight.decoder() as decoder:
+        basis = decoder.direction.basis
+        assert basis is not None
+        return Feature({"share": mouth_share(decoder, seen), "basis": basis.cpu().numpy().copy()})

@@ -77,17 +77,19 @@ class _Stages:
         def compute(inputs: StageInputs) -> Feature:
             from personare.perception.whole_body.dwpose import FACE, find_points
 
-            pose = checkpoints.load_pose(self.options, self.weights)
-            detector = checkpoints.load_detector(self.options, self.weights)
             template = Template(inputs.portrait)
             points = np.zeros((template.frames, 68, 2))
             detected = np.zeros((template.frames, 4), np.int32)
             found = np.zeros(template.frames, np.bool_)
-            for i, picture in enumerate(_watched(template, inputs, POINTS)):
-                points[i] = find_points(pose, [picture])[0, FACE]
-                face = boxes.detected_face(detector, picture)
-                if face is not None:
-                    detected[i], found[i] = face, True
+            with (
+                checkpoints.lease_pose(self.options, self.weights) as pose,
+                checkpoints.lease_detector(self.options, self.weights) as detector,
+            ):
+                for i, picture in enumerate(_watched(template, inputs, POINTS)):
+                    points[i] = find_points(pose, [picture])[0, FACE]
+                    face = boxes.detected_face(detector, picture)
+                    if face is not None:
+                        detected[i], found[i] = face, True
             return Feature({"points": points, "detected": detected, "found": found}, forms.about(template))
 
         weights = (self.weights.sha256(POSE), self.weights.sha256(DETECTOR))
@@ -122,9 +124,9 @@ class _Stages:
 
     def latents(self) -> Stage:
         def compute(inputs: StageInputs) -> Feature:
-            vae = checkpoints.load_vae_for_latents(self.options, self.weights)
             seed = inputs.parameters["seed"]
-            return Feature({"latents": _encoded_frames(vae, inputs, seed, self.options.batch_size)})
+            with checkpoints.lease_encoder(self.options, self.weights) as vae:
+                return Feature({"latents": _encoded_frames(vae, inputs, seed, self.options.batch_size)})
 
         seed = self.options.seed if self.options.latents == "sample" else None
         return Stage(
@@ -153,8 +155,8 @@ class _Stages:
             )
 
         def compute(inputs: StageInputs) -> Feature:
-            parser = checkpoints.load_parser(self.options, self.weights)
-            return _labels((masks.parsed(parser, [square])[0] for square in _squares(inputs)), expand)
+            with checkpoints.lease_parser(self.options, self.weights) as parser:
+                return _labels((masks.parsed(parser, [square])[0] for square in _squares(inputs)), expand)
 
         weights = (self.weights.sha256(PARSER),)
         return Stage(
