@@ -16,6 +16,8 @@ from personare.types import frame_count
 from tests.conformance.seeded_checkpoint import write_checkpoints
 from tests.conftest import error_lines, write_wav
 
+pytestmark = [pytest.mark.neural, pytest.mark.slow]
+
 PREPARED = {"float.face", "float.crop", "float.appearance"}
 
 

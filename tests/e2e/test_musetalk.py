@@ -24,6 +24,8 @@ from tests.conformance.seeded_checkpoint import write_checkpoints
 from tests.conftest import error_lines, write_wav
 from tests.unit.template_videos import moved_portrait, numbered, write_video
 
+pytestmark = [pytest.mark.neural, pytest.mark.slow]
+
 PREPARED = {TRACK, BOXES, LATENTS, LABELS, MASKS}
 HEAR = "musetalk.hear"
 CODEC_LEVELS = 16

@@ -26,6 +26,8 @@ from personare.weights.finder import Weights
 from personare.weights.loading import read_state
 from tests.conformance.seeded_checkpoint import write_checkpoints
 
+pytestmark = [pytest.mark.neural, pytest.mark.slow]
+
 torch = pytest.importorskip("torch")
 
 FLOAT = ("float", "wav2vec2-base-960h", "wav2vec2-emotion")

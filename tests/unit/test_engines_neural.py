@@ -1,3 +1,5 @@
+"""Batches of networks: their sizes, and what happens when memory runs out."""
+
 from collections.abc import Callable
 
 import numpy as np

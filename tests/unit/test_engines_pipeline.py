@@ -1,3 +1,5 @@
+"""Rooms that work at the same time: order, bounds, errors, and the end of every thread."""
+
 import gc
 import threading
 from collections.abc import Iterator

@@ -6,6 +6,8 @@ import numpy as np
 
 from personare.perception.s3fd import candidates, surviving
 
+pytestmark = pytest.mark.neural
+
 
 def _maps(level: int, row: int, column: int, logit: float = 5.0) -> list[tuple[np.ndarray, np.ndarray]]:
     maps = []

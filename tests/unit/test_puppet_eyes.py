@@ -1,3 +1,5 @@
+"""Lids, eyeballs, gaze and lashes, on the rig and on drawn pictures."""
+
 from __future__ import annotations
 
 import cv2

@@ -1,0 +1,127 @@
+"""Holds the house's widths: code 110 columns, docstrings, comments and Markdown prose 96; modules
+under src at most 400 lines.
+
+    python tools/widths.py [ROOT]
+
+Prints the median width, the longest line of prose and what breaks a rule. Tables, code blocks and
+lines with a URL may be longer; a comment behind code counts as code. Exit code 1 if a rule is
+broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import statistics
+import sys
+import tokenize
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+CODE, PROSE, MODULE = 110, 96, 400
+"""Columns, columns, lines."""
+PYTHON = ("src", "tests", "tools", "benchmarks", "examples")
+MEASURED = ("src", "docs")
+"""Folders whose lines the median counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line that is not blank."""
+
+    path: Path
+    number: int
+    text: str
+    prose: bool
+
+    @property
+    def width(self) -> int:
+        return len(self.text)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether the line cannot be broken: a URL."""
+        return "://" in self.text
+
+    @property
+    def is_too_wide(self) -> bool:
+        return not self.is_free and self.width > (PROSE if self.prose else CODE)
+
+
+def python_lines(path: Path) -> Iterator[Line]:
+    """The lines of a module; prose are docstrings and comments that have a line of their own."""
+    source = path.read_text(encoding="utf-8")
+    prose = set(_docstring_lines(ast.parse(source)))
+    with path.open("rb") as file:
+        for token in tokenize.tokenize(file.readline):
+            if token.type == tokenize.COMMENT and not token.line[: token.start[1]].strip():
+                prose.add(token.start[0])
+    for number, text in enumerate(source.splitlines(), 1):
+        if text.strip():
+            yield Line(path, number, text, number in prose)
+
+
+def _docstring_lines(module: ast.Module) -> Iterator[int]:
+    """Strings that stand alone: docstrings of modules, classes, functions and constants."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            if isinstance(node.value.value, str):
+                yield from range(node.lineno, (node.end_lineno or node.lineno) + 1)
+
+
+def markdown_lines(path: Path) -> Iterator[Line]:
+    """The prose of a page: no tables, and no code blocks, which have no width."""
+    in_code = False
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        if text.lstrip().startswith("```"):
+            in_code = not in_code
+        elif text.strip() and not in_code and not text.lstrip().startswith("|"):
+            yield Line(path, number, text, prose=True)
+
+
+def all_lines(root: Path) -> Iterator[Line]:
+    """Every line that a rule holds for."""
+    for folder in PYTHON:
+        for path in sorted((root / folder).rglob("*.py")):
+            yield from python_lines(path)
+    for path in sorted([*root.glob("*.md"), *(root / "docs").rglob("*.md")]):
+        yield from markdown_lines(path)
+
+
+def long_modules(root: Path) -> Iterator[tuple[Path, int]]:
+    """Modules under src of more than MODULE lines, and how many they have."""
+    for path in sorted((root / "src").rglob("*.py")):
+        length = path.read_text(encoding="utf-8").count("\n")
+        if length > MODULE:
+            yield path, length
+
+
+def report(root: Path, lines: Iterable[Line]) -> int:
+    """Print the figures and what breaks a rule; how many places do."""
+    lines = list(lines)
+    measured = [line for line in lines if line.path.relative_to(root).parts[0] in MEASURED]
+    longest = max((line for line in lines if line.prose and not line.is_free), key=lambda line: line.width)
+    print(f"median width {statistics.median(line.width for line in measured):g}")
+    print(f"longest prose {longest.width}: {longest.path.relative_to(root)}:{longest.number}")
+    print(f"lines over {CODE} columns: {sum(line.width > CODE for line in measured)} of {len(measured)}")
+    broken = [
+        f"{line.path.relative_to(root)}:{line.number}: {line.width} columns"
+        for line in lines
+        if line.is_too_wide
+    ]
+    broken += [f"{path.relative_to(root)}: {length} lines" for path, length in long_modules(root)]
+    for place in broken:
+        print(place, file=sys.stderr)
+    return len(broken)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("root", nargs="?", type=Path, default=Path(__file__).parents[1])
+    root = parser.parse_args().root.resolve()
+    return 1 if report(root, all_lines(root)) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
