@@ -12,6 +12,8 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from personare.ground.privacy import switch_off_telemetry
+
 if TYPE_CHECKING:
     from personare.engines.engine import Engine, EngineOptions, Performance
     from personare.errors import PersonareError
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from personare.studio.studio import Studio
     from personare.types import Avatar, Frames, Phone, Speech
     from personare.voice.tts import open_text
+
+switch_off_telemetry()  # before any module of the package imports a library that reports
 
 _HOME = {
     "AvatarManifest": "personare.shelf.manifest",

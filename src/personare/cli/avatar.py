@@ -215,11 +215,17 @@ def import_file(
         str | None, typer.Option("--name", help="Another name than its own.", show_default=False)
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an avatar of the same name.")] = False,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Take its features as they are, instead of computing them here."),
+    ] = False,
 ) -> None:
-    """Keep the avatar in FILE; every byte of it is checked first."""
+    """Keep the avatar in FILE; every byte of it is checked first. Its features are computed
+    here, unless you trust whoever made the file.
+    """
     from personare.studio.transfer import import_avatar
 
-    imported = import_avatar(given.studio(), file, name, replace=replace)
+    imported = import_avatar(given.studio(), file, name, replace=replace, trust=trust)
     if given.as_json:
         print_json(imported)
         return

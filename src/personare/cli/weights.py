@@ -196,8 +196,10 @@ def _needed_by(component: Component) -> str:
 
 def _in_folder(finder: Weights, name: str, folder: Path) -> Any:
     """A component if it is in that very folder."""
+    from personare.ground.paths import expanded
+
     located = finder.locate(name)
-    return located if located and located.folder.is_relative_to(folder.expanduser().absolute()) else None
+    return located if located and located.folder.is_relative_to(expanded(folder)) else None
 
 
 def _megabytes(progress: Progress) -> Progress:
