@@ -5,8 +5,10 @@ line in this process; and what the marks mean (see CONTRIBUTING.md).
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
+import time
 import wave
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -27,9 +29,12 @@ NEURAL = ("torch", "transformers", "diffusers")
 """What tests marked `neural` may import. All others run as if it were not installed, so that a
 mark cannot be forgotten.
 """
+SEEDED = {
+    "float": ("float", "wav2vec2-base-960h", "wav2vec2-emotion"),
+    "musetalk": ("musetalk-unet-v15", "musetalk-unet-v1", "sd-vae-ft-mse", "whisper-tiny"),
+}
+"""Components that tests share, by engine."""
 NEURAL_MODULE = re.compile(r"^pytestmark = .*\bmark\.neural\b", re.MULTILINE)
-SLOW_SECONDS = 1.5
-"""What takes longer on an idle core is to be marked `slow`. Nothing fails by it: times differ."""
 
 
 @contextmanager
@@ -114,6 +119,22 @@ def voice_samples() -> np.ndarray[Any, Any]:
 def voice(voice_samples: np.ndarray[Any, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same as a wav file of about two seconds."""
     return write_wav(tmp_path_factory.mktemp("voice") / "voice.wav", voice_samples)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of seeded checkpoints of float and musetalk, tiny, in the released layout: all
+    that runs need but the released detectors and parsers. To be read only.
+
+    The files are an hour old, so their digests are remembered.
+    """
+    from tests.conformance.seeded_checkpoint import write_checkpoints
+
+    folder = tmp_path_factory.mktemp("weights")
+    for engine, components in SEEDED.items():
+        for path in write_checkpoints(engine, "tiny", folder, only=components):
+            os.utime(path, (time.time() - 3600,) * 2)
+    return folder
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from personare.perception.s3fd import candidates, surviving
 
