@@ -25,6 +25,8 @@ from personare.cli.session import (
     say,
 )
 from personare.errors import UnreadableMedia
+from personare.media.local import expanded
+from personare.media.text_file import MAX_BYTES, decode_text, read_text_file
 
 if TYPE_CHECKING:
     from personare.studio.report import Report
@@ -52,6 +54,14 @@ def speak(
     ] = None,
     voice: Annotated[
         str | None, typer.Option("--voice", help="Voice or language for text: see `personare voices`.")
+    ] = None,
+    timing: Annotated[
+        str | None,
+        typer.Option(
+            "--timing",
+            help="Of a text that is subtitles: cues (each at its time) or flow (without their times).",
+            show_default="cues",
+        ),
     ] = None,
     curves: Annotated[
         Path | None,
@@ -102,6 +112,8 @@ def speak(
         raise typer.BadParameter("--sound is for curves that are read: give --curves and no voice")
     if voice is not None and speech is not None:
         raise typer.BadParameter("--voice is for --text and --text-file")
+    if timing not in (None, "cues", "flow"):
+        raise typer.BadParameter("--timing is cues or flow")
     if no_cache and refresh:
         raise typer.BadParameter("--no-cache and --refresh exclude each other")
     mode: CacheMode = "off" if no_cache else "refresh" if refresh else "use"
@@ -114,7 +126,7 @@ def speak(
         if voices:
             cast = studio.cast(portrait, engine, chosen)
             report = studio.speak(
-                cast, open_voice(speech, text, text_file, voice), output, progress, curves=curves
+                cast, open_voice(speech, text, text_file, voice, timing), output, progress, curves=curves
             )
         else:
             from personare.media.audio import open_speech
@@ -130,7 +142,13 @@ def speak(
         say(summary(report))
 
 
-def open_voice(speech: Path | None, text: str | None, text_file: Path | None, voice: str | None) -> Speech:
+def open_voice(
+    speech: Path | None,
+    text: str | None,
+    text_file: Path | None,
+    voice: str | None,
+    timing: str | None = None,
+) -> Speech:
     """The speech that the command line names. Raises PersonareError."""
     if speech is not None:
         from personare.media.audio import open_speech
@@ -138,18 +156,18 @@ def open_voice(speech: Path | None, text: str | None, text_file: Path | None, vo
         return open_speech(speech)
     from personare.voice.tts import open_text
 
-    return open_text(text if text is not None else read_text(text_file or Path("-")), voice)
+    said = text if text is not None else read_text(text_file or Path("-"))
+    return open_text(said, voice, timing="flow" if timing == "flow" else "cues")
 
 
 def read_text(path: Path) -> str:
     """The text of a file, or of stdin for "-". Raises UnreadableMedia."""
-    try:
-        raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise UnreadableMedia(f"{path}: not a UTF-8 text", hint="save the text as UTF-8") from None
-    except OSError as error:
-        raise UnreadableMedia(f"{path}: {error.strerror or error}", hint="check the path") from None
+    if str(path) != "-":
+        return read_text_file(expanded(path))
+    raw = sys.stdin.buffer.read(MAX_BYTES + 1)
+    if len(raw) > MAX_BYTES:
+        raise UnreadableMedia(f"stdin holds more than {MAX_BYTES:,} bytes", hint="split the text")
+    return decode_text(raw, "stdin")
 
 
 def summary(report: Report) -> str:
