@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -18,7 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from personare.errors import PersonareError, UnreadableMedia
+from personare.errors import PersonareError
+from personare.media.text_file import read_text_file
 from personare.studio.studio import CacheMode, Studio
 from personare.types import Speech
 from personare.work.jobs import Job
@@ -79,6 +80,22 @@ def make_all(jobs: Sequence[Job], count: int, workplace: Workplace) -> Iterator[
         _dismiss(crew)
 
 
+_OF_THE_PARENT = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Signals wait until the block has ended; processes that it starts begin in that state."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [*_OF_THE_PARENT, signal.SIGTERM])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Worker:
     """One process and the job it is at."""
 
@@ -88,7 +105,10 @@ class _Worker:
         )  # a fork would copy the threads' locks and not the threads
         self.connection, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(target=_work, args=(theirs, workplace), daemon=True)
-        self.process.start()
+        # The child begins with them held back, until `_work` has said what they mean to it:
+        # before, it would end with a traceback of its own.
+        with _held_back():
+            self.process.start()
         theirs.close()
         self.job: Job | None = None
 
@@ -133,15 +153,19 @@ def _dismiss(crew: Sequence[_Worker]) -> None:
 
 
 def _work(connection: Connection, workplace: Workplace) -> None:
-    """A worker's whole life. Ctrl-C is the parent's to answer: it ends its workers with
-    SIGTERM.
+    """A worker's whole life. Ctrl-C and the end of a terminal are the parent's to answer: it
+    ends its workers with SIGTERM.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _interrupted)
+    for number in _OF_THE_PARENT:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is held yet
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [*_OF_THE_PARENT, signal.SIGTERM])
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(format="%(levelname)s: %(message)s".lower())
     studio = workplace.studio()
     try:
+        signal.signal(signal.SIGTERM, _interrupted)
         while isinstance(job := connection.recv(), Job):
             connection.send(make(job, studio))
     except (KeyboardInterrupt, EOFError, BrokenPipeError):
@@ -185,12 +209,7 @@ def job_text(job: Job) -> str:
     """The text of a job that has one. Raises UnreadableMedia."""
     if job.text_file is None:
         return job.text or ""
-    try:
-        return job.text_file.read_bytes().decode("utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise UnreadableMedia(
-            f"{job.text_file} is no text that can be read: {error}", hint="save it as UTF-8"
-        ) from None
+    return read_text_file(job.text_file)
 
 
 def _interrupted(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
