@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from personare.cache.recipe import Recipe
 from personare.cache.run import Outcome
-from personare.errors import EngineError, InvalidOption, UnknownName
+from personare.errors import EngineError, InvalidOption, UnknownName, UnusableSpeech
 from personare.ground.stopwatch import Stopwatch
 from personare.types import Avatar, FaceState, Frames, Phone, Progress, Samples, no_progress
 
@@ -206,10 +206,16 @@ class Engine(ABC):
 
 
 def one_dimensional(samples: np.ndarray[Any, Any]) -> Samples:
-    """The samples given to `feed` as float32 [n]; raises EngineError for any other shape."""
+    """The samples given to `feed` as float32 [n].
+
+    Raises EngineError for any other shape, UnusableSpeech for NaN and infinite samples.
+    """
     if samples.ndim != 1:
         raise EngineError(f"speech must be one-dimensional 16 kHz mono, not of shape {samples.shape}")
-    return np.ascontiguousarray(samples, dtype=np.float32)
+    heard = np.ascontiguousarray(samples, dtype=np.float32)
+    if not np.isfinite(heard).all():
+        raise UnusableSpeech("the speech has NaN or infinite samples", hint="feed samples from -1 to 1")
+    return heard
 
 
 def engine_entry_points() -> dict[str, EntryPoint]:
