@@ -25,10 +25,11 @@ NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 # slow machine does not turn this into a test of Python's own start.
 _SCRIPT = """
 import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it for us
-from personare.cli import interrupts
-interrupts.watch()
-print("started", file=sys.stderr, flush=True)
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it for us
+    from personare.cli import interrupts
+    interrupts.watch()
+    print("started", file=sys.stderr, flush=True)
 from personare.cli.main import run
 if __name__ == "__main__":
     sys.exit(run())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -133,13 +134,24 @@ def speak(
             from personare.media.motion_files import read_curves
 
             assert curves is not None
-            track, heard = read_curves(curves), open_speech(sound) if sound else None
+            track = read_curves(curves, _rate(chosen.get("fps")))
+            heard = open_speech(sound) if sound else None
             cast = studio.cast(portrait, engine, {"fps": str(track.fps), **chosen})
             report = studio.follow(cast, track, output, progress, sound=heard)
     if as_json:
         print_json(report)
     else:
         say(summary(report))
+
+
+def _rate(fps: str | None) -> Fraction | None:
+    """The frame rate that was asked for, as far as it is one: the engine says what is wrong."""
+    from personare.types import frame_rate
+
+    try:
+        return frame_rate(fps) if fps else None
+    except ValueError:
+        return None
 
 
 def open_voice(
