@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -107,6 +107,25 @@ class Speech:
     seconds: float | None
     chunks: Callable[[], Iterator[SpeechChunk]]
 
+    @staticmethod
+    def from_samples(
+        samples: NDArray[Any], rate: int, name: str = "speech", phones: Sequence[Phone] | None = None
+    ) -> Speech:
+        """An array as Speech; the clip keeps it at its own rate.
+
+        samples: [n] or [n, channels]: float in [-1, 1] (limited to it), or int16, int32, uint8
+            PCM. More than two channels are averaged.
+        rate: Hz, 1000 to 768000.
+        name: for messages.
+        phones: what is said when, if that is known: positions at 16 kHz.
+
+        Raises UnusableSpeech for no samples, another shape or type, an impossible rate, NaN or
+        infinite samples.
+        """
+        from personare.media.audio import speech_from_samples
+
+        return speech_from_samples(np.asarray(samples), rate, name, phones)
+
 
 Source = Literal["portrait", "speech", "guide"]
 """What features are made from: who speaks, what is said, what shows how to move."""
@@ -139,12 +158,19 @@ class Guide:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Consecutive pictures of a performance. images: uint8 [n, H, W, 3] RGB; `first` is the
-    index of images[0].
+    """Consecutive pictures of a performance.
+
+    first: index of images[0] on the performance's timeline.
+    images: uint8 [n, H, W, 3] RGB.
+    utterance: number of the utterance that they belong to, from 1; 0 while nobody speaks. A
+        picture of an utterance that was interrupted meanwhile is known by it.
+    motion: float32 [n, width], what they show in the engine's space, if it has one.
     """
 
     first: int
     images: NDArray[np.uint8]
+    utterance: int = 0
+    motion: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.images)

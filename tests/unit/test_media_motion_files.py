@@ -156,7 +156,7 @@ def weights(track: CurveTrack, name: str) -> list[float]:
     return [round(float(state.curves[ARKIT_UNITS.index(name)]), 4) for state in track.states]
 
 
-SPELLINGS = ["eyeBlinkLeft", "EyeBlinkLeft", "eyeBlink_L", "eyeBlinkL", "EYE_BLINK_LEFT", 
+SPELLINGS = ["eyeBlinkLeft", "EyeBlinkLeft", "eyeBlink_L", "eyeBlinkL", "EYE_BLINK_LEFT",
              "blendShapes.EyeBlinkLeft", "head.eyeBlink_l", "eye blink left", "eyesCloseL"]  # fmt: skip
 
 

@@ -172,16 +172,17 @@ def test_networks_are_read_from_their_files(weights: Weights, tmp_path: Path) ->
     import torch
 
     cpu = torch.device("cpu")
-    vae = checkpoints.load_vae(weights, cpu, torch.bfloat16)
-    assert vae.config.block_out_channels == [16, 32, 48, 48]
-    assert vae.quant_conv.weight.dtype == torch.bfloat16
-    unet = checkpoints.load_unet(OURS, weights, cpu, torch.float32)
-    assert unet.config.cross_attention_dim == 48
+    half = OURS.model_copy(update={"precision": "bfloat16"})
+    with checkpoints.lease_encoder(half, weights) as vae:
+        assert vae.config.block_out_channels == [16, 32, 48, 48]
+        assert vae.quant_conv.weight.dtype == torch.bfloat16
+    with checkpoints.lease_motion(OURS, weights, cpu, torch.float32) as motion:
+        assert motion.dtype == torch.float32
     ears = checkpoints.ears(OURS, weights)
     assert ears.row_shape == (5, 48)
     assert len(ears.sha256[0]) == 64
     with pytest.raises(WeightsMissing, match="musetalk-unet-v1"):
-        checkpoints.load_unet(OURS.model_copy(update={"version": "v1"}), weights, cpu, torch.float32)
+        checkpoints.lease_motion(OURS.model_copy(update={"version": "v1"}), weights, cpu, torch.float32)
 
 
 def test_a_configuration_that_is_none_is_refused(weights: Weights, tmp_path: Path) -> None:

@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from personare.cli import about, avatar, batch, bench, cache, demo, interrupts, score, speak, weights
+from personare.cli import (
+    about,
+    avatar,
+    batch,
+    bench,
+    cache,
+    demo,
+    follow,
+    interrupts,
+    schema,
+    score,
+    speak,
+    weights,
+)
 from personare.cli.session import (
     SESSION,
     begin,
@@ -24,7 +37,7 @@ from personare.errors import EngineError, PersonareError, one_line
 USAGE_CODE = 2
 UNSAID_CODE = 1
 """Of a command whose result is what it prints, when stdout took no more."""
-_ANSWERING = ("engines", "voices", "doctor", "score", "avatar list", "avatar show", "avatar status",
+_ANSWERING = ("engines", "voices", "doctor", "score", "schema", "avatar list", "avatar show", "avatar status",
               "cache stats", "cache list", "weights list", "weights where", "weights verify")  # fmt: skip
 """Commands that make nothing but their answer."""
 # typer brings a click of its own or uses the installed one: this is the base class of either
@@ -39,6 +52,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("speak")(speak.speak)
+app.command("follow")(follow.follow)
 app.add_typer(avatar.app, name="avatar")
 app.add_typer(cache.app, name="cache")
 app.add_typer(weights.app, name="weights")
@@ -48,6 +62,7 @@ app.command("bench")(bench.bench)
 app.command("demo")(demo.demo)
 app.command("engines")(about.engines)
 app.command("voices")(about.voices)
+app.command("schema")(schema.schema)
 app.command("doctor")(about.doctor)
 
 

@@ -5,12 +5,14 @@ and the two old encodings that can be told from others.
 from __future__ import annotations
 
 import codecs
+import io
 import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from personare.errors import UnreadableMedia
-from personare.media.local import read_at_most, shown
+from personare.media.local import open_local, read_at_most, shown
 
 _LOG = logging.getLogger(__name__)
 
@@ -39,6 +41,32 @@ _WESTERN_MOST = 0.4
 def read_text_file(path: Path) -> str:
     """The text of a file of at most MAX_BYTES. Raises UnreadableMedia."""
     return decode_text(read_at_most(path, MAX_BYTES), shown(path))
+
+
+def text_lines(path: Path, longest: int) -> Iterator[tuple[int, str]]:
+    """The lines of a file with their numbers, one after another: UTF-8, or UTF-16 or UTF-32 with
+    their marks. A line of more than `longest` characters comes as its first longest + 1; bytes
+    that are no letters come as lone surrogates, for the reader to say in which line.
+
+    Raises UnreadableMedia.
+    """
+    with open_local(path) as file:
+        try:
+            start = file.read(4)
+            mark, encoding = next(
+                ((mark, encoding) for mark, encoding in _MARKS if start.startswith(mark)), (b"", "utf-8")
+            )
+            file.seek(len(mark))
+            lines = io.TextIOWrapper(file, encoding=encoding, errors="surrogateescape", newline="\n")
+            number = 0
+            while line := lines.readline(longest + 1):
+                number += 1
+                yield number, line
+        except UnicodeDecodeError:
+            raise UnreadableMedia(f"{shown(path)} is not a UTF-8 text", hint=_HINT) from None
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UnreadableMedia(f"{shown(path)} cannot be read: {reason}", hint="check the disk") from error
 
 
 def decode_text(raw: bytes, name: str) -> str:
