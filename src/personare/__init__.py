@@ -12,15 +12,22 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from personare.ground.privacy import switch_off_telemetry
+
 if TYPE_CHECKING:
     from personare.engines.engine import Engine, EngineOptions, Performance
     from personare.errors import PersonareError
     from personare.shelf.manifest import AvatarManifest
     from personare.studio.clip import Clip
+    from personare.studio.opened import OpenEngine, open_engine
+    from personare.studio.order import Order
     from personare.studio.report import Report
-    from personare.studio.studio import OpenEngine, Studio, open_engine
+    from personare.studio.settings import Settings
+    from personare.studio.studio import Studio
     from personare.types import Avatar, Frames, Phone, Speech
     from personare.voice.tts import open_text
+
+switch_off_telemetry()  # before any module of the package imports a library that reports
 
 _HOME = {
     "AvatarManifest": "personare.shelf.manifest",
@@ -30,9 +37,11 @@ _HOME = {
     "PersonareError": "personare.errors",
     "Report": "personare.studio.report",
     "Clip": "personare.studio.clip",
-    "OpenEngine": "personare.studio.studio",
+    "OpenEngine": "personare.studio.opened",
+    "Order": "personare.studio.order",
+    "Settings": "personare.studio.settings",
     "Studio": "personare.studio.studio",
-    "open_engine": "personare.studio.studio",
+    "open_engine": "personare.studio.opened",
     "Avatar": "personare.types",
     "Frames": "personare.types",
     "Phone": "personare.types",
@@ -48,10 +57,12 @@ __all__ = [
     "EngineOptions",
     "Frames",
     "OpenEngine",
+    "Order",
     "Performance",
     "PersonareError",
     "Phone",
     "Report",
+    "Settings",
     "Speech",
     "Studio",
     "open_engine",

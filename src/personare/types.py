@@ -8,7 +8,7 @@ unless said otherwise), angles are degrees.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -93,6 +93,25 @@ class Speech:
     voice_channels: int
     seconds: float | None
     chunks: Callable[[], Iterator[SpeechChunk]]
+
+    @staticmethod
+    def from_samples(
+        samples: NDArray[Any], rate: int, name: str = "speech", phones: Sequence[Phone] | None = None
+    ) -> Speech:
+        """An array as Speech; the clip keeps it at its own rate.
+
+        samples: [n] or [n, channels]: float in [-1, 1] (limited to it), or int16, int32, uint8
+            PCM. More than two channels are averaged.
+        rate: Hz, 1000 to 768000.
+        name: for messages.
+        phones: what is said when, if that is known: positions at 16 kHz.
+
+        Raises UnusableSpeech for no samples, another shape or type, an impossible rate, NaN or
+        infinite samples.
+        """
+        from personare.media.audio import speech_from_samples
+
+        return speech_from_samples(np.asarray(samples), rate, name, phones)
 
 
 Source = Literal["portrait", "speech", "guide"]

@@ -20,6 +20,7 @@ from personare.contract.cases import Case
 from personare.contract.checks import CHECKS, Broken, Check
 from personare.engines.engine import Engine, load_engine
 from personare.engines.performance import Performance
+from personare.studio.settings import Settings
 from personare.studio.studio import Studio
 from tests.conformance.seeded_checkpoint import write_checkpoints
 
@@ -54,7 +55,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     engine = name.partition("-")[0]
     if engine != "puppet":
         write_checkpoints(engine, "tiny", folder / "weights", only=FILES[engine])
-    studio = Studio(folder / "features", weights=folder / "weights")
+    studio = Studio(Settings(cache_dir=folder / "features", weights=folder / "weights"))
     cast = studio.cast(PHOTO, engine, SOUGHT[name])
     avatar, _ = studio.prepare(cast)
     yield Case(cast.engine, avatar, cast.options, studio.store, SECONDS[name])
@@ -147,7 +148,7 @@ class _Forgetful(Performance):
     ],
 )
 def test_a_broken_promise_is_found(tmp_path: Path, fault: str, check: str) -> None:
-    studio = Studio(tmp_path / "features")
+    studio = Studio(Settings(cache_dir=tmp_path / "features"))
     cast = studio.cast(PHOTO, "puppet", {"size": 256})
     avatar, _ = studio.prepare(cast)
     engine: Engine = load_engine("puppet")

@@ -90,6 +90,15 @@ def test_what_is_known_is_not_computed_again(speak, portrait, short, tmp_path):
     assert happy["cache"]["misses"] == 0
 
 
+def test_status_knows_that_held_heads_need_another_stage(cli, portrait, weights):
+    made = cli("avatar", "create", "anna", portrait, "--engine", "float", "--weights", weights)
+    assert made.code == 0, made
+    status = cli("avatar", "status", "anna", "--weights", weights, "--json").json
+    assert status["recomputed_by"]["head_motion"] == ["float.reach"]
+    assert set(status["recomputed_by"]["no_crop"]) == {"float.crop", "float.appearance"}
+    assert status["recomputed_by"]["nfe"] == []
+
+
 def test_the_photo_at_its_own_size_changes_only_in_the_square(speak, portrait, short, tmp_path):
     photo = cv2.copyMakeBorder(
         cv2.imread(str(portrait)), 50, 51, 301, 300, cv2.BORDER_CONSTANT, value=(40, 90, 160)

@@ -119,6 +119,16 @@ def test_the_mouth_alone_is_painted_and_what_is_known_is_not_computed_again(spea
     assert stages(changed, "miss") == {MASKS}
 
 
+def test_status_knows_what_another_version_computes_anew(cli, run, weights, template):
+    run("avatar", "create", "anna", template)
+    status = cli("avatar", "status", "anna", "--weights", weights, "--json").json
+    assert set(status["recomputed_by"]["version"]) == {BOXES, LATENTS, LABELS, MASKS}
+    assert status["recomputed_by"]["mask_blur"] == [MASKS]
+    assert status["recomputed_by"]["audio"] == []
+    assert status["unknown"]["detector"] == ["dwpose"], "its checkpoint is not here"
+    assert "dwpose: checkpoints are missing" in cli("avatar", "status", "anna", "--weights", weights).out
+
+
 def test_any_rate_keeps_time_and_prepares_nothing_anew(speak, template, short):
     for given, fps in (("23.976", Fraction(24000, 1001)), ("60", Fraction(60))):
         report, path = speak(template, short, "--fps", given)

@@ -8,6 +8,7 @@ import pytest
 from personare.cache.run import hear
 from personare.cache.store import FeatureStore
 from personare.engines.float import drive
+from personare.engines.float.networks.config import FloatConfig
 from personare.voice.wav2vec2 import EMOTIONS, normalised
 from personare.weights.resident import Lease
 from tests.unit.float_networks import classifier, ears, noise
@@ -92,6 +93,7 @@ def test_a_voice_is_heard_once_for_all_and_the_classifier_only_if_asked(tmp_path
         lambda: loaded.append("emotion") or Lease(classifier()),
         ("a",),
         ("b",),
+        FloatConfig(),
     )
     store, samples = FeatureStore(tmp_path), noise(3000)
     given = hear(drive.recipe(networks, 60, "sad"), samples, store)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
-from personare.cli.session import AsJson, CacheDir, Debug, Verbose, print_json, print_table, say, size_text
+from personare.cli.session import print_json, print_table, say, size_text
+from personare.cli.switches import Given, switches
+from personare.engines import DEFAULT_ENGINE
 from personare.errors import EngineError, PersonareError
 
 
-def engines(as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False) -> None:
+@switches()
+def engines(given: Given) -> None:
     """Each engine: ready or what is missing, what drives it, its latency floor and licences."""
     from personare.engines.engine import engine_entry_points, load_engine
 
@@ -46,7 +50,7 @@ def engines(as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False)
                 "options": engine.Options.model_json_schema()["properties"],
             }
         )
-    if as_json:
+    if given.as_json:
         print_json({"engines": entries})
     else:
         print_table(
@@ -56,12 +60,13 @@ def engines(as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False)
         )
 
 
-def voices(as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False) -> None:
+@switches()
+def voices(given: Given) -> None:
     """The voices that can read a text, and what would be needed for more."""
     from personare.voice.tts import voices as all_voices
 
     found = all_voices()
-    if as_json:
+    if given.as_json:
         print_json({"voices": found})
         return
     rows = [[v.name, v.language, v.description, v.backend, v.needed or "ready"] for v in found]
@@ -81,16 +86,16 @@ class Finding:
     required: bool = True
 
 
-def doctor(
-    cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False
-) -> None:
+@switches("cache_dir")
+def doctor(given: Given) -> None:
     """What this machine can run, and what to do about what it cannot."""
     from personare.weights import resident
 
-    findings = [_python(), _machine(), *_libraries(), _encoder(), *_engines(), _text(), *_folders(cache_dir)]
-    findings.append(_networks())
+    engines = _engines()
+    findings = [_python(), _machine(), *_libraries(), _encoder(), *engines, _text()]
+    findings += [*_folders(given.settings().cache_dir), _networks()]
     broken = [f for f in findings if f.required and not f.well]
-    if as_json:
+    if given.as_json:
         print_json({"well": not broken, "findings": findings, "networks": resident.report()})
     else:
         for f in findings:
@@ -99,8 +104,10 @@ def doctor(
                 f"{mark}  {f.what}: {f.finding}"
                 + (f"\n      -> {f.advice}" if f.advice and not f.well else "")
             )
-        say("this machine can run puppet" if not broken else "")
-    if broken and not as_json:
+        if not broken:
+            ready = ", ".join(f.what.removeprefix("engine ") for f in engines if f.well)
+            say(f"this machine can run {ready}")
+    if broken and not given.as_json:
         raise EngineError(f"{len(broken)} of {len(findings)} checks failed", hint=broken[0].advice)
 
 
@@ -163,7 +170,7 @@ def _engines() -> list[Finding]:
                 not missing,
                 "; ".join(missing) or "ready",
                 "see the docs of this engine",
-                name == "puppet",
+                name == DEFAULT_ENGINE,
             )
         )
     return findings
@@ -192,7 +199,7 @@ def _networks() -> Finding:
     )
 
 
-def _folders(cache_dir: CacheDir) -> list[Finding]:
+def _folders(cache_dir: Path | None) -> list[Finding]:
     import os
     import shutil
 

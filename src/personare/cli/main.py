@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from personare.cli import about, avatar, batch, bench, cache, demo, score, speak, weights
+from personare.cli import about, avatar, batch, bench, cache, demo, follow, schema, score, speak, weights
 from personare.cli.session import SESSION, report_error, several_settings, start_logging
 from personare.errors import EngineError, PersonareError
 
@@ -24,6 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("speak")(speak.speak)
+app.command("follow")(follow.follow)
 app.add_typer(avatar.app, name="avatar")
 app.add_typer(cache.app, name="cache")
 app.add_typer(weights.app, name="weights")
@@ -33,6 +34,7 @@ app.command("bench")(bench.bench)
 app.command("demo")(demo.demo)
 app.command("engines")(about.engines)
 app.command("voices")(about.voices)
+app.command("schema")(schema.schema)
 app.command("doctor")(about.doctor)
 
 

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from personare.cli.session import AsJson, Debug, Verbose, print_json, progress_bar, say
+from personare.cli.session import print_json, progress_bar, say
+from personare.cli.switches import Given, switches
 from personare.errors import UnreadableMedia
 
 if TYPE_CHECKING:
     from personare.types import Phone
 
 
+@switches()
 def score(
+    given: Given,
     clip: Annotated[Path, typer.Argument(help="A clip of one talking face.", show_default=False)],
     speech: Annotated[
         Path | None, typer.Option("--speech", help="The voice, if not the clip's own sound.")
@@ -30,9 +33,6 @@ def score(
         str | None, typer.Option("--text", help="The text that personare's own voice speaks in the clip.")
     ] = None,
     voice: Annotated[str | None, typer.Option("--voice", help="The voice of --text.")] = None,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
 ) -> None:
     """Measure CLIP: lips against sound, silence, stillness, blinks; on its decoded pictures
     alone.
@@ -50,7 +50,7 @@ def score(
     )
     with progress_bar() as progress:
         result = score_clip(clip, speech, spoken, progress)
-    if as_json:
+    if given.as_json:
         print_json(result)
         return
     say(

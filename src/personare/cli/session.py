@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from personare.engines import DEFAULT_ENGINE
 from personare.errors import InvalidOption, PersonareError
 
 if TYPE_CHECKING:
@@ -84,6 +85,16 @@ Device = Annotated[
         "--device", help="auto, cpu, cuda, cuda:1 or mps, for engines that have it.", show_default=False
     ),
 ]
+FrameRate = Annotated[
+    str | None,
+    typer.Option("--fps", help="Frames per second: the engine option fps.", show_default=False),
+]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Neither read nor write cached features and clips.")
+]
+Refresh = Annotated[
+    bool, typer.Option("--refresh", help="Make cached features and finished clips anew, and keep those.")
+]
 CacheRemote = Annotated[
     str | None,
     typer.Option(
@@ -99,7 +110,7 @@ NoClipCache = Annotated[
     bool, typer.Option("--no-clip-cache", help="Neither look for the finished clip nor keep it.")
 ]
 EngineName = Annotated[
-    str | None, typer.Option("--engine", help="Which engine animates.", show_default="puppet")
+    str | None, typer.Option("--engine", help="Which engine animates.", show_default=DEFAULT_ENGINE)
 ]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from personare.contract.cases import Case
 from personare.contract.checks import CHECKS, Broken
 from personare.errors import PersonareError
+from personare.studio.settings import Settings
 from personare.studio.studio import Studio
 
 
@@ -29,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
         as_file(files("personare") / "assets" / "portrait.jpg") as ours,
     ):
         try:
-            studio = Studio(Path(folder), weights=given.weights)
+            studio = Studio(Settings(cache_dir=Path(folder), weights=given.weights))
             cast = studio.cast(given.portrait or ours, given.engine, settings)
             avatar, _ = studio.prepare(cast)
         except PersonareError as error:

@@ -24,6 +24,8 @@ CHUNK_SECONDS = 0.25
 """Chunks are at least this long (but the last) and at most one codec packet longer."""
 
 _RATES_HZ = range(1000, 768001)
+_MAX_CHANNELS = 64
+"""Of an array; more are samples, and the array lies on its side."""
 
 Voice = NDArray[np.float32]
 """float32 [m, channels] in [-1, 1] at the voice's own rate, one or two channels."""
@@ -80,7 +82,7 @@ def speech_from_samples(
     voice = _unit_range(samples, name)
     if voice.ndim == 1:
         voice = voice[:, None]
-    if voice.ndim != 2 or voice.shape[1] == 0:
+    if voice.ndim != 2 or not 0 < voice.shape[1] <= _MAX_CHANNELS:
         raise UnusableSpeech(f"{name} has shape {samples.shape}", hint="give an array [n] or [n, channels]")
     if len(voice) == 0:
         raise _empty(name)

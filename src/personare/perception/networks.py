@@ -15,10 +15,10 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from personare.errors import WeightsMismatch
+from personare.ground.onnx import open_session
 from personare.weights.resident import Lease, NetworkKey, lease
 
 _FOLDER = files("personare.perception") / "networks"
@@ -36,11 +36,7 @@ class Network:
     """
 
     def __init__(self, name: str, data: bytes) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        # Spinning threads would take the core from the renderer between two calls.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        self._session = open_session(data)
         self.name = name
         self.side_px = int(self._session.get_inputs()[0].shape[1])
         """Height and width of the square picture that it reads."""

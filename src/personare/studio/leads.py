@@ -60,14 +60,16 @@ class Voice(Lead):
 
 @dataclass(frozen=True, slots=True)
 class Other(Lead):
-    """The speech is heard by another engine, and its motion is shown."""
+    """Another engine hears the speech, or follows the guide, and its motion is shown."""
 
     engine: Engine
     options: EngineOptions
+    guide: Guide | None = None
 
     def play(self, part: Part) -> Play:
-        movement = self.engine.move(self.options, store=part.store)
-        return _Spoken(Moved(movement, part.engine.perform(part.avatar, part.options, store=part.store)))
+        movement = self.engine.move(self.options, guide=self.guide, store=part.store)
+        moved = Moved(movement, part.engine.perform(part.avatar, part.options, store=part.store))
+        return _Spoken(moved) if self.guide is None else _Guided(moved)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from personare.engines.float.drive import Ears
+from personare.engines.float.networks.config import FloatConfig
 from personare.engines.float.options import FloatOptions
 from personare.engines.float.prepare import Sight
 from personare.engines.neural import released_or_ours
@@ -49,8 +50,6 @@ def needed(options: FloatOptions, weights: Weights) -> tuple[str, ...]:
 
 def sight(options: FloatOptions, weights: Weights) -> Sight:
     """What `prepare` sees with. Raises WeightsMissing, naming all that a whole run would miss."""
-    from personare.engines.float.networks.config import FloatConfig
-
     names = needed(options, weights)
     paths = weights.require(*names)
     return Sight(
@@ -59,19 +58,20 @@ def sight(options: FloatOptions, weights: Weights) -> Sight:
         decoder=lambda: lease_decoder(weights, device_of(options)),
         s3fd_sha256=(weights.sha256(DETECTOR),) if DETECTOR in names else (),
         float_sha256=float_sha256(weights),
-        side=FloatConfig.beside(paths[FLOAT]).side,
+        sizes=FloatConfig.beside(paths[FLOAT]),
     )
 
 
 def ears(options: FloatOptions, weights: Weights) -> Ears:
     """What `drive` hears with. Raises WeightsMissing."""
     hears_emotion = options.emotion == "auto"
-    weights.require(FLOAT, VOICE, *([EMOTION] if hears_emotion else []))
+    paths = weights.require(FLOAT, VOICE, *([EMOTION] if hears_emotion else []))
     return Ears(
         lease_voice=lambda: lease_voice(weights, device_of(options)),
         lease_emotion=lambda: lease_emotion(weights, device_of(options)),
         voice_sha256=(*float_sha256(weights), weights.sha256(VOICE)),
         emotion_sha256=(weights.sha256(EMOTION),) if hears_emotion else (),
+        sizes=FloatConfig.beside(paths[FLOAT]),
     )
 
 

@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from personare.cache.form import Form
 from personare.cache.recipe import Recipe, Stage, StageInputs
-from personare.engines.float.networks.config import MODEL_FPS
+from personare.engines.float import forms
+from personare.engines.float.networks.config import MODEL_FPS, FloatConfig
 from personare.types import SAMPLE_RATE, Feature, Progress, Samples, no_progress
 
 if TYPE_CHECKING:
@@ -48,9 +50,11 @@ class Ears:
         lease_emotion: Callable[[], Lease[EmotionClassifier]],
         voice_sha256: tuple[str, ...],
         emotion_sha256: tuple[str, ...],
+        sizes: FloatConfig,
     ) -> None:
         self._lease_voice, self._lease_emotion = lease_voice, lease_emotion
         self.voice_sha256, self.emotion_sha256 = voice_sha256, emotion_sha256
+        self.sizes = sizes
 
     @property
     def voice(self) -> tuple[SpeechFeatures, nn.Module]:
@@ -90,9 +94,22 @@ def recipe(ears: Ears, whole_seconds: int, emotion: str) -> Recipe:
         assert inputs.speech is not None
         return Feature({"scores": emotion_scores(ears.emotion, inputs.speech, whole_seconds)})
 
-    stages = [Stage(VOICE, 1, voice, parameters, reads=("speech",), weights=ears.voice_sha256)]
+    def form(inputs: StageInputs) -> Form:
+        return forms.voice(frame_total(len(inputs.speech)), ears.sizes.width)
+
+    stages = [Stage(VOICE, 1, voice, parameters, reads=("speech",), weights=ears.voice_sha256, form=form)]
     if emotion == "auto":
-        stages.append(Stage(EMOTION, 1, scores, parameters, reads=("speech",), weights=ears.emotion_sha256))
+        stages.append(
+            Stage(
+                EMOTION,
+                1,
+                scores,
+                parameters,
+                reads=("speech",),
+                weights=ears.emotion_sha256,
+                form=lambda _: forms.scores(ears.sizes.emotions),
+            )
+        )
     return Recipe(tuple(stages))
 
 

@@ -17,7 +17,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from personare.cache.form import Form
 from personare.cache.recipe import Recipe, Stage, StageInputs
+from personare.engines.float import forms
+from personare.engines.float.networks.config import FloatConfig
 from personare.engines.float.options import FloatOptions
 from personare.errors import FaceTooSmall, NoFaceFound
 from personare.media.image import read_image
@@ -53,7 +56,7 @@ class Sight:
     decoder: Callable[[], Lease[StyleDecoder]]
     s3fd_sha256: tuple[str, ...]
     float_sha256: tuple[str, ...]
-    side: int
+    sizes: FloatConfig
 
 
 def recipe(sight: Sight, options: FloatOptions, detector: str) -> Recipe:
@@ -68,17 +71,37 @@ def recipe(sight: Sight, options: FloatOptions, detector: str) -> Recipe:
         )
         stages.append(
             Stage(
-                FACE, 1, partial(_face, sight), {"detector": detector}, reads=("portrait",), weights=weights
+                FACE,
+                1,
+                partial(_face, sight),
+                {"detector": detector},
+                reads=("portrait",),
+                weights=weights,
+                form=forms.face,
             )
         )
-    parameters = {"no_crop": options.no_crop, "side": sight.side}
-    stages.append(Stage(CROP, 1, _crop, parameters, needs, reads=("portrait",)))
+    parameters = {"no_crop": options.no_crop, "side": sight.sizes.side}
+    stages.append(Stage(CROP, 1, _crop, parameters, needs, reads=("portrait",), form=_crop_form))
     stages.append(
-        Stage(APPEARANCE, 1, partial(_appearance, sight), needs=(CROP,), weights=sight.float_sha256)
+        Stage(
+            APPEARANCE,
+            1,
+            partial(_appearance, sight),
+            needs=(CROP,),
+            weights=sight.float_sha256,
+            form=lambda _: forms.appearance(sight.sizes),
+        )
     )
     if options.head_motion < 1 or options.rest_in_silence > 0:
         stages.append(
-            Stage(REACH, 1, partial(_reach, sight), needs=(APPEARANCE,), weights=sight.float_sha256)
+            Stage(
+                REACH,
+                1,
+                partial(_reach, sight),
+                needs=(APPEARANCE,),
+                weights=sight.float_sha256,
+                form=lambda _: forms.reach(sight.sizes),
+            )
         )
     return Recipe(tuple(stages))
 
@@ -163,6 +186,15 @@ def _crop(inputs: StageInputs) -> Feature:
     square = face_square((x0, y0, x1, y1), (height, width))
     place = {"x": square.x, "y": square.y, "side": square.side, "height": height, "width": width}
     return Feature({"picture": cropped(picture, square, side)}, place)
+
+
+def _crop_form(inputs: StageInputs) -> Form:
+    if inputs.parameters["no_crop"]:
+        return forms.crop(inputs, None)
+    x0, y0, x1, y1 = (int(value) for value in inputs.features[FACE].arrays["box"])
+    height, width = read_image(inputs.portrait).shape[:2]
+    square = face_square((x0, y0, x1, y1), (height, width))
+    return forms.crop(inputs, (square.x, square.y, square.side))
 
 
 def face_square(box: tuple[int, int, int, int], size: tuple[int, int]) -> Square:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from personare.cache.form import Array, Form
 from personare.cache.recipe import Recipe, Stage, StageInputs
 from personare.cache.run import Outcome, hear
 from personare.types import Feature, Progress, Samples, no_progress
@@ -91,6 +92,10 @@ def recipe(ears: Ears, front_end: FrontEnd, peak: float | None = None) -> Recipe
             return Feature({"rows": _heard_piece(ears, inputs.speech)})
         return Feature({"rows": _heard_slice(ears, inputs.speech, float(inputs.parameters["peak"]))})
 
+    def form(inputs: StageInputs) -> Form:
+        heard = len(inputs.speech) if front_end == "current" else len(inputs.speech) - 400 + 160
+        return Form({"rows": Array("float32", (heard // ROW_SAMPLES, *ears.row_shape))})
+
     parameters = {"front_end": front_end} | ({} if peak is None else {"peak": peak})
     return Recipe(
         (
@@ -102,6 +107,7 @@ def recipe(ears: Ears, front_end: FrontEnd, peak: float | None = None) -> Recipe
                 reads=("speech",),
                 weights=ears.sha256,
                 numeric_format=ears.numeric_format,
+                form=form,
             ),
         )
     )

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.cache.recipe import Recipe, Stage, StageInputs
-from personare.engines.musetalk import checkpoints
+from personare.engines.musetalk import checkpoints, forms
 from personare.engines.musetalk.options import DETECTOR, PARSER, POSE, VAE, MuseTalkOptions
 from personare.engines.musetalk.template import boxes, masks
 from personare.engines.musetalk.template.packing import packed, tight, unpacked
@@ -90,10 +90,12 @@ class _Stages:
                     face = boxes.detected_face(detector, picture)
                     if face is not None:
                         detected[i], found[i] = face, True
-            return Feature({"points": points, "detected": detected, "found": found}, _about(template))
+            return Feature({"points": points, "detected": detected, "found": found}, forms.about(template))
 
         weights = (self.weights.sha256(POSE), self.weights.sha256(DETECTOR))
-        return Stage(POINTS, version=1, compute=compute, reads=("portrait",), weights=weights)
+        return Stage(
+            POINTS, version=1, compute=compute, reads=("portrait",), weights=weights, form=forms.points
+        )
 
     def track(self) -> Stage:
         def compute(inputs: StageInputs) -> Feature:
@@ -101,12 +103,14 @@ class _Stages:
 
             template = Template(inputs.portrait)
             track = track_face(template, template.fps, template.frames, inputs.progress, MIN_EYE_DISTANCE_PX)
-            return Feature({"landmarks": track.landmarks, "present": track.present}, _about(template))
+            return Feature({"landmarks": track.landmarks, "present": track.present}, forms.about(template))
 
         from personare.perception import NETWORK_SHA256
 
         weights = tuple(NETWORK_SHA256[name] for name in _TRACK_NETWORKS)
-        return Stage(TRACK, version=1, compute=compute, reads=("portrait",), weights=weights)
+        return Stage(
+            TRACK, version=1, compute=compute, reads=("portrait",), weights=weights, form=forms.track
+        )
 
     def boxes(self) -> Stage:
         source = POINTS if self.options.detector == "dwpose" else TRACK
@@ -114,7 +118,9 @@ class _Stages:
             name: getattr(self.options, name)
             for name in ("detector", "bbox_shift", "extra_margin", "box_smoothing")
         }
-        return Stage(BOXES, version=1, compute=_boxes, parameters=parameters, needs=(source,))
+        return Stage(
+            BOXES, version=1, compute=_boxes, parameters=parameters, needs=(source,), form=forms.boxes
+        )
 
     def latents(self) -> Stage:
         def compute(inputs: StageInputs) -> Feature:
@@ -132,6 +138,7 @@ class _Stages:
             reads=("portrait",),
             weights=(self.weights.sha256(VAE),),
             numeric_format=self.options.kept_format,
+            form=forms.latents,
         )
 
     def labels(self) -> Stage:
@@ -139,7 +146,12 @@ class _Stages:
         parameters = {"parser": self.options.parser, "expand": expand}
         if self.options.parser == "landmarks":
             return Stage(
-                LABELS, version=1, compute=_drawn_labels, parameters=parameters, needs=(BOXES, TRACK)
+                LABELS,
+                version=1,
+                compute=_drawn_labels,
+                parameters=parameters,
+                needs=(BOXES, TRACK),
+                form=forms.labels,
             )
 
         def compute(inputs: StageInputs) -> Feature:
@@ -155,6 +167,7 @@ class _Stages:
             needs=(BOXES,),
             reads=("portrait",),
             weights=weights,
+            form=forms.labels,
         )
 
     def masks(self) -> Stage:
@@ -162,7 +175,14 @@ class _Stages:
         parameters: dict[str, Any] = {name: getattr(self.options, name) for name in names}
         if self.options.parsing_mode != "jaw":
             del parameters["left_cheek_width"], parameters["right_cheek_width"]
-        return Stage(MASKS, version=1, compute=_masks, parameters=parameters, needs=(BOXES, LABELS))
+        return Stage(
+            MASKS,
+            version=1,
+            compute=_masks,
+            parameters=parameters,
+            needs=(BOXES, LABELS),
+            form=forms.masks,
+        )
 
 
 def _boxes(inputs: StageInputs) -> Feature:
@@ -326,12 +346,3 @@ def _watched(template: Template, inputs: StageInputs, stage: str) -> Iterator[Im
     for done, picture in enumerate(template):
         inputs.progress(stage, done, template.frames)
         yield picture
-
-
-def _about(template: Template) -> dict[str, Any]:
-    return {
-        "height": template.size[0],
-        "width": template.size[1],
-        "fps": str(template.fps),
-        "frames": template.frames,
-    }
