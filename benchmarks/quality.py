@@ -48,6 +48,7 @@ from personare.score.battery import (
 from personare.score.opening import FaceSeen, watch
 from personare.score.report import Row, at_least, at_most, value_text
 from personare.score.sound import listen
+from personare.studio.settings import Settings
 from personare.studio.studio import Studio
 from personare.types import SAMPLE_RATE, Phone, Samples
 from personare.voice.tts import open_text
@@ -90,7 +91,7 @@ class Workshop:
 
     def __init__(self, portrait: Path, media: Path | None, folder: Path) -> None:
         self.portrait, self.media, self.folder = portrait, media, folder
-        self._studio = Studio(folder / "features")
+        self._studio = Studio(Settings(cache_dir=folder / "features"))
 
     def clip(self, name: str, samples: Samples, phones: Sequence[Phone] | None) -> Path:
         path = self.folder / f"{name}.mp4"

@@ -54,7 +54,7 @@ def test_any_cut_of_the_voice_gives_the_same_bytes(stage, voice_samples, spoken)
 def test_frames_come_within_the_declared_latency(stage, voice_samples):
     engine, avatar = stage
     performance = engine.perform(avatar)
-    floor = engine.engine.chunk_seconds + engine.engine.lookahead_seconds
+    floor = engine.engine.latency(engine.engine.read_options({})).floor_seconds
     fed = frames = 0
     for start in range(0, len(voice_samples), 160):
         piece = voice_samples[start : start + 160]

@@ -8,8 +8,12 @@ import pytest
 from personare.cache.run import hear
 from personare.cache.store import FeatureStore
 from personare.engines.float import drive
+from personare.engines.float.networks.config import FloatConfig
 from personare.voice.wav2vec2 import EMOTIONS, normalised
+from personare.weights.resident import Lease
 from tests.unit.float_networks import classifier, ears, noise
+
+pytestmark = pytest.mark.neural
 
 
 @pytest.mark.parametrize("fps", [24.0, 25.0, 29.97, 30.0])
@@ -87,10 +91,11 @@ def test_a_speech_in_windows_is_close_to_the_whole(monkeypatch):
 def test_a_voice_is_heard_once_for_all_and_the_classifier_only_if_asked(tmp_path):
     loaded = []
     networks = drive.Ears(
-        lambda: loaded.append("voice") or ears(),
-        lambda: loaded.append("emotion") or classifier(),
+        lambda: loaded.append("voice") or Lease(ears()),
+        lambda: loaded.append("emotion") or Lease(classifier()),
         ("a",),
         ("b",),
+        FloatConfig(),
     )
     store, samples = FeatureStore(tmp_path), noise(3000)
     given = hear(drive.recipe(networks, 60, "sad"), samples, store)

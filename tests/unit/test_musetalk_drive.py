@@ -25,6 +25,9 @@ from personare.engines.musetalk.hearing import HEAR, PIECE_SAMPLES, Ears, Hearin
 from personare.engines.musetalk.options import MuseTalkOptions
 from personare.types import frame_count
 from personare.voice.whisper import EncoderConfig, SpeechEncoder, log_mel, mirrored, normalised, piece_mel
+from personare.weights.resident import Lease
+
+pytestmark = pytest.mark.neural
 
 RATES = [Fraction(24000, 1001), 24, 25, Fraction(30000, 1001), 30, 48, 50, Fraction(60000, 1001), 60, 12]
 
@@ -33,7 +36,7 @@ class Places(Hearing):
     """Rows whose values tell their place, 320 samples each, settled at once."""
 
     def __init__(self) -> None:
-        super().__init__(Ears(_no_encoder, ()))
+        super().__init__(Ears(lambda: Lease(_no_encoder()), ()))
         self._heard = 0
 
     def push(self, samples: np.ndarray) -> Iterator[np.ndarray]:
@@ -118,7 +121,7 @@ def test_the_published_length_of_18560_samples() -> None:
 def test_speech_shorter_than_a_row_is_heard_as_silence() -> None:
     assert published_frame_count(319, Fraction(25)) is None
     assert _places(319, Fraction(25)).tolist() == [[0] * 10]
-    drive = SpeechDrive(Pieces(Ears(_no_encoder, ()), None), WindowRule(Fraction(25)))
+    drive = SpeechDrive(Pieces(Ears(lambda: Lease(_no_encoder()), ()), None), WindowRule(Fraction(25)))
     assert [*drive.push(np.zeros(10, np.float32))] == []
     (window,) = drive.finish()
     assert window.shape == (20, 64)
@@ -169,7 +172,7 @@ def test_options_choose_how_speech_is_heard(version: str, audio: str, ears: Ears
 def ears() -> Ears:
     encoder = _no_encoder()
     torch.nn.init.normal_(encoder.encoder.embed_positions.weight, std=0.05)
-    return Ears(lambda: encoder, ("0" * 64,))
+    return Ears(lambda: Lease(encoder), ("0" * 64,))
 
 
 def _voice(samples: int) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +27,10 @@ OURS = MuseTalkOptions(detector="landmarks", parser="landmarks", batch_size=2)
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
-    folder = tmp_path_factory.mktemp("weights")
-    write_checkpoints("musetalk", "tiny", folder, only={"sd-vae-ft-mse", "musetalk-unet-v15", "whisper-tiny"})
+def weights(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Weights:
+    """Those of all tests, without the network of 2024."""
+    folder = tmp_path_factory.mktemp("weights") / "without-v1"
+    shutil.copytree(weights, folder, copy_function=os.link, ignore=lambda *_: ["musetalk"])
     return Weights(folder)
 
 
@@ -172,16 +175,17 @@ def test_networks_are_read_from_their_files(weights: Weights, tmp_path: Path) ->
     import torch
 
     cpu = torch.device("cpu")
-    vae = checkpoints.load_vae(weights, cpu, torch.bfloat16)
-    assert vae.config.block_out_channels == [16, 32, 48, 48]
-    assert vae.quant_conv.weight.dtype == torch.bfloat16
-    unet = checkpoints.load_unet(OURS, weights, cpu, torch.float32)
-    assert unet.config.cross_attention_dim == 48
+    half = OURS.model_copy(update={"precision": "bfloat16"})
+    with checkpoints.lease_encoder(half, weights) as vae:
+        assert vae.config.block_out_channels == [16, 32, 48, 48]
+        assert vae.quant_conv.weight.dtype == torch.bfloat16
+    with checkpoints.lease_motion(OURS, weights, cpu, torch.float32) as motion:
+        assert motion.dtype == torch.float32
     ears = checkpoints.ears(OURS, weights)
     assert ears.row_shape == (5, 48)
     assert len(ears.sha256[0]) == 64
     with pytest.raises(WeightsMissing, match="musetalk-unet-v1"):
-        checkpoints.load_unet(OURS.model_copy(update={"version": "v1"}), weights, cpu, torch.float32)
+        checkpoints.lease_motion(OURS.model_copy(update={"version": "v1"}), weights, cpu, torch.float32)
 
 
 def test_a_configuration_that_is_none_is_refused(weights: Weights, tmp_path: Path) -> None:

@@ -21,11 +21,12 @@ from typing import Literal, Protocol, get_args
 from filelock import FileLock, Timeout
 
 from personare.cache.disk import DiskTier, FileFacts
-from personare.cache.feature_file import storable
-from personare.cache.index import Index, IndexBusy, Row, Surroundings
+from personare.cache.feature_file import read_feature, storable
+from personare.cache.index import Index, IndexBusy, Surroundings
+from personare.cache.index_rows import Row
 from personare.cache.keys import portrait_digest
 from personare.cache.memory import MemoryTier
-from personare.cache.recipe import Stage
+from personare.cache.recipe import Stage, StageInputs
 from personare.cache.remote import RemoteTier
 from personare.cache.reports import Damage, Entry, PruneReport, StageTotals, Stats, VerifyReport
 from personare.errors import InvalidOption
@@ -98,9 +99,14 @@ class FeatureStore:
         """Let this shelf say what is pinned, also after the index was lost."""
         self._index.look = partial(_look_around, self._disk, shelf)
 
-    def fetch(self, stage: Stage, key: str, compute: Callable[[], Feature]) -> tuple[Feature, bool]:
+    def fetch(
+        self, stage: Stage, key: str, compute: Callable[[], Feature], inputs: StageInputs | None = None
+    ) -> tuple[Feature, bool]:
         """The feature of a stage, and whether it was there already. `compute` runs in one
         process at a time per key.
+
+        inputs: of the stage; what a remote has must have the form that they ask for. None: no
+            remote is asked.
 
         Raises what `compute` raises, and EngineError for a feature that no file can hold; never
         because the cache cannot be read or written.
@@ -113,7 +119,7 @@ class FeatureStore:
             # Another process may have computed it while this one waited.
             if (
                 self.mode == "use"
-                and (known := self.get(key) or self._from_remote(key, stage.name)) is not None
+                and (known := self.get(key) or self._from_remote(key, stage, inputs)) is not None
             ):
                 return known, True
             feature = storable(compute(), stage.name)
@@ -267,16 +273,26 @@ class FeatureStore:
         """Where a feature is kept on disk, None if it is not."""
         return None if self._disk.facts(key) is None else self._disk.path(key)
 
-    def _from_remote(self, key: str, stage: str) -> Feature | None:
-        """The feature from the remote, which the disk then has as well; None if there is none."""
+    def _from_remote(self, key: str, stage: Stage, inputs: StageInputs | None) -> Feature | None:
+        """The feature from the remote, which the disk then has as well; None if there is none
+        that fits.
+        """
         remote = self._remote
-        if (
-            remote is None
-            or remote.dead
-            or not self.adopt(key, stage, lambda part: remote.download(key, stage, part))
-        ):
+        if remote is None or remote.dead or inputs is None or stage.form is None:
             return None
-        log.info("%s came from %s", stage, remote.url)
+
+        def write(part: Path) -> bool:
+            if not remote.download(key, stage.name, part):
+                return False
+            with part.open("rb") as file:
+                misfit = stage.misfit(inputs, read_feature(file, key, verify=False)[0])
+            if misfit:
+                log.warning("feature %s of %s is not used: %s", stage.name, remote.url, misfit)
+            return not misfit
+
+        if not self.adopt(key, stage.name, write):
+            return None
+        log.info("%s came from %s", stage.name, remote.url)
         return self.get(key)
 
     def _keep(self, key: str, feature: Feature, stage: str) -> None:

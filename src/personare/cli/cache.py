@@ -8,20 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from personare.cli.session import (
-    AsJson,
-    CacheDir,
-    CacheRemote,
-    Debug,
-    Verbose,
-    WeightsDir,
-    age_text,
-    print_json,
-    print_table,
-    progress_bar,
-    say,
-    size_text,
-)
+from personare.cli.session import age_text, print_json, print_table, progress_bar, say, size_text
+from personare.cli.switches import Given, switches
 from personare.errors import CacheError, InvalidOption
 
 if TYPE_CHECKING:
@@ -34,15 +22,12 @@ app = typer.Typer(
 
 
 @app.command()
-def stats(
-    cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False
-) -> None:
+@switches("cache_dir")
+def stats(given: Given) -> None:
     """How much is kept, by stage."""
-    from personare.studio.studio import Studio
-
-    studio = Studio(cache_dir)
+    studio = given.studio()
     numbers, clips = studio.store.stats(), studio.clips.stats()
-    if as_json:
+    if given.as_json:
         print_json({**asdict(numbers), "clips": {**asdict(clips), "max_bytes": studio.clips.max_bytes}})
         return
     pinned = size_text(numbers.pinned_bytes)
@@ -59,14 +44,11 @@ def stats(
 
 
 @app.command("list")
-def list_features(
-    cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False
-) -> None:
+@switches("cache_dir")
+def list_features(given: Given) -> None:
     """Every feature, last used first."""
-    from personare.studio.studio import Studio
-
-    entries = sorted(Studio(cache_dir).store.entries(), key=lambda entry: -entry.last_used)
-    if as_json:
+    entries = sorted(given.studio().store.entries(), key=lambda entry: -entry.last_used)
+    if given.as_json:
         print_json({"features": entries})
         return
     now = time.time()
@@ -85,20 +67,17 @@ def list_features(
 
 
 @app.command()
-def verify(
-    cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False
-) -> None:
+@switches("cache_dir")
+def verify(given: Given) -> None:
     """Check every file; damaged ones go to quarantine and are recomputed when they are next
     needed.
     """
-    from personare.studio.studio import Studio
-
-    outcome = Studio(cache_dir).store.verify()
-    if as_json:
+    outcome = given.studio().store.verify()
+    if given.as_json:
         print_json(outcome)
     else:
         say(f"{outcome.checked} checked, {len(outcome.damaged)} damaged")
-    if outcome.damaged and not as_json:
+    if outcome.damaged and not given.as_json:
         raise CacheError(
             f"{len(outcome.damaged)} damaged features were moved to quarantine",
             hint="they are recomputed when they are next needed; check the disk if this happens again",
@@ -106,35 +85,27 @@ def verify(
 
 
 @app.command()
+@switches("cache_dir")
 def prune(
+    given: Given,
     max_size: Annotated[str, typer.Option("--max-size", help="What may stay, for example 20GB.")],
-    cache_dir: CacheDir = None,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
 ) -> None:
     """Remove the least recently used features, and clips, until the rest of each fits; what
     named avatars need stays.
     """
-    from personare.studio.studio import Studio
-
-    studio, size = Studio(cache_dir), read_size(max_size)
-    _tell_removed(studio.store.prune(size), studio.clips.prune(size), as_json)
+    studio, size = given.studio(), read_size(max_size)
+    _tell_removed(studio.store.prune(size), studio.clips.prune(size), given.as_json)
 
 
 @app.command()
+@switches("cache_dir")
 def clear(
+    given: Given,
     everything: Annotated[bool, typer.Option("--all", help="Also what named avatars need.")] = False,
-    cache_dir: CacheDir = None,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
 ) -> None:
     """Remove all finished clips, and all features but those that named avatars need."""
-    from personare.studio.studio import Studio
-
-    studio = Studio(cache_dir)
-    _tell_removed(studio.store.clear(keep_pinned=not everything), studio.clips.prune(0), as_json)
+    studio = given.studio()
+    _tell_removed(studio.store.clear(keep_pinned=not everything), studio.clips.prune(0), given.as_json)
 
 
 def _tell_removed(features: PruneReport, clips: ClipsKept, as_json: bool) -> None:
@@ -150,22 +121,16 @@ def _tell_removed(features: PruneReport, clips: ClipsKept, as_json: bool) -> Non
 
 
 @app.command()
+@switches("weights", "cache_dir", "cache_remote")
 def warm(
+    given: Given,
     names: Annotated[list[str] | None, typer.Argument(help="Avatars.", show_default=False)] = None,
     everyone: Annotated[bool, typer.Option("--all", help="Every avatar there is.")] = False,
-    weights: WeightsDir = None,
-    cache_dir: CacheDir = None,
-    cache_remote: CacheRemote = None,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
 ) -> None:
     """Compute every missing stage of avatars NAME..., so that they speak at once."""
-    from personare.studio.studio import Studio
-
     if everyone == bool(names):
         raise typer.BadParameter("give names of avatars, or --all")
-    studio = Studio(cache_dir, weights=weights, cache_remote=cache_remote)
+    studio = given.studio()
     wanted = names or [manifest.name for manifest in studio.shelf.list()]
     for name in wanted:
         studio.shelf.load_manifest(name)
@@ -173,7 +138,7 @@ def warm(
     with progress_bar() as progress:
         for name in wanted:
             done[name] = studio.warm(name, progress)
-    if as_json:
+    if given.as_json:
         print_json(
             {
                 "avatars": [

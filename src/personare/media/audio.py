@@ -20,6 +20,9 @@ from personare.types import SAMPLE_RATE, Phone, Speech, SpeechChunk
 CHUNK_SECONDS = 0.25
 """Chunks are at least this long (but the last) and at most one codec packet longer."""
 
+_MAX_CHANNELS = 64
+"""Of an array; more are samples, and the array lies on its side."""
+
 
 def open_speech(path: Path, track: int | None = None) -> Speech:
     """A sound track of a file as Speech; memory does not grow with its length.
@@ -70,7 +73,7 @@ def speech_from_samples(
     voice = _unit_range(samples, name)
     if voice.ndim == 1:
         voice = voice[:, None]
-    if voice.ndim != 2 or voice.shape[1] == 0:
+    if voice.ndim != 2 or not 0 < voice.shape[1] <= _MAX_CHANNELS:
         raise UnusableSpeech(f"{name} has shape {samples.shape}", hint="give an array [n] or [n, channels]")
     if len(voice) == 0:
         raise empty(name)

@@ -41,6 +41,7 @@ from personare.shelf.manifest import (
     ShelfPins,
     checked_name,
     folder_name,
+    manifest_text,
     manifests,
     read_manifest,
 )
@@ -90,7 +91,7 @@ class AvatarShelf:
             folder.mkdir(exist_ok=True)
             _copy(portrait, folder / manifest.portrait_file, avatar.portrait)
             with replaced_when_complete(folder / MANIFEST) as part:
-                part.write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
+                part.write_text(manifest_text(manifest), encoding="utf-8")
             for path in folder.iterdir():
                 if path.name not in (MANIFEST, manifest.portrait_file):
                     path.unlink()

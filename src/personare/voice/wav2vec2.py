@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,8 +108,17 @@ class SpeechFeatures:
         for layer in reversed(layers):
             reach = (reach - 1) * layer.conv.stride[0] + layer.conv.kernel_size[0]
         self.reach = reach  # samples that one feature sees
-        for layer in network.encoder.layers:
+        layers = network.encoder.layers
+        for layer in layers:
             layer.feed_forward = _InSlabs(layer.feed_forward)
+        # Threads share the network: the hooks stay, and each thread has its own listener. They
+        # must not refer to this object, or only the garbage collector would free the network.
+        self._listening = listening = _Listening()
+        layers[0].register_forward_pre_hook(lambda _, inputs: listening.tell(0, inputs[0]))
+        for index, layer in enumerate(layers, start=1):
+            layer.register_forward_hook(
+                lambda _, __, output, index=index: listening.tell(index, _tensor(output))
+            )
 
     @property
     def layers(self) -> int:
@@ -198,22 +208,22 @@ class SpeechFeatures:
         """The encoder over [1, n, C]: the last hidden state [1, n, width]; each: told every
         layer's while it runs.
         """
-        layers = self.network.encoder.layers
-        hooks = []
-        if each is not None:
-            hooks.append(layers[0].register_forward_pre_hook(lambda _, inputs: each(0, inputs[0])))
-            for index, layer in enumerate(layers, start=1):
-                hooks.append(
-                    layer.register_forward_hook(
-                        lambda _, __, output, index=index: each(index, _tensor(output))
-                    )
-                )
+        self._listening.each = each
         try:
             projected = self.network.feature_projection(features)[0]
             return _tensor(self.network.encoder(projected))
         finally:
-            for hook in hooks:
-                hook.remove()
+            self._listening.each = None
+
+
+class _Listening(threading.local):
+    """Whom the `encode` of the running thread tells about its layers."""
+
+    each: EachLayer | None = None
+
+    def tell(self, layer: int, hidden: Tensor) -> None:
+        if self.each is not None:
+            self.each(layer, hidden)
 
 
 class _InSlabs(nn.Module):
