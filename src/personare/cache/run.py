@@ -13,10 +13,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from personare.cache.checkpoint import Workspace
 from personare.cache.keys import FileStamp, file_stamp, guide_digest, speech_digest
 from personare.cache.recipe import Recipe, Sources, Stage, StageInputs
 from personare.cache.store import FeatureStore
-from personare.errors import EngineError, PersonareError, UnreadableMedia
+from personare.errors import Cancelled, EngineError, PersonareError, UnreadableMedia
 from personare.types import Feature, Guide, Progress, Samples, Source, no_progress
 
 log = logging.getLogger(__name__)
@@ -96,10 +97,11 @@ def run(
     digests = _digests(sources, store) if store else {}
     keys = recipe.keys(digests) if store else {}
 
-    def compute(stage: Stage, features: Mapping[str, Feature]) -> Feature:
+    def compute(stage: Stage, features: Mapping[str, Feature], workspace: Workspace) -> Feature:
         read = {source: sources[source] for source in stage.reads if source in sources}
         parameters = MappingProxyType(dict(stage.parameters))
-        feature = _computed(stage, StageInputs(parameters, features, read, progress), _named(sources))
+        inputs = StageInputs(parameters, features, read, workspace.progress, workspace)
+        feature = _computed(stage, inputs, _named(sources))
         for path in (path for source in read for path in files[source]):
             if _stamp(path) != stamps[path]:
                 raise UnreadableMedia(
@@ -140,7 +142,7 @@ def _named(sources: Sources) -> str:
 def _run(
     recipe: Recipe,
     keys: Mapping[str, str],
-    compute: Callable[[Stage, Mapping[str, Feature]], Feature],
+    compute: Callable[[Stage, Mapping[str, Feature], Workspace], Feature],
     store: FeatureStore | None,
     progress: Progress,
 ) -> tuple[dict[str, Feature], dict[str, Outcome], dict[str, float]]:
@@ -156,9 +158,13 @@ def _run(
         began = time.perf_counter()
         needed = MappingProxyType({name: features[name] for name in stage.needs})
         if store is None:
-            features[stage.name], hit = compute(stage, needed), False
+            workspace = Workspace(stage=stage.name, progress=progress)
+            features[stage.name], hit = compute(stage, needed, workspace), False
         else:
-            features[stage.name], hit = store.fetch(stage, keys[stage.name], partial(compute, stage, needed))
+            key = keys[stage.name]
+            workspace = store.workspace(stage, key, progress)
+            computation = partial(compute, stage, needed, workspace)
+            features[stage.name], hit = store.fetch(stage, key, computation, workspace)
         outcome[stage.name] = "hit" if hit else "miss"
         seconds[stage.name] = time.perf_counter() - began
         log.info("%s %s in %.3f s", stage.name, "found" if hit else "computed", seconds[stage.name])
@@ -204,12 +210,20 @@ def changed_by(recipe: Recipe, changed: Recipe, digests: Mapping[Source, str]) -
 
 
 def _computed(stage: Stage, inputs: StageInputs, source: str) -> Feature:
+    workspace = inputs.workspace
     try:
         feature = stage.compute(inputs)
+    except (KeyboardInterrupt, Cancelled) as stop:
+        if workspace.kept is not None:
+            step, steps = workspace.kept
+            stop.add_note(f"step {step} of {steps} is kept")
+        raise
     except PersonareError:
         raise
     except Exception as error:
         hint = "this is a fault of the engine: please report it with the output of --debug"
+        if workspace.resumed:
+            hint += "; it went on from a checkpoint: `personare cache prune --workspace-days 0` deletes it"
         raise EngineError(
             f"{stage.name} failed on {source}: {type(error).__name__}: {error}", hint
         ) from error
