@@ -181,7 +181,9 @@ class Workspace:
 
 @dataclass(frozen=True, slots=True)
 class KeptWorkspace:
-    """A workspace on the disk. saved: of its checkpoint, in seconds since the epoch."""
+    """A workspace on the disk. saved: when its checkpoint was, in seconds since the epoch; 0 if
+    there is none.
+    """
 
     key: str
     bytes: int
@@ -204,7 +206,7 @@ class Workspaces:
             if _KEY.fullmatch(path.name):
                 with suppress(OSError):
                     files = [file.stat() for file in path.iterdir()]
-                    saved = max((status.st_mtime for status in files), default=path.stat().st_mtime)
+                    saved = max((status.st_mtime for status in files), default=0.0)
                     found.append(KeptWorkspace(path.name, sum(status.st_size for status in files), saved))
         return sorted(found, key=lambda workspace: (workspace.saved, workspace.key))
 

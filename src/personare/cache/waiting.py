@@ -40,7 +40,7 @@ BESIDE_AFTER_SECONDS = 60.0
 AGAIN_AFTER_SECONDS = 600.0
 """How often those who go on waiting are told again."""
 
-_LOCK = re.compile(r"(?P<key>[0-9a-f]{64})\.lock")
+_KEY = re.compile(r"[0-9a-f]{64}")
 _MAX_WHAT = 200
 _MAX_NOTICE_BYTES = 4096
 
@@ -97,15 +97,14 @@ class Turns:
             yield free
         finally:
             if free:
+                _remove_notice(self._notice(key))
                 _release(lock)
 
     def sweep(self) -> None:
         """Delete what killed processes left among the locks."""
-        for path in _entries(self._folder):
-            if match := _LOCK.fullmatch(path.name):
-                with self.unless_taken(match["key"]) as free:
-                    if free:
-                        _remove_notice(self._notice(match["key"]))
+        for key in sorted({path.stem for path in _entries(self._folder) if _KEY.fullmatch(path.stem)}):
+            with self.unless_taken(key):
+                pass
 
     def _locked(self, stage: Stage, key: str, workspace: Workspace) -> FileLock | None:
         lock: FileLock = FileLock(self._lock(key))

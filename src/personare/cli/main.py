@@ -83,7 +83,7 @@ def _run_command() -> int:
         return 1
     except SystemExit as end:
         if end.code == 130:
-            typer.echo("error: interrupted; nothing half-written is left", err=True)
+            typer.echo(f"error: interrupted; {_what_is_left(end)}", err=True)
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:
         if SESSION.debug:
@@ -94,6 +94,18 @@ def _run_command() -> int:
         )
         return report_error(wrapped)
     return 0
+
+
+def _what_is_left(end: BaseException) -> str:
+    """What an interruption left behind: a long stage notes its checkpoint on the exception, from
+    which the end of the program follows.
+    """
+    cause: BaseException | None = end
+    while cause is not None:
+        if notes := getattr(cause, "__notes__", None):
+            return f"{notes[0]}: the same command goes on from there"
+        cause = cause.__cause__ or cause.__context__
+    return "nothing half-written is left"
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from personare.types import Progress
 
 PROGRESS_AFTER_SECONDS = 0.7
+PACE_SECONDS = 300.0
+"""The time left follows from the pace of so long: a step of a network may take half a minute."""
 _SETTING = re.compile(r"[a-z][a-z0-9_]*=")
 
 
@@ -195,8 +197,8 @@ def age_text(seconds: float) -> str:
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """A bar on stderr for whatever takes longer than a moment; silent with --json or without a
-    terminal.
+    """A bar on stderr, with the time left, for whatever takes longer than a moment; silent with
+    --json or without a terminal.
     """
     if SESSION.as_json or not sys.stderr.isatty():
         yield lambda what, done, total: None
@@ -213,6 +215,7 @@ def progress_bar() -> Iterator[Progress]:
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
+        speed_estimate_period=PACE_SECONDS,
     )
     tasks: dict[str, TaskID] = {}
 
@@ -221,9 +224,10 @@ def progress_bar() -> Iterator[Progress]:
             return
         if not tasks:
             bar.start()
-        if what not in tasks:
-            tasks[what] = bar.add_task(what, total=total)
-        bar.update(tasks[what], completed=done, total=total)
+        name = what.partition(",")[0]
+        if name not in tasks:
+            tasks[name] = bar.add_task(what, total=total, completed=done)
+        bar.update(tasks[name], description=what, completed=done, total=total)
 
     try:
         yield show
