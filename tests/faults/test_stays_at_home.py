@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from personare.cli.main import app
+from personare.cli.app import app
 from personare.ground.privacy import SWITCHES
 
 GUARD = """
