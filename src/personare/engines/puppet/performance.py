@@ -25,6 +25,8 @@ list of motion.
 """
 
 
+RETURN_SECONDS = 0.5
+"""How long a face takes from where a guide left it to its own motion."""
 _HEAD = [ARKIT.columns.index(name) for name in ("headYaw", "headPitch", "headRoll", "shiftX", "shiftY")]
 
 
@@ -112,6 +114,9 @@ class _Face:
         self._options, self._watch = options, watch
         self._drive: MouthDrive | None = None
         self._motion = FaceMotion(options)
+        self._return_frames = max(1, round(RETURN_SECONDS * float(options.rate)))
+        self._left: Floats = np.zeros(ARKIT.width, np.float32)
+        self._frames_to_go = 0
 
     def hear(self, samples: Samples, phones: Sequence[Phone] | None) -> Iterator[Floats]:
         self._drive = drive = self._drive or MouthDrive(self._options.rate, self._options.expressiveness)
@@ -122,7 +127,7 @@ class _Face:
                 mouths = drive.push(piece, phones if start == 0 or phones is None else ())
             for mouth in mouths:
                 with self._watch("motion"):
-                    row = row_of(self._motion.speak(mouth))
+                    row = self._returned(row_of(self._motion.speak(mouth)))
                 yield row
 
     def end(self) -> Iterator[Floats]:
@@ -132,18 +137,32 @@ class _Face:
                 mouths = drive.finish()
             for mouth in mouths:
                 with self._watch("motion"):
-                    row = row_of(self._motion.speak(mouth))
+                    row = self._returned(row_of(self._motion.speak(mouth)))
                 yield row
         self._motion.release()
 
-    def followed(self, motion: Motion) -> Floats:
-        """The rows of a guide's motion, with as much of its head as the options say."""
-        rows = motion.values.copy()
-        rows[:, _HEAD] *= np.float32(self._options.head_motion)
-        return rows
+    def follow(self, motion: Motion) -> Iterator[Floats]:
+        """The rows of a guide's motion, with as much of its head as the options say. Wherever it
+        is left, what comes next starts from there.
+        """
+        for values in motion.values:
+            row = values.copy()
+            row[_HEAD] *= np.float32(self._options.head_motion)
+            self._left, self._frames_to_go = row, self._return_frames
+            yield row
 
     def rest(self) -> Floats:
-        return row_of(self._motion.rest())
+        return self._returned(row_of(self._motion.rest()))
+
+    def _returned(self, row: Floats) -> Floats:
+        """The row, or after a guide the way from its last one."""
+        if not self._frames_to_go:
+            return row
+        linear = self._frames_to_go / (self._return_frames + 1)
+        kept = np.float32(linear * linear * (3 - 2 * linear))
+        self._frames_to_go -= 1
+        back: Floats = kept * self._left + (1 - kept) * row
+        return back
 
     def drop(self) -> None:
         self._drive = None
@@ -168,6 +187,6 @@ def _followed(
     with performance.watch("drive"):
         seen = run(Recipe((guides.stage(),)), {"guide": guide}, store, performance._told(said))
     performance.heard.update(seen.outcome)
-    rows = face.followed(guides.motion_of(seen.features[guides.WATCHED]).resampled(performance.fps))
-    said.expected = len(rows)
-    yield from rows
+    motion = guides.motion_of(seen.features[guides.WATCHED]).resampled(performance.fps)
+    said.expected = len(motion)
+    yield from face.follow(motion)
