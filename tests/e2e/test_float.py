@@ -177,12 +177,6 @@ def test_after_an_interruption_the_motion_goes_on_from_the_last_frame_that_was_s
     assert np.array_equal(after, np.concatenate([decoder.render(one[None]) for one in goes_on]))
 
 
-@pytest.mark.parametrize("samples", [1, 160, 640])
-def test_a_moment_of_speech_makes_a_frame(speak, portrait, samples, tmp_path):
-    report, path = speak(portrait, write_wav(tmp_path / "moment.wav", np.full(samples, 0.1)))
-    assert report["frames"] == len(decoded(path)) == 1
-
-
 def test_silence_makes_a_clip(speak, portrait, tmp_path):
     report, _ = speak(
         portrait, write_wav(tmp_path / "silence.wav", np.zeros(8000)), "--set", "rest_in_silence=1"
