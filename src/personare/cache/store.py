@@ -100,7 +100,7 @@ class FeatureStore:
         self._index.look = partial(_look_around, self._disk, shelf)
 
     def fetch(
-        self, stage: Stage, key: str, compute: Callable[[], Feature], inputs: StageInputs | None = None
+        self, stage: Stage, key: str, compute: Callable[[], Feature], *, inputs: StageInputs | None = None
     ) -> tuple[Feature, bool]:
         """The feature of a stage, and whether it was there already. `compute` runs in one
         process at a time per key.
