@@ -25,7 +25,7 @@ import personare
 from personare.engines.puppet.move.emotion import EMOTIONS
 from personare.errors import PersonareError
 from personare.motion import motion_of
-from personare.studio.studio import OpenEngine
+from personare.studio.opened import OpenEngine
 from personare.types import ARKIT_UNITS, Avatar, FaceState
 
 SENTENCE = "My mother bought five purple shoes."

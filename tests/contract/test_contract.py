@@ -22,7 +22,6 @@ from personare.engines.engine import Engine, load_engine
 from personare.engines.performance import Performance
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
-from tests.conformance.seeded_checkpoint import write_checkpoints
 
 SKELETON = Path(__file__).parents[2] / "examples" / "engine"
 SOUGHT = {
@@ -32,14 +31,14 @@ SOUGHT = {
     "float": {"emotion": "neutral", "device": "cpu"},
 }
 EXACT = {"counts", "cuts", "interruptions", "latency", "resumption"}
-FILES = {
-    "musetalk": ["musetalk-unet-v15", "sd-vae-ft-mse", "whisper-tiny"],
-    "float": ["float", "wav2vec2-base-960h"],
-}
-"""The checkpoints that a run needs; faces are found by our own networks."""
 SECONDS = {"puppet": 1.2, "musetalk": 1.5, "musetalk-exact": 1.0, "float": 1.2}
 PAIRS = [
-    (name, check)
+    pytest.param(
+        name,
+        check,
+        marks=[] if name == "puppet" else [pytest.mark.neural, pytest.mark.slow],
+        id=f"{name}-{check.__name__}",
+    )
     for name in SOUGHT
     for check in CHECKS
     # With audio=exact just the way of hearing is another.
@@ -51,20 +50,16 @@ PHOTO = Path(str(files("personare") / "assets" / "portrait.jpg"))
 @pytest.fixture(scope="module")
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     name: str = request.param
-    folder = tmp_path_factory.mktemp(name)
     engine = name.partition("-")[0]
-    if engine != "puppet":
-        write_checkpoints(engine, "tiny", folder / "weights", only=FILES[engine])
-    studio = Studio(Settings(cache_dir=folder / "features", weights=folder / "weights"))
+    weights = None if engine == "puppet" else request.getfixturevalue("weights")
+    studio = Studio(Settings(cache_dir=tmp_path_factory.mktemp(name), weights=weights))
     cast = studio.cast(PHOTO, engine, SOUGHT[name])
     avatar, _ = studio.prepare(cast)
     yield Case(cast.engine, avatar, cast.options, studio.store, SECONDS[name])
     studio.store.close()
 
 
-@pytest.mark.parametrize(
-    ("case", "check"), PAIRS, indirect=["case"], ids=[f"{name}-{check.__name__}" for name, check in PAIRS]
-)
+@pytest.mark.parametrize(("case", "check"), PAIRS, indirect=["case"])
 def test_the_contract_is_kept(case: Case, check: Check) -> None:
     try:
         check(case)

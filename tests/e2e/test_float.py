@@ -4,6 +4,8 @@ released layout, at tiny size.
 
 from __future__ import annotations
 
+import shutil
+
 import av
 import cv2
 import numpy as np
@@ -13,17 +15,11 @@ import personare
 from personare.errors import EngineError
 from personare.media.image import read_image
 from personare.types import frame_count
-from tests.conformance.seeded_checkpoint import write_checkpoints
 from tests.conftest import error_lines, write_wav
 
+pytestmark = [pytest.mark.neural, pytest.mark.slow]
+
 PREPARED = {"float.face", "float.crop", "float.appearance"}
-
-
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("float-weights")
-    write_checkpoints("float", "tiny", folder, only=("float", "wav2vec2-base-960h", "wav2vec2-emotion"))
-    return folder
 
 
 @pytest.fixture
@@ -226,7 +222,7 @@ def test_without_weights_it_says_what_to_fetch(cli, portrait, short, tmp_path):
 
 def test_the_wrong_weights_are_refused(cli, weights, portrait, short, tmp_path):
     wrong = tmp_path / "wrong"
-    write_checkpoints("float", "tiny", wrong, only=("float", "wav2vec2-base-960h", "wav2vec2-emotion"))
+    shutil.copytree(weights, wrong)
     (wrong / "float/float.pth").write_bytes(
         (weights / "wav2vec-english-speech-emotion-recognition/pytorch_model.bin").read_bytes()
     )

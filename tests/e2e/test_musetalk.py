@@ -20,26 +20,15 @@ from personare.media.image import read_image
 from personare.media.template import Template, palindrome
 from personare.types import frame_count
 from personare.weights.resident import BUDGET_VARIABLE
-from tests.conformance.seeded_checkpoint import write_checkpoints
 from tests.conftest import error_lines, write_wav
 from tests.unit.template_videos import moved_portrait, numbered, write_video
+
+pytestmark = [pytest.mark.neural, pytest.mark.slow]
 
 PREPARED = {TRACK, BOXES, LATENTS, LABELS, MASKS}
 HEAR = "musetalk.hear"
 CODEC_LEVELS = 16
 """What H.264 may change of 99 in 100 pixels that were not painted."""
-
-
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("musetalk-weights")
-    write_checkpoints(
-        "musetalk",
-        "tiny",
-        folder,
-        only=("musetalk-unet-v15", "musetalk-unet-v1", "sd-vae-ft-mse", "whisper-tiny"),
-    )
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,10 @@
+"""Batches of networks: their sizes, and what happens when memory runs out."""
+
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 
 from personare.engines import neural
 from personare.engines.neural import (
@@ -16,7 +19,7 @@ from personare.engines.neural import (
 from personare.errors import EngineError
 from personare.weights import resident
 
-torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.neural
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 

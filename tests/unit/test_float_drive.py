@@ -15,6 +15,8 @@ from personare.voice.wav2vec2 import EMOTIONS, normalised
 from personare.weights.resident import Lease
 from tests.unit.float_networks import classifier, ears, noise
 
+pytestmark = pytest.mark.neural
+
 
 @pytest.mark.parametrize("fps", [24.0, 25.0, 29.97, 30.0])
 @pytest.mark.parametrize("samples", [1, 400, 640, 641, 16000, 123457])

@@ -29,6 +29,8 @@ from personare.types import Feature, frame_count
 from personare.voice.whisper import EncoderConfig, SpeechEncoder, log_mel, mirrored, normalised, piece_mel
 from personare.weights.resident import Lease
 
+pytestmark = pytest.mark.neural
+
 RATES = [Fraction(24000, 1001), 24, 25, Fraction(30000, 1001), 30, 48, 50, Fraction(60000, 1001), 60, 12]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +27,10 @@ OURS = MuseTalkOptions(detector="landmarks", parser="landmarks", batch_size=2)
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
-    folder = tmp_path_factory.mktemp("weights")
-    write_checkpoints("musetalk", "tiny", folder, only={"sd-vae-ft-mse", "musetalk-unet-v15", "whisper-tiny"})
+def weights(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Weights:
+    """Those of all tests, without the network of 2024."""
+    folder = tmp_path_factory.mktemp("weights") / "without-v1"
+    shutil.copytree(weights, folder, copy_function=os.link, ignore=lambda *_: ["musetalk"])
     return Weights(folder)
 
 

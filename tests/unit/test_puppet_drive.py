@@ -1,3 +1,5 @@
+"""From speech to face states: any cut, exact counts, latency, silence and phones."""
+
 from fractions import Fraction
 
 import numpy as np

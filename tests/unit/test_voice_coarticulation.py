@@ -1,3 +1,5 @@
+"""From sounds to lips: closures, easing, lead and latency."""
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray

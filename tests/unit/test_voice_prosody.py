@@ -1,3 +1,5 @@
+"""Presence, loudness and emphasis of a voice, frame by frame."""
+
 from personare.voice.prosody import Prosody, ProsodyFrame, RunningQuantile
 
 SPEAKING = {"voice": 0.95, "silence": 0.02}

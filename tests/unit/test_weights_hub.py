@@ -15,8 +15,6 @@ from personare.weights.finder import Weights
 from personare.weights.hub import pull
 from tests.unit.fake_hub import FakeHub, running_hub
 
-pytest.importorskip("huggingface_hub")
-
 UNET = bytes(range(256)) * 4000
 CONFIG = b'{"sample_size": 64}'
 

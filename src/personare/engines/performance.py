@@ -288,10 +288,9 @@ class Run(ABC, Generic[Product, Piece]):
                     said.work.popleft()
                     if not said.work and said.ending:
                         self._over(said)
-                except Cancelled:
-                    if not said.cut:
-                        raise
-                except BaseException:
+                except BaseException as error:
+                    if said.cut and isinstance(error, Cancelled):
+                        break  # `_told` ended the work of an utterance that was interrupted
                     self.interrupt()  # what failed is over; the next utterance may do better
                     raise
                 else:

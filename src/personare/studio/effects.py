@@ -53,6 +53,21 @@ def effects(engine: Engine, options: EngineOptions, digests: Mapping[Source, str
     return found
 
 
+def without_portrait(engine: Engine) -> str:
+    """A setting with which the engine brings its own portrait, as "look=mesh"; "" if there is
+    none.
+    """
+    values = engine.read_options({}).model_dump(mode="json")
+    for name, schema in _fields(engine).items():
+        for value in _others(schema, values[name]):
+            try:
+                if engine.brings_portrait(engine.read_options({name: value})) is not None:
+                    return f"{name}={value}"
+            except InvalidOption:
+                continue
+    return ""
+
+
 def _changed(
     engine: Engine, options: EngineOptions, values: Mapping[str, Any], digests: Mapping[Source, str]
 ) -> list[str]:

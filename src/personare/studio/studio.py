@@ -30,6 +30,7 @@ from personare.shelf.avatars import AvatarShelf
 from personare.shelf.home import home
 from personare.shelf.manifest import AvatarManifest
 from personare.studio.clip import Clip, sound_for
+from personare.studio.effects import without_portrait
 from personare.studio.finished import Finished, clip_key
 from personare.studio.first_look import check_order
 from personare.studio.installed import check_can
@@ -137,8 +138,10 @@ class Studio:
         given = named.get("portrait")
         if brought is None:
             if given is None:
+                alone = without_portrait(made)
+                hint = "give a photo, a video or the name of an avatar"
                 raise UnreadableMedia(
-                    "no portrait is given", hint="give a photo, a video or the name of an avatar"
+                    "no portrait is given", hint=f"{hint}, or --set {alone}" if alone else hint
                 )
             return Cast(made, options_in_force, given)
         if given is not None:

@@ -12,7 +12,7 @@ from personare.engines.engine import Engine, EngineOptions, Latency, own_options
 from personare.engines.puppet.options import PuppetOptions
 from personare.errors import WeightsError
 from personare.motion import ARKIT, Space
-from personare.types import Avatar, Guide
+from personare.types import Avatar, Guide, Source
 
 if TYPE_CHECKING:
     from personare.cache.store import FeatureStore
@@ -66,25 +66,28 @@ class Puppet(Engine):
         frame = 1 / own_options(options, PuppetOptions, self.name).rate
         return Latency(float(frame), MouthDrive.lookahead_seconds)
 
+    def drives(self, options: EngineOptions) -> frozenset[Source]:  # noqa: ARG002
+        return frozenset({"speech", "guide"})
+
     def perform(
         self,
         avatar: Avatar,
         options: EngineOptions,
         *,
-        guide: Guide | None = None,  # noqa: ARG002
-        store: FeatureStore | None = None,  # noqa: ARG002
+        guide: Guide | None = None,
+        store: FeatureStore | None = None,
     ) -> PuppetPerformance:
         from personare.engines.puppet.performance import PuppetPerformance
 
-        return PuppetPerformance(avatar, own_options(options, PuppetOptions, self.name))
+        return PuppetPerformance(avatar, own_options(options, PuppetOptions, self.name), guide, store)
 
     def move(
         self,
         options: EngineOptions,
         *,
-        guide: Guide | None = None,  # noqa: ARG002
-        store: FeatureStore | None = None,  # noqa: ARG002
+        guide: Guide | None = None,
+        store: FeatureStore | None = None,
     ) -> PuppetMovement:
         from personare.engines.puppet.performance import PuppetMovement
 
-        return PuppetMovement(own_options(options, PuppetOptions, self.name))
+        return PuppetMovement(own_options(options, PuppetOptions, self.name), guide, store)
