@@ -97,7 +97,7 @@ def test_a_voice_is_heard_once_for_all_and_the_classifier_only_if_asked(tmp_path
         lambda: loaded.append("emotion") or Lease(classifier()),
         ("a",),
         ("b",),
-        FloatConfig(width=6),
+        FloatConfig(width=24),
     )
     store, samples = FeatureStore(tmp_path), noise(3000)
     given = hear(drive.recipe(networks, 60, "sad"), samples, store)
