@@ -11,6 +11,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+_LONGEST_NAME_BYTES = 120
+"""Of the target's name in that of its part, which is 24 bytes longer with its lock: file systems
+take 255 bytes, some that encrypt 143 less a few.
+"""
 _PART = re.compile(r"^\.(?P<name>.+)\.(?P<token>[0-9a-f]{12})\.part$", re.DOTALL)
 
 
@@ -24,7 +28,7 @@ def replaced_when_complete(target: Path) -> Iterator[Path]:
     another live process writes is locked and stays. Raises OSError as the file system does.
     """
     remove_abandoned_parts(target.parent, target.name)
-    part = target.parent / f".{target.name[-120:]}.{secrets.token_hex(6)}.part"
+    part = target.parent / f".{_name_end(target.name)}.{secrets.token_hex(6)}.part"
     lock = FileLock(f"{part}.lock")
     with lock:
         try:
@@ -48,7 +52,7 @@ def remove_abandoned_parts(folder: Path, name: str | None = None) -> int:
     with suppress(OSError):
         for part in folder.iterdir():
             match = _PART.match(part.name)
-            if not match or (name is not None and match["name"] != name[-120:]):
+            if not match or (name is not None and match["name"] != _name_end(name)):
                 continue
             with suppress(OSError, Timeout):
                 with FileLock(f"{part}.lock", timeout=0):
@@ -56,6 +60,16 @@ def remove_abandoned_parts(folder: Path, name: str | None = None) -> int:
                     removed += 1
                 Path(f"{part}.lock").unlink(missing_ok=True)
     return removed
+
+
+def _name_end(name: str) -> str:
+    """The last letters of a name that take at most _LONGEST_NAME_BYTES in the file system."""
+    end = os.fsencode(name)[-_LONGEST_NAME_BYTES:]
+    # not in the middle of a letter, which some file systems refuse
+    if len(end) == _LONGEST_NAME_BYTES:
+        while end and end[0] & 0xC0 == 0x80:
+            end = end[1:]
+    return os.fsdecode(end)
 
 
 def _sync_folder(folder: Path) -> None:

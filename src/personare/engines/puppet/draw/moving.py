@@ -26,7 +26,7 @@ from personare.engines.puppet.move.state import UNIT
 from personare.ground.stopwatch import Stopwatch
 from personare.heads import head468, similarity
 from personare.media.template import Template
-from personare.types import FaceState, Feature, Image
+from personare.types import FaceState, Feature, Image, frame_rate
 
 Floats = NDArray[np.float32]
 
@@ -48,7 +48,7 @@ class MovingFace:
         face = features["puppet.face"]
         self._landmarks = face.arrays["landmarks"]
         self._strength = face.arrays["strength"]
-        own_fps = Fraction(face.metadata["fps"])
+        own_fps = frame_rate(face.metadata["fps"])
         template = Template(portrait, own_fps)
         self.fps = fps or own_fps
         self.size = template.size
