@@ -177,7 +177,7 @@ def _run(
         if store is None:
             features[stage.name], hit = make(), False
         else:
-            features[stage.name], hit = store.fetch(stage, keys[stage.name], make, inputs)
+            features[stage.name], hit = store.fetch(stage, keys[stage.name], make, inputs=inputs)
         outcome[stage.name] = "hit" if hit else "miss"
         seconds[stage.name] = time.perf_counter() - began
         log.info("%s %s in %.3f s", stage.name, "found" if hit else "computed", seconds[stage.name])

@@ -112,6 +112,7 @@ class FeatureStore:
         stage: Stage,
         key: str,
         compute: Callable[[], Feature],
+        *,
         inputs: StageInputs | None = None,
     ) -> tuple[Feature, bool]:
         """The feature of a stage, and whether it was there already. `compute` runs in one
