@@ -26,9 +26,9 @@ teeth.
 CAST_LIMITS = (0.50, 1.25)
 LIT_HIGHLIGHTS, HIGHLIGHTS_PERCENT = 128.0, 99.0
 """A face whose highlights are below this stands in the dark."""
-COLOURED_LIGHT = (0.80, 1.30)
-"""Logarithm of the strongest channel of the cast: up to the first it is skin, or the light of
-candles and lamps; from the second on the light is coloured.
+COLOURED_LIGHT = (1.2, 1.6)
+"""Logarithm of the cast's strongest over its weakest channel: up to the first it is skin, or
+the light of lamps; from the second on the light is coloured.
 """
 COLOURED_TEETH, BRIGHTEST_COLOUR = 1.20, 1.35
 """Where only one channel has light, teeth are told from skin by that alone."""
@@ -84,8 +84,8 @@ def mouth_light(skin: Floats, brightest: float = 255.0) -> Floats:
     darkest, lightest = BRIGHTNESS_LIMITS
     darkest *= min(1.0, brightest / LIT_HIGHLIGHTS)
     light = balance * np.clip(skin.mean() / WELL_LIT, darkest, lightest)
-    strongest = float(np.abs(np.log(np.maximum(cast, 1e-3))).max())
-    coloured = (strongest - COLOURED_LIGHT[0]) / (COLOURED_LIGHT[1] - COLOURED_LIGHT[0])
+    spread = float(np.log(cast.max() / max(float(cast.min()), 1e-2)))
+    coloured = (spread - COLOURED_LIGHT[0]) / (COLOURED_LIGHT[1] - COLOURED_LIGHT[0])
     coloured = min(max(coloured, 0.0), 1.0)
     if coloured > 0:
         own = COLOURED_TEETH * seen * (USUAL_SKIN.mean() / WELL_LIT)
