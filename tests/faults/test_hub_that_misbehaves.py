@@ -20,6 +20,8 @@ from personare.weights import client, transfer
 from personare.weights.catalogue import Component, read_catalogue
 from personare.weights.hub import pull
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("huggingface_hub")
 
 BODY = bytes(range(256)) * 1000

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from personare.errors import InvalidOption, UnreadableMedia
-from personare.media.local import expanded, read_at_most
+from personare.ground.paths import expanded
+from personare.media.local import read_at_most
 
 
 def test_a_file_is_read_whole_up_to_its_limit(tmp_path):

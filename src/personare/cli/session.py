@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from personare.types import Progress
 
 PROGRESS_AFTER_SECONDS = 0.7
+PACE_SECONDS = 300.0
+"""The time left follows from the pace of so long: a step of a network may take half a minute."""
 _SETTING = re.compile(r"[a-z][a-z0-9_]*=")
 
 
@@ -40,6 +42,8 @@ class Session:
     """Whether the one JSON object was begun."""
     unsaid: str = ""
     """Why stdout took no more; "" if it took everything."""
+    kept: str = ""
+    """What an interruption left to go on from; "" if there is nothing."""
 
 
 SESSION = Session()
@@ -49,7 +53,8 @@ def begin(*, as_json: bool) -> None:
     """A command begins; as_json: until it reads its own switches, which a wrong command line
     prevents.
     """
-    SESSION.as_json, SESSION.debug, SESSION.answered, SESSION.unsaid = as_json, False, False, ""
+    SESSION.as_json, SESSION.debug, SESSION.answered = as_json, False, False
+    SESSION.unsaid = SESSION.kept = ""
     write_any_letter()
 
 
@@ -275,8 +280,8 @@ def age_text(seconds: float) -> str:
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """A bar on stderr for whatever takes longer than a moment; silent with --json or without a
-    terminal.
+    """A bar on stderr, with the time left, for whatever takes longer than a moment; silent with
+    --json or without a terminal.
     """
     if SESSION.as_json or not sys.stderr.isatty():
         yield lambda what, done, total: None
@@ -293,6 +298,7 @@ def progress_bar() -> Iterator[Progress]:
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
+        speed_estimate_period=PACE_SECONDS,
     )
     tasks: dict[str, TaskID] = {}
 
@@ -301,9 +307,10 @@ def progress_bar() -> Iterator[Progress]:
             return
         if not tasks:
             bar.start()
-        if what not in tasks:
-            tasks[what] = bar.add_task(what, total=total)
-        bar.update(tasks[what], completed=done, total=total)
+        name = what.partition(",")[0]
+        if name not in tasks:
+            tasks[name] = bar.add_task(what, total=total, completed=done)
+        bar.update(tasks[name], description=what, completed=done, total=total)
 
     try:
         yield show

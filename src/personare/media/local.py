@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from blake3 import blake3
 
-from personare.errors import InvalidOption, UnreadableMedia
+from personare.errors import UnreadableMedia
 
 _DIGEST_BLOCK_BYTES = 1 << 20
 
@@ -60,18 +60,6 @@ def read_at_most(path: Path, most_bytes: int) -> bytes:
             hint="check that it is the right file, or split it",
         )
     return data
-
-
-def expanded(path: str | Path) -> Path:
-    """The path with a leading ~ or ~user resolved. Raises InvalidOption for a user who has no
-    home or does not exist.
-    """
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise InvalidOption(
-            f"{shown(Path(path))}: there is no such user's home folder", hint="write the path out in full"
-        ) from None
 
 
 def file_digest(path: Path) -> str:
