@@ -102,6 +102,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, portrait: Path, voice: Path)
 SMALL = ("--set", "size=256")
 COMMANDS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "speak": (("speak", "me.jpg", "v.wav", "-o", "spoken.mp4", "--no-cache", *SMALL), 0),
+    "follow": (("follow", "me.jpg", "clip.mp4", "-o", "followed.mp4", *SMALL), 0),
+    "schema": (("schema", "order"), 0),
     "batch": (("batch", "jobs.jsonl"), 0),
     "bench": (("bench", "puppet", "me.jpg", "v.wav", "--runs", "1", "--plot", "b.png", *SMALL), 0),
     "score": (("score", "clip.mp4"), 0),
