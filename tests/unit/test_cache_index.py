@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from personare.cache.index import Index, IndexBusy, Row, Surroundings
-from personare.cache.store import to_evict
+from personare.cache.upkeep import to_evict
 
 NOTHING = Surroundings((), ())
 
