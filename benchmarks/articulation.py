@@ -140,6 +140,7 @@ def put_in_place(network: Path) -> None:
         network,
         hashlib.sha256(network.read_bytes()).hexdigest(),
     )
+    articulation._network.cache_clear()
     articulation._primed.cache_clear()
 
 

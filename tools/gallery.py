@@ -24,7 +24,8 @@ from PIL import Image
 import personare
 from personare.engines.puppet.move.emotion import EMOTIONS
 from personare.errors import PersonareError
-from personare.studio.studio import OpenEngine
+from personare.motion import motion_of
+from personare.studio.opened import OpenEngine
 from personare.types import ARKIT_UNITS, Avatar, FaceState
 
 SENTENCE = "My mother bought five purple shoes."
@@ -107,7 +108,8 @@ def emotions(engine: OpenEngine, avatar: Avatar, voice: np.ndarray) -> Tiles:
 
 def extremes(engine: OpenEngine, avatar: Avatar) -> Tiles:
     """Mouth, lids, gaze and head as far as options and curves take them."""
-    frames = (made.images[0] for made in engine.perform(avatar).follow(EXTREMES.values()))
+    performance = engine.perform(avatar)
+    frames = (made.images[0] for made in performance.show(motion_of(EXTREMES.values(), performance.fps)))
     return list(zip(EXTREMES, frames, strict=True))
 
 

@@ -8,19 +8,27 @@ engine.speak(avatar, "hello.wav").save("out.mp4")
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from personare.ground.privacy import switch_off_telemetry
 
+# Nothing is imported here that takes time: the program notes Ctrl-C from its first lines on,
+# and those come after these.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from personare.engines.engine import Engine, EngineOptions, Performance
     from personare.errors import PersonareError
     from personare.shelf.manifest import AvatarManifest
     from personare.studio.clip import Clip
+    from personare.studio.opened import OpenEngine, open_engine
+    from personare.studio.order import Order
     from personare.studio.report import Report
-    from personare.studio.studio import OpenEngine, Studio, open_engine
+    from personare.studio.settings import Settings
+    from personare.studio.studio import Studio
     from personare.types import Avatar, Frames, Phone, Speech
     from personare.voice.tts import open_text
+
+switch_off_telemetry()  # before any module of the package imports a library that reports
 
 _HOME = {
     "AvatarManifest": "personare.shelf.manifest",
@@ -30,9 +38,11 @@ _HOME = {
     "PersonareError": "personare.errors",
     "Report": "personare.studio.report",
     "Clip": "personare.studio.clip",
-    "OpenEngine": "personare.studio.studio",
+    "OpenEngine": "personare.studio.opened",
+    "Order": "personare.studio.order",
+    "Settings": "personare.studio.settings",
     "Studio": "personare.studio.studio",
-    "open_engine": "personare.studio.studio",
+    "open_engine": "personare.studio.opened",
     "Avatar": "personare.types",
     "Frames": "personare.types",
     "Phone": "personare.types",
@@ -48,10 +58,12 @@ __all__ = [
     "EngineOptions",
     "Frames",
     "OpenEngine",
+    "Order",
     "Performance",
     "PersonareError",
     "Phone",
     "Report",
+    "Settings",
     "Speech",
     "Studio",
     "open_engine",
@@ -63,8 +75,10 @@ def __getattr__(name: str) -> Any:
     """Public names are imported when they are first used, so that `import personare` costs
     nothing.
     """
+    from importlib import import_module
+
     if name == "__version__":
-        return version("personare")
+        return import_module("importlib.metadata").version("personare")
     if name not in _HOME:
         raise AttributeError(f"module 'personare' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

@@ -8,7 +8,8 @@ unless said otherwise), angles are degrees.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -28,18 +29,30 @@ Image = NDArray[np.uint8]
 
 _NTSC = {"23.976": Fraction(24000, 1001), "29.97": Fraction(30000, 1001), "59.94": Fraction(60000, 1001)}
 
+# No exponents: 1e99999999 is short to write and hours to compute.
+_RATE = re.compile(r"[0-9]{1,12}(?:[./][0-9]{1,12})?")
+
 
 def frame_rate(value: str | int | float | Fraction) -> Fraction:
     """An exact frame rate from what people write: 25, "30000/1001", "29.97" (taken as
     30000/1001).
 
-    Raises ValueError unless 1 <= rate <= 120.
+    Raises ValueError unless it is written in plain digits and 1 <= rate <= 120.
     """
-    text = f"{value:g}" if isinstance(value, float) else str(value).strip()
+    if isinstance(value, str):
+        text = value.strip()
+    elif isinstance(value, float):
+        text = f"{value:g}"
+    else:
+        # Python refuses to write an integer of thousands of digits
+        text = str(value) if -1000 < value < 1000 else "a number above 1000"
     try:
+        if not _RATE.fullmatch(text):
+            raise ValueError
         rate = _NTSC[text] if text in _NTSC else Fraction(text)
     except (ValueError, ZeroDivisionError):
-        raise ValueError(f"{text!r} is not a frame rate") from None
+        shown = text if len(text) <= 40 else f"{text[:40]}…"
+        raise ValueError(f"{shown!r} is not a frame rate, such as 25, 29.97 or 30000/1001") from None
     if not 1 <= rate <= 120:
         raise ValueError(f"frame rate {text} is not between 1 and 120")
     return rate
@@ -94,6 +107,25 @@ class Speech:
     seconds: float | None
     chunks: Callable[[], Iterator[SpeechChunk]]
 
+    @staticmethod
+    def from_samples(
+        samples: NDArray[Any], rate: int, name: str = "speech", phones: Sequence[Phone] | None = None
+    ) -> Speech:
+        """An array as Speech; the clip keeps it at its own rate.
+
+        samples: [n] or [n, channels]: float in [-1, 1] (limited to it), or int16, int32, uint8
+            PCM. More than two channels are averaged.
+        rate: Hz, 1000 to 768000.
+        name: for messages.
+        phones: what is said when, if that is known: positions at 16 kHz.
+
+        Raises UnusableSpeech for no samples, another shape or type, an impossible rate, NaN or
+        infinite samples.
+        """
+        from personare.media.audio import speech_from_samples
+
+        return speech_from_samples(np.asarray(samples), rate, name, phones)
+
 
 Source = Literal["portrait", "speech", "guide"]
 """What features are made from: who speaks, what is said, what shows how to move."""
@@ -126,12 +158,19 @@ class Guide:
 
 @dataclass(frozen=True, slots=True)
 class Frames:
-    """Consecutive pictures of a performance. images: uint8 [n, H, W, 3] RGB; `first` is the
-    index of images[0].
+    """Consecutive pictures of a performance.
+
+    first: index of images[0] on the performance's timeline.
+    images: uint8 [n, H, W, 3] RGB.
+    utterance: number of the utterance that they belong to, from 1; 0 while nobody speaks. A
+        picture of an utterance that was interrupted meanwhile is known by it.
+    motion: float32 [n, width], what they show in the engine's space, if it has one.
     """
 
     first: int
     images: NDArray[np.uint8]
+    utterance: int = 0
+    motion: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.images)

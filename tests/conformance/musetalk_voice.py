@@ -28,6 +28,7 @@ from personare.voice.whisper import (
     normalised,
     piece_mel,
 )
+from personare.weights.resident import Lease
 from tests.conformance.case import EXACT, Arrays, Case, Replay, Tolerance
 
 
@@ -39,7 +40,7 @@ def samples_of(audio_i16: np.ndarray) -> np.ndarray:
 def ears(replay: Replay) -> Ears:
     """The product's encoder with the seeded weights."""
     config = EncoderConfig.from_json(replay.config("whisper_encoder"))
-    return Ears(lambda: encoder_from_state(replay.state("whisper_encoder"), config, "the golden"), ())
+    return Ears(lambda: Lease(encoder_from_state(replay.state("whisper_encoder"), config, "the golden")), ())
 
 
 def _whisper(replay: Replay) -> Arrays:

@@ -61,6 +61,15 @@ def test_status_tells_what_a_change_would_recompute(cli, anna):
     assert "recomputes" in cli("avatar", "status", anna).out
 
 
+def test_status_tries_values_and_does_not_guess_from_names(cli, anna):
+    changed = cli("avatar", "status", anna, "--json").json["recomputed_by"]
+    assert changed["framing"] == ["puppet.crop", "puppet.rig", "puppet.plate"]
+    assert changed["look"] == [], "the bundled head needs no preparation"
+    assert [option for option in ("emotion", "gaze", "background") if changed[option]] == []
+    other = cli("avatar", "status", anna, "--set", "framing=original", "--json").json
+    assert [s["stage"] for s in other["stages"] if not s["cached"]] == changed["framing"]
+
+
 def test_prune_keeps_what_avatars_pin(cli, anna, portrait):
     assert cli("avatar", "create", "large", portrait, "--set", "size=1024").code == 0
     assert cli("avatar", "rm", "large").code == 0
@@ -102,6 +111,41 @@ def test_engines(cli):
     assert "ready" in cli("engines").out
 
 
+def test_schema_describes_orders_settings_and_options(cli):
+    whole = cli("schema").json
+    assert set(whole) == {"order", "settings", "engines"}
+    assert whole["order"] == cli("schema", "order", "--json").json
+    assert whole["settings"] == cli("schema", "settings").json
+    assert whole["engines"] == cli("schema", "engine").json
+    size = cli("schema", "engine", "puppet").json["properties"]["size"]
+    assert (size["minimum"], size["maximum"], size["default"]) == (256, 1024, 512)
+    for described in (whole["order"], whole["settings"], *whole["engines"].values()):
+        assert all(field["description"] for field in described["properties"].values())
+    assert cli("schema", "engine", "nobody").code == 3
+    assert cli("schema", "order", "puppet").code == 2
+    assert cli("schema", "face").code == 2
+
+
+def test_every_command_has_the_common_switches():
+    import typer
+
+    from personare.cli.app import app
+
+    def commands(command, path=()):
+        below = getattr(command, "commands", {})
+        return [found for name, sub in below.items() for found in commands(sub, (*path, name))] or [
+            (path, command)
+        ]
+
+    found = commands(typer.main.get_command(app))
+    assert len(found) > 20
+    for path, command in found:
+        names = {name for parameter in command.params for name in parameter.opts}
+        assert {"--json", "--verbose", "--debug"} <= names, path
+        assert command.help, path
+        assert all(parameter.help for parameter in command.params), path
+
+
 def test_voices_and_doctor(cli):
     voices = cli("voices", "--json").json["voices"]
     assert {"en", "zh", "ja", "de", "fr", "es"} <= {voice["language"] for voice in voices}
@@ -109,7 +153,9 @@ def test_voices_and_doctor(cli):
     assert ended.code == 0
     assert ended.json["well"]
     assert "engine puppet" in {finding["what"] for finding in ended.json["findings"]}
-    assert "ok" in cli("doctor").out
+    said = cli("doctor").out
+    assert "ok" in said
+    assert "this machine can run puppet" in said
 
 
 def test_verbose_logs_are_structured(cli, portrait):

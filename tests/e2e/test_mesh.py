@@ -49,3 +49,11 @@ def test_what_does_not_go_together(
     assert ended.code == 3
     assert said in error_lines(ended)[0]
     assert not (tmp_path / "clip.mp4").exists()
+
+
+def test_who_gives_no_portrait_is_told_how_to_go_without_one(cli, tmp_path: Path) -> None:
+    """By asking the engine, whatever its option is called."""
+    without = cli("speak", "--text", "Hello.", "-o", tmp_path / "clip.mp4")
+    assert error_lines(without)[1].endswith("or --set look=mesh")
+    needs_one = cli("speak", "--text", "Hello.", "-o", tmp_path / "clip.mp4", "--engine", "float")
+    assert error_lines(needs_one)[1] == "give a photo, a video or the name of an avatar"

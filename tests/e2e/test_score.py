@@ -16,11 +16,12 @@ TEXT = "My mother bought five purple shoes. Wow, Bob!"
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory, portrait):
+    from personare.studio.settings import Settings
     from personare.studio.studio import Studio
     from personare.voice.tts import open_text
 
     folder = tmp_path_factory.mktemp("clip")
-    studio = Studio(folder / "features")
+    studio = Studio(Settings(cache_dir=folder / "features"))
     studio.speak(studio.cast(portrait, None, {"size": 320}), open_text(TEXT, "en-us"), folder / "a.mp4")
     return folder / "a.mp4"
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import io
+import json
+import os
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from filelock import FileLock
 
-from personare.errors import CacheError, PersonareError
+from personare.cache.feature_file import read_feature, storable, write_feature
+from personare.errors import CacheError, PersonareError, UnreadableMedia, UnwritableOutput
+from personare.shelf import archive
 from personare.studio.studio import Studio
 from personare.studio.transfer import export_avatar, import_avatar
+from personare.types import Feature
 
 SMALL = ("--set", "size=256")
 
@@ -43,7 +50,7 @@ def write(path: Path, contents, format=tarfile.USTAR_FORMAT) -> Path:
 
 
 def test_there_and_back_speaks_the_same_bytes(cli, exported, tmp_path, voice, portrait):
-    assert cli("avatar", "import", exported, "--json").json["missing"] == []
+    assert cli("avatar", "import", exported, "--trust", "--json").json["missing"] == []
     ended = cli("speak", "anna", voice, "-o", tmp_path / "a.mp4", "--json")
     assert set(ended.json["cache"]["stages"].values()) == {"hit"}
     assert cli("speak", portrait, voice, "-o", tmp_path / "b.mp4", *SMALL, "--no-cache").code == 0
@@ -70,14 +77,39 @@ def test_an_export_computes_what_is_missing(cli, portrait, tmp_path, exported):
     assert cli("avatar", "export", "nobody", tmp_path / "c.avatar").code == 3
 
 
+def features_of(exported, folder):
+    """Key -> (stage, feature) of an archive."""
+    found = {}
+    for member, data in members(exported)[2:]:
+        key = member.name.removeprefix("features/").removesuffix(".safetensors")
+        (folder / "feature").write_bytes(data)
+        with (folder / "feature").open("rb") as file:
+            feature, stage = read_feature(file, key, verify=True)
+        found[key] = stage, Feature({name: a.copy() for name, a in feature.arrays.items()}, feature.metadata)
+    return found
+
+
+def feature_bytes(folder, key, stage, feature):
+    write_feature(folder / "feature", storable(feature, stage), key, stage)
+    return (folder / "feature").read_bytes()
+
+
+def with_features(exported, path, features):
+    """The archive with other features: key -> (stage, feature)."""
+    contents = members(exported)[:2]
+    contents += [
+        extra(f"features/{key}.safetensors", feature_bytes(path.parent, key, *features[key]))
+        for key in sorted(features)
+    ]
+    return write(path, contents)
+
+
 def test_features_of_another_version_are_left_out(exported, tmp_path, portrait):
     contents = members(exported)
-    renamed = contents[:2]
-    for number, (member, data) in enumerate(contents[2:]):
-        member.name = f"features/{number:064x}.safetensors"
-        renamed.append((member, data))
+    old = {f"{n:064x}": made for n, made in enumerate(features_of(exported, tmp_path).values())}
+    with_features(exported, tmp_path / "old.avatar", old)
     studio = Studio()
-    imported = import_avatar(studio, write(tmp_path / "old.avatar", renamed))
+    imported = import_avatar(studio, tmp_path / "old.avatar", trust=True)
     assert imported.taken == ()
     assert len(imported.missing) == len(contents) - 2
     assert set(studio.warm("anna").outcome.values()) == {"miss"}
@@ -134,12 +166,15 @@ def nothing_is_left(home: Path, attacked: Path) -> None:
     assert {path.name for path in attacked.parent.iterdir()} == {attacked.name}
 
 
+@pytest.mark.parametrize("trust", [False, True])
 @pytest.mark.parametrize("attack", ATTACKS)
-def test_an_attack_is_refused_whole(exported, tmp_path, attack, home):
+def test_an_attack_is_refused_whole(exported, tmp_path, attack, home, trust):
+    if attack == "swapped features" and not trust:
+        pytest.skip("neither of them is looked at")
     (tmp_path / "evil").mkdir()
     path = write(tmp_path / "evil" / "evil.avatar", ATTACKS[attack](members(exported)))
     with pytest.raises(CacheError, match=r"evil\.avatar is not a sound avatar"):
-        import_avatar(Studio(), path)
+        import_avatar(Studio(), path, trust=trust)
     nothing_is_left(home, path)
 
 
@@ -149,7 +184,7 @@ def test_a_truncated_archive_is_refused_whole(exported, tmp_path, share, home):
     (tmp_path / "evil").mkdir()
     path = tmp_path / "evil" / "evil.avatar"
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(CacheError):
+    with pytest.raises((CacheError, UnreadableMedia)):
         import_avatar(Studio(), path)
     nothing_is_left(home, path)
 
@@ -191,16 +226,164 @@ def _blocks(contents):
 def test_what_is_not_there_or_not_for_us(exported, tmp_path, cli):
     assert cli("avatar", "import", tmp_path / "none.avatar").code == 3
     contents = members(exported)
-    path = write(
-        tmp_path / "other.avatar", changed(contents, 0, contents[0][1].replace(b'"puppet"', b'"nobody"'))
-    )
-    with pytest.raises(PersonareError, match="nobody"):
-        import_avatar(Studio(), path)
-    path = write(
-        tmp_path / "option.avatar", changed(contents, 0, contents[0][1].replace(b'"size": 256', b'"size": 3'))
-    )
-    with pytest.raises(PersonareError, match="size"):
-        import_avatar(Studio(), path)
+    manifest = json.loads(contents[0][1])
+    del manifest["digest"]  # as in earlier versions
+    for change, said in (({"engine": "nobody"}, "nobody"), ({"options": {"size": 3}}, "size")):
+        text = json.dumps({**manifest, **change}).encode()
+        with pytest.raises(PersonareError, match=said):
+            import_avatar(Studio(), write(tmp_path / "other.avatar", changed(contents, 0, text)))
+    plain = write(tmp_path / "plain.avatar", changed(contents, 0, json.dumps(manifest).encode()))
+    assert import_avatar(Studio(), plain).avatar == "anna"
+
+
+def test_every_flipped_bit_of_the_manifest_is_found(exported, tmp_path):
+    contents = members(exported)
+    text = contents[0][1]
+    for position in range(0, len(text), 7):
+        flipped = text[:position] + bytes([text[position] ^ 1 << position % 7]) + text[position + 1 :]
+        path = write(tmp_path / "bad.avatar", changed(contents, 0, flipped))
+        try:
+            import_avatar(Studio(), path, replace=True)
+        except CacheError:
+            continue
+        assert json.loads(flipped) == json.loads(text)  # the white space between its values
+
+
+# ---------------------------------------------------------------- what others made
+
+
+def of(name, index, value):
+    def change(arrays, metadata):
+        arrays[name][index] = value
+
+    return change
+
+
+def told(**facts):
+    return lambda arrays, metadata: metadata.update(facts)
+
+
+def made(**makers):
+    def change(arrays, metadata):
+        arrays.update({name: make(arrays[name]) for name, make in makers.items()})
+
+    return change
+
+
+ALL = slice(None)
+NONSENSE = {
+    "indices before": ("puppet.rig", of("triangles", slice(None, None, 7), -612)),
+    "indices behind": ("puppet.rig", of("triangles", slice(None, None, 7), 10**7)),
+    "other triangles": ("puppet.rig", of("triangles", 0, (0, 1, 2))),
+    "no numbers": ("puppet.rig", of("points", ALL, np.nan)),
+    "infinite": ("puppet.rig", of("deltas", (0, 0), np.inf)),
+    "far away": ("puppet.rig", of("points", ALL, 1e30)),
+    "all at one place": ("puppet.rig", of("points", ALL, 100)),
+    "no pivot": ("puppet.rig", lambda arrays, metadata: arrays.pop("pivot")),
+    "one array more": ("puppet.rig", lambda arrays, metadata: arrays.update(more=np.zeros(3))),
+    "flat": ("puppet.rig", made(triangles=lambda a: a.reshape(-1))),
+    "wide": ("puppet.rig", made(pivot=lambda a: a.astype("f8"))),
+    "whole numbers": ("puppet.rig", made(relief=lambda a: a.astype("i4"))),
+    "text for a number": ("puppet.rig", told(eye_distance_px="x")),
+    "a huge number": ("puppet.rig", told(eye_distance_px=1e300)),
+    "a list for a corner": ("puppet.rig", told(lip_patch_corner=[1, 2, 3])),
+    "a patch outside": ("puppet.rig", told(lip_patch_corner=[250, 250])),
+    "a large patch": ("puppet.rig", made(lip_patch=lambda a: np.zeros((300, 300, 3), np.uint8))),
+    "no axes": ("puppet.rig", of("mouth_axes", ALL, 0)),
+    "an empty picture": ("puppet.crop", made(picture=lambda a: a[:0])),
+    "a grey picture": ("puppet.crop", made(picture=lambda a: a[..., 0])),
+    "another size": ("puppet.crop", made(picture=lambda a: a[:128, :128], matte=lambda a: a[:128, :128])),
+    "another place": ("puppet.crop", told(x=100_000)),
+    "no side": ("puppet.crop", told(side=0)),
+    "points elsewhere": ("puppet.crop", of("landmarks", ALL, 3.0)),
+    "moving": ("puppet.face", told(moving=True)),
+    "a frame rate": ("puppet.face", told(fps="1e99999999")),
+    "no size": ("puppet.face", told(width=-1)),
+    "no face": ("puppet.face", of("landmarks", ALL, 0)),
+    "a face of a mile": ("puppet.face", made(landmarks=lambda a: a * 1000)),
+    "eyes elsewhere": ("puppet.face", of("irises", ALL, 1e5)),
+}
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE)
+def test_features_with_right_checksums_and_wrong_content_are_computed_anew(
+    exported, tmp_path, nonsense, cli, voice, caplog
+):
+    stage, change = NONSENSE[nonsense]
+    features = features_of(exported, tmp_path)
+    key = next(key for key, (made_by, _) in features.items() if made_by == stage)
+    arrays, metadata = dict(features[key][1].arrays), dict(features[key][1].metadata)
+    change(arrays, metadata)
+    features[key] = stage, Feature(arrays, metadata)
+    path = with_features(exported, tmp_path / "bad.avatar", features)
+    imported = import_avatar(Studio(), path, trust=True)
+    assert stage in imported.missing
+    assert stage not in imported.taken
+    assert f"{stage} is not used" in caplog.text
+    ended = cli("speak", "anna", voice, "-o", tmp_path / "a.mp4", "--json")
+    assert ended.code == 0, ended
+    assert ended.json["cache"]["stages"][stage] == "miss"
+
+
+def test_an_imported_avatar_does_not_change_the_users_own_photo(exported, tmp_path, cli, portrait, voice):
+    """Its crop is another picture, which fits in every way: nobody could tell."""
+    assert cli("speak", portrait, voice, "-o", tmp_path / "own.mp4", *SMALL, "--no-cache").code == 0
+    features = features_of(exported, tmp_path)
+    key = next(key for key, (stage, _) in features.items() if stage == "puppet.crop")
+    features[key][1].arrays["picture"][:] = 255 - features[key][1].arrays["picture"]
+    path = with_features(exported, tmp_path / "odd.avatar", features)
+    assert cli("avatar", "import", path).code == 0
+    assert cli("speak", "anna", voice, "-o", tmp_path / "anna.mp4").code == 0
+    assert cli("avatar", "rm", "anna").code == 0
+    assert cli("speak", portrait, voice, "-o", tmp_path / "photo.mp4", *SMALL).code == 0
+    own = (tmp_path / "own.mp4").read_bytes()
+    assert (tmp_path / "anna.mp4").read_bytes() == own
+    assert (tmp_path / "photo.mp4").read_bytes() == own
+
+
+def test_what_is_no_file_is_no_archive(tmp_path, cli):
+    os.mkfifo(tmp_path / "pipe.avatar")
+    for name in (tmp_path / "pipe.avatar", "/dev/zero", tmp_path):
+        ended = cli("avatar", "import", name)
+        assert ended.code == 3
+        assert "unexpected" not in ended.err
+
+
+def test_a_file_whose_reading_fails_is_told_as_such(exported, monkeypatch):
+    class Failing:
+        def __init__(self, file):
+            self.file, self.left = file, 3
+
+        def read(self, size):
+            self.left -= 1
+            if self.left < 0:
+                raise OSError(5, "Input/output error")
+            return self.file.read(size)
+
+    read = archive.Archive.__init__
+    monkeypatch.setattr(archive.Archive, "__init__", lambda self, file, name: read(self, Failing(file), name))
+    with pytest.raises(UnreadableMedia, match="Input/output error"):
+        import_avatar(Studio(), exported)
+
+
+def test_a_full_disk_is_not_blamed_on_the_archive(exported, tmp_path, monkeypatch):
+    def full(self, folder):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(archive.Archive, "take_portrait", full)
+    with pytest.raises(UnwritableOutput, match="No space left"):
+        import_avatar(Studio(), exported)
+
+
+def test_folders_of_killed_imports_are_swept_and_those_of_others_stay(exported, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    for name in ("personare-import-dead", "personare-import-busy", "something-else"):
+        (tmp_path / name).mkdir()
+        (tmp_path / f"{name}.lock").write_text("")
+    with FileLock(tmp_path / "personare-import-busy.lock"):
+        import_avatar(Studio(), exported)
+    left = {path.name for path in tmp_path.iterdir() if path.is_dir()}
+    assert left == {"personare-import-busy", "something-else"}
 
 
 def test_warm_computes_what_is_missing(cli, portrait):

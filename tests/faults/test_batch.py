@@ -128,12 +128,12 @@ def test_ctrl_c_leaves_nothing_half_written(ten, tmp_path, voice_samples):
 
 def test_a_worker_that_dies_fails_its_own_job_alone(ten, tmp_path):
     """As the kernel does when memory runs out."""
+    from personare.studio.settings import Settings
     from personare.work.batch import run_batch
-    from personare.work.jobs import Job, read_jobs
-    from personare.work.workers import Workplace
+    from personare.work.jobs import Defaults, read_jobs
 
     jobs_file, clips = ten
-    jobs = read_jobs(jobs_file, clips.resolve(), Job("", "", Path(), ""))[:3]
+    jobs = read_jobs(jobs_file, clips.resolve(), Defaults())[:3]
     killed: list[int] = []
 
     def progress(what, done, total):
@@ -144,7 +144,22 @@ def test_a_worker_that_dies_fails_its_own_job_alone(ten, tmp_path):
             killed.append(worker.pid)
             os.kill(worker.pid, signal.SIGKILL)
 
-    summary = run_batch(jobs, clips.resolve(), Workplace(), workers=1, progress=progress)
+    summary = run_batch(jobs, clips.resolve(), Settings(), workers=1, progress=progress)
     assert sorted(result.state for result in summary.results) == ["failed", "made", "made"]
     (failed,) = [result for result in summary.results if result.state == "failed"]
     assert "killed by signal 9" in failed.error
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_a_journal_that_is_no_file_is_refused_at_once(cli, ten, tmp_path, kind):
+    journal = tmp_path / ".personare-batch.jsonl"
+    if kind == "pipe":
+        os.mkfifo(journal)
+    elif kind == "device":
+        journal.symlink_to("/dev/zero")
+    else:
+        journal.mkdir()
+    ended = cli("batch", ten[0])
+    assert ended.code == 3
+    assert ".personare-batch.jsonl" in ended.err
+    assert "unexpected" not in ended.err

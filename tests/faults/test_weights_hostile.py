@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from personare.errors import WeightsMismatch
 from personare.weights.loading import read_checkpoint, read_state
 
-torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.neural
 
 
 class Calls:
@@ -233,6 +234,128 @@ def test_a_zip_that_lies_about_its_storages_is_refused(tmp_path: Path) -> None:
                 archive.writestr("x/data/0", content, compression)
         with pytest.raises(WeightsMismatch):
             read_state(tmp_path / "bad.pth")
+
+
+def zipped(path: Path, program: bytes, *more: tuple[str, bytes, int]) -> Path:
+    """A checkpoint in torch's zip form. more: (name, content, how it is packed)."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x/data.pkl", program)
+        for name, content, packing in more:
+            archive.writestr(f"x/{name}", content, packing)
+    return path
+
+
+def calls(name: str, argument: bytes) -> bytes:
+    """A pickle that calls builtins.NAME with what a piece of pickle leaves on the stack."""
+    return b"\x80\x02cbuiltins\n" + name.encode() + b"\n" + argument + b"\x85R."
+
+
+def test_a_zip_is_never_shown_to_what_builds_what_it_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "load", None)
+    eight_gigabytes = calls("bytearray", b"\x8a\x05" + (8 << 30).to_bytes(5, "little"))
+    refused(zipped(tmp_path / "bomb.pth", eight_gigabytes), "makes bytes of a int")
+    torch.save({"a": torch.arange(3.0)}, tmp_path / "good.pth")
+    assert read_state(tmp_path / "good.pth")["a"].tolist() == [0, 1, 2]
+
+
+PACKED = zipfile.ZIP_DEFLATED
+STORED = zipfile.ZIP_STORED
+
+
+@pytest.mark.parametrize("name", ["byteorder", "version", "data/0", ".data/serialization_id"])
+def test_nothing_in_a_zip_is_unpacked(tmp_path: Path, name: str) -> None:
+    program = _tensor_pickle((4,), (1,), 0)
+    storage = () if name == "data/0" else (("data/0", bytes(16), STORED),)
+    path = zipped(tmp_path / "bad.pth", program, *storage, (name, bytes(1 << 20), PACKED))
+    refused(path, "is compressed or encrypted")
+
+
+def test_the_program_of_a_zip_is_not_unpacked_and_not_endless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(tmp_path / "packed.pth", "w", PACKED) as archive:
+        archive.writestr("x/data.pkl", b"\x80\x02}." + bytes(1 << 20))
+    refused(tmp_path / "packed.pth", "is compressed")
+    monkeypatch.setattr("personare.weights.pickled._MAX_ZIPPED_PICKLE", 1000)
+    refused(zipped(tmp_path / "long.pth", b"\x80\x02}." + bytes(1001)), "describes itself in more than")
+
+
+def test_a_storage_of_wider_numbers_does_not_reach_into_the_next(tmp_path: Path) -> None:
+    program = _tensor_pickle((4,), (1,), 0).replace(b"FloatStorage", b"DoubleStorage")
+    path = zipped(tmp_path / "bad.pth", program, ("data/0", bytes(16), STORED), ("data/1", bytes(16), STORED))
+    refused(path, "a storage of another size than it says")
+
+
+def test_members_of_a_zip_may_not_share_their_bytes(tmp_path: Path) -> None:
+    """A directory can name the same bytes any number of times."""
+    zipped(tmp_path / "good.pth", _tensor_pickle((4,), (1,), 0), ("data/0", bytes(1000), STORED))
+    data = bytearray((tmp_path / "good.pth").read_bytes())
+    second = data.rindex(b"PK\x01\x02")
+    entry = data[second : data.index(b"PK\x05\x06", second)]
+    end = data[second + len(entry) :]
+    forged = data[:second] + entry + entry.replace(b"data/0", b"data/1") + end
+    counts = len(forged) - 22
+    forged[counts + 8 : counts + 16] = struct.pack("<HHI", 3, 3, 0)
+    directory = data.index(b"PK\x01\x02")
+    forged[counts + 12 : counts + 16] = struct.pack("<I", counts - directory)
+    (tmp_path / "bad.pth").write_bytes(forged)
+    refused(tmp_path / "bad.pth", "overlap")
+
+
+def test_a_zip_whose_directory_is_all_of_it_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("personare.weights.zip_directory._LARGEST_DIRECTORY", 10_000)
+    path = zipped(tmp_path / "bad.pth", b"\x80\x02}.", *((f"{n:0>50}", b"", STORED) for n in range(200)))
+    refused(path, "a directory larger than")
+
+
+def repeated(operation: bytes, times: int, value: bytes) -> bytes:
+    """A value is made and kept as number 0; then an operation on it, again and again."""
+    return b"\x80\x04" + value + b"\x94" + operation * times + b"."
+
+
+LIST = b"](" + b"K\x01" * 60_000 + b"e"
+BYTES = b"B" + struct.pack("<I", 60_000) + bytes(60_000)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("list", LIST), ("tuple", LIST), ("set", LIST), ("bytearray", BYTES)],
+)
+def test_copies_of_copies_are_counted(tmp_path: Path, name: str, value: bytes) -> None:
+    again = b"cbuiltins\n" + name.encode() + b"\nh\x00\x85R0"
+    (tmp_path / "bad.pkl").write_bytes(repeated(again, 20_000, value))
+    refused(tmp_path / "bad.pkl", "again and again")
+
+
+def test_records_of_the_same_long_arguments_are_counted(tmp_path: Path) -> None:
+    arguments = b"(" + b"K\x01" * 60_000 + b"t"
+    program = b"\x80\x04" + arguments + b"\x940](" + b"ca\nB\nh\x00R" * 5000 + b"e."
+    (tmp_path / "bad.pkl").write_bytes(program)
+    refused(tmp_path / "bad.pkl", "again and again")
+
+
+def test_nested_files_share_one_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("personare.weights.pickle_limits.MAX_OPERATIONS", 50_000)
+    inner = b"\x80\x02" + b"N0" * 2000 + b"N."
+    kept = b"B" + struct.pack("<I", len(inner)) + inner
+    again = b"ctorch.storage\n_load_from_bytes\nh\x00\x85R0"
+    (tmp_path / "bad.pkl").write_bytes(repeated(again, 1000, kept))
+    refused(tmp_path / "bad.pkl", "more than 50000 operations")
+
+
+def test_keys_that_collide_are_refused(tmp_path: Path) -> None:
+    """All have the hash 0; a dictionary of n of them takes n^2 steps."""
+    modulus = (1 << 61) - 1
+    keys = b"".join(b"\x8a\x0a" + (n * modulus).to_bytes(10, "little") + b"N" for n in range(1, 1000))
+    (tmp_path / "bad.pkl").write_bytes(b"\x80\x02}(" + keys + b"u.")
+    refused(tmp_path / "bad.pkl", "huge number as a key")
+    pairs = b"".join(b"M" + struct.pack("<H", n) + b"K\x01\x86N" for n in range(5000))
+    (tmp_path / "pairs.pkl").write_bytes(b"\x80\x02}(" + pairs + b"u.")
+    refused(tmp_path / "pairs.pkl", "too many tuples")
 
 
 def test_any_damage_to_an_old_file_ends_in_one_sentence(tmp_path: Path) -> None:

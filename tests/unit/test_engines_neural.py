@@ -1,7 +1,10 @@
+"""Batches of networks: their sizes, and what happens when memory runs out."""
+
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 
 from personare.engines import neural
 from personare.engines.neural import (
@@ -14,9 +17,16 @@ from personare.engines.neural import (
     torch_missing,
 )
 from personare.errors import EngineError
+from personare.weights import resident
 
-torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.neural
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+@pytest.fixture(autouse=True)
+def nothing_to_drop() -> None:
+    """Out of memory first drops what other tests left in memory; here there is nothing."""
+    resident.drop_unleased()
 
 
 def squares(limit: int = 1000, seen: list[int] | None = None) -> Callable[[np.ndarray], np.ndarray]:
@@ -54,6 +64,30 @@ def test_out_of_memory_halves_the_batch_and_goes_on() -> None:
     assert made.tolist() == [i * i for i in range(11)]
     assert batch.rows == 4
     assert seen == [11, 8, 4, 4, 3]
+
+
+def test_out_of_memory_first_drops_the_networks_that_nobody_uses() -> None:
+    networks = [
+        resident.lease(resident.NetworkKey(("a" * 64,), part), lambda: torch.nn.Linear(8, 8))
+        for part in ("kept", "dropped")
+    ]
+    networks[1].close()
+    seen: list[int] = []
+
+    def parts() -> set[str]:
+        return {entry.part for entry in resident.report()}
+
+    def run(indices: np.ndarray) -> np.ndarray:
+        seen.append(len(indices))
+        if "dropped" in parts():
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return indices**2
+
+    batch = BatchSize(16, CPU)
+    assert len(next(in_batches(run, 11, batch))) == 11
+    assert (seen, batch.rows) == ([11, 11], 16)
+    assert "kept" in parts()
+    networks[0].close()
 
 
 def test_one_row_too_much_is_a_clear_error_with_numbers() -> None:

@@ -1,3 +1,5 @@
+"""Rooms that work at the same time: order, bounds, errors, and the end of every thread."""
+
 import gc
 import threading
 from collections.abc import Iterator
@@ -63,24 +65,27 @@ def test_rooms_work_at_the_same_time() -> None:
     )
 
 
-def test_the_source_is_read_only_as_far_as_the_belts_are_long() -> None:
-    read: list[int] = []
-    settled = threading.Event()
+@pytest.mark.parametrize(("rooms", "depth"), [(0, 1), (1, 1), (1, 2), (3, 2)])
+def test_the_source_is_read_exactly_as_far_as_the_belts_are_long(rooms: int, depth: int) -> None:
+    """While the consumer holds one item: full belts, one item in the hands of each room and one
+    in those of the source.
+    """
+    wanted = 1 + (depth + 1) * (rooms + 1)
+    as_far, further = threading.Event(), threading.Event()
 
     def source() -> Iterator[int]:
-        for i in range(1000):
-            read.append(i)
+        for i in range(1, 1000):
+            if i == wanted:
+                as_far.set()
+            elif i > wanted:
+                further.set()
             yield i
-            if i == 7:
-                settled.set()
 
-    def slow(x: int) -> int:
-        settled.wait(0.1 if x else 0)
-        return x
-
-    pipeline = overlapped(source(), ("slow", slow), watch=Stopwatch(), depth=2)
-    assert next(pipeline) == 0
-    assert len(read) <= 1 + 3 * 2 + 2
+    same = [(f"room{i}", lambda x: x) for i in range(rooms)]
+    pipeline = overlapped(source(), *same, watch=Stopwatch(), depth=depth)
+    assert next(pipeline) == 1
+    assert as_far.wait(60)
+    assert not further.wait(0.2)
     pipeline.close()
 
 

@@ -14,6 +14,8 @@ from personare.engines.float.motion import MotionResampler, MotionSampler
 from personare.types import frame_count
 from tests.unit.float_networks import CPU, noise, state
 
+pytestmark = pytest.mark.neural
+
 
 @pytest.fixture(scope="module")
 def network():

@@ -11,10 +11,14 @@ from PIL import Image as Pillow
 
 from personare.cache.recipe import StageInputs
 from personare.engines.float import prepare
+from personare.engines.float.networks.config import FloatConfig
 from personare.engines.float.options import FloatOptions
 from personare.errors import FaceTooSmall, NoFaceFound
 from personare.media.paste import Square
 from personare.perception.s3fd import S3FD, surviving
+from personare.weights.resident import Lease
+
+pytestmark = pytest.mark.neural
 
 
 def boxes(*rows):
@@ -105,7 +109,7 @@ def test_orientation_grey_and_alpha_are_resolved(tmp_path):
 def test_a_tiny_face_is_refused(tmp_path, monkeypatch):
     Pillow.fromarray(np.zeros((360, 360, 3), np.uint8)).save(tmp_path / "small.png")
     monkeypatch.setattr(prepare, "detected", lambda network, picture: boxes((100, 100, 115, 120, 0.99)))
-    sight = prepare.Sight(lambda: None, lambda: None, ("a",), ("b",), 64)
+    sight = prepare.Sight(*3 * [lambda: Lease(None)], ("a",), ("b",), FloatConfig(side=64))
     with pytest.raises(FaceTooSmall, match="15x20 px"):
         prepare._face(sight, StageInputs({"detector": "s3fd"}, {}, {"portrait": tmp_path / "small.png"}))
 
@@ -140,7 +144,7 @@ def test_small_boxes_near_the_threshold_count_their_last_pixel():
 
 
 def test_options_that_are_off_add_no_stage():
-    sight = prepare.Sight(lambda: None, lambda: None, ("a",), ("b",), 64)
+    sight = prepare.Sight(*3 * [lambda: Lease(None)], ("a",), ("b",), FloatConfig(side=64))
 
     def names(**options):
         return [stage.name for stage in prepare.recipe(sight, FloatOptions(**options), "s3fd").stages]

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from personare.cache.recipe import StageInputs
 from personare.cache.store import FeatureStore
+from personare.engines.musetalk import hearing
 from personare.engines.musetalk.drive import (
     STREAMING_LATENCY_SECONDS,
     SpeechDrive,
@@ -23,8 +25,11 @@ from personare.engines.musetalk.drive import (
 )
 from personare.engines.musetalk.hearing import HEAR, PIECE_SAMPLES, Ears, Hearing, Pieces, Whole, Windowed
 from personare.engines.musetalk.options import MuseTalkOptions
-from personare.types import frame_count
+from personare.types import Feature, frame_count
 from personare.voice.whisper import EncoderConfig, SpeechEncoder, log_mel, mirrored, normalised, piece_mel
+from personare.weights.resident import Lease
+
+pytestmark = pytest.mark.neural
 
 RATES = [Fraction(24000, 1001), 24, 25, Fraction(30000, 1001), 30, 48, 50, Fraction(60000, 1001), 60, 12]
 
@@ -33,7 +38,7 @@ class Places(Hearing):
     """Rows whose values tell their place, 320 samples each, settled at once."""
 
     def __init__(self) -> None:
-        super().__init__(Ears(_no_encoder, ()))
+        super().__init__(Ears(lambda: Lease(_no_encoder()), ()))
         self._heard = 0
 
     def push(self, samples: np.ndarray) -> Iterator[np.ndarray]:
@@ -118,7 +123,7 @@ def test_the_published_length_of_18560_samples() -> None:
 def test_speech_shorter_than_a_row_is_heard_as_silence() -> None:
     assert published_frame_count(319, Fraction(25)) is None
     assert _places(319, Fraction(25)).tolist() == [[0] * 10]
-    drive = SpeechDrive(Pieces(Ears(_no_encoder, ()), None), WindowRule(Fraction(25)))
+    drive = SpeechDrive(Pieces(Ears(lambda: Lease(_no_encoder()), ()), None), WindowRule(Fraction(25)))
     assert [*drive.push(np.zeros(10, np.float32))] == []
     (window,) = drive.finish()
     assert window.shape == (20, 64)
@@ -169,7 +174,7 @@ def test_options_choose_how_speech_is_heard(version: str, audio: str, ears: Ears
 def ears() -> Ears:
     encoder = _no_encoder()
     torch.nn.init.normal_(encoder.encoder.embed_positions.weight, std=0.05)
-    return Ears(lambda: encoder, ("0" * 64,))
+    return Ears(lambda: Lease(encoder), ("0" * 64,))
 
 
 def _voice(samples: int) -> np.ndarray:
@@ -182,6 +187,18 @@ def _voice(samples: int) -> np.ndarray:
 def _rows(hearing: Hearing, samples: np.ndarray, cuts: int = 1) -> np.ndarray:
     parts = [rows for piece in np.array_split(samples, cuts) for rows in hearing.push(piece)]
     return np.concatenate([*parts, *hearing.finish()])
+
+
+def test_what_is_heard_has_the_form_that_its_stage_declares(ears: Ears) -> None:
+    """Whole pieces, beginnings, and slices of the original front end with their context."""
+    for samples in (PIECE_SAMPLES, 16000, 5001):
+        (stage,) = hearing.recipe(ears, "current").stages
+        inputs = StageInputs(stage.parameters, {}, {"speech": _voice(samples)})
+        assert stage.misfit(inputs, stage.compute(inputs)) == ""
+        assert "shape" in stage.misfit(inputs, Feature({"rows": np.zeros((3, 2, 64), np.float32)}))
+    (stage,) = hearing.recipe(ears, "original", 1.0).stages
+    inputs = StageInputs(stage.parameters, {}, {"speech": _voice(16000 + 400 - 160)})
+    assert stage.misfit(inputs, stage.compute(inputs)) == ""
 
 
 def test_beyond_30_seconds_each_piece_is_heard_alone(ears: Ears) -> None:

@@ -17,6 +17,8 @@ from personare.networks.diffusion import unet_from_state, vae_from_state
 from personare.networks.folding import QuarterUpsample
 from tests.conformance.case import HERE, Replay
 
+pytestmark = pytest.mark.neural
+
 
 @pytest.fixture(scope="module")
 def tiny() -> Replay:

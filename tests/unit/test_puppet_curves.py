@@ -1,7 +1,8 @@
-"""Curves of a performance: told, and followed to the same bytes."""
+"""Motion of a performance: told, and shown again to the same bytes."""
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -10,48 +11,55 @@ import pytest
 
 import personare
 from personare.errors import EngineError
-from personare.types import FaceState
+from personare.motion import ARKIT, Motion, Space
+
+FPS = Fraction(25)
 
 
-class Kept:
-    def __init__(self) -> None:
-        self.states: list[FaceState] = []
-
-    def write(self, state: FaceState) -> None:
-        self.states.append(state)
-
-
-def test_curves_that_were_told_give_the_same_frames(
+def test_motion_that_was_told_gives_the_same_frames(
     portrait: Path, voice_samples: np.ndarray[Any, Any]
 ) -> None:
     engine = personare.open_engine("puppet")
     avatar = engine.prepare(portrait, size=256)
-    speaking, kept = engine.perform(avatar), Kept()
-    speaking.curves = kept
-    spoken = [frames.images for frames in [*speaking.feed(voice_samples[:16000]), *speaking.finish()]]
-    idle = speaking.idle(3).images
-    assert len(kept.states) == 25 + 3
-    followed = np.concatenate(
-        [frames.images for frames in engine.perform(avatar, seed=9).follow(kept.states)]
-    )
-    assert np.array_equal(followed, np.concatenate([*spoken, idle]))
-    assert len({state.curves.tobytes() for state in kept.states[:25]}) > 10
+    speaking = engine.perform(avatar)
+    made = [*speaking.feed(voice_samples[:16000]), *speaking.finish(), speaking.idle(3)]
+    told = np.concatenate([frames.motion for frames in made if frames.motion is not None])
+    assert told.shape == (25 + 3, ARKIT.width)
+    shown = [frames.images for frames in engine.perform(avatar, seed=9).show(Motion(ARKIT, FPS, told))]
+    assert np.array_equal(np.concatenate(shown), np.concatenate([frames.images for frames in made]))
+    assert len({row.tobytes() for row in told[:25]}) > 10
 
 
-def test_following_ends_with_an_interruption(portrait: Path) -> None:
+def test_showing_ends_with_an_interruption(portrait: Path) -> None:
     engine = personare.open_engine("puppet")
     performance = engine.perform(engine.prepare(portrait, size=256))
-    state = FaceState(np.zeros(52, np.float32), 0.0, (0.0, 0.0, 0.0), (0.0, 0.0), (0.0, 0.0))
-    frames = performance.follow([state] * 5)
+    frames = performance.show(Motion(ARKIT, FPS, np.zeros((5, ARKIT.width), np.float32)))
     assert next(frames).first == 0
     performance.interrupt()
     assert list(frames) == []
     assert performance.idle(1).first == 1
 
 
-def test_following_in_the_middle_of_an_utterance(portrait: Path, voice_samples: np.ndarray[Any, Any]) -> None:
+def test_motion_that_cannot_be_shown(portrait: Path, voice_samples: np.ndarray[Any, Any]) -> None:
     engine = personare.open_engine("puppet")
     performance = engine.perform(engine.prepare(portrait, size=256))
+    rows = np.zeros((1, ARKIT.width), np.float32)
+    with pytest.raises(EngineError, match="no motion in flame-2"):
+        performance.show(Motion(Space("flame-2", ("a", "b")), FPS, np.zeros((1, 2), np.float32)))
+    with pytest.raises(EngineError, match="30 frames per second"):
+        performance.show(Motion(ARKIT, Fraction(30), rows))
     list(performance.feed(voice_samples[:1600]))
     with pytest.raises(EngineError, match="under way"):
-        next(performance.follow([]))
+        performance.show(Motion(ARKIT, FPS, rows))
+
+
+def test_motion_alone_is_that_of_the_pictures(portrait: Path, voice_samples: np.ndarray[Any, Any]) -> None:
+    engine = personare.open_engine("puppet")
+    performance = engine.perform(engine.prepare(portrait, size=256))
+    movement = engine.engine.move(engine.engine.read_options({"size": 256}))
+    drawn = [*performance.feed(voice_samples[:9000]), *performance.finish(), performance.idle(2)]
+    alone = [*movement.feed(voice_samples[:9000]), *movement.finish(), movement.idle(2)]
+    assert np.array_equal(
+        np.concatenate([frames.motion for frames in drawn if frames.motion is not None]),
+        np.concatenate([motion.values for motion in alone]),
+    )

@@ -1,3 +1,5 @@
+"""The drawn inside of the mouth: teeth, tones, sprites."""
+
 from __future__ import annotations
 
 import cv2

@@ -1,3 +1,5 @@
+"""The recipe of a portrait: what each option recomputes, and where the crop lies."""
+
 from __future__ import annotations
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The face that is drawn from a state: lips, lids, head, background."""
+
 from __future__ import annotations
 
 import threading

@@ -17,7 +17,8 @@ Cli = Callable[..., Ended]
 
 @pytest.fixture(autouse=True)
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    huggingface_hub = pytest.importorskip("huggingface_hub")
+    import huggingface_hub
+
     with running_hub() as running:
         monkeypatch.setenv("HF_ENDPOINT", running.url)
         monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))

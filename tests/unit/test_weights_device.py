@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from personare.errors import InvalidOption
 from personare.weights.device import Machine, choose_device, choose_dtype, this_machine
 
-torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.neural
 
 PLAIN = Machine()
 GPUS = Machine(cuda=("NVIDIA A", "NVIDIA B"))

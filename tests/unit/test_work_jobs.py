@@ -9,10 +9,10 @@ import pytest
 
 from personare.cache.keys import portrait_digest
 from personare.errors import Busy, InvalidOption, PersonareError, UnreadableMedia
-from personare.work.jobs import Job, folder_jobs, read_jobs
+from personare.work.jobs import Defaults, folder_jobs, read_jobs
 from personare.work.journal import Journal, alone
 
-DEFAULTS = Job("", "", Path(), "", engine="puppet", voice="en", options={"size": "256", "seed": "1"})
+DEFAULTS = Defaults(engine="puppet", voice="en", options={"size": "256", "seed": "1"})
 
 
 @pytest.fixture
@@ -41,11 +41,12 @@ def test_a_line_is_a_job_and_defaults_fill_it(read, tmp_path):
         },
     )
     one, two = read(*lines)
-    assert (one.portrait, one.speech, one.text) == (tmp_path / "a.jpg", tmp_path / "v.wav", None)
-    assert (one.engine, one.voice, one.options) == ("puppet", None, {"size": "256", "seed": "1"})
-    assert (two.portrait, two.text, two.engine, two.voice) == ("anna", "Hello.", "float", "de")
-    assert two.options == {"size": "256", "seed": 2}
-    assert (two.output, two.name, two.where) == (
+    first, second = one.order, two.order
+    assert (first.portrait, first.speech, first.text) == (tmp_path / "a.jpg", tmp_path / "v.wav", None)
+    assert (first.engine, first.voice, first.options) == ("puppet", None, {"size": "256", "seed": "1"})
+    assert (second.avatar, second.text, second.engine, second.voice) == ("anna", "Hello.", "float", "de")
+    assert second.options == {"size": "256", "seed": 2}
+    assert (second.output, two.name, two.where) == (
         tmp_path.resolve() / "sub" / "two.mov",
         "sub/two.mov",
         "jobs.jsonl line 3",
@@ -110,14 +111,18 @@ def test_a_folder_is_voices_with_one_portrait_or_pairs(tmp_path):
         (tmp_path / name).write_bytes(b"x")
     target = (tmp_path / "clips").resolve()
     jobs = folder_jobs(tmp_path, target, DEFAULTS, "anna")
-    assert [(job.where, job.portrait, job.name) for job in jobs] == [
+    assert [(job.where, job.order.avatar, job.name) for job in jobs] == [
         ("a.wav", "anna", "a.mp4"),
         ("b.wav", "anna", "b.mp4"),
         ("c.txt", "anna", "c.mp4"),
     ]
-    assert (jobs[0].voice, jobs[2].voice, jobs[2].text_file) == (None, "en", tmp_path / "c.txt")
+    assert (jobs[0].order.voice, jobs[2].order.voice, jobs[2].order.text_file) == (
+        None,
+        "en",
+        tmp_path / "c.txt",
+    )
     pairs = folder_jobs(tmp_path, target, DEFAULTS)
-    assert [Path(job.portrait).name for job in pairs] == ["a.jpg", "b.png", "c.jpg"]
+    assert [job.order.portrait.name for job in pairs] == ["a.jpg", "b.png", "c.jpg"]
     (tmp_path / "a.png").write_bytes(b"x")
     with pytest.raises(InvalidOption, match=r"a.wav has more than one portrait: a.jpg and a.png"):
         folder_jobs(tmp_path, target, DEFAULTS)
@@ -175,3 +180,32 @@ def test_two_batches_do_not_share_a_folder(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(PersonareError), alone(tmp_path / "file"):
         pass
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lists_of_other_programs(tmp_path, encoding, end):
+    """PowerShell writes UTF-16 with `>`."""
+    path = tmp_path / "jobs.jsonl"
+    lines = [{**GOOD, "output": f"语{i}.mp4"} for i in range(3)]
+    path.write_bytes(end.join(json.dumps(line, ensure_ascii=False) for line in lines).encode(encoding))
+    assert [job.name for job in read_jobs(path, tmp_path.resolve(), DEFAULTS)] == [
+        line["output"] for line in lines
+    ]
+
+
+def test_a_pipe_or_a_device_is_no_list(tmp_path):
+    import os
+
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(UnreadableMedia, match="not a regular file"):
+            read_jobs(place, tmp_path.resolve(), DEFAULTS)
+
+
+@pytest.mark.parametrize("fps", ["1e99999999", "1e-99999999"])
+def test_a_rate_with_an_exponent_is_refused_by_the_engine(fps):
+    from personare.engines.engine import load_engine
+
+    with pytest.raises(InvalidOption, match="frame rate"):
+        load_engine("puppet").read_options({"fps": fps})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from personare.bench.runs import ROOMS, Bench
 from personare.errors import UnwritableOutput, WeightsMissing
 from personare.ground.durable import replaced_when_complete
+from personare.shelf.home import home
 
 _COLOURS = {
     "start": "#b8b8b8", "preprocess": "#8172b3", "drive": "#4c72b0", "motion": "#64b5cd", "render": "#55a868",
@@ -52,6 +54,8 @@ def parts(medians: dict[str, float]) -> dict[str, float]:
 
 def plot(bench: Bench, target: Path) -> None:
     """Write the picture as PNG. Raises UnwritableOutput."""
+    # Its list of fonts is kept with our own caches, not somewhere else below HOME.
+    os.environ.setdefault("MPLCONFIGDIR", str(home().features.parent / "matplotlib"))
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

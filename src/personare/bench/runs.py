@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from personare import errors
 from personare.errors import EngineError, WeightsError
 from personare.ground.machine import Machine, machine
+from personare.studio.order import Order
+from personare.studio.settings import Settings
 from personare.types import SAMPLE_RATE, Progress, no_progress
 
 Temperature = Literal["cold", "warm"]
@@ -98,13 +100,19 @@ def run_bench(
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="personare-bench-")))
         picture = portrait or held.enter_context(as_file(files("personare") / "assets" / "portrait.jpg"))
         voice, spoken = (speech, speech.name) if speech else _sentence(folder / "sentence.wav")
+        order = Order(
+            portrait=picture.absolute(),
+            speech=voice.absolute(),
+            engine=engine,
+            options=dict(options or {}),
+            output=folder / "clip.mp4",
+        )
         done: list[tuple[Run, dict[str, Any]]] = []
         for number in range(runs):
             for temperature in get_args(Temperature):
                 progress("runs", len(done), 2 * runs)
-                cache = folder / f"cache-{number}"
-                command = _command(engine, picture, voice, folder / "clip.mp4", cache, options or {}, weights)
-                done.append(_run(temperature, command))
+                settings = Settings(cache_dir=folder / f"cache-{number}", weights=weights, keep_clips=False)
+                done.append(_run(temperature, command(order, settings)))
         progress("runs", 2 * runs, 2 * runs)
         reports = [report for _, report in done]
         measured = tuple(run for run, _ in done)
@@ -137,22 +145,16 @@ def run_bench(
         )
 
 
-def _command(
-    engine: str,
-    portrait: Path,
-    speech: Path,
-    clip: Path,
-    cache: Path,
-    options: Mapping[str, str],
-    weights: Path | None,
-) -> list[str]:
-    command = [sys.executable, "-m", "personare", "speak", "--json", "--no-clip-cache", "--engine", engine]
-    command += [f"--output={clip}", f"--cache-dir={cache}"]
-    for name, value in options.items():
-        command += ["--set", f"{name}={value}"]
-    if weights is not None:
-        command.append(f"--weights={weights}")
-    return [*command, "--", str(portrait.absolute()), str(speech.absolute())]
+def command(order: Order, settings: Settings) -> list[str]:
+    """The command line that makes an order of a portrait and a speech, as a user runs it."""
+    words = [sys.executable, "-m", "personare", "speak", "--json", f"--output={order.output}"]
+    words += [f"--cache-dir={settings.cache_dir}"] if settings.cache_dir else []
+    words += [f"--weights={settings.weights}"] if settings.weights else []
+    words += [] if settings.keep_clips else ["--no-clip-cache"]
+    words += ["--engine", order.engine] if order.engine else []
+    for name, value in order.options.items():
+        words += ["--set", f"{name}={value}"]
+    return [*words, "--", str(order.portrait), str(order.speech)]
 
 
 def _run(temperature: Temperature, command: Sequence[str]) -> tuple[Run, dict[str, Any]]:

@@ -154,6 +154,32 @@ def check_feature(path: Path, key: str, stage: str) -> None:
         raise DamagedFeature(f"it is of stage {made_by[:80]!r}")
 
 
+class Checksum:
+    """Compares the checksum of a feature file that goes by block by block, kept or not."""
+
+    def __init__(self) -> None:
+        self._hasher = blake3()
+        self._start = b""
+        self._told: bytes | None = None
+
+    def update(self, block: bytes) -> None:
+        """The next bytes of the file."""
+        if self._told is None:
+            self._start += block
+            if len(self._start) < _CHECKSUM_AT + len(_NO_CHECKSUM):
+                return
+            block, self._told = self._start, self._start[_CHECKSUM_AT:][: len(_NO_CHECKSUM)]
+            block = block[:_CHECKSUM_AT] + _NO_CHECKSUM + block[_CHECKSUM_AT + len(_NO_CHECKSUM) :]
+        self._hasher.update(block)
+
+    def compare(self) -> None:
+        """At the end. Raises DamagedFeature."""
+        if self._told is None or self._start[8:_CHECKSUM_AT] != _PREFIX:
+            raise DamagedFeature("it does not begin like a feature file")
+        if self._told != self._hasher.hexdigest().encode("ascii"):
+            raise DamagedFeature("its checksum does not match its content")
+
+
 def read_stage(file: BinaryIO, key: str) -> str:
     """The name of the stage that made the feature, from the header alone. Raises
     DamagedFeature, OSError.

@@ -4,7 +4,8 @@ pins it.
 An SQLite file in WAL mode, shared by all processes. Everything that matters can be rebuilt from
 the feature files and the avatars' manifests, so the index is never in the way: deleted or
 damaged it is rebuilt, busy it is left for later, and where it cannot be written at all it lives
-in memory.
+in memory. SQLite itself sees damage to its pages only: what a row holds is checked in
+index_rows.py whenever it is read, and a row that cannot be ours is damage as well.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, TypeVar
 
 from filelock import FileLock
 
+from personare.cache.index_rows import Misfit, Row, digest_checksum, read_digest, read_key, read_pin, read_row
 from personare.cache.keys import FileStamp
 from personare.errors import CacheError
 
@@ -34,24 +36,14 @@ _TABLES = (
     " created REAL NOT NULL, last_used REAL NOT NULL, hits INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS pins (shelf TEXT NOT NULL, avatar TEXT NOT NULL, key TEXT NOT NULL,"
     " PRIMARY KEY (shelf, avatar, key)) WITHOUT ROWID",
-    "CREATE TABLE IF NOT EXISTS digests (path BLOB PRIMARY KEY, stamp TEXT NOT NULL, digest TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS file_digests (path BLOB PRIMARY KEY, stamp TEXT NOT NULL,"
+    " digest TEXT NOT NULL, checksum TEXT NOT NULL)",
+    "DROP TABLE IF EXISTS digests",  # of earlier versions: without a checksum
 )
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
 
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One feature in the index. Times are seconds since the epoch."""
-
-    key: str
-    stage: str
-    bytes: int
-    created: float
-    last_used: float
-    hits: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +134,13 @@ class Index:
 
     def row(self, key: str) -> Row | None:
         self.flush()
-        found = self._run(lambda db: db.execute("SELECT * FROM features WHERE key = ?", (key,)).fetchone())
-        return Row(*found) if found else None
+        found = self._run(lambda db: _all(db, "SELECT * FROM features WHERE key = ?", read_row, key))
+        return found[0] if found else None
 
     def rows(self) -> list[Row]:
         """All features, least recently used first."""
         self.flush()
-        found = self._run(lambda db: db.execute("SELECT * FROM features ORDER BY last_used, key").fetchall())
-        return [Row(*values) for values in found]
+        return self._run(lambda db: _all(db, "SELECT * FROM features ORDER BY last_used, key", read_row))
 
     def total_bytes(self) -> int:
         (total,) = self._run(lambda db: db.execute("SELECT coalesce(sum(bytes), 0) FROM features").fetchone())
@@ -172,28 +163,30 @@ class Index:
     def pins(self) -> dict[str, tuple[str, ...]]:
         """Key -> names of the avatars that pin it, sorted."""
         pinned: dict[str, tuple[str, ...]] = {}
-        query = "SELECT DISTINCT key, avatar FROM pins ORDER BY key, avatar"
-        for key, avatar in self._run(lambda db: db.execute(query).fetchall()):
+        query = "SELECT * FROM pins ORDER BY key, avatar"
+        for key, avatar in dict.fromkeys(
+            (key, name) for _, name, key in self._run(lambda db: _all(db, query, read_pin))
+        ):
             pinned[key] = (*pinned.get(key, ()), avatar)
         return pinned
 
     def recall_digest(self, path: Path, stamp: FileStamp) -> str | None:
-        query, values = (
-            "SELECT digest FROM digests WHERE path = ? AND stamp = ?",
-            (os.fsencode(path), str(stamp)),
-        )
+        place = os.fsencode(path)
+        query = "SELECT * FROM file_digests WHERE path = ? AND stamp = ?"
         with suppress(IndexBusy):
-            found = self._run(lambda db: db.execute(query, values).fetchone())
+            found = self._run(lambda db: _all(db, query, read_digest, place, str(stamp)))
             return found[0] if found else None
         return None
 
     def remember_digest(self, path: Path, stamp: FileStamp, digest: str) -> None:
+        place, when = os.fsencode(path), str(stamp)
+        row = (place, when, digest, digest_checksum(place, when, digest))
+
         def remember(db: sqlite3.Connection) -> None:
+            db.execute("INSERT OR REPLACE INTO file_digests VALUES (?, ?, ?, ?)", row)
             db.execute(
-                "INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (os.fsencode(path), str(stamp), digest)
-            )
-            db.execute(
-                "DELETE FROM digests WHERE rowid <= (SELECT max(rowid) FROM digests) - ?", (_MAX_DIGESTS,)
+                "DELETE FROM file_digests WHERE rowid <= (SELECT max(rowid) FROM file_digests) - ?",
+                (_MAX_DIGESTS,),
             )
 
         with suppress(IndexBusy):
@@ -203,9 +196,9 @@ class Index:
         """Bring the index in line with the files: what a killed process or another machine left
         undone. New rows.
         """
-        known = {key for (key,) in self._run(lambda db: db.execute("SELECT key FROM features").fetchall())}
-        pinned = self._run(lambda db: db.execute("SELECT DISTINCT shelf, avatar FROM pins").fetchall())
-        around = self.look(known, pinned)
+        known = set(self._run(lambda db: _all(db, "SELECT key FROM features", read_key)))
+        pins = self._run(lambda db: _all(db, "SELECT * FROM pins", read_pin))
+        around = self.look(known, {(shelf, avatar) for shelf, avatar, _ in pins})
         unknown = [_values(row) for row in around.unknown]
         gone = [(key,) for key in known.difference(around.present)]
 
@@ -248,6 +241,8 @@ class Index:
                         result = action(db)
                     self._just_deleted = False
                     return result
+                except (Misfit, UnicodeDecodeError) as damage:  # SQLite's own messages quote what is damaged
+                    self._recover(damage, damaged=True)
                 except sqlite3.DatabaseError as error:
                     code = getattr(error, "sqlite_errorcode", None)
                     if code is None or self._in_memory:
@@ -285,7 +280,7 @@ class Index:
                 self._connection.close()
             self._connection = None
 
-    def _recover(self, error: sqlite3.DatabaseError, *, damaged: bool) -> None:
+    def _recover(self, error: Exception, *, damaged: bool) -> None:
         """Delete a damaged index so that it is rebuilt; go on in memory where that does not
         help.
         """
@@ -314,12 +309,13 @@ class Index:
 
 def _open(path: Path | str) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    db.text_factory = bytes  # a damaged text may be no UTF-8: index_rows reads it
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = NORMAL")
         for table in _TABLES:
             db.execute(table)
-    except sqlite3.Error:
+    except BaseException:
         db.close()
         raise
     return db
@@ -332,7 +328,7 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         yield
         db.execute("COMMIT")
     except BaseException:
-        with suppress(sqlite3.Error):
+        with suppress(sqlite3.Error, UnicodeDecodeError):
             db.execute("ROLLBACK")
         raise
 
@@ -348,6 +344,13 @@ def _set_pins(
         "INSERT INTO pins VALUES (?, ?, ?)",
         [(shelf, name, key) for name in pins for key in set(pins[name])],
     )
+
+
+def _all(
+    db: sqlite3.Connection, query: str, read: Callable[[Sequence[Any]], Result], *values: Any
+) -> list[Result]:
+    """The rows of a query, each read and checked. Raises Misfit."""
+    return [read(row) for row in db.execute(query, values)]
 
 
 def _many(db: sqlite3.Connection, statement: str, values: Sequence[tuple[Any, ...]]) -> None:

@@ -142,22 +142,28 @@ def portrait_digest(path: Path, memo: DigestMemo | None = None) -> str:
     try:
         path = path.absolute()
         stamp = file_stamp(path)
-        settled = stamp.modified_ns < time.time_ns() - TRUSTED_AFTER_SECONDS * 1e9
-        if memo and settled and (known := memo.recall_digest(path, stamp)):
-            return known
-        hasher = blake3()
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
+        raise _unreadable(path, error) from None
+    settled = stamp.modified_ns < time.time_ns() - TRUSTED_AFTER_SECONDS * 1e9
+    if memo and settled and (known := memo.recall_digest(path, stamp)):
+        return known
+    hasher = blake3()
+    try:
         with path.open("rb") as file:
             while block := file.read(_BLOCK_BYTES):
                 hasher.update(block)
-        digest = hasher.hexdigest()
-        if memo and settled and file_stamp(path) == stamp:
-            memo.remember_digest(path, stamp, digest)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UnreadableMedia(
-            f"cannot read {path}: {reason}", hint="check the path and its permissions"
-        ) from None
+        is_unchanged = file_stamp(path) == stamp
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    digest = hasher.hexdigest()
+    if memo and settled and is_unchanged:
+        memo.remember_digest(path, stamp, digest)
     return digest
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> UnreadableMedia:
+    reason = getattr(error, "strerror", None) or str(error)
+    return UnreadableMedia(f"cannot read {path}: {reason}", hint="check the path and its permissions")
 
 
 def speech_digest(samples: Samples) -> str:

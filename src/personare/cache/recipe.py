@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from personare.cache.checkpoint import Workspace
+from personare.cache.form import Form, Misfit
 from personare.cache.keys import stage_key
-from personare.errors import EngineError
+from personare.errors import EngineError, PersonareError
 from personare.types import Feature, Guide, Progress, Samples, Source, no_progress
 
 Sources = Mapping[Source, Any]
@@ -75,6 +76,8 @@ class Stage:
     reads: the sources that it opens itself.
     weights: sha256 of every checkpoint it uses.
     numeric_format: for example "float32"; part of the key because results differ with it.
+    form: the form of its feature for given inputs. None: a feature of it is never taken from
+        others.
     cost: no part of the key.
     """
 
@@ -86,12 +89,25 @@ class Stage:
     reads: tuple[Source, ...] = ()
     weights: tuple[str, ...] = ()
     numeric_format: str = "float32"
+    form: Callable[[StageInputs], Form] | None = None
     cost: Cost = "seconds"
 
     def __post_init__(self) -> None:
         engine, _, rest = self.name.partition(".")
         if not (engine and rest and self.name.isprintable()):
             raise EngineError(f"a stage's name must be ENGINE.STAGE, not {self.name!r}")
+
+    def misfit(self, inputs: StageInputs, feature: Feature) -> str:
+        """Why a feature that somebody else made of these inputs is not taken; "" if it is."""
+        if self.form is None:
+            return f"stage {self.name} does not declare the form of its features"
+        try:
+            self.form(inputs).check(feature)
+        except Misfit as misfit:
+            return str(misfit)
+        except PersonareError as error:  # the inputs themselves cannot be used
+            return error.message
+        return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,19 +97,30 @@ def run(
     digests = _digests(sources, store) if store else {}
     keys = recipe.keys(digests) if store else {}
 
-    def compute(stage: Stage, features: Mapping[str, Feature], workspace: Workspace) -> Feature:
-        read = {source: sources[source] for source in stage.reads if source in sources}
-        parameters = MappingProxyType(dict(stage.parameters))
-        inputs = StageInputs(parameters, features, read, workspace.progress, workspace)
+    def compute(stage: Stage, inputs: StageInputs) -> Feature:
         feature = _computed(stage, inputs, _named(sources))
-        for path in (path for source in read for path in files[source]):
+        for path in (path for source in inputs.sources for path in files[source]):
             if _stamp(path) != stamps[path]:
                 raise UnreadableMedia(
                     f"{path} changed while it was being prepared", hint="try again when it is complete"
                 )
         return feature
 
-    return Preparation(digests, keys, *_run(recipe, keys, compute, store, progress))
+    return Preparation(digests, keys, *_run(recipe, sources, keys, compute, store, progress))
+
+
+def inputs_of(
+    stage: Stage, sources: Sources, features: Mapping[str, Feature], workspace: Workspace | None = None
+) -> StageInputs:
+    """What a stage may look at, of the sources and features that there are.
+
+    workspace: the one that it works in; None for one that keeps nothing.
+    """
+    workspace = workspace or Workspace(stage=stage.name)
+    read = {source: sources[source] for source in stage.reads if source in sources}
+    needed = MappingProxyType({name: features[name] for name in stage.needs})
+    parameters = MappingProxyType(dict(stage.parameters))
+    return StageInputs(parameters, needed, read, workspace.progress, workspace)
 
 
 def _files(given: Any) -> tuple[Path, ...]:
@@ -141,8 +152,9 @@ def _named(sources: Sources) -> str:
 
 def _run(
     recipe: Recipe,
+    sources: Sources,
     keys: Mapping[str, str],
-    compute: Callable[[Stage, Mapping[str, Feature], Workspace], Feature],
+    compute: Callable[[Stage, StageInputs], Feature],
     store: FeatureStore | None,
     progress: Progress,
 ) -> tuple[dict[str, Feature], dict[str, Outcome], dict[str, float]]:
@@ -156,15 +168,16 @@ def _run(
     for done, stage in enumerate(recipe.stages):
         progress(stage.name, done, total)
         began = time.perf_counter()
-        needed = MappingProxyType({name: features[name] for name in stage.needs})
         if store is None:
             workspace = Workspace(stage=stage.name, progress=progress)
-            features[stage.name], hit = compute(stage, needed, workspace), False
         else:
-            key = keys[stage.name]
-            workspace = store.workspace(stage, key, progress)
-            computation = partial(compute, stage, needed, workspace)
-            features[stage.name], hit = store.fetch(stage, key, computation, workspace)
+            workspace = store.workspace(stage, keys[stage.name], progress)
+        inputs = inputs_of(stage, sources, features, workspace)
+        make = partial(compute, stage, inputs)
+        if store is None:
+            features[stage.name], hit = make(), False
+        else:
+            features[stage.name], hit = store.fetch(stage, keys[stage.name], make, inputs=inputs)
         outcome[stage.name] = "hit" if hit else "miss"
         seconds[stage.name] = time.perf_counter() - began
         log.info("%s %s in %.3f s", stage.name, "found" if hit else "computed", seconds[stage.name])

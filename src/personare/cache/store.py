@@ -19,11 +19,11 @@ from typing import Literal, Protocol, get_args
 
 from personare.cache.checkpoint import Workspace, Workspaces
 from personare.cache.disk import DiskTier
-from personare.cache.feature_file import storable
+from personare.cache.feature_file import read_feature, storable
 from personare.cache.index import Index, Surroundings
 from personare.cache.keys import portrait_digest
 from personare.cache.memory import MemoryTier
-from personare.cache.recipe import Stage
+from personare.cache.recipe import Stage, StageInputs
 from personare.cache.remote import RemoteTier
 from personare.cache.reports import Entry, PruneReport, StageTotals, Stats, VerifyReport
 from personare.cache.upkeep import WORKSPACE_DAYS, Upkeep, bytes_of, entry_of, row_of
@@ -102,7 +102,7 @@ class FeatureStore:
         self._index.look = partial(_look_around, self._disk, shelf)
 
     def workspace(self, stage: Stage, key: str, progress: Progress = no_progress) -> Workspace:
-        """What a computation of this stage has at hand: to be given to `fetch` as well."""
+        """What a computation of this stage has at hand, as part of its StageInputs."""
         keeps = stage.cost == "minutes" and self.mode != "off"
         folder = self._workspaces.path(key) if keeps else None
         return Workspace(folder, key, stage.name, progress, refresh=self.mode == "refresh")
@@ -112,13 +112,15 @@ class FeatureStore:
         stage: Stage,
         key: str,
         compute: Callable[[], Feature],
-        workspace: Workspace | None = None,
+        *,
+        inputs: StageInputs | None = None,
     ) -> tuple[Feature, bool]:
         """The feature of a stage, and whether it was there already. `compute` runs in one
         process at a time per key (see waiting.py for stopped ones).
 
-        workspace: the one that `compute` works in. Its caller is told what a process says that is
-            waited for; it is emptied when the feature is kept.
+        inputs: of the stage. What a remote has must have the form that they ask for; None asks no
+            remote. The caller of their workspace is told what a process says that is waited for;
+            the workspace is emptied when the feature is kept.
 
         Raises what `compute` and the workspace's caller raise, and EngineError for a feature that
         no file can hold; never because the cache cannot be read or written.
@@ -127,7 +129,7 @@ class FeatureStore:
             return storable(compute(), stage.name), False
         if self.mode == "use" and (known := self.get(key)) is not None:
             return known, True
-        workspace = workspace or self.workspace(stage, key)
+        workspace = inputs.workspace if inputs else self.workspace(stage, key)
         if stage.cost == "minutes":
             self._upkeep.sweep_workspaces(self.max_bytes, spare=key)
         with self._turns.alone(stage, key, workspace) as alone:
@@ -136,7 +138,7 @@ class FeatureStore:
             # Another process may have computed it while this one waited.
             if (
                 self.mode == "use"
-                and (known := self.get(key) or self._from_remote(key, stage.name)) is not None
+                and (known := self.get(key) or self._from_remote(key, stage, inputs)) is not None
             ):
                 return known, True
             feature = storable(compute(), stage.name)
@@ -289,16 +291,26 @@ class FeatureStore:
         """Where a feature is kept on disk, None if it is not."""
         return None if self._disk.facts(key) is None else self._disk.path(key)
 
-    def _from_remote(self, key: str, stage: str) -> Feature | None:
-        """The feature from the remote, which the disk then has as well; None if there is none."""
+    def _from_remote(self, key: str, stage: Stage, inputs: StageInputs | None) -> Feature | None:
+        """The feature from the remote, which the disk then has as well; None if there is none
+        that fits.
+        """
         remote = self._remote
-        if (
-            remote is None
-            or remote.dead
-            or not self.adopt(key, stage, lambda part: remote.download(key, stage, part))
-        ):
+        if remote is None or remote.dead or inputs is None or stage.form is None:
             return None
-        log.info("%s came from %s", stage, remote.url)
+
+        def write(part: Path) -> bool:
+            if not remote.download(key, stage.name, part):
+                return False
+            with part.open("rb") as file:
+                misfit = stage.misfit(inputs, read_feature(file, key, verify=False)[0])
+            if misfit:
+                log.warning("feature %s of %s is not used: %s", stage.name, remote.url, misfit)
+            return not misfit
+
+        if not self.adopt(key, stage.name, write):
+            return None
+        log.info("%s came from %s", stage.name, remote.url)
         return self.get(key)
 
     def _keep(self, key: str, feature: Feature, stage: str) -> bool:

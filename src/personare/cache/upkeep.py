@@ -9,7 +9,8 @@ from contextlib import suppress
 
 from personare.cache.checkpoint import Workspaces, to_remove
 from personare.cache.disk import DiskTier, FileFacts
-from personare.cache.index import Index, IndexBusy, Row
+from personare.cache.index import Index, IndexBusy
+from personare.cache.index_rows import Row
 from personare.cache.reports import Damage, Entry, PruneReport, VerifyReport
 from personare.cache.waiting import Turns
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
-from personare.cli.session import AsJson, CacheDir, Debug, Verbose, print_json, print_table, say, size_text
+from personare.cli.session import print_json, print_table, say, size_text
+from personare.cli.switches import Given, switches
+from personare.engines import DEFAULT_ENGINE
 from personare.errors import EngineError, PersonareError
 
 
-def engines(as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False) -> None:
+@switches()
+def engines(given: Given) -> None:
     """Each engine: ready or what is missing, what drives it, its latency floor and licences."""
     from personare.engines.engine import engine_entry_points, load_engine
 
@@ -22,30 +26,31 @@ def engines(as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False)
             rows.append([name, error.message, "", "", ""])
             entries.append({"engine": name, "ready": False, "missing": [error.message]})
             continue
-        floor = engine.chunk_seconds + engine.lookahead_seconds
-        drive = " + ".join(sorted(engine.driven_by))
+        usual = engine.read_options({})
+        latency, drives = engine.latency(usual), sorted(engine.drives(usual))
+        floor = latency.floor_seconds
         licences = ", ".join(f"{part}: {licence}" for part, licence in engine.licences.items())
-        streaming = "" if engine.exact_streaming else ", streaming (approximate)"
-        latency = "the whole speech" if math.isinf(floor) else f"{floor * 1000:.0f} ms{streaming}"
-        rows.append([name, "; ".join(missing) or "ready", drive, latency, licences])
+        after = "the whole speech" if math.isinf(floor) else f"{floor * 1000:.0f} ms"
+        rows.append([name, "; ".join(missing) or "ready", " or ".join(drives), after, licences])
         entries.append(
             {
                 "engine": name,
                 "summary": engine.summary,
                 "ready": not missing,
                 "missing": missing,
-                "driven_by": sorted(engine.driven_by),
-                "chunk_seconds": engine.chunk_seconds,
-                "lookahead_seconds": None
-                if math.isinf(floor)
-                else engine.lookahead_seconds,  # None: the whole speech
+                "driven_by": drives,
+                "moves": engine.moves and engine.moves.name,
+                "shows": sorted(engine.shows),
+                "chunk_seconds": latency.chunk_seconds,
+                # None: the whole speech
+                "lookahead_seconds": None if math.isinf(floor) else latency.lookahead_seconds,
                 "latency_floor_seconds": None if math.isinf(floor) else round(floor, 4),
                 "exact_streaming": engine.exact_streaming,
                 "licences": dict(engine.licences),
                 "options": engine.Options.model_json_schema()["properties"],
             }
         )
-    if as_json:
+    if given.as_json:
         print_json({"engines": entries})
     else:
         print_table(
@@ -55,12 +60,13 @@ def engines(as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False)
         )
 
 
-def voices(as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False) -> None:
+@switches()
+def voices(given: Given) -> None:
     """The voices that can read a text, and what would be needed for more."""
     from personare.voice.tts import voices as all_voices
 
     found = all_voices()
-    if as_json:
+    if given.as_json:
         print_json({"voices": found})
         return
     rows = [[v.name, v.language, v.description, v.backend, v.needed or "ready"] for v in found]
@@ -80,14 +86,17 @@ class Finding:
     required: bool = True
 
 
-def doctor(
-    cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False
-) -> None:
+@switches("cache_dir")
+def doctor(given: Given) -> None:
     """What this machine can run, and what to do about what it cannot."""
-    findings = [_python(), _machine(), *_libraries(), _encoder(), *_engines(), _text(), *_folders(cache_dir)]
+    from personare.weights import resident
+
+    engines = _engines()
+    findings = [_python(), _machine(), *_libraries(), _encoder(), *engines, _text()]
+    findings += [*_folders(given.settings().cache_dir), _networks()]
     broken = [f for f in findings if f.required and not f.well]
-    if as_json:
-        print_json({"well": not broken, "findings": findings})
+    if given.as_json:
+        print_json({"well": not broken, "findings": findings, "networks": resident.report()})
     else:
         for f in findings:
             mark = "ok  " if f.well else "FAIL" if f.required else "note"
@@ -95,8 +104,10 @@ def doctor(
                 f"{mark}  {f.what}: {f.finding}"
                 + (f"\n      -> {f.advice}" if f.advice and not f.well else "")
             )
-        say("this machine can run puppet" if not broken else "")
-    if broken and not as_json:
+        if not broken:
+            ready = ", ".join(f.what.removeprefix("engine ") for f in engines if f.well)
+            say(f"this machine can run {ready}")
+    if broken and not given.as_json:
         raise EngineError(f"{len(broken)} of {len(findings)} checks failed", hint=broken[0].advice)
 
 
@@ -159,7 +170,7 @@ def _engines() -> list[Finding]:
                 not missing,
                 "; ".join(missing) or "ready",
                 "see the docs of this engine",
-                name == "puppet",
+                name == DEFAULT_ENGINE,
             )
         )
     return findings
@@ -173,7 +184,22 @@ def _text() -> Finding:
     return Finding("voices for --text", bool(ready), f"{len(ready)} voices", advice, required=False)
 
 
-def _folders(cache_dir: CacheDir) -> list[Finding]:
+def _networks() -> Finding:
+    """What networks hold of main memory in this process, and how much they may keep."""
+    from personare.weights import resident
+
+    held = resident.report()
+    names = f" ({', '.join(entry.part for entry in held)})" if held else ""
+    return Finding(
+        "networks in memory",
+        True,
+        f"{size_text(resident.resident_bytes())} in {len(held)} networks{names}; those that nobody uses "
+        f"are dropped above {size_text(resident.budget('cpu'))} ({resident.BUDGET_VARIABLE})",
+        required=False,
+    )
+
+
+def _folders(cache_dir: Path | None) -> list[Finding]:
     import os
     import shutil
 

@@ -8,29 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from personare.cli.session import (
-    AsJson,
-    CacheDir,
-    CacheRemote,
-    Debug,
-    Device,
-    EngineName,
-    Setting,
-    Verbose,
-    WeightsDir,
-    age_text,
-    print_json,
-    print_table,
-    progress_bar,
-    read_settings,
-    say,
-    size_text,
-)
+from personare.cli.session import age_text, print_json, print_table, progress_bar, say, size_text
+from personare.cli.switches import Given, switches
 from personare.errors import InputError
 
 if TYPE_CHECKING:
-    from personare.cache.recipe import Recipe
     from personare.perception.photo_report import PhotoReport
+    from personare.studio.effects import Effect
 
 app = typer.Typer(
     help="Portraits that are prepared once and kept by name.", no_args_is_help=True, rich_markup_mode=None
@@ -39,32 +23,25 @@ Name = Annotated[str, typer.Argument(help="The avatar's name.")]
 
 
 @app.command()
+@switches("engine", "options", "weights", "cache_dir", "cache_remote")
 def create(
+    given: Given,
     name: Name,
     portrait: Annotated[
         Path | None,
-        typer.Argument(help="A photo or a template video; none with --set look=mesh.", show_default=False),
+        typer.Argument(
+            help="A photo or a template video; none where the engine brings its own.", show_default=False
+        ),
     ] = None,
-    engine: EngineName = None,
-    settings: Setting = None,
-    device: Device = None,
-    weights: WeightsDir = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an avatar of the same name.")] = False,
-    cache_dir: CacheDir = None,
-    cache_remote: CacheRemote = None,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
 ) -> None:
     """Prepare PORTRAIT and keep it as NAME; the cache never evicts it."""
-    from personare.studio.studio import Studio
-
-    studio = Studio(cache_dir, weights=weights, cache_remote=cache_remote)
-    cast = studio.cast(portrait, engine, read_settings(settings, device=device))
+    studio = given.studio()
+    cast = studio.cast(portrait, given.engine, given.options)
     with progress_bar() as progress:
         preparation = studio.create(name, cast, replace=replace, progress=progress)
     photo = None if portrait is None else look_at(portrait)
-    if as_json:
+    if given.as_json:
         seconds = {stage: round(value, 4) for stage, value in preparation.seconds.items()}
         made = {
             "avatar": name,
@@ -113,14 +90,11 @@ def photo_lines(photo: PhotoReport) -> str:
 
 
 @app.command("list")
-def list_avatars(
-    cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False
-) -> None:
+@switches("cache_dir")
+def list_avatars(given: Given) -> None:
     """All named avatars."""
-    from personare.studio.studio import Studio
-
-    manifests = Studio(cache_dir).shelf.list()
-    if as_json:
+    manifests = given.studio().shelf.list()
+    if given.as_json:
         print_json({"avatars": [manifest.model_dump(mode="json") for manifest in manifests]})
         return
     rows = [
@@ -134,20 +108,16 @@ def list_avatars(
 
 
 @app.command()
+@switches("cache_dir")
 def show(
+    given: Given,
     name: Name,
-    cache_dir: CacheDir = None,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
 ) -> None:
     """What an avatar consists of."""
-    from personare.studio.studio import Studio
-
-    studio = Studio(cache_dir)
+    studio = given.studio()
     manifest = studio.shelf.load_manifest(name)
     portrait = studio.shelf.portrait(manifest)
-    if as_json:
+    if given.as_json:
         print_json({**manifest.model_dump(mode="json"), "portrait_path": str(portrait)})
         return
     say(f"{manifest.name}: engine {manifest.engine}, portrait {portrait}")
@@ -156,29 +126,33 @@ def show(
 
 
 @app.command()
+@switches("options", "weights", "cache_dir")
 def status(
+    given: Given,
     name: Name,
-    settings: Setting = None,
-    weights: WeightsDir = None,
-    cache_dir: CacheDir = None,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
 ) -> None:
     """Which stages are cached, and what a change of one option would recompute (--set shows a
     certain change).
     """
     from personare.cache.run import explain
-    from personare.studio.studio import Studio
+    from personare.studio.effects import effects
 
-    studio = Studio(cache_dir, weights=weights)
-    cast = studio.cast(name, None, read_settings(settings))
+    studio = given.studio()
     manifest = studio.shelf.load_manifest(name)
+    cast = studio.cast_of(manifest, given.options)
     recipe = cast.engine.recipe(cast.options).within("portrait")
     stages = explain(recipe, recipe.portrait_keys(manifest.portrait), studio.store)
-    effects = {option: affected_stages(recipe, option) for option in type(cast.options).model_fields}
-    if as_json:
-        print_json({"avatar": name, "engine": cast.engine.name, "stages": stages, "recomputed_by": effects})
+    found = effects(cast.engine, cast.options, {"portrait": manifest.portrait})
+    if given.as_json:
+        print_json(
+            {
+                "avatar": name,
+                "engine": cast.engine.name,
+                "stages": stages,
+                "recomputed_by": {option: effect.recomputes for option, effect in found.items()},
+                "unknown": {option: effect.unknown for option, effect in found.items() if effect.unknown},
+            }
+        )
         return
     rows = [
         [
@@ -191,81 +165,68 @@ def status(
     ]
     print_table(["stage", "state", "size", "age"], rows, title=f"{name} ({cast.engine.name})")
     say("")
-    print_table(
-        ["a change of", "recomputes"], [[o, ", ".join(hit) or "nothing"] for o, hit in effects.items()]
-    )
+    print_table(["a change of", "recomputes"], [[option, _told(effect)] for option, effect in found.items()])
+
+
+def _told(effect: Effect) -> str:
+    unknown = ", ".join(map(str, effect.unknown))
+    needs = f" ({unknown}: checkpoints are missing)" if unknown else ""
+    return (", ".join(effect.recomputes) or "nothing") + needs
 
 
 @app.command("rm")
+@switches("cache_dir")
 def remove(
+    given: Given,
     name: Name,
-    cache_dir: CacheDir = None,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
 ) -> None:
     """Forget an avatar; its features stay cached until they are evicted."""
-    from personare.studio.studio import Studio
-
-    Studio(cache_dir).shelf.remove(name)
-    if as_json:
+    given.studio().shelf.remove(name)
+    if given.as_json:
         print_json({"removed": name})
     else:
         say(f"{name}: removed")
 
 
-def affected_stages(recipe: Recipe, option: str) -> list[str]:
-    """The stages that a change of this option recomputes: those that read it and all that need
-    them.
-    """
-    hit: list[str] = []
-    for stage in recipe.stages:
-        if option in stage.parameters or any(need in hit for need in stage.needs):
-            hit.append(stage.name)
-    return hit
-
-
 @app.command("export")
+@switches("weights", "cache_dir")
 def export(
+    given: Given,
     name: Name,
     file: Annotated[Path, typer.Argument(help="The file to write (.avatar).")],
-    weights: WeightsDir = None,
-    cache_dir: CacheDir = None,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
 ) -> None:
     """Write an avatar into one file: manifest, portrait and features."""
-    from personare.studio.studio import Studio
     from personare.studio.transfer import export_avatar
 
     with progress_bar() as progress:
-        size = export_avatar(Studio(cache_dir, weights=weights), name, file, progress)
-    if as_json:
+        size = export_avatar(given.studio(), name, file, progress)
+    if given.as_json:
         print_json({"avatar": name, "file": file, "bytes": size})
     else:
         say(f"{file}: {name}, {size_text(size)}; try: personare avatar import {str(file)!r}")
 
 
 @app.command("import")
+@switches("weights", "cache_dir")
 def import_file(
+    given: Given,
     file: Annotated[Path, typer.Argument(help="A file that `personare avatar export` wrote.")],
     name: Annotated[
         str | None, typer.Option("--name", help="Another name than its own.", show_default=False)
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an avatar of the same name.")] = False,
-    weights: WeightsDir = None,
-    cache_dir: CacheDir = None,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
+    trust: Annotated[
+        bool,
+        typer.Option("--trust", help="Take its features as they are, instead of computing them here."),
+    ] = False,
 ) -> None:
-    """Keep the avatar in FILE; every byte of it is checked first."""
-    from personare.studio.studio import Studio
+    """Keep the avatar in FILE; every byte of it is checked first. Its features are computed
+    here, unless you trust whoever made the file.
+    """
     from personare.studio.transfer import import_avatar
 
-    imported = import_avatar(Studio(cache_dir, weights=weights), file, name, replace=replace)
-    if as_json:
+    imported = import_avatar(given.studio(), file, name, replace=replace, trust=trust)
+    if given.as_json:
         print_json(imported)
         return
     later = (

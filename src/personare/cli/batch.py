@@ -7,29 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from personare.cli.session import (
-    AsJson,
-    CacheDir,
-    CacheRemote,
-    Debug,
-    Device,
-    EngineName,
-    NoClipCache,
-    Setting,
-    Verbose,
-    WeightsDir,
-    print_json,
-    print_table,
-    progress_bar,
-    read_settings,
-    say,
-)
+from personare.cli.session import print_json, print_table, progress_bar, say
+from personare.cli.switches import Given, switches
 
 if TYPE_CHECKING:
     from personare.work.batch import Summary
 
 
+@switches("engine", "options", "weights", "caching", "cache_dir", "cache_remote")
 def batch(
+    given: Given,
     jobs: Annotated[Path, typer.Argument(help="A file of jobs (JSONL), or a folder of voices.")],
     output_dir: Annotated[
         Path | None,
@@ -46,26 +33,9 @@ def batch(
     workers: Annotated[
         int, typer.Option("--workers", min=0, max=256, help="Processes; 0 for what the machine allows.")
     ] = 0,
-    engine: EngineName = None,
-    settings: Setting = None,
-    fps: Annotated[
-        str | None,
-        typer.Option("--fps", help="Frames per second: the engine option fps.", show_default=False),
-    ] = None,
     voice: Annotated[
         str | None, typer.Option("--voice", help="Voice or language for texts: see `personare voices`.")
     ] = None,
-    device: Device = None,
-    weights: WeightsDir = None,
-    refresh: Annotated[
-        bool, typer.Option("--refresh", help="Make every clip again, finished or not.")
-    ] = False,
-    no_clip_cache: NoClipCache = False,
-    cache_dir: CacheDir = None,
-    cache_remote: CacheRemote = None,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
 ) -> None:
     """Make many clips. Run it again after whatever stopped it: what is finished is not made
     again.
@@ -75,31 +45,22 @@ def batch(
     becomes a clip of --portrait, or of the picture of the same name. Exit code 3 if any job
     failed.
     """
+    from personare.ground.paths import expanded
     from personare.work.batch import run_batch
-    from personare.work.jobs import Job, folder_jobs, read_jobs
-    from personare.work.workers import Workplace
+    from personare.work.jobs import Defaults, folder_jobs, read_jobs
 
-    options = read_settings(settings, fps=fps, device=device)
-    defaults = Job("", "", Path(), "", engine=engine, voice=voice, options=options)
+    defaults = Defaults(engine=given.engine, voice=voice, options=given.options)
     is_folder = jobs.is_dir()
-    target = (output_dir or (jobs / "clips" if is_folder else jobs.parent)).expanduser().resolve()
+    target = expanded(output_dir or (jobs / "clips" if is_folder else jobs.parent)).resolve()
     if is_folder:
-        who = None if portrait is None else Path(portrait) if Path(portrait).is_file() else portrait
-        wanted = folder_jobs(jobs.absolute(), target, defaults, who)
+        wanted = folder_jobs(jobs.absolute(), target, defaults, portrait)
     elif portrait is not None:
         raise typer.BadParameter("--portrait is for folders; a jobs file names its portraits")
     else:
         wanted = read_jobs(jobs.absolute(), target, defaults)
-    workplace = Workplace(
-        cache_dir,
-        "refresh" if refresh else "use",
-        weights,
-        keep_clips=not no_clip_cache,
-        cache_remote=cache_remote,
-    )
     with progress_bar() as progress:
-        summary = run_batch(wanted, target, workplace, workers=workers, progress=progress)
-    if as_json:
+        summary = run_batch(wanted, target, given.settings(), workers=workers, progress=progress)
+    if given.as_json:
         print_json(summary)
     else:
         _tell(summary)

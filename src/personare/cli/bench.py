@@ -7,41 +7,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from personare.cli.session import (
-    AsJson,
-    Debug,
-    Device,
-    Setting,
-    Verbose,
-    WeightsDir,
-    print_json,
-    print_table,
-    progress_bar,
-    read_settings,
-    say,
-)
+from personare.cli.session import print_json, print_table, progress_bar, say
+from personare.cli.switches import Given, switches
 
 if TYPE_CHECKING:
     from personare.bench.runs import Bench
 
 
+@switches("options", "weights")
 def bench(
+    given: Given,
     engine: Annotated[str, typer.Argument(help="Which engine; see `personare engines`.")],
     portrait: Annotated[
         Path | None, typer.Argument(help="A photo or template video.", show_default="the bundled photo")
     ] = None,
     speech: Annotated[Path | None, typer.Argument(help="A voice.", show_default="a sentence")] = None,
     runs: Annotated[int, typer.Option("--runs", min=1, max=100, help="Cold and warm runs, each.")] = 3,
-    settings: Setting = None,
-    device: Device = None,
-    weights: WeightsDir = None,
     plot: Annotated[
         Path | None,
         typer.Option("--plot", help="A PNG to draw (needs personare[bench]).", show_default=False),
     ] = None,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
 ) -> None:
     """Measure ENGINE: cold runs (an empty cache) and warm ones, each in a process of its own;
     medians, room by room.
@@ -49,25 +34,26 @@ def bench(
     from personare.bench.plot import check_plot
     from personare.bench.plot import plot as draw
     from personare.bench.runs import run_bench
-    from personare.studio.studio import Studio
+    from personare.ground.outputs import check_apart
 
-    options = read_settings(settings, device=device)
-    Studio(weights=weights).open(engine).read_options(options)
+    given.studio().open(engine).read_options(given.options)
     if plot is not None:
         check_plot(plot)
+        read = (("the portrait", portrait), ("the voice", speech))
+        check_apart([("the plot", plot)], [(what, path) for what, path in read if path is not None])
     with progress_bar() as progress:
         measured = run_bench(
             engine,
             portrait=portrait,
             speech=speech,
             runs=runs,
-            options=options,
-            weights=weights,
+            options=given.options,
+            weights=given.weights,
             progress=progress,
         )
     if plot is not None:
         draw(measured, plot)
-    if as_json:
+    if given.as_json:
         print_json(measured)
     else:
         _tell(measured, runs, plot)

@@ -8,20 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from personare.cli.session import (
-    AsJson,
-    CacheDir,
-    CacheRemote,
-    Debug,
-    Verbose,
-    WeightsDir,
-    age_text,
-    print_json,
-    print_table,
-    progress_bar,
-    say,
-    size_text,
-)
+from personare.cli.session import age_text, print_json, print_table, progress_bar, say, size_text
+from personare.cli.switches import Given, switches
 from personare.errors import CacheError, InvalidOption
 
 if TYPE_CHECKING:
@@ -34,15 +22,12 @@ app = typer.Typer(
 
 
 @app.command()
-def stats(
-    cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False
-) -> None:
+@switches("cache_dir")
+def stats(given: Given) -> None:
     """How much is kept, by stage."""
-    from personare.studio.studio import Studio
-
-    studio = Studio(cache_dir)
+    studio = given.studio()
     numbers, clips = studio.store.stats(), studio.clips.stats()
-    if as_json:
+    if given.as_json:
         print_json({**asdict(numbers), "clips": {**asdict(clips), "max_bytes": studio.clips.max_bytes}})
         return
     pinned = size_text(numbers.pinned_bytes)
@@ -64,14 +49,11 @@ def stats(
 
 
 @app.command("list")
-def list_features(
-    cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False
-) -> None:
+@switches("cache_dir")
+def list_features(given: Given) -> None:
     """Every feature, last used first."""
-    from personare.studio.studio import Studio
-
-    entries = sorted(Studio(cache_dir).store.entries(), key=lambda entry: -entry.last_used)
-    if as_json:
+    entries = sorted(given.studio().store.entries(), key=lambda entry: -entry.last_used)
+    if given.as_json:
         print_json({"features": entries})
         return
     now = time.time()
@@ -90,21 +72,18 @@ def list_features(
 
 
 @app.command()
-def verify(
-    cache_dir: CacheDir = None, as_json: AsJson = False, verbose: Verbose = 0, debug: Debug = False
-) -> None:
+@switches("cache_dir")
+def verify(given: Given) -> None:
     """Check every file; damaged features go to quarantine and are recomputed when they are next
     needed, damaged checkpoints are deleted.
     """
-    from personare.studio.studio import Studio
-
-    outcome = Studio(cache_dir).store.verify()
-    if as_json:
+    outcome = given.studio().store.verify()
+    if given.as_json:
         print_json(outcome)
     else:
         checkpoints = f" features and {outcome.workspaces} checkpoints" if outcome.workspaces else ""
         say(f"{outcome.checked}{checkpoints} checked, {len(outcome.damaged)} damaged")
-    if outcome.damaged and not as_json:
+    if outcome.damaged and not given.as_json:
         lost = sum(damage.reason.startswith("checkpoint: ") for damage in outcome.damaged)
         found = [
             f"{count} damaged {what}"
@@ -121,7 +100,9 @@ def verify(
 
 
 @app.command()
+@switches("cache_dir")
 def prune(
+    given: Given,
     max_size: Annotated[
         str | None,
         typer.Option(
@@ -138,38 +119,28 @@ def prune(
             min=0,
         ),
     ] = 30,
-    cache_dir: CacheDir = None,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
 ) -> None:
     """Remove the least recently used features, clips and checkpoints, until the rest of each
     fits; what named avatars need stays, and so does what is under way.
     """
-    from personare.studio.studio import Studio
-
-    studio = Studio(cache_dir)
+    studio = given.studio()
     size = studio.store.max_bytes if max_size is None else read_size(max_size)
     clip_size = studio.clips.max_bytes if max_size is None else size
     features = studio.store.prune(size, workspace_days=workspace_days)
-    _tell_removed(features, studio.clips.prune(clip_size), as_json)
+    _tell_removed(features, studio.clips.prune(clip_size), given.as_json)
 
 
 @app.command()
+@switches("cache_dir")
 def clear(
+    given: Given,
     everything: Annotated[bool, typer.Option("--all", help="Also what named avatars need.")] = False,
-    cache_dir: CacheDir = None,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
 ) -> None:
     """Remove all finished clips, all checkpoints of unfinished stages (but not of those under
     way), and all features but those that named avatars need.
     """
-    from personare.studio.studio import Studio
-
-    studio = Studio(cache_dir)
-    _tell_removed(studio.store.clear(keep_pinned=not everything), studio.clips.prune(0), as_json)
+    studio = given.studio()
+    _tell_removed(studio.store.clear(keep_pinned=not everything), studio.clips.prune(0), given.as_json)
 
 
 def _tell_removed(features: PruneReport, clips: ClipsKept, as_json: bool) -> None:
@@ -190,22 +161,16 @@ def _tell_removed(features: PruneReport, clips: ClipsKept, as_json: bool) -> Non
 
 
 @app.command()
+@switches("weights", "cache_dir", "cache_remote")
 def warm(
+    given: Given,
     names: Annotated[list[str] | None, typer.Argument(help="Avatars.", show_default=False)] = None,
     everyone: Annotated[bool, typer.Option("--all", help="Every avatar there is.")] = False,
-    weights: WeightsDir = None,
-    cache_dir: CacheDir = None,
-    cache_remote: CacheRemote = None,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
 ) -> None:
     """Compute every missing stage of avatars NAME..., so that they speak at once."""
-    from personare.studio.studio import Studio
-
     if everyone == bool(names):
         raise typer.BadParameter("give names of avatars, or --all")
-    studio = Studio(cache_dir, weights=weights, cache_remote=cache_remote)
+    studio = given.studio()
     wanted = names or [manifest.name for manifest in studio.shelf.list()]
     for name in wanted:
         studio.shelf.load_manifest(name)
@@ -213,7 +178,7 @@ def warm(
     with progress_bar() as progress:
         for name in wanted:
             done[name] = studio.warm(name, progress)
-    if as_json:
+    if given.as_json:
         print_json(
             {
                 "avatars": [

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from personare.cli.session import AsJson, Debug, Verbose, print_json, progress_bar, say
+from personare.cli.session import print_json, progress_bar, say
+from personare.cli.switches import Given, switches
 
 SENTENCE = (
     "Hello! A moment ago I was only a photograph. Now I have a voice, and every picture that you see "
@@ -16,23 +17,21 @@ SENTENCE = (
 )
 
 
+@switches()
 def demo(
+    given: Given,
     output: Annotated[Path, typer.Argument(help="The clip to write (.mp4).")] = Path("demo.mp4"),
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
 ) -> None:
     """Let the bundled portrait speak a sentence."""
     from importlib.resources import as_file, files
 
-    from personare.studio.studio import Studio
-    from personare.voice.tts import open_text
+    from personare.studio.order import Order
 
     began = time.perf_counter()
     with as_file(files("personare") / "assets" / "portrait.jpg") as portrait, progress_bar() as progress:
-        studio = Studio()
-        report = studio.speak(studio.cast(portrait), open_text(SENTENCE, "en-us"), output, progress)
-    if as_json:
+        order = Order(portrait=portrait, text=SENTENCE, voice="en-us", output=output)
+        report = given.studio().make(order, progress)
+    if given.as_json:
         print_json(report)
         return
     say(f"{output.resolve()}")

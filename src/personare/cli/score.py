@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from personare.cli.session import AsJson, Debug, Verbose, print_json, progress_bar, say
+from personare.cli.session import print_json, progress_bar, say
+from personare.cli.switches import Given, switches
 from personare.errors import UnreadableMedia
 
 if TYPE_CHECKING:
     from personare.types import Phone
 
 
+@switches()
 def score(
+    given: Given,
     clip: Annotated[Path, typer.Argument(help="A clip of one talking face.", show_default=False)],
     speech: Annotated[
         Path | None, typer.Option("--speech", help="The voice, if not the clip's own sound.")
@@ -30,9 +33,6 @@ def score(
         str | None, typer.Option("--text", help="The text that personare's own voice speaks in the clip.")
     ] = None,
     voice: Annotated[str | None, typer.Option("--voice", help="The voice of --text.")] = None,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
 ) -> None:
     """Measure CLIP: lips against sound, silence, stillness, blinks; on its decoded pictures
     alone.
@@ -50,7 +50,7 @@ def score(
     )
     with progress_bar() as progress:
         result = score_clip(clip, speech, spoken, progress)
-    if as_json:
+    if given.as_json:
         print_json(result)
         return
     say(
@@ -66,21 +66,20 @@ def read_phones(path: Path) -> list[Phone]:
     """Phones from JSON: a list, or the list under "phones", of [start s, end s, IPA]. Raises
     UnreadableMedia.
     """
+    from personare.media.text_file import read_text_file
     from personare.types import SAMPLE_RATE, Phone
 
     hint = (
         'give [[0.00, 0.12, "h"], ...] or {"phones": [...]}: start and end in seconds, then the sound in IPA'
     )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text_file(path))
         listed = content["phones"] if isinstance(content, dict) else content
         return [
             Phone(str(symbol), round(float(a) * SAMPLE_RATE), round(float(b) * SAMPLE_RATE))
             for a, b, symbol in listed
         ]
-    except OSError as error:
-        raise UnreadableMedia(f"{path}: {error.strerror or error}", hint="check the path") from None
-    except (ValueError, KeyError, TypeError, OverflowError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise UnreadableMedia(f"{path}: not a list of phones", hint=hint) from None
 
 

@@ -1,51 +1,47 @@
-"""`personare speak`: a portrait and a voice, or a text, become a clip."""
+"""`personare speak`: a portrait and a voice, a text or a motion become a clip."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from personare.cli.session import (
-    AsJson,
-    CacheDir,
-    CacheRemote,
-    Debug,
-    Device,
-    EngineName,
-    NoClipCache,
-    Setting,
-    Verbose,
-    WeightsDir,
-    print_json,
-    progress_bar,
-    read_settings,
-    say,
-)
+from personare.cli.session import print_json, progress_bar, say
+from personare.cli.switches import Given, switches
 from personare.errors import UnreadableMedia
 
 if TYPE_CHECKING:
+    from personare.studio.order import Order
     from personare.studio.report import Report
-    from personare.studio.studio import CacheMode
-    from personare.types import Speech
+
+Output = Annotated[Path, typer.Option("-o", "--output", help="The clip to write (.mp4).", show_default=False)]
+MovedBy = Annotated[
+    str | None,
+    typer.Option(
+        "--moved-by",
+        metavar="ENGINE",
+        help="Another engine, whose motion is shown on this portrait.",
+        show_default=False,
+    ),
+]
 
 
+@switches("engine", "options", "weights", "caching", "cache_dir", "cache_remote")
 def speak(
+    given: Given,
     portrait: Annotated[
         str | None,
         typer.Argument(
-            help="A photo, a template video, or the name of an avatar; none with --set look=mesh.",
+            help="A photo, a template video, or the name of an avatar; none where the engine brings its own.",
             show_default=False,
         ),
     ] = None,
     speech: Annotated[
         Path | None, typer.Argument(help="A voice: any audio file.", show_default=False)
     ] = None,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="The clip to write (.mp4).", show_default=False)
-    ] = ...,  # type: ignore[assignment]
+    output: Output = ...,  # type: ignore[assignment]
     text: Annotated[str | None, typer.Option("--text", help="Speak this text instead of a voice.")] = None,
     text_file: Annotated[
         Path | None, typer.Option("--text-file", help="Speak the text in this file; - is stdin.")
@@ -53,12 +49,28 @@ def speak(
     voice: Annotated[
         str | None, typer.Option("--voice", help="Voice or language for text: see `personare voices`.")
     ] = None,
+    timing: Annotated[
+        str | None,
+        typer.Option(
+            "--timing",
+            help="Of a text that is subtitles: cues (each at its time) or flow (without their times).",
+            show_default="cues",
+        ),
+    ] = None,
     curves: Annotated[
         Path | None,
         typer.Option(
             "--curves",
             help="With a voice or text: write its ARKit curves here (.json or .csv). Without: read them from "
-            "here (.json).",
+            "here (.json or .csv, of other programs too: see docs/voices.md).",
+            show_default=False,
+        ),
+    ] = None,
+    motion: Annotated[
+        Path | None,
+        typer.Option(
+            "--motion",
+            help="With a voice or text: write the engine's own motion here. Without: read it from here.",
             show_default=False,
         ),
     ] = None,
@@ -66,90 +78,77 @@ def speak(
         Path | None,
         typer.Option(
             "--sound",
-            help="With curves that are read: the clip's sound. It moves nothing.",
+            help="With curves or motion that are read: the clip's sound. It moves nothing.",
             show_default=False,
         ),
     ] = None,
-    engine: EngineName = None,
-    settings: Setting = None,
-    fps: Annotated[
-        str | None,
-        typer.Option("--fps", help="Frames per second: the engine option fps.", show_default=False),
-    ] = None,
-    device: Device = None,
-    weights: WeightsDir = None,
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Neither read nor write cached features and clips.")
-    ] = False,
-    refresh: Annotated[
-        bool, typer.Option("--refresh", help="Recompute cached features and clips and overwrite them.")
-    ] = False,
-    no_clip_cache: NoClipCache = False,
-    cache_dir: CacheDir = None,
-    cache_remote: CacheRemote = None,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
+    moved_by: MovedBy = None,
 ) -> None:
     """Make a clip of PORTRAIT speaking SPEECH (or a text), or doing what curves say."""
-    voiceless = speech is None and text is None and text_file is None
-    if portrait is not None and voiceless and "look=mesh" in (settings or ()):
-        speech, portrait = Path(portrait), None
-    voices = sum(given is not None for given in (speech, text, text_file))
-    if voices > 1 or (voices == 0 and curves is None):
-        raise typer.BadParameter("give exactly one of SPEECH, --text and --text-file (or just --curves)")
+    if portrait is not None and speech is None and text is None and text_file is None:
+        portrait, speech = _sole(given, portrait)
+    voices = sum(value is not None for value in (speech, text, text_file))
+    read = [path for path in (curves, motion) if path is not None and not voices]
+    if voices > 1 or voices + len(read) != 1:
+        raise typer.BadParameter(
+            "give exactly one of SPEECH, --text and --text-file (or just --curves, or just --motion)"
+        )
     if sound is not None and voices:
         raise typer.BadParameter("--sound is for curves that are read: give --curves and no voice")
     if voice is not None and speech is not None:
         raise typer.BadParameter("--voice is for --text and --text-file")
-    if no_cache and refresh:
-        raise typer.BadParameter("--no-cache and --refresh exclude each other")
-    mode: CacheMode = "off" if no_cache else "refresh" if refresh else "use"
+    if timing not in (None, "cues", "flow"):
+        raise typer.BadParameter("--timing is cues or flow")
+    if timing is not None and text is None and text_file is None:
+        raise typer.BadParameter("--timing is for --text and --text-file")
+    if str(text_file) == "-":
+        text, text_file = stdin_text(), None
+    moved: dict[str, Any] = {"speech": speech, "text": text, "text_file": text_file, "voice": voice}
+    moved["timing"] = timing
+    if voices:
+        moved |= {"curves_out": curves, "motion_out": motion}
+    else:
+        moved |= {"motion": read[0], "sound": sound}
+    make(given, order_of(given, portrait, output=output, moved_by=moved_by, **moved))
 
-    from personare.studio.studio import Studio
 
-    studio = Studio(cache_dir, mode, weights, keep_clips=not no_clip_cache, cache_remote=cache_remote)
-    chosen = read_settings(settings, fps=fps, device=device)
+def order_of(given: Given, portrait: str | None, **fields: Any) -> Order:
+    """The order that a command line describes. Raises InvalidOption."""
+    from personare.studio.order import Order, who
+
+    return Order.model_validate(
+        {**who(portrait), **fields, "engine": given.engine, "options": dict(given.options)}
+    )
+
+
+def make(given: Given, order: Order) -> None:
+    """Make a clip, and tell about it."""
+    studio = given.studio()
     with progress_bar() as progress:
-        if voices:
-            cast = studio.cast(portrait, engine, chosen)
-            report = studio.speak(
-                cast, open_voice(speech, text, text_file, voice), output, progress, curves=curves
-            )
-        else:
-            from personare.media.audio import open_speech
-            from personare.media.motion_files import read_curves
-
-            assert curves is not None
-            track, heard = read_curves(curves), open_speech(sound) if sound else None
-            cast = studio.cast(portrait, engine, {"fps": str(track.fps), **chosen})
-            report = studio.follow(cast, track, output, progress, sound=heard)
-    if as_json:
+        report = studio.make(order, progress)
+    if given.as_json:
         print_json(report)
     else:
         say(summary(report))
 
 
-def open_voice(speech: Path | None, text: str | None, text_file: Path | None, voice: str | None) -> Speech:
-    """The speech that the command line names. Raises PersonareError."""
-    if speech is not None:
-        from personare.media.audio import open_speech
-
-        return open_speech(speech)
-    from personare.voice.tts import open_text
-
-    return open_text(text if text is not None else read_text(text_file or Path("-")), voice)
+def _sole(given: Given, argument: str) -> tuple[str | None, Path | None]:
+    """A single argument as (portrait, speech): the engine is asked whether it needs a portrait."""
+    needs_none = given.studio().brings_portrait(given.engine, given.options)
+    return (None, Path(argument)) if needs_none else (argument, None)
 
 
-def read_text(path: Path) -> str:
-    """The text of a file, or of stdin for "-". Raises UnreadableMedia."""
+def stdin_text() -> str:
+    """The text on stdin. Raises UnreadableMedia."""
+    from personare.media.text_file import MAX_BYTES, decode_text
+
     try:
-        raw = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise UnreadableMedia(f"{path}: not a UTF-8 text", hint="save the text as UTF-8") from None
+        raw = sys.stdin.buffer.read(MAX_BYTES + 1)
     except OSError as error:
-        raise UnreadableMedia(f"{path}: {error.strerror or error}", hint="check the path") from None
+        raise UnreadableMedia(f"-: {error.strerror or error}", hint="check what is piped in") from None
+    if len(raw) > MAX_BYTES:
+        raise UnreadableMedia(f"stdin holds more than {MAX_BYTES:,} bytes", hint="split the text")
+    return decode_text(raw, "stdin")
 
 
 def summary(report: Report) -> str:

@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from personare.cli.session import (
-    SESSION,
-    AsJson,
-    Debug,
-    Verbose,
-    WeightsDir,
-    print_json,
-    print_table,
-    progress_bar,
-    say,
-)
+from personare.cli.session import SESSION, print_json, print_table, progress_bar, say
+from personare.cli.switches import Given, switches
 from personare.errors import InvalidOption, PersonareError, WeightsMismatch, WeightsMissing
 
 if TYPE_CHECKING:
@@ -41,20 +32,18 @@ ForEngine = Annotated[
 
 
 @app.command("list")
+@switches("weights")
 def list_weights(
+    given: Given,
     engine: ForEngine = None,
-    weights: WeightsDir = None,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
 ) -> None:
     """Every checkpoint: whether it is here, its size, its licence, and which engines use it."""
     from personare.weights.catalogue import components
     from personare.weights.finder import Weights, size_of
 
-    finder = Weights(weights)
+    finder = Weights(given.weights)
     chosen = components(engine=engine)
-    if as_json:
+    if given.as_json:
         print_json({"weights": [_entry(component, finder) for component in chosen]})
         return
     rows = []
@@ -71,7 +60,9 @@ def list_weights(
 
 
 @app.command()
+@switches()
 def pull(
+    given: Given,
     names: Names = None,
     engine: Annotated[
         str | None, typer.Option("--engine", help="All that this engine needs.", show_default=False)
@@ -86,9 +77,6 @@ def pull(
         Path | None,
         typer.Option("--to", help="A weights folder instead of the hub cache.", show_default=False),
     ] = None,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
 ) -> None:
     """Fetch checkpoints from the hub; an interrupted transfer goes on where it ended."""
     from personare.weights.catalogue import components
@@ -117,9 +105,9 @@ def pull(
                 located = fetch(component, to, _megabytes(progress))
             assert located is not None
             done.append({"name": component.name, "path": located.path, "fetched": fetched})
-    if as_json and not by_hand:
+    if given.as_json and not by_hand:
         print_json({"weights": done})
-    elif not as_json:
+    elif not given.as_json:
         for entry in done:
             say(f"{entry['name']}: {'' if entry['fetched'] else 'already at '}{entry['path']}")
     if by_hand:
@@ -130,19 +118,17 @@ def pull(
 
 
 @app.command()
+@switches("weights")
 def verify(
+    given: Given,
     names: Names = None,
-    weights: WeightsDir = None,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
 ) -> None:
     """Read every byte of checkpoints that are here, and compare with what is on record."""
     from personare.weights.catalogue import components
     from personare.weights.finder import Weights
     from personare.weights.verify import verify as check
 
-    finder = Weights(weights)
+    finder = Weights(given.weights)
     if names:
         finder.require(*(component.name for component in components(names)))
     found = []
@@ -151,7 +137,7 @@ def verify(
             if located := finder.locate(component.name):
                 found += check(located, _megabytes(progress))
     wrong = [finding for finding in found if finding.state == "wrong"]
-    if as_json:
+    if given.as_json:
         print_json({"files": found, "well": not wrong})
     else:
         rows = [[f.component, f.file.name, f.state, f.sha256[:16], f.explanation] for f in found]
@@ -168,20 +154,18 @@ def verify(
 
 
 @app.command()
+@switches("weights")
 def where(
+    given: Given,
     name: Annotated[str, typer.Argument(help="A name as `personare weights list` shows it.")],
-    weights: WeightsDir = None,
-    as_json: AsJson = False,
-    verbose: Verbose = 0,
-    debug: Debug = False,
 ) -> None:
     """The path of a checkpoint on this machine, and nothing else."""
     from personare.weights.catalogue import component
     from personare.weights.finder import Weights
 
-    finder = Weights(weights)
+    finder = Weights(given.weights)
     path = finder.require(name)[name]
-    if as_json:
+    if given.as_json:
         print_json(_entry(component(name), finder))
     else:
         say(str(path))
@@ -212,8 +196,10 @@ def _needed_by(component: Component) -> str:
 
 def _in_folder(finder: Weights, name: str, folder: Path) -> Any:
     """A component if it is in that very folder."""
+    from personare.ground.paths import expanded
+
     located = finder.locate(name)
-    return located if located and located.folder.is_relative_to(folder.expanduser().absolute()) else None
+    return located if located and located.folder.is_relative_to(expanded(folder).absolute()) else None
 
 
 def _megabytes(progress: Progress) -> Progress:

@@ -13,24 +13,23 @@ Importing an engine's module must be cheap (no torch, no model loading): that ha
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from personare.cache.recipe import Recipe
-from personare.cache.run import Outcome
+from personare.engines.performance import Movement as Movement
+from personare.engines.performance import Performance as Performance
 from personare.errors import EngineError, InvalidOption, UnknownName
-from personare.ground.stopwatch import Stopwatch
-from personare.types import Avatar, FaceState, Frames, Phone, Progress, Samples, no_progress
+from personare.motion import Space
+from personare.types import Avatar, Guide, Source
 
 if TYPE_CHECKING:
     from personare.cache.store import FeatureStore
-    from personare.media.motion_files import CurveSink
     from personare.weights.finder import Weights
 
 ENTRY_POINT_GROUP = "personare.engines"
@@ -44,74 +43,25 @@ class EngineOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
-class Performance(ABC):
-    """One run: speech in, frames out. Owns all per-run state; never shared between sessions;
-    not thread-safe.
+Options = TypeVar("Options", bound=EngineOptions)
 
-    The performance has one timeline of frames. `feed` extends the current utterance and yields
-    every frame that is settled (speech up to `lookahead_seconds` after it is known); `finish`
-    ends the utterance: over one utterance the number of frames is ceil(samples * fps / 16000).
-    The next `feed` begins a new utterance at the next frame. Between utterances, `idle`
-    continues the timeline with natural motion and the mouth at rest.
 
-    The iterators of `feed` and `finish` work while they are read: exhaust one before the next
-    call, or `interrupt`, which ends it.
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """How long after a moment of speech its frame can be out, however fast the machine is.
+
+    chunk_seconds: the engine works in steps of this length.
+    lookahead_seconds: speech after a frame's time that must be known before the frame is
+        settled; infinite where the whole speech must be known.
     """
 
-    fps: Fraction
-    size: tuple[int, int]
-    """(height, width) of the frames in pixels."""
-    watch: Stopwatch
-    """Seconds spent in each room of the wing: "drive", "motion", "render", "compose"."""
-    heard: dict[str, Outcome]
-    """Stages of the speech that came from the cache, and those that did not."""
-    progress: Progress
-    """Told about anything long that makes no frames, such as hearing a whole file; may be set
-    before the first `feed`.
-    """
-    curves: CurveSink | None
-    """Told the state of every frame that is made, by engines whose `curves` is True; may be set
-    before the first `feed`.
-    """
+    chunk_seconds: float
+    lookahead_seconds: float
 
-    def __init__(self) -> None:
-        self.curves = None
-        self.watch = Stopwatch()
-        self.heard = {}
-        self.progress = no_progress
-
-    def follow(self, states: Iterable[FaceState]) -> Iterator[Frames]:  # noqa: ARG002
-        """Frames of given states, one each: what was told to `curves` gives the same bytes
-        again. Raises EngineError if the engine has no curves.
-        """
-        raise EngineError("this engine does not follow curves", hint="puppet does: leave --engine out")
-
-    def close(self) -> None:  # noqa: B027 - most performances hold nothing
-        """End threads and let go of what the performance holds; nothing may be called after it."""
-
-    @abstractmethod
-    def feed(self, samples: Samples, phones: Sequence[Phone] | None = None) -> Iterator[Frames]:
-        """Hear some speech; yield the frames that are settled by now.
-
-        samples: float32 [n] at 16 kHz, any n >= 0. phones: those that start within these
-        samples, with positions from the start of the utterance, if the text is known; None lets
-        the engine listen. The cut into pieces does not change a byte of the frames (unless the
-        engine declares `exact_streaming = False`).
-        """
-
-    @abstractmethod
-    def finish(self) -> Iterator[Frames]:
-        """End the utterance and yield its remaining frames. Without an utterance: nothing."""
-
-    @abstractmethod
-    def idle(self, n: int) -> Frames:
-        """The next n frames at rest. Raises EngineError while an utterance is under way."""
-
-    @abstractmethod
-    def interrupt(self) -> None:
-        """Drop everything queued and end the utterance at once; the next frames are idle or new
-        speech, without a jump.
-        """
+    @property
+    def floor_seconds(self) -> float:
+        """Chunk and look-ahead together: what a live voice waits for at least."""
+        return self.chunk_seconds + self.lookahead_seconds
 
 
 class Engine(ABC):
@@ -120,19 +70,16 @@ class Engine(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]
     Options: ClassVar[type[EngineOptions]]
-    driven_by: ClassVar[frozenset[str]]
-    """What moves the portrait: {"speech"}, {"guide"} or both."""
-    chunk_seconds: ClassVar[float]
-    """The engine works in steps of this length."""
-    lookahead_seconds: ClassVar[float]
-    """Speech after a frame's time that must be known before the frame is settled. Latency floor
-    = chunk + look-ahead.
-    """
     exact_streaming: ClassVar[bool] = True
+    """Whether the cut of the speech into pieces never changes a byte of the frames."""
+    idles: ClassVar[bool] = True
+    """Whether performances have motion of their own while nobody speaks."""
+    moves: ClassVar[Space | None] = None
+    """The space of the motion that this engine makes, if others can use it."""
+    shows: ClassVar[frozenset[str]] = frozenset()
+    """Names of the spaces whose motions its performances show."""
     licences: ClassVar[Mapping[str, str]]
     """What it consists of ("code", "networks", ...) -> SPDX expression or plain words."""
-    curves: ClassVar[bool] = False
-    """Whether performances tell the curves of their frames and follow given ones."""
     version: ClassVar[int] = 1
     """Raised whenever a performance gives other frames than before: finished clips of the old
     version are then not served.
@@ -164,16 +111,42 @@ class Engine(ABC):
         """The preparation of a portrait, as stages."""
 
     @abstractmethod
+    def latency(self, options: EngineOptions) -> Latency:
+        """The latency with these options; true, not hoped for."""
+
+    def drives(self, options: EngineOptions) -> frozenset[Source]:  # noqa: ARG002
+        """What moves the portrait with these options: speech, a guide, or either."""
+        return frozenset({"speech"})
+
+    @abstractmethod
     def perform(
-        self, avatar: Avatar, options: EngineOptions, store: FeatureStore | None = None
+        self,
+        avatar: Avatar,
+        options: EngineOptions,
+        *,
+        guide: Guide | None = None,
+        store: FeatureStore | None = None,
     ) -> Performance:
         """Start a performance of a prepared avatar.
 
-        store: where features of whole speeches are kept and found; None (live voices) keeps
-        nothing.
+        guide: what to do, for engines that `drives` says are moved by one.
+        store: where features of whole speeches and guides are kept and found; None (live
+            voices) keeps nothing.
         """
 
-    def carried_portrait(self, options: EngineOptions) -> Path | None:  # noqa: ARG002
+    def move(
+        self,
+        options: EngineOptions,  # noqa: ARG002
+        *,
+        guide: Guide | None = None,  # noqa: ARG002
+        store: FeatureStore | None = None,  # noqa: ARG002
+    ) -> Movement:
+        """Start making motion alone, in the space that the engine `moves`, for another engine's
+        portrait or a file.
+        """
+        raise EngineError(f"{self.name} makes no motion that others could use")
+
+    def brings_portrait(self, options: EngineOptions) -> Path | None:  # noqa: ARG002
         """The portrait that the engine brings along where these options ask for none of the
         user's; else None.
         """
@@ -205,11 +178,11 @@ class Engine(ABC):
             ) from None
 
 
-def one_dimensional(samples: np.ndarray[Any, Any]) -> Samples:
-    """The samples given to `feed` as float32 [n]; raises EngineError for any other shape."""
-    if samples.ndim != 1:
-        raise EngineError(f"speech must be one-dimensional 16 kHz mono, not of shape {samples.shape}")
-    return np.ascontiguousarray(samples, dtype=np.float32)
+def own_options(options: EngineOptions, kind: type[Options], engine: str) -> Options:
+    """The options as the wing's own class. Raises EngineError for those of another engine."""
+    if not isinstance(options, kind):
+        raise EngineError(f"{engine} was given the options of another engine: {type(options).__name__}")
+    return options
 
 
 def engine_entry_points() -> dict[str, EntryPoint]:

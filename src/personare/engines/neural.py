@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
@@ -14,9 +13,13 @@ from pydantic import Field
 
 from personare.engines.engine import EngineOptions
 from personare.errors import EngineError, WeightsMissing
+from personare.ground.machine import main_memory
+from personare.weights import resident
 
 if TYPE_CHECKING:
     import torch
+
+    from personare.weights.finder import Weights
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +55,30 @@ def torch_missing() -> list[str]:
         return []
     are = "is" if len(absent) == 1 else "are"
     return [f"{', '.join(absent)} {are} not installed: pip install 'personare[neural]'"]
+
+
+def released_or_ours(
+    asked: str,
+    released: str,
+    components: Sequence[str],
+    there: Callable[[str], bool],
+) -> str:
+    """What an option means that chooses between a released network and our own "landmarks":
+    "auto" is the released one if all its components are `there`, on this machine.
+    """
+    if asked != "auto":
+        return asked
+    return released if all(map(there, components)) else "landmarks"
+
+
+def missing_weights(weights: Weights, names: Iterable[str]) -> list[str]:
+    """Which of these checkpoints are not there, one line each with its size and the command
+    that fetches it.
+    """
+    from personare.weights.finder import size_of
+
+    wanted = weights.missing(*names)
+    return [f"{entry.name} ({size_of(entry)}): personare weights pull {entry.name}" for entry in wanted]
 
 
 def require_torch(engine: str) -> None:
@@ -96,6 +123,10 @@ class BatchSize:
             ) from error
         self.rows //= 2
         log.warning("out of memory on %s: going on with batches of %d", self.device, self.rows)
+        self.free_cached()
+
+    def free_cached(self) -> None:
+        """Give back what torch keeps of memory that is free."""
         if self.device.type == "cuda":
             import torch
 
@@ -107,8 +138,9 @@ def in_batches(run: Callable[[NDArray[np.intp]], Rows], count: int, batch: Batch
     own rows.
 
     run: gets the indices of the rows of a batch, int [m], the last one repeated as filling.
-    gives an array or tensor [m, ...]. Out of memory halves the batch and goes on with the same
-    rows; raises EngineError with numbers if one row is too much.
+    gives an array or tensor [m, ...]. Out of memory drops the resident networks that nobody
+    leases, then halves the batch, and goes on with the same rows; raises EngineError with numbers
+    if one row is too much.
     """
     first = 0
     while first < count:
@@ -124,7 +156,10 @@ def in_batches(run: Callable[[NDArray[np.intp]], Rows], count: int, batch: Batch
             yield made[:rows]
             first += rows
             continue
-        batch.halve(short_of)
+        if resident.drop_unleased(str(batch.device)):
+            batch.free_cached()
+        else:
+            batch.halve(short_of)
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -159,23 +194,4 @@ def memory(device: torch.device) -> tuple[int, int]:
     if device.type == "mps":
         total = int(torch.mps.recommended_max_memory())
         return max(0, total - int(torch.mps.driver_allocated_memory())), total
-    return _main_memory()
-
-
-def _main_memory() -> tuple[int, int]:
-    """Free and total bytes of main memory; where the system does not tell, 2 GB of 2 GB is
-    taken for true.
-    """
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 2 << 30, 2 << 30
-    kilobytes = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
-    free, total = kilobytes["MemAvailable"] << 10, kilobytes["MemTotal"] << 10
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = int((group / "memory.max").read_text(encoding="ascii"))
-        used = int((group / "memory.current").read_text(encoding="ascii"))
-    except (OSError, ValueError):  # no control group, or no limit ("max")
-        return free, total
-    return min(free, max(0, limit - used)), min(total, limit)
+    return main_memory()

@@ -8,8 +8,10 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
+from personare.engines.utterance import Cut
 from personare.ground.stopwatch import Stopwatch
 
 Room = tuple[str, Callable[[Any], Any]]
@@ -19,15 +21,17 @@ does with one item.
 
 
 def overlapped(
-    items: Iterable[Any], *rooms: Room, watch: Stopwatch, depth: int = 2
+    items: Iterable[Any], *rooms: Room, watch: Stopwatch, depth: int = 2, cut: Cut | None = None
 ) -> Generator[Any, None, None]:
     """Each item through all rooms, in order: the results of running one room after another,
     byte for byte.
 
-    items: read in a thread of its own, at most as far ahead as the belts are long. rooms: each
-    works in one thread, so its state needs no lock; names are distinct. depth: finished items
-    that may wait before each room and before the consumer, so memory is bounded by (depth + 1)
-    * (rooms + 1) items. watch: gets the seconds of each room.
+    items: read in a thread of its own, at most as far ahead as the belts are long.
+    rooms: each works in one thread, so its state needs no lock; names are distinct.
+    watch: gets the seconds of each room.
+    depth: finished items that may wait before each room and before the consumer, so memory is
+        bounded by (depth + 1) * (rooms + 1) items.
+    cut: an interruption closes the belts at once, in whatever thread it comes from.
 
     An error in a room, or in `items`, is raised here after the results of the items before it;
     then all threads have ended. Closing the generator ends them too, each after the item that
@@ -39,6 +43,8 @@ def overlapped(
     for place, (name, work) in enumerate(rooms):
         arguments = (name, work, place, belts, watch)
         threads.append(threading.Thread(target=_work, args=arguments, name=f"personare-{name}", daemon=True))
+    if cut is not None:
+        cut.tell(partial(belts.close, len(rooms)))
     for thread in threads:
         thread.start()
     try:

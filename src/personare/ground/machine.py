@@ -84,6 +84,26 @@ def machine() -> Machine:
     )
 
 
+def main_memory() -> tuple[int, int]:
+    """Free and total bytes of main memory, within the limits of this process's control group.
+    Where the system does not tell what is free, 2 GB are taken for free.
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        total = round((_memory_gb() or 2.0) * 1e9)
+        return min(2 << 30, total), total
+    kilobytes = {name: int(rest.split()[0]) for name, _, rest in (line.partition(":") for line in lines)}
+    free, total = kilobytes["MemAvailable"] << 10, kilobytes["MemTotal"] << 10
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = int((group / "memory.max").read_text(encoding="ascii"))
+        used = int((group / "memory.current").read_text(encoding="ascii"))
+    except (OSError, ValueError):  # no control group, or no limit ("max")
+        return free, total
+    return min(free, max(0, limit - used)), min(total, limit)
+
+
 def numerics() -> dict[str, object]:
     """JSON: what decides the last bits of a computation here. Two machines (or days) that agree
     in it give the same bytes.

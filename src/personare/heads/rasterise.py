@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from personare.errors import EngineError
+
 _DISTANCE = 1e5
 """Pixels from the camera to the plane z = 0. So far away that rays are all but parallel, near
 enough for float32 depth.
@@ -50,8 +52,14 @@ class Rasteriser:
 
         vertices: float32 [n, 3], x and y in pixels, z in pixels, larger is nearer, |z| < 20000.
         triangles: int32 [m, 3], both windings are drawn. The result, float32 [height, width,
-        3], is a buffer of the rasteriser: valid until the next call.
+        3], is a buffer of the rasteriser: valid until the next call. Raises EngineError for a
+        triangle of vertices that do not exist: OpenCV would read whatever lies there.
         """
+        if triangles.size and not (triangles.min() >= 0 and triangles.max() < len(vertices)):
+            raise EngineError(
+                f"a triangle points outside of its {len(vertices)} vertices",
+                hint="`personare cache clear --all` computes everything anew",
+            )
         spread = np.empty((len(vertices), 3), np.float32)
         foreshortening = 1.0 - vertices[:, 2] / np.float32(_DISTANCE)
         spread[:, 0] = (vertices[:, 0] - self.width / 2) * foreshortening

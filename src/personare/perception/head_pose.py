@@ -68,12 +68,7 @@ def head_pose(landmarks: NDArray[np.float32]) -> HeadPose:
     """The pose of landmarks [468, 3] in pixels (z smaller is nearer): the rotation of the best
     similarity (Umeyama 1991).
     """
-    seen = landmarks[_INDICES].astype(np.float64) * [1, -1, -1]
-    seen -= seen.mean(axis=0)
-    shape = _SHAPE - _SHAPE.mean(axis=0)
-    left, strengths, right = np.linalg.svd(seen.T @ shape)
-    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
-    rotation = left * signs @ right
+    rotation, eye_distance_px = head_orientation(landmarks)
     roll = math.atan2(-rotation[1, 0], rotation[0, 0])
     cosine, sine = math.cos(roll), math.sin(roll)
     nose = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]]) @ rotation[:, 2]
@@ -81,5 +76,17 @@ def head_pose(landmarks: NDArray[np.float32]) -> HeadPose:
         yaw=math.degrees(math.atan2(nose[0], nose[2])),
         pitch=math.degrees(math.asin(np.clip(nose[1], -1.0, 1.0))),
         roll=math.degrees(roll),
-        eye_distance_px=float((strengths * signs).sum() / (shape**2).sum()),
+        eye_distance_px=eye_distance_px,
     )
+
+
+def head_orientation(landmarks: NDArray[np.float32]) -> tuple[NDArray[np.float64], float]:
+    """(rotation [3, 3] of a frontal head into that of these landmarks [468, 3], pixels per eye
+    distance). Axes: x to image right, y up, z to the viewer.
+    """
+    seen = landmarks[_INDICES].astype(np.float64) * [1, -1, -1]
+    seen -= seen.mean(axis=0)
+    shape = _SHAPE - _SHAPE.mean(axis=0)
+    left, strengths, right = np.linalg.svd(seen.T @ shape)
+    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
+    return left * signs @ right, float((strengths * signs).sum() / (shape**2).sum())

@@ -15,10 +15,11 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from personare.errors import WeightsMismatch
+from personare.ground.onnx import open_session
+from personare.weights.resident import Lease, NetworkKey, lease
 
 _FOLDER = files("personare.perception") / "networks"
 _RECORD: Mapping[str, Any] = tomllib.loads((_FOLDER / "networks.toml").read_text(encoding="utf-8"))
@@ -35,11 +36,7 @@ class Network:
     """
 
     def __init__(self, name: str, data: bytes) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        # Spinning threads would take the core from the renderer between two calls.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+        self._session = open_session(data)
         self.name = name
         self.side_px = int(self._session.get_inputs()[0].shape[1])
         """Height and width of the square picture that it reads."""
@@ -54,17 +51,27 @@ class Network:
         return outputs
 
 
-@cache
 def network(name: str) -> Network:
     """The carried network of that name (a key of NETWORK_SHA256), loaded and verified once per
     process.
 
     Raises WeightsMismatch if the file is missing or its bytes are not those that were released.
     """
-    data = _read(name)
-    if not _is_intact(name, data):
-        raise WeightsMismatch(f"{_FOLDER / name}.onnx is missing or damaged", hint="reinstall personare")
-    return Network(name, data)
+    return _leased(name).network
+
+
+@cache
+def _leased(name: str) -> Lease[Network]:
+    """Never given back: all four together have 4 MB."""
+
+    def load() -> Network:
+        data = _read(name)
+        if not _is_intact(name, data):
+            raise WeightsMismatch(f"{_FOLDER / name}.onnx is missing or damaged", hint="reinstall personare")
+        return Network(name, data)
+
+    key = NetworkKey((NETWORK_SHA256[name],), f"perception/{name}")
+    return lease(key, load, lambda _: len(_read(name)))
 
 
 def damaged_networks() -> list[str]:

@@ -129,3 +129,61 @@ def _tremble(values: NDArray[np.float64], membership: NDArray[np.float64]) -> ND
 def _smoothstep(x: NDArray[np.float64]) -> NDArray[np.float64]:
     x = np.clip(x, 0, 1)
     return x * x * (3 - 2 * x)
+
+
+def smoothed_signals(values: Floats, fps: Fraction, parts: NDArray[np.int_]) -> Floats:
+    """Measures [n, k] of consecutive frames without tremble, the same shape, not late; as
+    `smoothed` does it for points.
+
+    parts: [k], measures of one number are judged together.
+    """
+    if len(values) < 2 * DEGREE + 1:
+        return values.copy()
+    wide = values.astype(np.float64)
+    membership = (parts[:, None] == np.unique(parts)).astype(np.float64)
+    membership /= membership.sum(axis=0)
+    halves = [max(2, round(span * float(fps))) for span in HALF_SPANS_SECONDS]
+    bends = np.abs(wide[2:] - 2 * wide[1:-1] + wide[:-2])
+    quiet = np.quantile(bends, QUIET_QUANTILE, axis=0) / NORMAL_QUANTILE / np.sqrt(6)
+    tremble = np.maximum(np.sqrt(quiet**2 @ membership), 1e-6)
+    result = longer = local_polynomial(wide, halves[0])
+    for shorter_half, longer_half in zip([*halves[1:], 0], halves, strict=True):
+        shorter = local_polynomial(wide, shorter_half) if shorter_half else wide
+        explained = np.sqrt(max(_gain(shorter_half) ** 2 - _gain(longer_half) ** 2, 1e-6)) * tremble
+        differs = np.sqrt((shorter - longer) ** 2 @ membership)
+        share = _smoothstep((differs / explained - TRUSTED) / (REFUSED - TRUSTED))
+        weight = share @ (membership > 0).T
+        result = result + (shorter - result) * weight
+        longer = shorter
+    return result.astype(np.float32)
+
+
+class CausalSmoother:
+    """The same for a camera, where nothing is known of what comes: the 1-euro filter (Casiez,
+    Roussel and Vogel 2012). What hardly moves is smoothed over a third of a second; what moves
+    fast passes at once.
+    """
+
+    def __init__(self, slow_hz: float = 1.5, per_speed: float = 12.0) -> None:
+        """slow_hz: cutoff at rest. per_speed: how much it rises, Hz per unit per second."""
+        self._slow_hz, self._per_speed = slow_hz, per_speed
+        self._value: Floats | None = None
+        self._speed = np.float32(0) * np.zeros(1, np.float32)
+
+    def next(self, values: Floats, seconds: float, begins: bool = False) -> Floats:
+        """values: [k]; seconds: since those before, > 0. begins: forget what was before."""
+        if self._value is None or begins:
+            self._value, self._speed = values.astype(np.float32), np.zeros_like(values, np.float32)
+            return self._value
+        speed = (values - self._value) / seconds
+        self._speed = self._speed + (speed - self._speed) * _share(SPEED_HZ, seconds)
+        share = _share(self._slow_hz + self._per_speed * np.abs(self._speed), seconds)
+        self._value = (self._value + (values - self._value) * share).astype(np.float32)
+        return self._value
+
+
+SPEED_HZ = 3.0
+
+
+def _share(hertz: NDArray[np.floating] | float, seconds: float) -> NDArray[np.floating]:
+    return np.asarray(1 - np.exp(-2 * np.pi * np.asarray(hertz) * seconds))

@@ -88,7 +88,7 @@ def track_face(
     frames: uint8 [H, W, 3] RGB at a constant rate, each looked at once. total: how many, for
     progress. No face in any frame is no error: `present` is False everywhere.
     """
-    follower = _Follower(fps, min_eye_distance_px)
+    follower = FaceFollower(fps, min_eye_distance_px)
     landmarks: list[Floats] = []
     present: list[bool] = []
     for done, image in enumerate(frames, 1):
@@ -108,8 +108,11 @@ def track_face(
     return Track(smooth, seen, begins, raw)
 
 
-class _Follower:
-    """Looks at frame after frame for one person."""
+class FaceFollower:
+    """Looks at frame after frame for one person.
+
+    faces: the most that were there at once where it had to look for one.
+    """
 
     def __init__(self, fps: Fraction, min_eye_distance_px: float) -> None:
         self._min_eye_distance_px = min_eye_distance_px
@@ -118,7 +121,7 @@ class _Follower:
         self._last: Floats | None = None
         self._size_px = 0.0
         self._lost_for = 0
-        self._never_seen = True
+        self.faces = 0
 
     def look(self, image: Image) -> tuple[Floats, bool]:
         """Landmarks [468, 3] of the person (zeros if there is none) and whether they can be
@@ -131,7 +134,7 @@ class _Follower:
             self._lost_for += 1
             return np.zeros((468, 3), np.float32), False
         points, pose = found
-        self._last, self._size_px, self._lost_for, self._never_seen = points, pose.eye_distance_px, 0, False
+        self._last, self._size_px, self._lost_for = points, pose.eye_distance_px, 0
         if not self._usable(points, pose, image):
             return np.zeros((468, 3), np.float32), False
         return points, True
@@ -155,6 +158,7 @@ class _Follower:
 
     def _found(self, image: Image) -> tuple[Floats, HeadPose] | None:
         seen = self._searched(image)
+        self.faces = max(self.faces, len(seen))
         if not seen:
             return None
         if self._last is None:
@@ -202,12 +206,20 @@ class _Follower:
         )
 
 
+def is_cut(here: Floats, before: Floats) -> bool:
+    """Whether landmarks [468, 3] are not where those of the frame before can have moved to."""
+    return bool(_moved(here[None], before[None])[0])
+
+
+def _moved(here: Floats, before: Floats) -> NDArray[np.bool_]:
+    size = np.linalg.norm(here[:, 33] - here[:, 263], axis=1)
+    moved = np.linalg.norm((here - before)[..., :2].mean(axis=1), axis=1)
+    return np.asarray(moved > CUT_EYE_DISTANCES * size, np.bool_)
+
+
 def _beginnings(landmarks: Floats, present: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Where a face is there that was not, or not there, in the frame before: bool [n]."""
     begins = present.copy()
     if len(landmarks) > 1:
-        here, before = landmarks[1:], landmarks[:-1]
-        size = np.linalg.norm(here[:, 33] - here[:, 263], axis=1)
-        moved = np.linalg.norm((here - before)[..., :2].mean(axis=1), axis=1)
-        begins[1:] &= ~present[:-1] | (moved > CUT_EYE_DISTANCES * size)
+        begins[1:] &= ~present[:-1] | _moved(landmarks[1:], landmarks[:-1])
     return begins

@@ -22,12 +22,18 @@ from pathlib import Path
 from typing import BinaryIO, NoReturn
 
 from blake3 import blake3
-from pydantic import ValidationError
 
-from personare.cache.feature_file import DamagedFeature, check_feature
+from personare.cache.feature_file import Checksum, DamagedFeature, check_feature
 from personare.errors import CacheError, UnreadableMedia, UnwritableOutput
 from personare.ground.durable import replaced_when_complete
-from personare.shelf.manifest import MANIFEST, AvatarManifest
+from personare.media.local import open_local
+from personare.shelf.manifest import (
+    MANIFEST,
+    AvatarManifest,
+    DamagedManifest,
+    manifest_text,
+    parse_manifest,
+)
 
 SUFFIX = ".avatar"
 MAX_PORTRAIT_BYTES = 4 * 10**9
@@ -54,7 +60,7 @@ def write_archive(
             replaced_when_complete(target) as part,
             tarfile.open(part, "w", format=tarfile.USTAR_FORMAT) as archive,
         ):
-            text = manifest.model_dump_json(indent=2).encode()
+            text = manifest_text(manifest).encode()
             archive.addfile(_member(MANIFEST, len(text)), io.BytesIO(text))
             for name, path in [
                 (manifest.portrait_file, portrait),
@@ -77,20 +83,15 @@ def _member(name: str, size: int) -> tarfile.TarInfo:
 
 @contextmanager
 def opened_archive(path: Path) -> Iterator[Archive]:
-    """An archive, its manifest read and checked. Raises UnreadableMedia if there is none,
-    CacheError if it is no avatar.
+    """An archive, its manifest read and checked. Raises UnreadableMedia for what is no regular
+    file or cannot be read, CacheError if it is no avatar.
     """
-    try:
-        file = path.open("rb")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UnreadableMedia(f"{path} cannot be read: {reason}", hint="check the path") from None
-    with file:
+    with open_local(path) as file:
         yield Archive(file, path.name)
 
 
 class Archive:
-    """An archive under way: call `take_portrait`, then read `features` to the end."""
+    """An archive under way: call `take_portrait`, then `take_features`."""
 
     def __init__(self, file: BinaryIO, name: str) -> None:
         self._file, self._name = file, name
@@ -100,11 +101,9 @@ class Archive:
         text = io.BytesIO()
         self._copy(member.size, text.write)
         try:
-            self.manifest = AvatarManifest.model_validate_json(text.getvalue())
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            self._refuse(f"its manifest is damaged: {where}: {first['msg']}")
+            self.manifest = parse_manifest(text.getvalue())
+        except DamagedManifest as damage:
+            self._refuse(f"its manifest is damaged: {damage}")
 
     def take_portrait(self, folder: Path) -> Path:
         """Write the portrait into a folder, under its own name (which the manifest's form keeps
@@ -127,16 +126,15 @@ class Archive:
             self._refuse("its portrait is not the one that its manifest names")
         return path
 
-    def features(
-        self, wanted: Mapping[str, str], adopt: Callable[[str, str, Callable[[Path], bool]], bool]
-    ) -> list[str]:
-        """Give the features that are wanted (key -> stage) to `adopt` (see FeatureStore.adopt);
-        the stages that it took.
+    def take_features(self, folder: Path, wanted: Mapping[str, str]) -> dict[str, Path]:
+        """Write the features that are wanted (key -> stage) into a folder; key -> file.
 
-        Others are read over. Raises CacheError if the archive ends early or holds anything
-        else.
+        All others are read over, their checksums compared. Raises CacheError if the archive ends
+        early, or holds anything else or a feature that is not sound, OSError if the folder cannot
+        be written.
         """
-        taken, last, count = [], "", 0
+        taken: dict[str, Path] = {}
+        last, count = "", 0
         while (member := self._next()) is not None:
             match = _FEATURE.fullmatch(member.name)
             count += 1
@@ -144,29 +142,26 @@ class Archive:
                 self._refuse(f"it holds {member.name[:80]!r}, which is no part of an avatar")
             if member.size > MAX_FEATURE_BYTES:
                 self._refuse(f"a feature is larger than {MAX_FEATURE_BYTES} bytes")
-            key, size, last = match[1], member.size, member.name
-            if key not in wanted:
-                self._copy(size, len)
-                continue
-
-            def write(part: Path, key: str = key, size: int = size) -> bool:
-                with part.open("wb") as file:
-                    self._copy(size, file.write)
-                try:
-                    check_feature(part, key, wanted[key])
-                except DamagedFeature as damage:
-                    self._refuse(f"feature {key[:16]}... is damaged: {damage}")
-                return True
-
-            if adopt(key, wanted[key], write):
-                taken.append(wanted[key])
+            key, last = match[1], member.name
+            try:
+                if key not in wanted:
+                    checksum = Checksum()
+                    self._copy(member.size, checksum.update)
+                    checksum.compare()
+                    continue
+                taken[key] = folder / f"{key}.safetensors"
+                with taken[key].open("wb") as file:
+                    self._copy(member.size, file.write)
+                check_feature(taken[key], key, wanted[key])
+            except DamagedFeature as damage:
+                self._refuse(f"feature {key[:16]}... is damaged: {damage}")
         return taken
 
     def _next(self) -> tarfile.TarInfo | None:
         """The next member's header, None at the end. Raises CacheError."""
-        block = self._file.read(512)
+        block = self._read(512)
         if block == bytes(512):
-            rest = self._file.read(_MAX_END_BYTES + 1)
+            rest = self._read(_MAX_END_BYTES + 1)
             if len(rest) < 512 or len(rest) > _MAX_END_BYTES or any(rest):
                 self._refuse("it does not end like an archive")
             return None
@@ -178,17 +173,24 @@ class Archive:
             self._refuse(f"{member.name[:80]!r} is no regular file")
         return member
 
+    def _read(self, size: int) -> bytes:
+        try:
+            return self._file.read(size)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise UnreadableMedia(f"{self._name} cannot be read: {reason}", hint="check the disk") from None
+
     def _copy(self, size: int, write: Callable[[bytes], object]) -> None:
         """The next `size` bytes and what pads them to whole blocks."""
         left = size
         while left:
-            block = self._file.read(min(left, _BLOCK_BYTES))
+            block = self._read(min(left, _BLOCK_BYTES))
             if not block:
                 self._refuse("it is cut off")
             left -= len(block)
             write(block)
         padding = -size % 512
-        if len(self._file.read(padding)) < padding:
+        if len(self._read(padding)) < padding:
             self._refuse("it is cut off")
 
     def _refuse(self, reason: str) -> NoReturn:

@@ -41,8 +41,10 @@ from personare.shelf.manifest import (
     ShelfPins,
     checked_name,
     folder_name,
+    manifest_text,
     manifests,
     read_manifest,
+    with_digest,
 )
 from personare.types import Avatar
 
@@ -71,14 +73,16 @@ class AvatarShelf:
         """
         name = checked_name(name)
         suffix = portrait.suffix.lower() if _SUFFIX.fullmatch(portrait.suffix.lower()) else ""
-        manifest = AvatarManifest(
-            name=name,
-            engine=avatar.engine,
-            options=_json_options(avatar),
-            portrait=avatar.portrait,
-            portrait_file=f"portrait-{avatar.portrait[:16]}{suffix}",
-            keys=dict(avatar.keys),
-            created=datetime.now(UTC),
+        manifest = with_digest(
+            AvatarManifest(
+                name=name,
+                engine=avatar.engine,
+                options=_json_options(avatar),
+                portrait=avatar.portrait,
+                portrait_file=f"portrait-{avatar.portrait[:16]}{suffix}",
+                keys=dict(avatar.keys),
+                created=datetime.now(UTC),
+            )
         )
         folder = self.folder / folder_name(name)
         with self._writing(f"save avatar {name!r}"):
@@ -90,7 +94,7 @@ class AvatarShelf:
             folder.mkdir(exist_ok=True)
             _copy(portrait, folder / manifest.portrait_file, avatar.portrait)
             with replaced_when_complete(folder / MANIFEST) as part:
-                part.write_text(manifest.model_dump_json(indent=2), encoding="utf-8")
+                part.write_text(manifest_text(manifest), encoding="utf-8")
             for path in folder.iterdir():
                 if path.name not in (MANIFEST, manifest.portrait_file):
                     path.unlink()

@@ -10,6 +10,7 @@ from platformdirs import user_cache_path, user_data_path
 
 from personare.cache.remote import RemoteTier
 from personare.cache.store import DEFAULT_MAX_BYTES, FeatureStore, Mode
+from personare.ground.paths import expanded
 from personare.shelf.avatars import AvatarShelf
 from personare.shelf.manifest import ShelfPins
 
@@ -51,12 +52,12 @@ def home(cache_dir: Path | None = None) -> Home:
     folder inside it.
     """
     if place := os.environ.get("PERSONARE_HOME"):
-        root = Path(place).expanduser().absolute()
+        root = expanded(place).absolute()
         caches, avatars = root, root / "avatars"
     else:
         caches = user_cache_path("personare", appauthor=False)
         avatars = user_data_path("personare", appauthor=False) / "avatars"
     if cache_dir is None:
         return Home(caches / "features", avatars, caches / "clips")
-    chosen = cache_dir.expanduser().absolute()
+    chosen = expanded(cache_dir).absolute()
     return Home(chosen, avatars, chosen / "clips")

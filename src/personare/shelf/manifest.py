@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from blake3 import blake3
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from personare.cache.keys import Digest
+from personare.cache.keys import Digest, canonical_json
 from personare.errors import CacheError, InvalidOption
 
 log = logging.getLogger(__name__)
@@ -26,8 +26,11 @@ _UNSEEN = {"Cc", "Cs", "Zl", "Zp"}
 
 
 class AvatarManifest(BaseModel):
-    """A named avatar as it is kept. portrait: digest of the portrait's bytes; portrait_file:
-    its copy beside the manifest.
+    """A named avatar as it is kept.
+
+    portrait: digest of the portrait's bytes.
+    portrait_file: its copy beside the manifest.
+    digest: of all the rest, see `manifest_digest`; "" in manifests of earlier versions.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -40,6 +43,42 @@ class AvatarManifest(BaseModel):
     portrait_file: Annotated[str, Field(pattern=r"^portrait-[0-9a-f]{16}(\.[a-z0-9]{1,8})?$")]
     keys: dict[str, Digest]
     created: AwareDatetime
+    digest: Digest | Literal[""] = ""
+
+
+class DamagedManifest(Exception):
+    """A text is no manifest, or not the one that was written; the message is the reason."""
+
+
+def manifest_digest(manifest: AvatarManifest) -> str:
+    """blake3 over the canonical JSON of everything but the digest itself: 64 hex digits."""
+    content = manifest.model_dump(mode="json", exclude={"digest"})
+    return blake3(canonical_json(content).encode("ascii")).hexdigest()
+
+
+def with_digest(manifest: AvatarManifest) -> AvatarManifest:
+    """The manifest, its digest that of its content."""
+    return manifest.model_copy(update={"digest": manifest_digest(manifest)})
+
+
+def manifest_text(manifest: AvatarManifest) -> str:
+    """The manifest as it is written, with its digest."""
+    return with_digest(manifest).model_dump_json(indent=2)
+
+
+def parse_manifest(text: bytes) -> AvatarManifest:
+    """The manifest that was written. One without a digest, of an earlier version, is taken as it
+    is. Raises DamagedManifest.
+    """
+    try:
+        manifest = AvatarManifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise DamagedManifest(f"{where + ': ' if where else ''}{first['msg']}") from None
+    if manifest.digest and manifest.digest != manifest_digest(manifest):
+        raise DamagedManifest("its digest does not match its content")
+    return manifest
 
 
 def checked_name(name: str) -> str:
@@ -91,14 +130,10 @@ def read_manifest(folder: Path) -> AvatarManifest:
             f"avatar {path} is damaged: it is larger than {_MAX_MANIFEST_BYTES} bytes", hint=hint
         )
     try:
-        manifest = AvatarManifest.model_validate_json(text)
+        manifest = parse_manifest(text)
         belongs_here = folder_name(manifest.name) == folder.name
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise CacheError(
-            f"avatar {path} is damaged: {where + ': ' if where else ''}{first['msg']}", hint=hint
-        ) from None
+    except DamagedManifest as damage:
+        raise CacheError(f"avatar {path} is damaged: {damage}", hint=hint) from None
     except InvalidOption as error:
         raise CacheError(f"avatar {path} is damaged: {error.message}", hint=hint) from None
     if not belongs_here:

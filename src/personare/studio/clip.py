@@ -1,10 +1,10 @@
-"""A performance of one speech, or of given curves, on its way into a file: feed, write, report."""
+"""A performance on its way into a file: sound in, frames out, report."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +12,19 @@ import numpy as np
 from personare.cache.clips import ClipFacts
 from personare.cache.run import Preparation
 from personare.cache.store import FeatureStore
-from personare.engines.engine import Engine, EngineOptions, Performance
-from personare.errors import EngineError, InvalidOption
+from personare.engines.engine import Engine, EngineOptions
+from personare.errors import EngineError
 from personare.ground.stopwatch import Stopwatch
-from personare.media.motion_files import CurveTrack, curves_written
+from personare.media.motions import MotionSink, motion_written
 from personare.media.writer import ClipWriter
 from personare.studio.finished import Finished
+from personare.studio.leads import Lead, Part, Voice
 from personare.studio.report import Report
 from personare.types import (
     SAMPLE_RATE,
     Avatar,
     Frames,
-    Phone,
     Progress,
-    Samples,
     Speech,
     SpeechChunk,
     frame_count,
@@ -35,10 +34,13 @@ from personare.types import (
 
 @dataclass(frozen=True)
 class Clip:
-    """A performance of one speech, not yet made. Iterating gives Frames; every iteration is a
+    """A performance with its sound, not yet made. Iterating gives Frames; every iteration is a
     new performance.
 
-    track: curves that are followed in place of the speech, which is only the clip's sound then.
+    engine, options, avatar: who is seen.
+    speech: the sound.
+    store: where features of whole speeches and guides are kept.
+    lead: what moves the portrait; by default the sound does.
     """
 
     engine: Engine
@@ -46,13 +48,20 @@ class Clip:
     avatar: Avatar
     speech: Speech
     store: FeatureStore | None = None
-    track: CurveTrack | None = None
+    lead: Lead = field(default_factory=Voice)
 
     def __iter__(self) -> Iterator[Frames]:
-        with closing(self._performed()) as performance:
+        play = self.lead.play(self._part)
+        with closing(play.performance):
+            samples = 0
             for chunk in self.speech.chunks():
-                yield from performance.feed(chunk.samples, chunk.phones)
-            yield from performance.finish()
+                samples += len(chunk.samples)
+                yield from play.hear(chunk, frame_count(samples, play.performance.fps))
+            yield from play.end()
+
+    @property
+    def _part(self) -> Part:
+        return Part(self.engine, self.avatar, self.options, self.store)
 
     def save(
         self,
@@ -62,20 +71,19 @@ class Clip:
         preparation: Preparation | None = None,
         watch: Stopwatch | None = None,
         finished: Finished | None = None,
-        curves: Path | None = None,
+        motion: Path | None = None,
     ) -> Report:
         """Write the clip as mp4; the file appears when it is complete. Raises PersonareError;
         then there is no file.
 
-        finished: where the clip is kept when it is complete. curves: a .json or .csv file for
-        the curves of every frame.
+        preparation: of the portrait, for the report.
+        watch: goes on counting.
+        finished: where the clip is kept when it is complete.
+        motion: a file for the motion of every frame, see `motion_written`.
         """
         watch, finished = watch or Stopwatch(), finished or Finished(None, "off")
-        if curves is not None and not self.engine.curves:
-            raise InvalidOption(
-                f"{self.engine.name} has no curves to write", hint="puppet has: leave --engine out"
-            )
-        performance = self._performed()
+        play = self.lead.play(self._part)
+        performance = play.performance
         performance.progress = progress
         (height, width), fps, speech = performance.size, performance.fps, finished.listening(self.speech)
         expected = None if speech.seconds is None else frame_count(round(speech.seconds * SAMPLE_RATE), fps)
@@ -93,18 +101,25 @@ class Clip:
             voice_channels=speech.voice_channels,
             when_complete=lambda complete: finished.keep(complete, facts()),
         )
-        told = nullcontext() if curves is None else curves_written(curves, fps)
-        with closing(performance), told as performance.curves, watch.leaving("write", target) as writer:
+        told = nullcontext() if motion is None else motion_written(motion, self.engine.moves, fps)
+        with closing(performance), told as sink, watch.leaving("write", target) as writer:
+
+            def written(made: Frames) -> None:
+                nonlocal frames
+                with watch("write"):
+                    writer.write_frames(made.images)
+                _tell(sink, made)
+                frames += len(made)
+                progress("speaking", frames, expected)
+
             for chunk in watch.each("hear", speech.chunks()):
                 samples += len(chunk.samples)
                 with watch("write"):
                     writer.write_voice(chunk.voice)
-                for made in watch.each("perform", performance.feed(chunk.samples, chunk.phones)):
-                    frames += self._write(made, writer, watch)
-                    progress("speaking", frames, expected)
-            for made in watch.each("perform", performance.finish()):
-                frames += self._write(made, writer, watch)
-                progress("speaking", frames, expected)
+                for made in watch.each("perform", play.hear(chunk, frame_count(samples, fps))):
+                    written(made)
+            for made in watch.each("perform", play.end()):
+                written(made)
             if frames != frame_count(samples, fps):
                 raise EngineError(
                     f"{self.engine.name} made {frames} frames of {samples} samples at {fps} fps"
@@ -122,54 +137,16 @@ class Clip:
             working_seconds=watch.seconds["perform"] + watch.seconds["write"],
         )
 
-    def _performed(self) -> Performance:
-        performance = self.engine.perform(self.avatar, self.options, self.store)
-        return performance if self.track is None else _Following(performance, self.track)
 
-    @staticmethod
-    def _write(made: Frames, writer: ClipWriter, watch: Stopwatch) -> int:
-        with watch("write"):
-            writer.write_frames(made.images)
-        return len(made)
+def _tell(sink: MotionSink | None, made: Frames) -> None:
+    if sink is not None and made.motion is not None:
+        sink.write(made.motion)
 
 
-class _Following(Performance):
-    """A performance that shows given states for as long as the sound lasts."""
-
-    def __init__(self, performance: Performance, track: CurveTrack) -> None:
-        super().__init__()
-        if performance.fps != track.fps:
-            rates = f"at {float(track.fps):g} frames per second, the clip at {float(performance.fps):g}"
-            message = f"the curves are {rates}"
-            raise InvalidOption(message, hint=f"--fps {track.fps}")
-        self._performance, self._track = performance, track
-        self.fps, self.size, self.watch = performance.fps, performance.size, performance.watch
-        self._samples = self._shown = 0
-
-    def feed(self, samples: Samples, phones: Sequence[Phone] | None = None) -> Iterator[Frames]:  # noqa: ARG002
-        self._samples += len(samples)
-        first, self._shown = self._shown, min(frame_count(self._samples, self.fps), len(self._track.states))
-        self._performance.curves = self.curves
-        return self._performance.follow(self._track.states[first : self._shown])
-
-    def finish(self) -> Iterator[Frames]:
-        return iter(())
-
-    def idle(self, n: int) -> Frames:
-        return self._performance.idle(n)
-
-    def interrupt(self) -> None:
-        self._performance.interrupt()
-
-    def close(self) -> None:
-        self._performance.close()
-
-
-def sound_under(track: CurveTrack, sound: Speech | None = None) -> Speech:
-    """The sound of a clip that shows curves, as long as they are: a longer one is cut, a
-    shorter one filled up with silence.
+def sound_for(samples: int, name: str, sound: Speech | None = None) -> Speech:
+    """The sound of a clip that is led by something else, of just so many samples at 16 kHz: a
+    longer one is cut, a shorter one filled up with silence; None is silent.
     """
-    samples = int(len(track.states) * SAMPLE_RATE / track.fps)
     rate, channels = (sound.voice_rate, sound.voice_channels) if sound else (SAMPLE_RATE, 1)
 
     def chunks() -> Iterator[SpeechChunk]:
@@ -185,4 +162,4 @@ def sound_under(track: CurveTrack, sound: Speech | None = None) -> Speech:
             heard, kept = heard - n, kept - m
             yield SpeechChunk(np.zeros(n, np.float32), np.zeros((m, channels), np.float32))
 
-    return Speech(sound.name if sound else "the curves", rate, channels, samples / SAMPLE_RATE, chunks)
+    return Speech(sound.name if sound else name, rate, channels, samples / SAMPLE_RATE, chunks)

@@ -10,6 +10,7 @@ from typing import Any
 
 from personare.cache.clips import ClipFacts
 from personare.cache.run import Outcome
+from personare.weights import resident
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,8 @@ class Report:
     realtime_factor: seconds of clip made per second of perform + write (preparation not
         counted), or of hearing and copying; above 1 is faster than real time.
     peak_memory_mb: of the whole process, None where the system does not tell.
+    resident_bytes: what networks hold in this process when the clip is done, on all devices;
+        the next clip finds them.
     """
 
     output: str
@@ -40,6 +43,7 @@ class Report:
     cache: Mapping[str, Any]
     realtime_factor: float
     peak_memory_mb: float | None
+    resident_bytes: int
 
     @classmethod
     def of(
@@ -71,6 +75,7 @@ class Report:
             },
             realtime_factor=round(facts.audio_seconds / working_seconds, 3),
             peak_memory_mb=peak_memory_mb(),
+            resident_bytes=resident.resident_bytes(),
         )
 
 

@@ -1,40 +1,47 @@
 """The conductor: portrait -> prepare -> | perform -> | clip. The whole flow of personare can be
 read here.
 
-import personare
-engine = personare.open_engine("puppet")
-avatar = engine.prepare("me.jpg")                    # cached
-clip = engine.speak(avatar, "hello.wav")             # lazy: an iterator of Frames
-clip.save("out.mp4")
+An Order says what is wanted, `Studio.make` makes it:
+
+studio = Studio(Settings(cache_dir="features"))
+studio.make(Order(portrait="me.jpg", speech="hello.wav", output="out.mp4"))
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from personare.cache.clips import ClipCache
 from personare.cache.run import Preparation, prepare
 from personare.cache.store import FeatureStore
-from personare.engines.engine import Engine, EngineOptions, Performance, load_engine
+from personare.engines import DEFAULT_ENGINE
+from personare.engines.engine import Engine, EngineOptions, load_engine
 from personare.errors import EngineError, InvalidOption, UnknownName, UnreadableMedia
 from personare.ground.stopwatch import Stopwatch
 from personare.media.audio import open_speech
-from personare.media.motion_files import CurveTrack, checked_curves_target
+from personare.media.guide import open_guide
+from personare.media.motions import checked_motion_target, read_motion
 from personare.media.writer import checked_target
+from personare.motion import Motion
 from personare.shelf.avatars import AvatarShelf
 from personare.shelf.home import home
 from personare.shelf.manifest import AvatarManifest
-from personare.studio.clip import Clip, sound_under
+from personare.studio.clip import Clip, sound_for
+from personare.studio.effects import without_portrait
 from personare.studio.finished import Finished, clip_key
+from personare.studio.first_look import check_order
+from personare.studio.installed import check_can
+from personare.studio.leads import Followed, Given, Lead, Other, Voice
+from personare.studio.order import Order, who
 from personare.studio.report import Report
-from personare.types import Avatar, Progress, Speech, no_progress
+from personare.studio.settings import Settings
+from personare.studio.voices import open_voice
+from personare.types import SAMPLE_RATE, Avatar, Guide, Progress, Speech, frame_rate, no_progress
 from personare.weights.finder import Weights
-
-CacheMode = Literal["use", "refresh", "off"]
-DEFAULT_ENGINE = "puppet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,30 +58,68 @@ class Cast:
 
 @dataclass(frozen=True)
 class Studio:
-    """Where avatars and features live, and what happens to them.
+    """Where avatars and features live, and what happens to them."""
 
-    cache_dir: folder of features (default: under PERSONARE_HOME or the user's cache folder).
-    cache: "use", "refresh" (recompute and overwrite) or "off" (neither read nor write).
-    weights: folder of checkpoints, searched first (`--weights`).
-    keep_clips: whether `speak` keeps finished clips and serves them again.
-    cache_remote: URL of a tier that several machines share.
-    """
-
-    cache_dir: Path | None = None
-    cache: CacheMode = "use"
-    weights: Path | None = None
-    keep_clips: bool = True
-    cache_remote: str | None = None
+    settings: Settings = field(default_factory=Settings)
     store: FeatureStore = field(init=False, repr=False)
     shelf: AvatarShelf = field(init=False, repr=False)
     clips: ClipCache = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        here = home(self.cache_dir)
-        store = here.store(mode=self.cache, remote=self.cache_remote)
+        here = home(self.settings.cache_dir)
+        store = here.store(mode=self.settings.cache, remote=self.settings.cache_remote)
         object.__setattr__(self, "store", store)
         object.__setattr__(self, "shelf", here.shelf(store))
         object.__setattr__(self, "clips", ClipCache(here.clips))
+
+    def make(self, order: Order, progress: Progress = no_progress) -> Report:
+        """The one way to a finished clip; one that was made before is copied. Raises
+        PersonareError; then there is no file.
+        """
+        motion = None if order.motion is None else read_motion(order.motion, _rate(order.options.get("fps")))
+        options = order.options if motion is None else {"fps": str(motion.fps), **order.options}
+        cast = self._cast_of_order(order, options)
+        check_order(order, cast.portrait)
+        check_can(cast.engine, order, motion)
+        if motion is not None:
+            sound = None if order.sound is None else open_speech(order.sound)
+            return self.follow(cast, motion, order.output, progress, sound=sound)
+        guide = None if order.guide is None else open_guide(order.guide)
+        return self.speak(
+            cast,
+            open_voice(order) if guide is None else sound_for(_samples(guide), guide.name, guide.sound),
+            order.output,
+            progress,
+            motion=order.curves_out or order.motion_out,
+            lead=self._lead(order, guide),
+        )
+
+    def _lead(self, order: Order, guide: Guide | None) -> Lead:
+        """What moves the portrait. Another engine has its usual options, at the frame rate that is
+        asked for.
+        """
+        if order.moved_by is not None:
+            mover = self.open(order.moved_by)
+            shared = {name: order.options[name] for name in ("fps",) if name in order.options}
+            return Other(mover, mover.read_options(shared), guide)
+        return Voice() if guide is None else Followed(guide)
+
+    def cast_for(self, order: Order) -> Cast:
+        """Who an order is about. Raises as `cast`."""
+        return self._cast_of_order(order, order.options)
+
+    def _cast_of_order(self, order: Order, options: Mapping[str, Any]) -> Cast:
+        if order.avatar is not None:
+            return self._cast_of_avatar(order.avatar, order.engine, options)
+        return self.cast(order.portrait, order.engine, options)
+
+    def brings_portrait(self, engine: str | None, options: Mapping[str, Any]) -> bool:
+        """Whether an engine with these options needs no portrait of the user's."""
+        made = self.open(engine or DEFAULT_ENGINE)
+        try:
+            return made.brings_portrait(made.read_options(options)) is not None
+        except InvalidOption:  # whoever makes the clip says so
+            return False
 
     def cast(
         self, portrait: str | Path | None, engine: str | None = None, options: Mapping[str, Any] | None = None
@@ -85,26 +130,39 @@ class Studio:
         portrait: None where the engine brings its own with these options. Raises UnknownName,
         InvalidOption, UnreadableMedia.
         """
-        wanted = dict(options or {})
-        if portrait is None:
-            return self._carried(engine or DEFAULT_ENGINE, wanted)
-        path = Path(portrait)
-        manifest = None if isinstance(portrait, Path) or _is_file(path) else self._avatar(portrait)
-        if manifest is None:
-            made = self.open(engine or DEFAULT_ENGINE)
-            options_in_force = made.read_options(wanted)
-            if made.carried_portrait(options_in_force) is not None:
-                raise InvalidOption(
-                    f"these options need no portrait, but {path} is given",
-                    hint="leave the portrait or the options out",
+        named = who(portrait)
+        if "avatar" in named:
+            return self._cast_of_avatar(named["avatar"], engine, options or {})
+        made = self.open(engine or DEFAULT_ENGINE)
+        options_in_force = made.read_options(options or {})
+        brought = made.brings_portrait(options_in_force)
+        given = named.get("portrait")
+        if brought is None:
+            if given is None:
+                alone = without_portrait(made)
+                hint = "give a photo, a video or the name of an avatar"
+                raise UnreadableMedia(
+                    "no portrait is given", hint=f"{hint}, or --set {alone}" if alone else hint
                 )
-            return Cast(made, options_in_force, path)
+            return Cast(made, options_in_force, given)
+        if given is not None:
+            raise InvalidOption(
+                f"these options need no portrait, but {given} is given",
+                hint="leave the portrait or the options out",
+            )
+        return Cast(made, options_in_force, brought)
+
+    def _cast_of_avatar(self, name: str, engine: str | None, options: Mapping[str, Any]) -> Cast:
+        try:
+            manifest = self.shelf.load_manifest(name)
+        except (UnknownName, InvalidOption) as error:
+            raise UnknownName(f"{name}: no such file, and no avatar of that name", hint=error.hint) from None
         if engine not in (None, manifest.engine):
             raise EngineError(
                 f"avatar {manifest.name!r} was made for engine {manifest.engine}, not {engine}",
                 hint=f"personare avatar create NAME PORTRAIT --engine {engine}",
             )
-        return self.cast_of(manifest, wanted)
+        return self.cast_of(manifest, options)
 
     def cast_of(self, manifest: AvatarManifest, changes: Mapping[str, Any] | None = None) -> Cast:
         """The cast of a kept avatar. Raises InvalidOption, CacheError if its portrait is lost."""
@@ -112,27 +170,11 @@ class Studio:
         options = made.read_options({**manifest.options, **(changes or {})})
         return Cast(made, options, self.shelf.portrait(manifest), manifest.name)
 
-    def _carried(self, engine: str, options: Mapping[str, Any]) -> Cast:
-        made = self.open(engine)
-        options_in_force = made.read_options(options)
-        portrait = made.carried_portrait(options_in_force)
-        if portrait is None:
-            raise UnreadableMedia(
-                "no portrait is given", hint="give a photo, a video or an avatar's name, or --set look=mesh"
-            )
-        return Cast(made, options_in_force, portrait)
-
     def open(self, engine: str) -> Engine:
         """An engine by name, which finds its checkpoints where this studio does. Raises
         UnknownName.
         """
-        return load_engine(engine, Weights(self.weights))
-
-    def _avatar(self, name: str) -> AvatarManifest:
-        try:
-            return self.shelf.load_manifest(name)
-        except (UnknownName, InvalidOption) as error:
-            raise UnknownName(f"{name}: no such file, and no avatar of that name", hint=error.hint) from None
+        return load_engine(engine, Weights(self.settings.weights))
 
     def prepare(self, cast: Cast, progress: Progress = no_progress) -> tuple[Avatar, Preparation]:
         """The avatar of a cast; every stage that is cached already is only read."""
@@ -174,20 +216,24 @@ class Studio:
         output: Path,
         progress: Progress = no_progress,
         *,
-        curves: Path | None = None,
+        motion: Path | None = None,
+        lead: Lead | None = None,
     ) -> Report:
         """The whole way from a portrait and a voice to a finished clip; one that was made
         before is copied.
 
-        curves: a .json or .csv file for the curves of every frame; the clip is then made anew.
+        motion: a file for the motion of every frame; the clip is then made anew.
+        lead: what moves the portrait if not the voice itself; the clip is then made anew.
+
         Raises PersonareError; then there is no file.
         """
         watch = Stopwatch()
         checked_target(output)
-        if curves is not None:
-            checked_curves_target(curves)
+        if motion is not None:
+            checked_motion_target(motion, cast.engine.moves)
         avatar, preparation = self.prepare(cast, progress)
-        finished = self._finished(cast, avatar, output) if curves is None else Finished(None, self.cache)
+        anew = motion is not None or not isinstance(lead, Voice | None)
+        finished = Finished(None, self.settings.cache) if anew else self._finished(cast, avatar, output)
         if (found := finished.find(speech, output, watch, progress)) is not None:
             seconds = {**preparation.seconds, **watch.seconds, "total": watch.total()}
             return Report.of(
@@ -200,15 +246,15 @@ class Studio:
                 clip=finished.outcome,
                 working_seconds=watch.seconds["hear"] + watch.seconds["copy"],
             )
-        clip = Clip(cast.engine, cast.options, avatar, speech, self.store)
+        clip = Clip(cast.engine, cast.options, avatar, speech, self.store, lead or Voice())
         return clip.save(
-            output, progress, preparation=preparation, watch=watch, finished=finished, curves=curves
+            output, progress, preparation=preparation, watch=watch, finished=finished, motion=motion
         )
 
     def follow(
         self,
         cast: Cast,
-        track: CurveTrack,
+        motion: Motion,
         output: Path,
         progress: Progress = no_progress,
         *,
@@ -222,66 +268,28 @@ class Studio:
         watch = Stopwatch()
         checked_target(output)
         avatar, preparation = self.prepare(cast, progress)
-        clip = Clip(cast.engine, cast.options, avatar, sound_under(track, sound), self.store, track)
+        heard = sound_for(int(len(motion) * SAMPLE_RATE / motion.fps), "the motion", sound)
+        clip = Clip(cast.engine, cast.options, avatar, heard, self.store, Given(motion))
         return clip.save(output, progress, preparation=preparation, watch=watch)
 
     def _finished(self, cast: Cast, avatar: Avatar, output: Path) -> Finished:
-        if self.cache == "off" or not self.keep_clips:
-            return Finished(None, self.cache)
+        if self.settings.cache == "off" or not self.settings.keep_clips:
+            return Finished(None, self.settings.cache)
         return Finished(
-            self.clips, self.cache, clip_key(cast.engine, cast.options, avatar.portrait, output.suffix)
+            self.clips,
+            self.settings.cache,
+            clip_key(cast.engine, cast.options, avatar.portrait, output.suffix),
         )
 
 
-@dataclass(frozen=True)
-class OpenEngine:
-    """An engine at hand, with a studio to keep what it prepares: the Python API."""
-
-    engine: Engine
-    studio: Studio
-
-    def prepare(self, portrait: str | Path, **options: Any) -> Avatar:
-        """The portrait (a file, or the name of a kept avatar) ready to speak; cached."""
-        return self.studio.prepare(self.studio.cast(portrait, self.engine.name, options))[0]
-
-    def speak(self, avatar: Avatar, speech: str | Path | Speech, **options: Any) -> Clip:
-        """A clip, not yet made: iterate it for Frames or `.save` it. `options` may change what
-        does not enter preparation.
-        """
-        heard = speech if isinstance(speech, Speech) else open_speech(Path(speech))
-        return Clip(self.engine, self._options(avatar, options), avatar, heard, self.studio.store)
-
-    def perform(self, avatar: Avatar, **options: Any) -> Performance:
-        """A live run: feed it speech as it comes."""
-        return self.engine.perform(avatar, self._options(avatar, options))
-
-    def _options(self, avatar: Avatar, changes: Mapping[str, Any]) -> EngineOptions:
-        options = self.engine.read_options({**avatar.options, **changes})
-        if dict(self.engine.recipe(options).portrait_keys(avatar.portrait)) != dict(avatar.keys):
-            raise EngineError(
-                f"{', '.join(changes)}: enters preparation", hint="give it to prepare() instead"
-            )
-        return options
-
-
-def open_engine(
-    name: str = DEFAULT_ENGINE,
-    *,
-    cache_dir: str | Path | None = None,
-    cache: CacheMode = "use",
-    weights: str | Path | None = None,
-) -> OpenEngine:
-    """An engine by name; see Studio for the rest. Raises UnknownName."""
-    studio = Studio(_path(cache_dir), cache, _path(weights))
-    return OpenEngine(studio.open(name), studio)
-
-
-def _path(given: str | Path | None) -> Path | None:
-    return None if given is None else Path(given)
-
-
-def _is_file(path: Path) -> bool:
+def _rate(fps: object) -> Fraction | None:
+    """The frame rate that is asked for, as far as it is one: the engine says what is wrong."""
     try:
-        return path.exists()
-    except OSError:  # a name too long for the file system is no file
-        return False
+        return frame_rate(fps) if isinstance(fps, str | int | float) else None
+    except ValueError:
+        return None
+
+
+def _samples(guide: Guide) -> int:
+    """Of sound at 16 kHz, as long as a guide."""
+    return int(guide.frames * SAMPLE_RATE / guide.fps)

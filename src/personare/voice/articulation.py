@@ -15,10 +15,10 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from personare.errors import EngineError, WeightsMismatch, WeightsMissing
+from personare.ground.onnx import Session, open_session
 from personare.types import Samples
 from personare.voice.features import (
     MELS,
@@ -30,6 +30,7 @@ from personare.voice.features import (
     network_input,
 )
 from personare.voice.visemes import FRAME_SAMPLES, VISEMES
+from personare.weights.resident import Lease, NetworkKey, lease
 
 NETWORK = Path(__file__).parent / "networks" / "articulation.onnx"
 NETWORK_SHA256 = NETWORK.with_name("SHA256SUMS").read_text(encoding="utf-8").split()[0]
@@ -159,18 +160,25 @@ class ArticulationStream:
 
 
 def _step(
-    network: onnxruntime.InferenceSession, feature: NDArray[np.float32], state: NDArray[np.float32]
+    network: Session, feature: NDArray[np.float32], state: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     near, state_after = network.run(["near", "state_out"], {"x": feature[None, None], "state": state})
     return near[0, 0], state_after
 
 
 @cache
-def _primed() -> tuple[onnxruntime.InferenceSession, NDArray[np.float32]]:
+def _network() -> Lease[Session]:
+    """Never given back: every voice needs it."""
+    key = NetworkKey((NETWORK_SHA256,), "voice/articulation")
+    return lease(key, lambda: open_network(NETWORK, NETWORK_SHA256), lambda _: NETWORK.stat().st_size)
+
+
+@cache
+def _primed() -> tuple[Session, NDArray[np.float32]]:
     """The network, and its state after listening to silence: the zero state does not look like
     silence to it.
     """
-    network = open_network(NETWORK, NETWORK_SHA256)
+    network = _network().network
     state = np.zeros(network.get_inputs()[1].shape, np.float32)
     silence = np.full(MELS, SILENT_INPUT, np.float32)
     for _ in range(_PRIMING_FRAMES):
@@ -179,8 +187,8 @@ def _primed() -> tuple[onnxruntime.InferenceSession, NDArray[np.float32]]:
     return network, state
 
 
-def open_network(path: Path, sha256: str) -> onnxruntime.InferenceSession:
-    """An onnxruntime session on one thread that does not spin while it waits.
+def open_network(path: Path, sha256: str) -> Session:
+    """An onnxruntime session of a verified file.
 
     Raises WeightsMissing if there is no such file, WeightsMismatch if it is not the one with
     this checksum.
@@ -194,8 +202,4 @@ def open_network(path: Path, sha256: str) -> onnxruntime.InferenceSession:
         ) from error
     if hashlib.sha256(network).hexdigest() != sha256:
         raise WeightsMismatch(f"{path} is damaged: its sha256 is not {sha256[:12]}…", reinstall)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+    return open_session(network)

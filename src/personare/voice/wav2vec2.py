@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,8 +108,17 @@ class SpeechFeatures:
         for layer in reversed(layers):
             reach = (reach - 1) * layer.conv.stride[0] + layer.conv.kernel_size[0]
         self.reach = reach  # samples that one feature sees
-        for layer in network.encoder.layers:
+        layers = network.encoder.layers
+        for layer in layers:
             layer.feed_forward = _InSlabs(layer.feed_forward)
+        # Threads share the network: the hooks stay, and each thread has its own listener. They
+        # must not refer to this object, or only the garbage collector would free the network.
+        self._listening = listening = _Listening()
+        layers[0].register_forward_pre_hook(lambda _, inputs: listening.tell(0, inputs[0]))
+        for index, layer in enumerate(layers, start=1):
+            layer.register_forward_hook(
+                lambda _, __, output, index=index: listening.tell(index, _tensor(output))
+            )
 
     @property
     def layers(self) -> int:
@@ -117,6 +127,12 @@ class SpeechFeatures:
     @property
     def device(self) -> torch.device:
         made: torch.device = next(self.network.parameters()).device
+        return made
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes with."""
+        made: torch.dtype = self.network.encoder.layer_norm.weight.dtype
         return made
 
     def count(self, samples: int) -> int:
@@ -198,22 +214,22 @@ class SpeechFeatures:
         """The encoder over [1, n, C]: the last hidden state [1, n, width]; each: told every
         layer's while it runs.
         """
-        layers = self.network.encoder.layers
-        hooks = []
-        if each is not None:
-            hooks.append(layers[0].register_forward_pre_hook(lambda _, inputs: each(0, inputs[0])))
-            for index, layer in enumerate(layers, start=1):
-                hooks.append(
-                    layer.register_forward_hook(
-                        lambda _, __, output, index=index: each(index, _tensor(output))
-                    )
-                )
+        self._listening.each = each
         try:
             projected = self.network.feature_projection(features)[0]
             return _tensor(self.network.encoder(projected))
         finally:
-            for hook in hooks:
-                hook.remove()
+            self._listening.each = None
+
+
+class _Listening(threading.local):
+    """Whom the `encode` of the running thread tells about its layers."""
+
+    each: EachLayer | None = None
+
+    def tell(self, layer: int, hidden: Tensor) -> None:
+        if self.each is not None:
+            self.each(layer, hidden)
 
 
 class _InSlabs(nn.Module):
@@ -275,9 +291,14 @@ def speech_features(
     sizes: Mapping[str, Any],
     device: torch.device | str = "cpu",
     source: str = "wav2vec2",
+    dtype: torch.dtype = torch.float32,
 ) -> SpeechFeatures:
     """A network from its file: names with or without "wav2vec2." before them, either spelling
     of the positional convolution; what belongs to a head is left out. Raises WeightsMismatch.
+
+    state: its tensors by name.
+    sizes: see `read_sizes`.
+    dtype: what it computes with.
     """
     import transformers
 
@@ -303,9 +324,7 @@ def speech_features(
         return name
 
     ignore = ("masked_spec_embed$", r"^lm_head\.")
-    load_strictly(
-        network, state, rename=rename, ignore=ignore, device=device, dtype=torch.float32, source=source
-    )
+    load_strictly(network, state, rename=rename, ignore=ignore, device=device, dtype=dtype, source=source)
     return SpeechFeatures(network)
 
 

@@ -13,6 +13,7 @@ from platformdirs import user_cache_path
 
 from personare.errors import WeightsMissing
 from personare.ground.durable import replaced_when_complete
+from personare.ground.paths import expanded
 from personare.types import Progress, no_progress
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ _MAX_ENTRIES = 512
 def memo_file() -> Path:
     """Where digests are remembered; it may be deleted at any time."""
     if place := os.environ.get("PERSONARE_HOME"):
-        return Path(place).expanduser().absolute() / "weights-digests.json"
+        return expanded(place).absolute() / "weights-digests.json"
     return user_cache_path("personare", appauthor=False) / "weights-digests.json"
 
 

@@ -9,9 +9,7 @@ wanted.
 from __future__ import annotations
 
 import logging
-import pickle
 import re
-import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,18 +34,13 @@ WRAPPERS = ("state_dict", "model_state_dict", "state_dict_ema", "model")
 """Under which names training programs put the network among other things."""
 
 _NAMES_SHOWN = 5
-_TORCH_REFUSES = (
-    pickle.UnpicklingError, RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError,
-    EOFError
-)  # fmt: skip
 
 
 def read_checkpoint(path: Path) -> Any:
     """What a checkpoint holds: tensors in plain containers. Nothing in the file is executed.
 
-    safetensors and torch's zip format are memory-mapped; what torch's own safe reader refuses
-    (old formats, classes beside the tensors) goes through the restricted reader of
-    `legacy_pickle`, which makes inert records of unknown classes. Raises WeightsMismatch
+    Numbers are memory-mapped. All but safetensors goes through the restricted reader of
+    `pickled`, which makes inert records of unknown classes. Raises WeightsMismatch
     (another kind of file, truncated, hostile), WeightsMissing (not there, or torch is not
     installed).
     """
@@ -55,11 +48,9 @@ def read_checkpoint(path: Path) -> Any:
     kind = sniff(path)
     if kind == "safetensors":
         return _read_safetensors(path)
-    if kind == "zip":
-        return _read_zip(path)
-    from personare.weights.legacy_pickle import read_legacy
+    from personare.weights.pickled import read_pickled
 
-    return read_legacy(path, kind)
+    return read_pickled(path, kind)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -117,20 +108,6 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise WeightsMismatch(
             f"{path} is damaged or truncated: {_first_line(error)}", hint=FETCH_AGAIN
         ) from None
-
-
-def _read_zip(path: Path) -> Any:
-    import torch
-
-    from personare.weights.legacy_pickle import read_legacy, zip_root
-
-    zip_root(path)
-    try:
-        with warnings.catch_warnings(action="ignore"):  # of pickle protocols that it might not know
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except _TORCH_REFUSES as error:
-        log.debug("%s: torch's own reader refuses: %s", path, _first_line(error))
-        return read_legacy(path, "zip")
 
 
 def require_torch() -> None:

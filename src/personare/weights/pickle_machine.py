@@ -11,15 +11,11 @@ from __future__ import annotations
 
 import pickletools
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from personare.weights.records import Global, Record, is_leaf
-
-MAX_OPERATIONS = 5_000_000
-MAX_DEPTH = 400
-MAX_EXPANDED = 20_000_000
-"""How many objects there may be when everything that is shared is counted each time it is met."""
+from personare.weights.pickle_limits import Budget, Refused, check_extent, checked_keys
+from personare.weights.records import Global, Record, Unfinished
 
 HARMLESS: Mapping[str, frozenset[str]] = {
     "builtins": frozenset(
@@ -75,24 +71,6 @@ arguments that make no sense.
 """
 
 
-class Refused(Exception):
-    """A pickle is hostile, damaged, or needs what has no place in a checkpoint; the message
-    completes "it ...".
-    """
-
-
-class Unfinished:
-    """A value that a BUILD still has to give its content; wherever it was memoised, the
-    finished one takes its place.
-    """
-
-    def __init__(self) -> None:
-        self.memoised: list[int] = []
-
-    def finished(self, state: Any) -> Any:
-        raise NotImplementedError
-
-
 class ByteStream(Protocol):
     """What pickletools reads from."""
 
@@ -104,13 +82,20 @@ class ByteStream(Protocol):
 
 
 class PickleMachine:
-    """Runs one pickle. builders: "module.name" -> what makes a value of it. persistent: makes a
-    value of a persistent id.
+    """Runs one pickle.
+
+    budget: of the file that it is part of.
+    builders: "module.name" -> what makes a value of it.
+    persistent: makes a value of a persistent id.
     """
 
     def __init__(
-        self, builders: Mapping[str, Builder], persistent: Callable[[Any], Any] | None = None
+        self,
+        budget: Budget,
+        builders: Mapping[str, Builder],
+        persistent: Callable[[Any], Any] | None = None,
     ) -> None:
+        self._budget = budget
         self._builders = builders
         self._persistent = persistent
         self._stack: list[Any] = []
@@ -122,12 +107,11 @@ class PickleMachine:
         end. Raises Refused.
         """
         try:
-            for count, (operation, argument, _) in enumerate(pickletools.genops(stream)):  # type: ignore[arg-type]
-                if count > MAX_OPERATIONS:
-                    raise Refused(f"has more than {MAX_OPERATIONS} operations")
+            for operation, argument, _ in pickletools.genops(stream):  # type: ignore[arg-type]
+                self._budget.spend_operation()
                 if operation.name == "STOP":
                     result = self._stack.pop()
-                    _check_extent(result)
+                    check_extent(result)
                     return result
                 self._do(operation.name, argument)
         except (ValueError, TypeError, IndexError, KeyError, OverflowError, AttributeError) as error:
@@ -215,7 +199,7 @@ class PickleMachine:
         target = self._stack[-1]
         if not isinstance(target, set):
             raise Refused(f"adds to a {type(target).__name__}")
-        target.update(checked_keys(items))
+        target.update(checked_keys(items, len(target)))
 
     def _set_item(self, _: Any) -> None:
         value, key = self._stack.pop(), self._stack.pop()
@@ -229,7 +213,7 @@ class PickleMachine:
         if isinstance(target, Record):
             target.items.extend(zip(items[::2], items[1::2], strict=True))
         elif isinstance(target, dict):
-            target.update(zip(checked_keys(items[::2]), items[1::2], strict=True))
+            target.update(zip(checked_keys(items[::2], len(target)), items[1::2], strict=True))
         else:
             raise Refused(f"sets items of a {type(target).__name__}")
 
@@ -253,6 +237,7 @@ class PickleMachine:
         names, arguments, called = self._stack.pop(), self._stack.pop(), self._stack.pop()
         made = self._made(called, arguments)
         if isinstance(made, Record) and names:
+            self._budget.spend_copies(made.arguments)
             made.arguments = (*made.arguments, names)
         self._stack.append(made)
 
@@ -271,6 +256,7 @@ class PickleMachine:
             raise Refused(f"calls a {type(called).__name__}")
         if not isinstance(arguments, tuple):
             raise Refused(f"calls {called} with a {type(arguments).__name__}")
+        self._budget.spend_copies(arguments)
         if builder := self._builders.get(str(called)):
             return builder(*arguments)
         return Record(str(called), arguments)
@@ -281,6 +267,7 @@ class PickleMachine:
         if isinstance(target, Record):
             target.state = state
         elif isinstance(target, Unfinished):
+            self._budget.spend_copies(state)
             self._stack[-1] = finished = target.finished(state)
             for index in target.memoised:
                 self._memo[index] = finished
@@ -359,58 +346,3 @@ def named(module: str, name: str) -> Global:
     if any(part.startswith("__") for part in (*owners, last)):
         raise Refused(f"asks for {module}.{name}, which has no place in a checkpoint")
     return Global(module, name)
-
-
-def checked_keys(keys: Iterable[Any]) -> list[Any]:
-    """Keys as they are. Raises Refused for those whose hash could take for ever (tuples of
-    tuples) or does not exist.
-    """
-    checked = list(keys)
-    for key in checked:
-        parts = key if isinstance(key, tuple) else (key,)
-        if not all(
-            isinstance(part, str | bytes | int | float | complex | None | Global | Record) for part in parts
-        ):
-            raise Refused(f"uses a {type(key).__name__} as a key")
-    return checked
-
-
-def _check_extent(root: Any) -> None:
-    """Raises Refused for results that are nested too deeply, grow beyond all bounds, or hold
-    what was never finished.
-
-    Walks the graph once, children before parents. A reference to an object that is being walked
-    (a cycle) counts as nothing.
-    """
-    extents: dict[int, tuple[int, int]] = {}
-    open_ids: set[int] = set()
-    waiting: list[tuple[Any, bool]] = [(root, False)]
-    while waiting:
-        node, are_children_known = waiting.pop()
-        identity = id(node)
-        if are_children_known:
-            known = [extents[id(child)] for child in _children(node) if id(child) in extents]
-            depth = 1 + max((depth for depth, _ in known), default=0)
-            expanded = 1 + sum(expanded for _, expanded in known)
-            if depth > MAX_DEPTH:
-                raise Refused(f"is nested more than {MAX_DEPTH} deep")
-            if expanded > MAX_EXPANDED:
-                raise Refused("expands to more objects than any checkpoint has")
-            extents[identity] = depth, expanded
-            open_ids.discard(identity)
-        elif identity not in extents and identity not in open_ids:
-            open_ids.add(identity)
-            waiting.append((node, True))
-            waiting.extend((child, False) for child in _children(node) if not is_leaf(child))
-
-
-def _children(node: Any) -> Iterable[Any]:
-    if isinstance(node, Record):
-        return (*node.arguments, node.state, *node.items)
-    if isinstance(node, dict):
-        return (*node.keys(), *node.values())
-    if isinstance(node, list | tuple | set | frozenset):
-        return node
-    if isinstance(node, Unfinished):
-        raise Refused("holds an array without its content")
-    return ()

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.weights.pickle_machine import Builder, Refused, Unfinished, checked_keys
-from personare.weights.records import Global, Record
+from personare.weights.pickle_limits import Refused, checked_keys
+from personare.weights.pickle_machine import Builder
+from personare.weights.records import Global, Record, Unfinished
 
 if TYPE_CHECKING:
     import torch

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from personare.ground.paths import expanded
 from personare.weights.catalogue import Component, Source
 
 _TRUE = {"1", "on", "yes", "true"}
@@ -17,7 +18,7 @@ def weights_folders(folder: Path | None = None) -> list[Path]:
     """
     named = [folder] if folder else []
     named += [Path(part) for part in os.environ.get("PERSONARE_WEIGHTS", "").split(os.pathsep) if part]
-    return [path.expanduser().absolute() for path in named]
+    return [expanded(path).absolute() for path in named]
 
 
 def hub_cache() -> Path:
@@ -31,7 +32,7 @@ def hub_cache() -> Path:
     cache = (
         environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE") or str(Path(home) / "hub")
     )
-    return Path(os.path.expandvars(cache)).expanduser().absolute()
+    return expanded(os.path.expandvars(cache)).absolute()
 
 
 def is_offline() -> bool:

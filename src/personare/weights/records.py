@@ -40,6 +40,18 @@ class Record:
         return f"Record({self.kind})"
 
 
+class Unfinished:
+    """A value that a BUILD still has to give its content; wherever it was memoised, the
+    finished one takes its place.
+    """
+
+    def __init__(self) -> None:
+        self.memoised: list[int] = []
+
+    def finished(self, state: Any) -> Any:
+        raise NotImplementedError
+
+
 def is_leaf(value: Any) -> bool:
     """Whether a value holds no others."""
     return isinstance(value, str | bytes | bytearray | int | float | complex | None | Global)

@@ -12,14 +12,18 @@ from typing import Any, Literal
 from blake3 import blake3
 
 from personare.cache.keys import canonical_json
+from personare.engines import DEFAULT_ENGINE
 from personare.errors import PersonareError
 from personare.ground.machine import machine
 from personare.studio.finished import clip_key
-from personare.studio.studio import DEFAULT_ENGINE, Studio
+from personare.studio.settings import Settings
+from personare.studio.studio import Studio
+from personare.studio.voices import order_text
 from personare.types import Progress, no_progress
 from personare.work.jobs import Job
 from personare.work.journal import Journal, alone
-from personare.work.workers import Made, Workplace, job_text, make_all
+from personare.work.queue import Ended, MemoryQueue
+from personare.work.workers import work_off
 
 State = Literal["made", "kept", "failed"]
 
@@ -58,7 +62,7 @@ class Summary:
 def run_batch(
     jobs: Sequence[Job],
     output_dir: Path,
-    workplace: Workplace,
+    settings: Settings,
     *,
     workers: int = 0,
     progress: Progress = no_progress,
@@ -71,7 +75,7 @@ def run_batch(
     """
     began = time.perf_counter()
     with alone(output_dir):
-        studio = workplace.studio()
+        studio = Studio(settings)
         journal = Journal(output_dir, studio.store.portrait_digest)
         results: dict[str, Result] = {}
         keys: dict[str, str] = {}
@@ -81,15 +85,16 @@ def run_batch(
             except PersonareError as error:
                 results[job.name] = _failed(job, error.message, error.hint)
                 continue
-            if workplace.cache != "refresh" and journal.has(keys[job.name], job.output):
+            if settings.cache != "refresh" and journal.has(keys[job.name], job.order.output):
                 results[job.name] = Result(job.where, job.name, "kept", 0.0, 0.0, {})
         waiting = [job for job in jobs if job.name not in results]
-        count = workers or default_workers(waiting, studio)
+        count = min(workers or default_workers(waiting, studio), len(waiting))
         studio.store.flush()
         progress("clips", len(results), len(jobs))
-        with closing(make_all(waiting, count, workplace)) as ended:  # type: ignore[type-var]
-            for made in ended:
-                results[made.job.name] = _result(made, journal, keys[made.job.name])
+        queue = MemoryQueue(waiting)
+        with closing(work_off(queue, count, settings)) as ended:  # type: ignore[type-var]
+            for end in ended:
+                results[end.job.name] = _result(end, journal, keys[end.job.name])
                 progress("clips", len(results), len(jobs))
     in_order = tuple(results[job.name] for job in jobs)
     states = [result.state for result in in_order]
@@ -99,7 +104,7 @@ def run_batch(
         made=states.count("made"),
         kept=states.count("kept"),
         failed=states.count("failed"),
-        workers=min(count, len(waiting)),
+        workers=count,
         seconds=round(time.perf_counter() - began, 3),
         audio_seconds=round(sum(result.audio_seconds for result in in_order), 3),
         results=in_order,
@@ -110,34 +115,35 @@ def job_key(job: Job, studio: Studio) -> str:
     """64 hex digits over everything that enters a job's clip; files count by their bytes.
     Raises PersonareError.
     """
-    cast = studio.cast(job.portrait, job.engine, job.options)
+    order = job.order
+    cast = studio.cast_for(order)
     portrait = studio.store.portrait_digest(cast.portrait)
     spoken = (
-        {"file": studio.store.portrait_digest(job.speech)}
-        if job.speech
-        else {"text": job_text(job), "voice": job.voice}
+        {"file": studio.store.portrait_digest(order.speech)}
+        if order.speech
+        else {"text": order_text(order), "voice": order.voice}
     )
-    identity = {"clip": clip_key(cast.engine, cast.options, portrait, job.output.suffix), "spoken": spoken}
-    return blake3(canonical_json(identity).encode("ascii")).hexdigest()
+    clip = clip_key(cast.engine, cast.options, portrait, order.output.suffix)
+    return blake3(canonical_json({"clip": clip, "spoken": spoken}).encode("ascii")).hexdigest()
 
 
 def default_workers(jobs: Sequence[Job], studio: Studio) -> int:
     """One process for every core; a single one if an engine of theirs has networks that fill
     the machine by themselves.
     """
-    engines = {job.engine or DEFAULT_ENGINE for job in jobs}
+    engines = {job.order.engine or DEFAULT_ENGINE for job in jobs}
     if any("device" in studio.open(name).Options.model_fields for name in engines):
         return 1
     return machine().cores
 
 
-def _result(made: Made, journal: Journal, key: str) -> Result:
-    if made.error:
-        return _failed(made.job, made.error, made.hint)
-    journal.add(key, made.job.output)
-    report = made.report
+def _result(ended: Ended, journal: Journal, key: str) -> Result:
+    if ended.error:
+        return _failed(ended.job, ended.error, ended.hint)
+    journal.add(key, ended.job.order.output)
+    report = ended.report
     return Result(
-        made.job.where, made.job.name, "made", report["timings"]["total"], report["audio_seconds"], report
+        ended.job.where, ended.job.name, "made", report["timings"]["total"], report["audio_seconds"], report
     )
 
 

@@ -8,15 +8,17 @@ job's media shows when it is made, and fails that job alone.
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from personare.errors import InvalidOption, UnreadableMedia
+from personare.ground.outputs import first_clash
+from personare.media.text_file import text_lines
+from personare.studio.order import Order, local_path, refuse_url, who
 
 MAX_LINE_BYTES = 1 << 20
 MAX_JOBS = 100_000
@@ -62,38 +64,33 @@ class JobLine(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One clip to make.
+    """An order, and where it came from.
 
+    order: its output is absolute, inside the output folder.
     where: for messages ("jobs.jsonl line 3").
-    portrait: a file, or the name of an avatar. Exactly one of speech, text and text_file is
-        given.
-    output: absolute, inside the output folder.
-    name: the same below it.
+    name: the output's path below the output folder.
     """
 
+    order: Order
     where: str
-    portrait: str | Path
-    output: Path
     name: str
-    speech: Path | None = None
-    text: str | None = None
-    text_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What holds for jobs that do not say. voice: of texts."""
+
     engine: str | None = None
     voice: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def inputs(self) -> list[Path]:
-        """The files that the job reads."""
-        return [path for path in (self.portrait, self.speech, self.text_file) if isinstance(path, Path)]
 
-
-def read_jobs(path: Path, output_dir: Path, defaults: Job) -> list[Job]:
+def read_jobs(path: Path, output_dir: Path, defaults: Defaults) -> list[Job]:
     """The jobs of a JSONL file: one JSON object a line, empty lines left out. Paths are
     relative to the file's folder.
 
-    output_dir: where all outputs have to lie. defaults: engine, voice and options of jobs that
-    do not say. Raises UnreadableMedia if the file cannot be read, InvalidOption naming the
-    first bad line.
+    output_dir: where all outputs have to lie. Raises UnreadableMedia if the file cannot be
+    read, InvalidOption naming the first bad line.
     """
     jobs = []
     for number, text in _lines(path):
@@ -101,29 +98,21 @@ def read_jobs(path: Path, output_dir: Path, defaults: Job) -> list[Job]:
         line = _read_line(text, where)
         if (line.speech is None) == (line.text is None):
             raise InvalidOption(f"{where}: give exactly one of speech and text")
-        if line.voice is not None and line.text is None:
-            raise InvalidOption(f"{where}: voice is for text", hint="a speech has its own voice")
+        spoken: dict[str, Any] = {"text": line.text, "voice": line.voice or defaults.voice}
+        if line.speech is not None:
+            spoken = {"speech": _joined(path.parent, line.speech, where), "voice": line.voice}
+        _check_path(line.portrait, where)
+        whom = who(line.portrait, path.parent.absolute())
         output = _inside(output_dir, line.output, where)
-        jobs.append(
-            Job(
-                where,
-                _portrait(path.parent, line.portrait, where),
-                output,
-                output.relative_to(output_dir).as_posix(),
-                speech=None if line.speech is None else _joined(path.parent, line.speech, where),
-                text=line.text,
-                engine=line.engine or defaults.engine,
-                voice=line.voice or (defaults.voice if line.text is not None else None),
-                options={**defaults.options, **line.options},
-            )
-        )
+        engine, options = line.engine or defaults.engine, {**defaults.options, **line.options}
+        jobs.append(_job(where, output_dir, output, {**whom, **spoken, "engine": engine, "options": options}))
         if len(jobs) > MAX_JOBS:
             raise InvalidOption(f"{path.name} has more than {MAX_JOBS} jobs", hint="split it")
     return _checked(jobs, path.name)
 
 
 def folder_jobs(
-    folder: Path, output_dir: Path, defaults: Job, portrait: str | Path | None = None
+    folder: Path, output_dir: Path, defaults: Defaults, portrait: str | Path | None = None
 ) -> list[Job]:
     """A job for every voice in a folder (not in folders inside it), in the order of names; the
     clip is STEM.mp4.
@@ -141,22 +130,22 @@ def folder_jobs(
         raise InvalidOption(f"there is no voice in {folder}", hint=f"voices end in {', '.join(VOICES)}")
     jobs = []
     for voice in voices:
+        spoken: dict[str, Any] = {"speech": voice}
+        if voice.suffix.lower() == ".txt":
+            spoken = {"text_file": voice, "voice": defaults.voice}
+        whom = who(portrait if portrait is not None else _partner(voice, files))
         output = _inside(output_dir, f"{voice.stem}.mp4", voice.name)
-        who = portrait if portrait is not None else _partner(voice, files)
-        is_text = voice.suffix.lower() == ".txt"
-        jobs.append(
-            replace(
-                defaults,
-                where=voice.name,
-                portrait=who,
-                output=output,
-                name=output.relative_to(output_dir).as_posix(),
-                speech=None if is_text else voice,
-                text_file=voice if is_text else None,
-                voice=defaults.voice if is_text else None,
-            )
-        )
+        fields = {**whom, **spoken, "engine": defaults.engine, "options": dict(defaults.options)}
+        jobs.append(_job(voice.name, output_dir, output, fields))
     return _checked(jobs, str(folder))
+
+
+def _job(where: str, output_dir: Path, output: Path, fields: Mapping[str, Any]) -> Job:
+    try:
+        order = Order.model_validate({**fields, "output": output})
+    except InvalidOption as error:
+        raise InvalidOption(f"{where}: {error.message}", hint=error.hint) from None
+    return Job(order, where, output.relative_to(output_dir).as_posix())
 
 
 def _partner(voice: Path, files: Sequence[Path]) -> Path:
@@ -171,30 +160,24 @@ def _partner(voice: Path, files: Sequence[Path]) -> Path:
     return partners[0] if partners else voice.with_suffix(".jpg")
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    try:
-        with path.open("rb") as file:
-            number = 0
-            while line := file.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                if len(line) > MAX_LINE_BYTES:
-                    raise InvalidOption(f"{path.name} line {number}: longer than {MAX_LINE_BYTES} bytes")
-                if line.strip():
-                    yield number, line
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UnreadableMedia(f"{path} cannot be read: {reason}", hint="check the path") from None
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    for number, line in text_lines(path, MAX_LINE_BYTES):
+        if len(line) > MAX_LINE_BYTES:
+            raise InvalidOption(f"{path.name} line {number}: longer than {MAX_LINE_BYTES} bytes")
+        if line.strip():
+            yield number, line
 
 
-def _read_line(text: bytes, where: str) -> JobLine:
+def _read_line(text: str, where: str) -> JobLine:
     try:
-        value = json.loads(
-            text.decode("utf-8-sig"), object_pairs_hook=_no_repeats, parse_constant=_no_constant
-        )
+        text.encode()  # a line with bytes that are no letters is refused
+        value = json.loads(text, object_pairs_hook=_no_repeats, parse_constant=_no_constant)
     except _Repeated as error:
         raise InvalidOption(f"{where}: the field {error} is given twice") from None
     except (ValueError, RecursionError) as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
+        if isinstance(error, UnicodeEncodeError):
+            reason = "not a UTF-8 text"
         raise InvalidOption(
             f"{where}: not a JSON object ({reason})", hint="one object on each line"
         ) from None
@@ -229,18 +212,14 @@ def _no_constant(name: str) -> Any:
 
 
 def _joined(folder: Path, name: str, where: str) -> Path:
+    _check_path(name, where)
+    return local_path(name, folder.absolute())
+
+
+def _check_path(name: str, where: str) -> None:
     if "\0" in name:
         raise InvalidOption(f"{where}: {name[:80]!r} is not a path")
-    return (folder / Path(name).expanduser()).absolute()
-
-
-def _portrait(folder: Path, name: str, where: str) -> str | Path:
-    """A file if there is one, else what may be an avatar's name."""
-    path = _joined(folder, name, where)
-    try:
-        return path if path.exists() else name
-    except OSError:  # too long for a path
-        return name
+    refuse_url(name, where)
 
 
 def _inside(output_dir: Path, name: str, where: str) -> Path:
@@ -248,7 +227,7 @@ def _inside(output_dir: Path, name: str, where: str) -> Path:
     if "\0" in name or not name.isprintable():
         raise InvalidOption(f"{where}: the output {name[:80]!r} is not a path")
     try:
-        target = (output_dir / name).resolve()
+        target = local_path(name, output_dir).resolve()
     except (OSError, RuntimeError) as error:
         raise InvalidOption(f"{where}: the output {name[:80]!r} is not a path: {error}") from None
     if not target.is_relative_to(output_dir) or target == output_dir:
@@ -264,21 +243,13 @@ def _checked(jobs: Sequence[Job], source: str) -> list[Job]:
     """The jobs, if each has an output of its own that no job reads."""
     if not jobs:
         raise InvalidOption(f"{source} has no jobs", hint="one JSON object on each line")
-    inputs = {_name_on_any_disk(path): job for job in jobs for path in job.inputs()}
-    outputs: dict[str, Job] = {}
-    for job in jobs:
-        name = _name_on_any_disk(job.output)
-        if name in outputs:
-            raise InvalidOption(f"{job.where} and {outputs[name].where} have the same output {job.name}")
-        if name in inputs:
+    read = [(job, path) for job in jobs for _, path in job.order.inputs()]
+    written = [(job, job.order.output) for job in jobs]
+    if (clash := first_clash(written, read)) is not None:
+        job, other = clash.output[0], clash.other[0]
+        if clash.read:
             raise InvalidOption(
-                f"{job.where}: the output {job.name} is read by {inputs[name].where}",
-                hint="change --output-dir",
+                f"{job.where}: the output {job.name} is read by {other.where}", hint="change --output-dir"
             )
-        outputs[name] = job
+        raise InvalidOption(f"{job.where} and {other.where} have the same output {job.name}")
     return list(jobs)
-
-
-def _name_on_any_disk(path: Path) -> str:
-    """Equal for two paths that some file system takes for one."""
-    return unicodedata.normalize("NFC", str(path.resolve())).casefold()

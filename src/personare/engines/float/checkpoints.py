@@ -1,14 +1,20 @@
-"""The networks of the wing, from the files that are on this machine."""
+"""The networks of the wing, from the files that are on this machine: leases of what
+`weights.resident` holds. float.pth is read once, whatever is made of it.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from personare.engines.float.drive import Ears
+from personare.engines.float.networks.config import FloatConfig
 from personare.engines.float.options import FloatOptions
 from personare.engines.float.prepare import Sight
+from personare.engines.neural import released_or_ours
+from personare.weights.resident import Lease, NetworkKey, lease, lease_component
 
 if TYPE_CHECKING:
     import torch
@@ -22,14 +28,16 @@ if TYPE_CHECKING:
     from personare.voice.wav2vec2 import EmotionClassifier, SpeechFeatures
     from personare.weights.finder import Weights
 
+Network = TypeVar("Network")
+
 FLOAT, VOICE, EMOTION, DETECTOR = "float", "wav2vec2-base-960h", "wav2vec2-emotion", "s3fd"
 
 
 def detector_of(options: FloatOptions, weights: Weights) -> str:
     """What finds the face, "auto" decided: s3fd if its file is there."""
-    if options.detector != "auto":
-        return options.detector
-    return "s3fd" if weights.find(DETECTOR) else "landmarks"
+    return released_or_ours(
+        options.detector, "s3fd", (DETECTOR,), lambda name: weights.find(name) is not None
+    )
 
 
 def needed(options: FloatOptions, weights: Weights) -> tuple[str, ...]:
@@ -42,16 +50,15 @@ def needed(options: FloatOptions, weights: Weights) -> tuple[str, ...]:
 
 def sight(options: FloatOptions, weights: Weights) -> Sight:
     """What `prepare` sees with. Raises WeightsMissing, naming all that a whole run would miss."""
-    from personare.engines.float.networks.config import FloatConfig
-
     names = needed(options, weights)
     paths = weights.require(*names)
     return Sight(
-        s3fd=lambda: load_s3fd(paths[DETECTOR], device_of(options)),
-        encoder=lambda: load_encoder(paths[FLOAT], device_of(options)),
+        s3fd=lambda: lease_s3fd(weights, device_of(options)),
+        encoder=lambda: lease_encoder(weights, device_of(options)),
+        decoder=lambda: lease_decoder(weights, device_of(options)),
         s3fd_sha256=(weights.sha256(DETECTOR),) if DETECTOR in names else (),
         float_sha256=float_sha256(weights),
-        side=FloatConfig.beside(paths[FLOAT]).side,
+        sizes=FloatConfig.beside(paths[FLOAT]),
     )
 
 
@@ -60,10 +67,11 @@ def ears(options: FloatOptions, weights: Weights) -> Ears:
     hears_emotion = options.emotion == "auto"
     paths = weights.require(FLOAT, VOICE, *([EMOTION] if hears_emotion else []))
     return Ears(
-        load_voice=lambda: load_voice(paths[FLOAT], paths[VOICE], device_of(options)),
-        load_emotion=lambda: load_emotion(paths[FLOAT], paths[EMOTION], device_of(options)),
+        lease_voice=lambda: lease_voice(weights, device_of(options)),
+        lease_emotion=lambda: lease_emotion(weights, device_of(options)),
         voice_sha256=(*float_sha256(weights), weights.sha256(VOICE)),
         emotion_sha256=(weights.sha256(EMOTION),) if hears_emotion else (),
+        sizes=FloatConfig.beside(paths[FLOAT]),
     )
 
 
@@ -76,56 +84,85 @@ def float_sha256(weights: Weights) -> tuple[str, ...]:
     )
 
 
-def load_s3fd(path: Path, device: torch.device) -> S3FD:
+def lease_s3fd(weights: Weights, device: torch.device) -> Lease[S3FD]:
+    """The face detector, in float32. Raises WeightsMissing, WeightsMismatch, as all of these."""
+    import torch
+
     from personare.perception.s3fd import s3fd_from_state
     from personare.weights.loading import read_state
 
-    return s3fd_from_state(read_state(path), str(path), device)
+    def load(file: Path) -> S3FD:
+        return s3fd_from_state(read_state(file), str(file), device)
+
+    return lease_component(weights, DETECTOR, load, device, torch.float32)
 
 
-def load_encoder(path: Path, device: torch.device) -> tuple[AppearanceEncoder, StyleDecoder]:
-    """The encoder, and the decoder for its motion basis and its flow; float32. Raises
-    WeightsMismatch, as all of these.
+def lease_encoder(weights: Weights, device: torch.device) -> Lease[AppearanceEncoder]:
+    """The appearance encoder, in float32."""
+    import torch
+
+    return _lease_part(weights, "encoder", device, torch.float32, lambda state: state.encoder(device))
+
+
+def lease_decoder(weights: Weights, device: torch.device) -> Lease[StyleDecoder]:
+    """The decoder, in float32: preparation uses its motion basis and its flow, a performance
+    all of it.
     """
-    state = _state(path)
-    return state.encoder(device), state.decoder(device)
+    import torch
+
+    return _lease_part(weights, "decoder", device, torch.float32, lambda state: state.decoder(device))
 
 
-def load_generator(
-    path: Path, device: torch.device, sampling: torch.dtype
-) -> tuple[FlowTransformer, StyleDecoder]:
-    """The transformer, in the format for sampling, and the decoder."""
-    state = _state(path)
-    transformer = state.transformer(device, sampling)
-    frames = state.config.previous + state.config.chunk
-    transformer.pack(3 * frames)
-    return transformer, state.decoder(device)
+def lease_transformer(
+    weights: Weights, device: torch.device, sampling: torch.dtype
+) -> Lease[FlowTransformer]:
+    """The transformer, in the format for sampling."""
+
+    def made(state: FloatState) -> FlowTransformer:
+        transformer = state.transformer(device, sampling)
+        frames = state.config.previous + state.config.chunk
+        transformer.pack(3 * frames)
+        return transformer
+
+    return _lease_part(weights, "transformer", device, sampling, made)
 
 
-def load_voice(path: Path, folder: Path, device: torch.device) -> tuple[SpeechFeatures, nn.Module]:
+def lease_voice(weights: Weights, device: torch.device) -> Lease[tuple[SpeechFeatures, nn.Module]]:
     """wav2vec2-base and float.pth's projection; a float.pth that holds wav2vec2 itself goes
     before the folder.
     """
+    import torch
+
     from personare.engines.float.networks.loading import WAV2VEC2
     from personare.voice.wav2vec2 import read_sizes, speech_features
 
-    state = _state(path)
-    own = state.part(WAV2VEC2)
-    source = str(path if own else folder)
-    return speech_features(
-        own or _folder_state(folder), read_sizes(folder / "config.json"), device, source
-    ), state.projection(device)
+    paths = weights.require(FLOAT, VOICE)
+
+    def made(state: FloatState) -> tuple[SpeechFeatures, nn.Module]:
+        own, folder = state.part(WAV2VEC2), paths[VOICE]
+        source = str(paths[FLOAT] if own else folder)
+        tensors, sizes = own or _folder_state(folder), read_sizes(folder / "config.json")
+        return speech_features(tensors, sizes, device, source), state.projection(device)
+
+    return _lease_part(weights, "voice", device, torch.float32, made, VOICE)
 
 
-def load_emotion(path: Path, folder: Path, device: torch.device) -> EmotionClassifier:
+def lease_emotion(weights: Weights, device: torch.device) -> Lease[EmotionClassifier]:
     """The emotion classifier, from float.pth if that holds it."""
+    import torch
+
     from personare.engines.float.networks.loading import EMOTION as PREFIX
     from personare.voice.wav2vec2 import emotion_classifier, read_sizes
 
-    own = _state(path).part(PREFIX)
-    return emotion_classifier(
-        own or _folder_state(folder), read_sizes(folder / "config.json"), device, str(path if own else folder)
-    )
+    paths = weights.require(FLOAT, EMOTION)
+
+    def made(state: FloatState) -> EmotionClassifier:
+        own, folder = state.part(PREFIX), paths[EMOTION]
+        source = str(paths[FLOAT] if own else folder)
+        tensors, sizes = own or _folder_state(folder), read_sizes(folder / "config.json")
+        return emotion_classifier(tensors, sizes, device, source)
+
+    return _lease_part(weights, "emotion", device, torch.float32, made, EMOTION)
 
 
 def device_of(options: FloatOptions) -> torch.device:
@@ -147,10 +184,26 @@ def formats_of(options: FloatOptions, device: torch.device) -> tuple[torch.dtype
     return (torch.float32 if options.precision == "auto" else named), named
 
 
-def _state(path: Path) -> FloatState:
+def _lease_part(
+    weights: Weights,
+    part: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    made: Callable[[FloatState], Network],
+    *others: str,
+) -> Lease[Network]:
+    """A lease of what is `made` of float.pth, and of other components."""
     from personare.engines.float.networks.loading import FloatState
 
-    return FloatState.read(path)
+    path, digests = weights.require(FLOAT)[FLOAT], float_sha256(weights)
+
+    def load() -> Network:
+        file = NetworkKey(digests, f"{FLOAT}/file")
+        with lease(file, lambda: FloatState.read(path)) as state:
+            return made(state)
+
+    checkpoints = (*digests, *map(weights.sha256, others))
+    return lease(NetworkKey.of(checkpoints, f"{FLOAT}/{part}", device, dtype), load)
 
 
 def _folder_state(folder: Path) -> dict[str, Tensor]:

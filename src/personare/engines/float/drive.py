@@ -21,14 +21,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from personare.cache.form import Form
 from personare.cache.recipe import Recipe, Stage, StageInputs
-from personare.engines.float.networks.config import MODEL_FPS
+from personare.engines.float import forms
+from personare.engines.float.networks.config import MODEL_FPS, FloatConfig
 from personare.types import SAMPLE_RATE, Feature, Progress, Samples, no_progress
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from personare.voice.wav2vec2 import EmotionClassifier, SpeechFeatures
+    from personare.weights.resident import Lease
 
 VOICE, EMOTION = "float.voice", "float.emotion"
 OVERLAP_SECONDS = 5
@@ -39,31 +42,42 @@ Floats = NDArray[np.float32]
 
 
 class Ears:
-    """The networks that hear, loaded when they are first needed, and what names them in keys."""
+    """The networks that hear, leased when they are first needed, and what names them in keys."""
 
     def __init__(
         self,
-        load_voice: Callable[[], tuple[SpeechFeatures, nn.Module]],
-        load_emotion: Callable[[], EmotionClassifier],
+        lease_voice: Callable[[], Lease[tuple[SpeechFeatures, nn.Module]]],
+        lease_emotion: Callable[[], Lease[EmotionClassifier]],
         voice_sha256: tuple[str, ...],
         emotion_sha256: tuple[str, ...],
+        sizes: FloatConfig,
     ) -> None:
-        self._load_voice, self._load_emotion = load_voice, load_emotion
+        self._lease_voice, self._lease_emotion = lease_voice, lease_emotion
         self.voice_sha256, self.emotion_sha256 = voice_sha256, emotion_sha256
+        self.sizes = sizes
 
-    @cached_property
+    @property
     def voice(self) -> tuple[SpeechFeatures, nn.Module]:
         """wav2vec2, and the projection of its layers."""
-        return self._load_voice()
+        return self._leased_voice.network
+
+    @property
+    def emotion(self) -> EmotionClassifier:
+        return self._leased_emotion.network
 
     @cached_property
-    def emotion(self) -> EmotionClassifier:
-        return self._load_emotion()
+    def _leased_voice(self) -> Lease[tuple[SpeechFeatures, nn.Module]]:
+        return self._lease_voice()
+
+    @cached_property
+    def _leased_emotion(self) -> Lease[EmotionClassifier]:
+        return self._lease_emotion()
 
     def forget(self) -> None:
-        """Let go of the networks; they are loaded again if they are needed again."""
-        self.__dict__.pop("voice", None)
-        self.__dict__.pop("emotion", None)
+        """Give the networks back; they are leased again if they are needed again."""
+        for name in ("_leased_voice", "_leased_emotion"):
+            if lease := self.__dict__.pop(name, None):
+                lease.close()
 
 
 def recipe(ears: Ears, whole_seconds: int, emotion: str) -> Recipe:
@@ -80,9 +94,22 @@ def recipe(ears: Ears, whole_seconds: int, emotion: str) -> Recipe:
         assert inputs.speech is not None
         return Feature({"scores": emotion_scores(ears.emotion, inputs.speech, whole_seconds)})
 
-    stages = [Stage(VOICE, 1, voice, parameters, reads=("speech",), weights=ears.voice_sha256)]
+    def form(inputs: StageInputs) -> Form:
+        return forms.voice(frame_total(len(inputs.speech)), ears.sizes.width)
+
+    stages = [Stage(VOICE, 1, voice, parameters, reads=("speech",), weights=ears.voice_sha256, form=form)]
     if emotion == "auto":
-        stages.append(Stage(EMOTION, 1, scores, parameters, reads=("speech",), weights=ears.emotion_sha256))
+        stages.append(
+            Stage(
+                EMOTION,
+                1,
+                scores,
+                parameters,
+                reads=("speech",),
+                weights=ears.emotion_sha256,
+                form=lambda _: forms.scores(ears.sizes.emotions),
+            )
+        )
     return Recipe(tuple(stages))
 
 

@@ -17,7 +17,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from personare.cache.form import Form
 from personare.cache.recipe import Recipe, Stage, StageInputs
+from personare.engines.float import forms
+from personare.engines.float.networks.config import FloatConfig
 from personare.engines.float.options import FloatOptions
 from personare.errors import FaceTooSmall, NoFaceFound
 from personare.media.image import read_image
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from personare.engines.float.networks.decoder import StyleDecoder
     from personare.engines.float.networks.encoder import AppearanceEncoder
     from personare.perception.s3fd import S3FD
+    from personare.weights.resident import Lease
 
 Floats = NDArray[np.float32]
 
@@ -45,13 +49,14 @@ MIN_FACE_PX = 24
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """The networks that see, loaded when a stage needs them, and what names them in keys."""
+    """The networks that see, leased while a stage needs them, and what names them in keys."""
 
-    s3fd: Callable[[], S3FD]
-    encoder: Callable[[], tuple[AppearanceEncoder, StyleDecoder]]
+    s3fd: Callable[[], Lease[S3FD]]
+    encoder: Callable[[], Lease[AppearanceEncoder]]
+    decoder: Callable[[], Lease[StyleDecoder]]
     s3fd_sha256: tuple[str, ...]
     float_sha256: tuple[str, ...]
-    side: int
+    sizes: FloatConfig
 
 
 def recipe(sight: Sight, options: FloatOptions, detector: str) -> Recipe:
@@ -66,17 +71,37 @@ def recipe(sight: Sight, options: FloatOptions, detector: str) -> Recipe:
         )
         stages.append(
             Stage(
-                FACE, 1, partial(_face, sight), {"detector": detector}, reads=("portrait",), weights=weights
+                FACE,
+                1,
+                partial(_face, sight),
+                {"detector": detector},
+                reads=("portrait",),
+                weights=weights,
+                form=forms.face,
             )
         )
-    parameters = {"no_crop": options.no_crop, "side": sight.side}
-    stages.append(Stage(CROP, 1, _crop, parameters, needs, reads=("portrait",)))
+    parameters = {"no_crop": options.no_crop, "side": sight.sizes.side}
+    stages.append(Stage(CROP, 1, _crop, parameters, needs, reads=("portrait",), form=_crop_form))
     stages.append(
-        Stage(APPEARANCE, 1, partial(_appearance, sight), needs=(CROP,), weights=sight.float_sha256)
+        Stage(
+            APPEARANCE,
+            1,
+            partial(_appearance, sight),
+            needs=(CROP,),
+            weights=sight.float_sha256,
+            form=lambda _: forms.appearance(sight.sizes),
+        )
     )
     if options.head_motion < 1 or options.rest_in_silence > 0:
         stages.append(
-            Stage(REACH, 1, partial(_reach, sight), needs=(APPEARANCE,), weights=sight.float_sha256)
+            Stage(
+                REACH,
+                1,
+                partial(_reach, sight),
+                needs=(APPEARANCE,),
+                weights=sight.float_sha256,
+                form=lambda _: forms.reach(sight.sizes),
+            )
         )
     return Recipe(tuple(stages))
 
@@ -87,7 +112,8 @@ def recipe(sight: Sight, options: FloatOptions, detector: str) -> Recipe:
 def _face(sight: Sight, inputs: StageInputs) -> Feature:
     picture, name = read_image(inputs.portrait), inputs.portrait.name
     if inputs.parameters["detector"] == "s3fd":
-        box = first_face(detected(sight.s3fd(), picture), picture.shape[0], name)
+        with sight.s3fd() as network:
+            box = first_face(detected(network, picture), picture.shape[0], name)
     else:
         # From brows to chin it is the same part of the head as S3FD's box, which begins at the
         # hairline, but for a sixth.
@@ -162,6 +188,15 @@ def _crop(inputs: StageInputs) -> Feature:
     return Feature({"picture": cropped(picture, square, side)}, place)
 
 
+def _crop_form(inputs: StageInputs) -> Form:
+    if inputs.parameters["no_crop"]:
+        return forms.crop(inputs, None)
+    x0, y0, x1, y1 = (int(value) for value in inputs.features[FACE].arrays["box"])
+    height, width = read_image(inputs.portrait).shape[:2]
+    square = face_square((x0, y0, x1, y1), (height, width))
+    return forms.crop(inputs, (square.x, square.y, square.side))
+
+
 def face_square(box: tuple[int, int, int, int], size: tuple[int, int]) -> Square:
     """The square around a face's box in a picture of (height, width), its centre inside the
     picture.
@@ -203,8 +238,8 @@ def as_input(picture: Image) -> Floats:
 
 
 def _appearance(sight: Sight, inputs: StageInputs) -> Feature:
-    encoder, decoder = sight.encoder()
-    return Feature(appearance(encoder, decoder, inputs.features[CROP].arrays["picture"]))
+    with sight.encoder() as encoder, sight.decoder() as decoder:
+        return Feature(appearance(encoder, decoder, inputs.features[CROP].arrays["picture"]))
 
 
 def appearance(encoder: AppearanceEncoder, decoder: StyleDecoder, picture: Image) -> dict[str, Floats]:
@@ -225,7 +260,8 @@ def appearance(encoder: AppearanceEncoder, decoder: StyleDecoder, picture: Image
 def _reach(sight: Sight, inputs: StageInputs) -> Feature:
     from personare.engines.float.reach import mouth_share
 
-    _, decoder = sight.encoder()
     seen = inputs.features[APPEARANCE].arrays
-    assert decoder.direction.basis is not None
-    return Feature({"share": mouth_share(decoder, seen), "basis": decoder.direction.basis.cpu().numpy()})
+    with sight.decoder() as decoder:
+        basis = decoder.direction.basis
+        assert basis is not None
+        return Feature({"share": mouth_share(decoder, seen), "basis": basis.cpu().numpy().copy()})

@@ -1,21 +1,30 @@
-"""The networks of the wing, from the files that are on this machine."""
+"""The networks of the wing, from the files that are on this machine: leases of what
+`weights.resident` holds.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from personare.engines.musetalk.hearing import Ears
 from personare.engines.musetalk.options import DETECTOR, PARSER, POSE, UNET, VAE, WHISPER, MuseTalkOptions
+from personare.weights.resident import Lease, NetworkKey, lease, lease_component
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
+    from personare.engines.musetalk.motion import Motion
+    from personare.engines.musetalk.render import FaceDecoder
     from personare.perception.parsing import BiSeNet
     from personare.perception.s3fd import S3FD
     from personare.perception.whole_body.rtmpose import RTMPose
     from personare.voice.whisper import SpeechEncoder
     from personare.weights.finder import Weights
+
+Network = TypeVar("Network")
 
 
 def needed(options: MuseTalkOptions, weights: Weights) -> tuple[str, ...]:
@@ -33,13 +42,14 @@ def whisper_component(weights: Weights) -> str:
 
 
 def ears(options: MuseTalkOptions, weights: Weights) -> Ears:
-    """Whisper's encoder, loaded when it first hears something that is not in the cache. Raises
+    """Whisper's encoder, leased when it first hears something that is not in the cache. Raises
     WeightsMissing.
     """
     name = whisper_component(weights)
-    path = weights.require(name)[name]
+    weights.require(name)
+    device, dtype = device_of(options), _dtype(options.kept_format)
     return Ears(
-        lambda: load_whisper(path, device_of(options), _dtype(options.kept_format)),
+        lambda: lease_component(weights, name, lambda path: load_whisper(path, device, dtype), device, dtype),
         (weights.sha256(name),),
         options.kept_format,
     )
@@ -60,51 +70,64 @@ def load_whisper(path: Path, device: torch.device, dtype: torch.dtype) -> Speech
     return encoder_from_state(read_state(file), config, str(file), device, dtype)
 
 
-def load_unet(options: MuseTalkOptions, weights: Weights, device: torch.device, dtype: torch.dtype) -> Any:
-    """The generator of the chosen version. Raises WeightsMissing, WeightsMismatch."""
-    from personare.networks.diffusion import load_unet as load
+def lease_motion(
+    options: MuseTalkOptions, weights: Weights, device: torch.device, dtype: torch.dtype
+) -> Lease[Motion]:
+    """The generator of the chosen version, folded. Raises WeightsMissing, WeightsMismatch, as
+    all of these.
+    """
+    from personare.engines.musetalk.motion import Motion
+    from personare.networks.diffusion import load_unet
 
-    name = UNET[options.version]
-    return load(weights.require(name)[name], device, dtype)
+    def load(file: Path) -> Motion:
+        return Motion(load_unet(file, device, dtype))
 
-
-def load_vae(weights: Weights, device: torch.device, dtype: torch.dtype) -> Any:
-    """The autoencoder. Raises WeightsMissing, WeightsMismatch."""
-    from personare.networks.diffusion import load_vae as load
-
-    return load(weights.require(VAE)[VAE], device, dtype)
-
-
-def load_vae_for_latents(options: MuseTalkOptions, weights: Weights) -> Any:
-    """The autoencoder in the format in which latents are kept."""
-    return load_vae(weights, device_of(options), _dtype(options.kept_format))
+    return lease_component(weights, UNET[options.version], load, device, dtype)
 
 
-def load_pose(options: MuseTalkOptions, weights: Weights) -> RTMPose:
+def lease_decoder(weights: Weights, device: torch.device, dtype: torch.dtype) -> Lease[FaceDecoder]:
+    """The decoder half of the autoencoder, folded."""
+    from personare.engines.musetalk.render import FaceDecoder
+
+    def load(folder: Path) -> FaceDecoder:
+        return FaceDecoder(_vae(folder, weights, device, dtype))
+
+    return lease_component(weights, VAE, load, device, dtype, "decoder")
+
+
+def lease_encoder(options: MuseTalkOptions, weights: Weights) -> Lease[Any]:
+    """The encoder half of the autoencoder (diffusers' AutoencoderKL without the other half), in
+    the format in which latents are kept.
+    """
+    device, dtype = device_of(options), _dtype(options.kept_format)
+
+    def load(folder: Path) -> Any:
+        vae = _vae(folder, weights, device, dtype)
+        vae.decoder = vae.post_quant_conv = None
+        return vae
+
+    return lease_component(weights, VAE, load, device, dtype, "encoder")
+
+
+def lease_pose(options: MuseTalkOptions, weights: Weights) -> Lease[RTMPose]:
     """DWPose, always in float32: half a pixel of its input decides where a box is."""
     from personare.perception.whole_body.rtmpose import rtmpose_from_state
-    from personare.weights.loading import read_state
 
-    file = weights.require(POSE)[POSE]
-    return rtmpose_from_state(read_state(file), str(file), device_of(options))
+    return _lease_float32(options, weights, POSE, rtmpose_from_state)
 
 
-def load_detector(options: MuseTalkOptions, weights: Weights) -> S3FD:
+def lease_detector(options: MuseTalkOptions, weights: Weights) -> Lease[S3FD]:
     """S3FD, in float32."""
     from personare.perception.s3fd import s3fd_from_state
-    from personare.weights.loading import read_state
 
-    file = weights.require(DETECTOR)[DETECTOR]
-    return s3fd_from_state(read_state(file), str(file), device_of(options))
+    return _lease_float32(options, weights, DETECTOR, s3fd_from_state)
 
 
-def load_parser(options: MuseTalkOptions, weights: Weights) -> BiSeNet:
+def lease_parser(options: MuseTalkOptions, weights: Weights) -> Lease[BiSeNet]:
     """The face parser, in float32."""
     from personare.perception.parsing import bisenet_from_state
-    from personare.weights.loading import read_state
 
-    file = weights.require(PARSER)[PARSER]
-    return bisenet_from_state(read_state(file), str(file), device_of(options))
+    return _lease_float32(options, weights, PARSER, bisenet_from_state)
 
 
 def device_of(options: MuseTalkOptions) -> torch.device:
@@ -112,6 +135,35 @@ def device_of(options: MuseTalkOptions) -> torch.device:
     from personare.weights.device import choose_device
 
     return choose_device(options.device)
+
+
+def _lease_float32(
+    options: MuseTalkOptions,
+    weights: Weights,
+    name: str,
+    build: Callable[[Mapping[str, Tensor], str, torch.device], Network],
+) -> Lease[Network]:
+    from personare.weights.loading import read_state
+
+    device = device_of(options)
+
+    def load(file: Path) -> Network:
+        return build(read_state(file), str(file), device)
+
+    return lease_component(weights, name, load, device, _dtype("float32"))
+
+
+def _vae(folder: Path, weights: Weights, device: torch.device, dtype: torch.dtype) -> Any:
+    """The whole autoencoder over the tensors of its file, which both halves share: it is read
+    once.
+    """
+    from personare.networks.diffusion import read_config, vae_from_state
+    from personare.weights.loading import read_state, weights_file
+
+    file = weights_file(folder, "diffusion_pytorch_model")
+    key = NetworkKey((weights.sha256(VAE),), f"{VAE}/file")
+    with lease(key, lambda: read_state(file)) as state:
+        return vae_from_state(state, read_config(folder / "config.json"), str(file), device, dtype)
 
 
 def _dtype(name: str) -> torch.dtype:

@@ -4,16 +4,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from personare.cache.recipe import Recipe
-from personare.engines.engine import Engine, EngineOptions
-from personare.engines.musetalk.hearing import WINDOWED_LOOKAHEAD_SECONDS, WINDOWED_STEP_SECONDS
+from personare.engines.engine import Engine, EngineOptions, Latency, own_options
+from personare.engines.musetalk.hearing import (
+    PIECE_SAMPLES,
+    WINDOWED_LOOKAHEAD_SECONDS,
+    WINDOWED_STEP_SECONDS,
+)
 from personare.engines.musetalk.options import MuseTalkOptions
-from personare.engines.neural import require_torch, torch_missing
-from personare.errors import EngineError, WeightsMissing
-from personare.types import Avatar
+from personare.engines.neural import missing_weights, require_torch, torch_missing
+from personare.errors import WeightsMissing
+from personare.types import SAMPLE_RATE, Avatar, Guide
 
 if TYPE_CHECKING:
     from personare.cache.store import FeatureStore
@@ -29,9 +34,6 @@ class MuseTalk(Engine):
         "lip-sync on a template video or photo: prepared once, then one network pass per frame"
     )
     Options: ClassVar[type[EngineOptions]] = MuseTalkOptions
-    driven_by: ClassVar[frozenset[str]] = frozenset({"speech"})
-    chunk_seconds: ClassVar[float] = WINDOWED_STEP_SECONDS
-    lookahead_seconds: ClassVar[float] = WINDOWED_LOOKAHEAD_SECONDS + _WINDOW_AHEAD_SECONDS
     exact_streaming: ClassVar[bool] = False
     licences: ClassVar[Mapping[str, str]] = {
         "code": "Apache-2.0",
@@ -43,18 +45,15 @@ class MuseTalk(Engine):
 
     def missing(self) -> list[str]:
         from personare.engines.musetalk.checkpoints import needed
-        from personare.weights.finder import size_of
 
-        wanted = self.weights.missing(*needed(MuseTalkOptions(), self.weights))
-        lines = [f"{entry.name} ({size_of(entry)}): personare weights pull {entry.name}" for entry in wanted]
-        return torch_missing() + lines
+        return torch_missing() + missing_weights(self.weights, needed(MuseTalkOptions(), self.weights))
 
     def recipe(self, options: EngineOptions) -> Recipe:
         from personare.engines.musetalk.checkpoints import needed
         from personare.engines.musetalk.prepare import recipe
 
         require_torch(self.name)
-        chosen = _options(options)
+        chosen = own_options(options, MuseTalkOptions, self.name)
         try:
             return recipe(chosen, self.weights)
         except WeightsMissing:
@@ -65,19 +64,31 @@ class MuseTalk(Engine):
         from personare.engines.musetalk.checkpoints import whisper_component
         from personare.engines.musetalk.options import UNET, VAE
 
-        names = (UNET[_options(options).version], VAE, whisper_component(self.weights))
+        names = (
+            UNET[own_options(options, MuseTalkOptions, self.name).version],
+            VAE,
+            whisper_component(self.weights),
+        )
         return tuple(self.weights.sha256(name) for name in names)
 
+    def latency(self, options: EngineOptions) -> Latency:
+        mine = own_options(options, MuseTalkOptions, self.name)
+        if mine.audio == "streaming":
+            return Latency(WINDOWED_STEP_SECONDS, WINDOWED_LOOKAHEAD_SECONDS + _WINDOW_AHEAD_SECONDS)
+        if mine.hears_whole:
+            return Latency(PIECE_SAMPLES / SAMPLE_RATE, math.inf)
+        return Latency(PIECE_SAMPLES / SAMPLE_RATE, _WINDOW_AHEAD_SECONDS)
+
     def perform(
-        self, avatar: Avatar, options: EngineOptions, store: FeatureStore | None = None
+        self,
+        avatar: Avatar,
+        options: EngineOptions,
+        *,
+        guide: Guide | None = None,  # noqa: ARG002
+        store: FeatureStore | None = None,
     ) -> MuseTalkPerformance:
+        require_torch(self.name)
         from personare.engines.musetalk.performance import MuseTalkPerformance
 
-        require_torch(self.name)
-        return MuseTalkPerformance(avatar, _options(options), self.weights, store)
-
-
-def _options(options: EngineOptions) -> MuseTalkOptions:
-    if not isinstance(options, MuseTalkOptions):
-        raise EngineError(f"musetalk was given the options of another engine: {type(options).__name__}")
-    return options
+        mine = own_options(options, MuseTalkOptions, self.name)
+        return MuseTalkPerformance(avatar, mine, self.weights, store)

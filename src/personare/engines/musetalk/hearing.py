@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from personare.cache.form import Array, Form
 from personare.cache.recipe import Recipe, Stage, StageInputs
 from personare.cache.run import Outcome, hear
 from personare.types import Feature, Progress, Samples, no_progress
@@ -29,6 +30,7 @@ from personare.types import Feature, Progress, Samples, no_progress
 if TYPE_CHECKING:
     from personare.cache.store import FeatureStore
     from personare.voice.whisper import SpeechEncoder
+    from personare.weights.resident import Lease
 
 Floats = NDArray[np.float32]
 FrontEnd = Literal["current", "original"]
@@ -44,19 +46,31 @@ WINDOWED_STEP_SECONDS = _STEP_ROWS / ROWS_PER_SECOND
 
 
 class Ears:
-    """A whisper encoder that is loaded when it is first needed, and what names it in keys."""
+    """A whisper encoder that is leased when it is first needed, and what names it in keys."""
 
     def __init__(
-        self, load: Callable[[], SpeechEncoder], sha256: tuple[str, ...], numeric_format: str = "float32"
+        self,
+        lease: Callable[[], Lease[SpeechEncoder]],
+        sha256: tuple[str, ...],
+        numeric_format: str = "float32",
     ) -> None:
-        self._load = load
+        self._new_lease = lease
         self.sha256 = sha256
         self.numeric_format = numeric_format
 
     @cached_property
+    def _lease(self) -> Lease[SpeechEncoder]:
+        return self._new_lease()
+
+    @property
     def encoder(self) -> SpeechEncoder:
         """The network itself."""
-        return self._load()
+        return self._lease.network
+
+    def forget(self) -> None:
+        """Give the network back; it is leased again if it is needed again."""
+        if lease := self.__dict__.pop("_lease", None):
+            lease.close()
 
     @property
     def row_shape(self) -> tuple[int, int]:
@@ -78,6 +92,10 @@ def recipe(ears: Ears, front_end: FrontEnd, peak: float | None = None) -> Recipe
             return Feature({"rows": _heard_piece(ears, inputs.speech)})
         return Feature({"rows": _heard_slice(ears, inputs.speech, float(inputs.parameters["peak"]))})
 
+    def form(inputs: StageInputs) -> Form:
+        heard = len(inputs.speech) if front_end == "current" else len(inputs.speech) - 400 + 160
+        return Form({"rows": Array("float32", (heard // ROW_SAMPLES, *ears.row_shape))})
+
     parameters = {"front_end": front_end} | ({} if peak is None else {"peak": peak})
     return Recipe(
         (
@@ -89,6 +107,7 @@ def recipe(ears: Ears, front_end: FrontEnd, peak: float | None = None) -> Recipe
                 reads=("speech",),
                 weights=ears.sha256,
                 numeric_format=ears.numeric_format,
+                form=form,
             ),
         )
     )

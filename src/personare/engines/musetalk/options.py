@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer
 
-from personare.engines.neural import NeuralOptions
+from personare.engines.neural import NeuralOptions, released_or_ours
 from personare.types import frame_rate
 
 UNET = {"v15": "musetalk-unet-v15", "v1": "musetalk-unet-v1"}
@@ -129,18 +129,22 @@ class MuseTalkOptions(NeuralOptions):
         this machine.
         """
         v15 = self.version == "v15"
-        chosen: dict[str, Any] = {}
-        if self.detector == "auto":
-            chosen["detector"] = "dwpose" if there(POSE) and there(DETECTOR) else "landmarks"
-        if self.parser == "auto":
-            chosen["parser"] = "bisenet" if there(PARSER) else "landmarks"
+        chosen: dict[str, Any] = {
+            "detector": released_or_ours(self.detector, "dwpose", (POSE, DETECTOR), there),
+            "parser": released_or_ours(self.parser, "bisenet", (PARSER,), there),
+        }
         if self.parsing_mode == "auto":
             chosen["parsing_mode"] = "jaw" if v15 else "raw"
         if self.front_end == "auto":
-            chosen["front_end"] = "current" if v15 else "original"
+            chosen["front_end"] = "original" if self.hears_whole else "current"
         if self.extra_margin is None:
             chosen["extra_margin"] = 10 if v15 else 0
         return self.model_copy(update=chosen)
+
+    @property
+    def hears_whole(self) -> bool:
+        """Whether the original front end is used: it normalises by the peak of the whole speech."""
+        return self.front_end == "original" or (self.front_end == "auto" and self.version == "v1")
 
     @property
     def kept_format(self) -> str:

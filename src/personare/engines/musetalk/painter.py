@@ -6,8 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from functools import cached_property, lru_cache
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,12 +22,11 @@ from personare.ground.stopwatch import Stopwatch
 from personare.types import SAMPLE_RATE, Image
 
 if TYPE_CHECKING:
-    import torch
-
     from personare.cache.store import FeatureStore
     from personare.engines.musetalk.motion import Motion
     from personare.engines.musetalk.render import FaceDecoder
     from personare.weights.finder import Weights
+    from personare.weights.resident import Lease
 
 Floats = NDArray[np.float32]
 
@@ -48,9 +46,8 @@ class Painter:
     ) -> None:
         from personare.weights.device import choose_dtype
 
-        self._weights, self._faces, self._watch = weights, faces, watch
-        self._unet = UNET[options.version]
-        weights.require(self._unet, VAE)
+        self._options, self._weights, self._faces, self._watch = options, weights, faces, watch
+        weights.require(UNET[options.version], VAE)
         self._device = checkpoints.device_of(options)
         self._dtype = choose_dtype(self._device, options.precision)
         if options.batch_size:
@@ -91,29 +88,22 @@ class Painter:
 
         return [face for batch in in_batches(run, len(indices), self._batch) for face in batch]
 
-    @cached_property
+    def close(self) -> None:
+        """Give the networks back; they are leased again if they are needed again."""
+        for lease in self.__dict__.pop("_leases", ()):
+            lease.close()
+
+    @property
     def _networks(self) -> tuple[Motion, FaceDecoder]:
-        found = self._weights.require(self._unet, VAE)
-        content = (self._weights.sha256(self._unet), self._weights.sha256(VAE))
-        return _loaded(found[self._unet], found[VAE], content, self._device, self._dtype)
+        motion, decoder = self._leases
+        return motion.network, decoder.network
 
-
-@lru_cache(maxsize=1)
-def _loaded(
-    unet: Path,
-    vae: Path,
-    content: tuple[str, str],  # noqa: ARG001 - another content of the same files is another entry
-    device: torch.device,
-    dtype: torch.dtype,
-) -> tuple[Motion, FaceDecoder]:
-    """The networks of some files, shared by all performances of this process; the last ones
-    that were asked for are kept.
-    """
-    from personare.engines.musetalk.motion import Motion
-    from personare.engines.musetalk.render import FaceDecoder
-    from personare.networks.diffusion import load_unet, load_vae
-
-    return Motion(load_unet(unet, device, dtype)), FaceDecoder(load_vae(vae, device, dtype))
+    @cached_property
+    def _leases(self) -> tuple[Lease[Motion], Lease[FaceDecoder]]:
+        return (
+            checkpoints.lease_motion(self._options, self._weights, self._device, self._dtype),
+            checkpoints.lease_decoder(self._weights, self._device, self._dtype),
+        )
 
 
 def silent_tokens(options: MuseTalkOptions, ears: Ears, store: FeatureStore | None) -> Floats:

@@ -15,22 +15,23 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.engine import Performance, one_dimensional
 from personare.engines.musetalk import checkpoints
 from personare.engines.musetalk.compose import BlendMask, face_in_box, paste
 from personare.engines.musetalk.drive import SpeechDrive, open_drive
 from personare.engines.musetalk.options import MuseTalkOptions
 from personare.engines.musetalk.painter import Painter, silent_tokens
 from personare.engines.musetalk.template.prepared import PreparedFaces
+from personare.engines.performance import Made, Performance
 from personare.engines.pipeline import overlapped
+from personare.engines.utterance import Utterance
 from personare.errors import EngineError
 from personare.media.template import Template
-from personare.types import SAMPLE_RATE, Avatar, Frames, Image, Phone, Samples
+from personare.types import SAMPLE_RATE, Avatar, Image, Phone, Samples
 from personare.voice.activity import ActivityGate
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ class Moment:
 
 
 @dataclass
-class Utterance:
-    """One utterance on its way in. gate: None where silence is not told from speech."""
+class Speaking:
+    """The speech of one utterance on its way in. gate: None where silence is not told from speech."""
 
     drive: SpeechDrive
     gate: ActivityGate | None
@@ -101,84 +102,65 @@ class MuseTalkPerformance(Performance):
         self.fps = options.fps or self._faces.fps
         self.size = self._faces.size
         self._walk = self._walk_from(0)
-        self._utterance: Utterance | None = None
-        self._rooms: Generator[Any, None, None] | None = None
-        self._next_frame = 0
+        self._speech: Speaking | None = None
         self._face_at_rest = lru_cache(_FACES_AT_REST)(self._painted_at_rest)
 
-    def feed(self, samples: Samples, phones: Sequence[Phone] | None = None) -> Iterator[Frames]:  # noqa: ARG002
-        samples = one_dimensional(samples)
-        self._utterance = self._utterance or self._new_utterance()
-        return self._made(self._heard(self._utterance, samples))
+    def _begin(self, said: Utterance) -> None:
+        drive = open_drive(self._options, self._ears, self.fps, self._store, self._told(said))
+        self._speech = Speaking(drive, None if self._options.silence == "off" else ActivityGate(self.fps))
 
-    def finish(self) -> Iterator[Frames]:
-        if self._utterance is None:
-            return iter(())
-        utterance, self._utterance = self._utterance, None
-        return self._made(self._said(utterance))
+    def _hear(self, said: Utterance, samples: Samples, phones: Sequence[Phone] | None) -> Iterator[Made]:  # noqa: ARG002
+        return self._made(said, self._heard(samples))
 
-    def idle(self, n: int) -> Frames:
-        if n < 1:
-            raise EngineError(f"idle({n}): ask for at least one frame")
-        if self._utterance is not None:
-            raise EngineError(
-                "idle() while an utterance is under way", hint="call finish() or interrupt() first"
-            )
+    def _end(self, said: Utterance) -> Iterator[Made]:
+        return self._made(said, self._finished())
+
+    def _rest(self, n: int) -> Made:
         pictures = []
         for _ in range(n):
             index, picture = next(self._walk)
             rests = self._options.silence == "rest" and bool(self._faces.present[index])
             pictures.append(self._composed(index, picture, self._face_at_rest(index) if rests else None, 1.0))
-        return Frames(self._advance(n), np.stack(pictures))
+        return Made(np.stack(pictures))
 
-    def interrupt(self) -> None:
-        self._utterance = None
-        if self._rooms is not None:
-            self._rooms.close()
-            self._rooms = None
-            # What the rooms had taken of the template was not shown: the walk goes on after the
-            # last frame that was.
-            self._walk.close()
-            self._walk = self._walk_from(self._next_frame)
-
-    def close(self) -> None:
-        self.interrupt()
+    def _drop(self, said: Utterance) -> None:  # noqa: ARG002
+        self._speech = None
+        # What the rooms had taken of the template was not shown: the walk goes on after the last
+        # frame that was.
         self._walk.close()
+        self._walk = self._walk_from(self._next_frame)
 
-    def _new_utterance(self) -> Utterance:
-        drive = open_drive(
-            self._options, self._ears, self.fps, self._store, lambda *step: self.progress(*step)
-        )
-        return Utterance(drive, None if self._options.silence == "off" else ActivityGate(self.fps))
+    def _close(self) -> None:
+        self._walk.close()
+        self._painter.close()
+        self._ears.forget()
 
-    def _heard(self, utterance: Utterance, samples: Samples) -> Iterator[Moment]:
+    def _heard(self, samples: Samples) -> Iterator[Moment]:
+        speech = self._speech
+        assert speech is not None
         for start in range(0, len(samples), _FEED_PIECE):
             with self.watch("drive"):
-                utterance.push(samples[start : start + _FEED_PIECE])
-            yield from self._moments(utterance)
+                speech.push(samples[start : start + _FEED_PIECE])
+            yield from self._moments(speech)
 
-    def _said(self, utterance: Utterance) -> Iterator[Moment]:
+    def _finished(self) -> Iterator[Moment]:
+        speech, self._speech = self._speech, None
+        assert speech is not None
         with self.watch("drive"):
-            utterance.finish()
-        self.heard.update(utterance.drive.hearing.heard)
-        yield from self._moments(utterance)
+            speech.finish()
+        self.heard.update(speech.drive.hearing.heard)
+        yield from self._moments(speech)
 
-    def _moments(self, utterance: Utterance) -> Iterator[Moment]:
-        for tokens, speaking in utterance.settled():
+    def _moments(self, speech: Speaking) -> Iterator[Moment]:
+        for tokens, speaking in speech.settled():
             index, picture = next(self._walk)
             yield Moment(index, picture, tokens, speaking)
 
-    def _made(self, moments: Iterator[Moment]) -> Iterator[Frames]:
+    def _made(self, said: Utterance, moments: Iterator[Moment]) -> Iterator[Made]:
         batches = _batches(moments, lambda: self._painter.batch_size)
-        rooms = overlapped(batches, ("", self._painted), ("compose", self._pasted), watch=self.watch, depth=1)
-        self._rooms = rooms
-        try:
-            for pictures in rooms:
-                yield Frames(self._advance(len(pictures)), pictures)
-        finally:
-            rooms.close()
-            if self._rooms is rooms:
-                self._rooms = None
+        rooms = (("", self._painted), ("compose", self._pasted))
+        with closing(overlapped(batches, *rooms, watch=self.watch, depth=1, cut=said.cut)) as made:
+            yield from map(Made, made)
 
     def _painted(self, batch: list[Moment]) -> tuple[list[Moment], list[Image | None]]:
         """The moments, and the faces of those that have one to be replaced. Faces at rest are
@@ -243,11 +225,6 @@ class MuseTalkPerformance(Performance):
             for shown in pictures:
                 good = shown if self._faces.present[shown[0]] else good
                 yield good if nearest and good is not None else shown
-
-    def _advance(self, n: int) -> int:
-        first = self._next_frame
-        self._next_frame += n
-        return first
 
 
 def _batches(moments: Iterable[Moment], size: Callable[[], int]) -> Iterator[list[Moment]]:

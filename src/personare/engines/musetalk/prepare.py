@@ -17,20 +17,19 @@ usable face have a row of zeros and count as not present.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from personare.cache.recipe import Recipe, Stage, StageInputs
-from personare.engines.musetalk import checkpoints
+from personare.engines.musetalk import checkpoints, forms
 from personare.engines.musetalk.options import DETECTOR, PARSER, POSE, VAE, MuseTalkOptions
 from personare.engines.musetalk.template import boxes, masks
 from personare.engines.musetalk.template.packing import packed, tight, unpacked
 from personare.errors import NoFaceFound
 from personare.media.template import Template
-from personare.types import Feature, Image
+from personare.types import Feature, Image, frame_rate
 
 if TYPE_CHECKING:
     from personare.weights.finder import Weights
@@ -77,21 +76,25 @@ class _Stages:
         def compute(inputs: StageInputs) -> Feature:
             from personare.perception.whole_body.dwpose import FACE, find_points
 
-            pose = checkpoints.load_pose(self.options, self.weights)
-            detector = checkpoints.load_detector(self.options, self.weights)
             template = Template(inputs.portrait)
             points = np.zeros((template.frames, 68, 2))
             detected = np.zeros((template.frames, 4), np.int32)
             found = np.zeros(template.frames, np.bool_)
-            for i, picture in enumerate(_watched(template, inputs, POINTS)):
-                points[i] = find_points(pose, [picture])[0, FACE]
-                face = boxes.detected_face(detector, picture)
-                if face is not None:
-                    detected[i], found[i] = face, True
-            return Feature({"points": points, "detected": detected, "found": found}, _about(template))
+            with (
+                checkpoints.lease_pose(self.options, self.weights) as pose,
+                checkpoints.lease_detector(self.options, self.weights) as detector,
+            ):
+                for i, picture in enumerate(_watched(template, inputs, POINTS)):
+                    points[i] = find_points(pose, [picture])[0, FACE]
+                    face = boxes.detected_face(detector, picture)
+                    if face is not None:
+                        detected[i], found[i] = face, True
+            return Feature({"points": points, "detected": detected, "found": found}, forms.about(template))
 
         weights = (self.weights.sha256(POSE), self.weights.sha256(DETECTOR))
-        return Stage(POINTS, version=1, compute=compute, reads=("portrait",), weights=weights)
+        return Stage(
+            POINTS, version=1, compute=compute, reads=("portrait",), weights=weights, form=forms.points
+        )
 
     def track(self) -> Stage:
         def compute(inputs: StageInputs) -> Feature:
@@ -99,12 +102,14 @@ class _Stages:
 
             template = Template(inputs.portrait)
             track = track_face(template, template.fps, template.frames, inputs.progress, MIN_EYE_DISTANCE_PX)
-            return Feature({"landmarks": track.landmarks, "present": track.present}, _about(template))
+            return Feature({"landmarks": track.landmarks, "present": track.present}, forms.about(template))
 
         from personare.perception import NETWORK_SHA256
 
         weights = tuple(NETWORK_SHA256[name] for name in _TRACK_NETWORKS)
-        return Stage(TRACK, version=1, compute=compute, reads=("portrait",), weights=weights)
+        return Stage(
+            TRACK, version=1, compute=compute, reads=("portrait",), weights=weights, form=forms.track
+        )
 
     def boxes(self) -> Stage:
         source = POINTS if self.options.detector == "dwpose" else TRACK
@@ -112,13 +117,15 @@ class _Stages:
             name: getattr(self.options, name)
             for name in ("detector", "bbox_shift", "extra_margin", "box_smoothing")
         }
-        return Stage(BOXES, version=1, compute=_boxes, parameters=parameters, needs=(source,))
+        return Stage(
+            BOXES, version=1, compute=_boxes, parameters=parameters, needs=(source,), form=forms.boxes
+        )
 
     def latents(self) -> Stage:
         def compute(inputs: StageInputs) -> Feature:
-            vae = checkpoints.load_vae_for_latents(self.options, self.weights)
             seed = inputs.parameters["seed"]
-            return Feature({"latents": _encoded_frames(vae, inputs, seed, self.options.batch_size)})
+            with checkpoints.lease_encoder(self.options, self.weights) as vae:
+                return Feature({"latents": _encoded_frames(vae, inputs, seed, self.options.batch_size)})
 
         seed = self.options.seed if self.options.latents == "sample" else None
         return Stage(
@@ -130,6 +137,7 @@ class _Stages:
             reads=("portrait",),
             weights=(self.weights.sha256(VAE),),
             numeric_format=self.options.kept_format,
+            form=forms.latents,
         )
 
     def labels(self) -> Stage:
@@ -137,12 +145,17 @@ class _Stages:
         parameters = {"parser": self.options.parser, "expand": expand}
         if self.options.parser == "landmarks":
             return Stage(
-                LABELS, version=1, compute=_drawn_labels, parameters=parameters, needs=(BOXES, TRACK)
+                LABELS,
+                version=1,
+                compute=_drawn_labels,
+                parameters=parameters,
+                needs=(BOXES, TRACK),
+                form=forms.labels,
             )
 
         def compute(inputs: StageInputs) -> Feature:
-            parser = checkpoints.load_parser(self.options, self.weights)
-            return _labels((masks.parsed(parser, [square])[0] for square in _squares(inputs)), expand)
+            with checkpoints.lease_parser(self.options, self.weights) as parser:
+                return _labels((masks.parsed(parser, [square])[0] for square in _squares(inputs)), expand)
 
         weights = (self.weights.sha256(PARSER),)
         return Stage(
@@ -153,6 +166,7 @@ class _Stages:
             needs=(BOXES,),
             reads=("portrait",),
             weights=weights,
+            form=forms.labels,
         )
 
     def masks(self) -> Stage:
@@ -160,7 +174,14 @@ class _Stages:
         parameters: dict[str, Any] = {name: getattr(self.options, name) for name in names}
         if self.options.parsing_mode != "jaw":
             del parameters["left_cheek_width"], parameters["right_cheek_width"]
-        return Stage(MASKS, version=1, compute=_masks, parameters=parameters, needs=(BOXES, LABELS))
+        return Stage(
+            MASKS,
+            version=1,
+            compute=_masks,
+            parameters=parameters,
+            needs=(BOXES, LABELS),
+            form=forms.masks,
+        )
 
 
 def _boxes(inputs: StageInputs) -> Feature:
@@ -178,7 +199,9 @@ def _boxes(inputs: StageInputs) -> Feature:
             )
         else:
             exact[i] = boxes.smooth_box(boxes.points_of_mesh(seen.arrays["landmarks"][i]), shift)
-    exact = boxes.steadied(exact, present, inputs.parameters["box_smoothing"] * float(Fraction(about["fps"])))
+    exact = boxes.steadied(
+        exact, present, inputs.parameters["box_smoothing"] * float(frame_rate(about["fps"]))
+    )
     whole = np.zeros((frames, 4), np.int32)
     for i in np.flatnonzero(present):
         box = boxes.within(exact[i].tolist(), size, inputs.parameters["extra_margin"])
@@ -324,12 +347,3 @@ def _watched(template: Template, inputs: StageInputs, stage: str) -> Iterator[Im
     for done, picture in enumerate(template):
         inputs.progress(stage, done, template.frames)
         yield picture
-
-
-def _about(template: Template) -> dict[str, Any]:
-    return {
-        "height": template.size[0],
-        "width": template.size[1],
-        "fps": str(template.fps),
-        "frames": template.frames,
-    }

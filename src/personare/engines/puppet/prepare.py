@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.cache.recipe import Recipe, Stage, StageInputs
+from personare.engines.puppet import forms
 from personare.engines.puppet.fit import following, plate, rig
 from personare.engines.puppet.options import PuppetOptions
 from personare.errors import PictureTooLarge
@@ -62,7 +63,7 @@ def recipe(options: PuppetOptions) -> Recipe:
     """
     if options.look == "mesh":
         return Recipe(())
-    behind = Stage(name=PLATE, version=3, compute=_plate, needs=(CROP,))
+    behind = Stage(name=PLATE, version=3, compute=_plate, needs=(CROP,), form=forms.plate)
     return Recipe(
         (
             Stage(
@@ -71,6 +72,7 @@ def recipe(options: PuppetOptions) -> Recipe:
                 compute=_face,
                 reads=("portrait",),
                 weights=tuple(NETWORK_SHA256[name] for name in FACE_NETWORKS),
+                form=forms.face,
             ),
             Stage(
                 name=CROP,
@@ -80,8 +82,9 @@ def recipe(options: PuppetOptions) -> Recipe:
                 needs=(FACE,),
                 reads=("portrait",),
                 weights=(NETWORK_SHA256[MATTE_NETWORK],),
+                form=forms.crop,
             ),
-            Stage(name=RIG, version=8, compute=_rig, needs=(FACE, CROP)),
+            Stage(name=RIG, version=8, compute=_rig, needs=(FACE, CROP), form=forms.rig),
             *([behind] if options.background == "keep" else []),
         )
     )

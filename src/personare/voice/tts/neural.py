@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from platformdirs import user_data_path
 
 from personare.errors import EngineError, WeightsMismatch
+from personare.ground.onnx import Session, open_session
+from personare.ground.paths import expanded
 from personare.voice.tts.backends import BackEnd, Catalogue, CatalogueVoice, Phoneme, Settled, Sound
 from personare.voice.tts.text import sentences
 
@@ -35,13 +36,13 @@ _LARGEST_GRAPH = 2 << 30
 
 def voice_folders() -> list[Path]:
     """Folders in which neural voices are looked for, those of PERSONARE_VOICES first."""
-    named = [Path(part).expanduser() for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
+    named = [expanded(part) for part in os.environ.get(VARIABLE, "").split(os.pathsep) if part]
     home = os.environ.get("PERSONARE_HOME")
-    own = Path(home).expanduser() if home else user_data_path("personare", appauthor=False)
+    own = expanded(home) if home else user_data_path("personare", appauthor=False)
     return [*named, own / "voices"]
 
 
-def open_graph(path: Path, durations: str) -> onnxruntime.InferenceSession:
+def open_graph(path: Path, durations: str) -> Session:
     """The graph, with the inner value `durations` as one more output; its noise starts from the
     same seed each time.
 
@@ -56,11 +57,7 @@ def open_graph(path: Path, durations: str) -> onnxruntime.InferenceSession:
             )
         raw = path.read_bytes()
         output = _field(7, _field(12, _field(1, durations.encode())))  # ModelProto.graph.output.name
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = max(1, (os.cpu_count() or 2) - 1)
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        onnxruntime.set_seed(SEED)
-        return onnxruntime.InferenceSession(raw + output, options, providers=["CPUExecutionProvider"])
+        return open_session(raw + output, threads=max(1, (os.cpu_count() or 2) - 1), seed=SEED)
     except OSError as error:
         raise WeightsMismatch(f"{path} cannot be read: {error.strerror}", hint="check the path") from None
     except WeightsMismatch:
@@ -161,9 +158,7 @@ def phoneme_starts(said: Said, late_seconds: float) -> list[tuple[float, str]]:
     return [(max(0.0, second - late_seconds), symbol) for second, symbol in found]
 
 
-def run(
-    session: onnxruntime.InferenceSession, name: str, feed: dict[str, Any], durations: str
-) -> tuple[Any, Any]:
+def run(session: Session, name: str, feed: dict[str, Any], durations: str) -> tuple[Any, Any]:
     """Sound and durations of one sentence. Raises EngineError."""
     try:
         sound_name = session.get_outputs()[0].name

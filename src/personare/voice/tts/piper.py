@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from personare.errors import UnknownName, WeightsMismatch, WeightsMissing
+from personare.ground.paths import expanded
 from personare.voice.tts.backends import CatalogueVoice
 from personare.voice.tts.neural import NeuralVoice, Phonemizer, Said, open_graph, run, voice_folders
 
@@ -106,7 +107,7 @@ def voice_at(path: str, ipa: Phonemizer) -> tuple[PiperVoice, str, CatalogueVoic
     """The voice in an .onnx file with its .onnx.json beside it. Raises WeightsMissing,
     WeightsMismatch.
     """
-    file = Path(path).expanduser()
+    file = expanded(path)
     if not file.is_file():
         raise WeightsMissing(f"there is no voice {file}", hint=NEEDED)
     voice = PiperVoice(file, ipa)

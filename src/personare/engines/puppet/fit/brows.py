@@ -14,13 +14,21 @@ from numpy.typing import NDArray
 
 from personare.engines.puppet.fit.light import colours_at
 from personare.heads import LEFT_EYE_UPPER, RIGHT_EYE_UPPER
+from personare.heads.brow_shapes import (
+    DOWN,
+    INNER_UP,
+    LEFT_LOWER_EDGE,
+    LEFT_UPPER_EDGE,
+    OUTER_UP,
+    RIGHT_LOWER_EDGE,
+    RIGHT_UPPER_EDGE,
+    TOGETHER,
+    brow_shapes,
+)
 from personare.types import ARKIT_UNITS, Image
 
 Floats = NDArray[np.float32]
 
-RIGHT_LOWER_EDGE, RIGHT_UPPER_EDGE = (55, 65, 52, 53, 46), (107, 66, 105, 63, 70)
-LEFT_LOWER_EDGE, LEFT_UPPER_EDGE = (285, 295, 282, 283, 276), (336, 296, 334, 293, 300)
-"""The brow's edges from its inner to its outer end; right is at image left."""
 UPPER_EDGES = (RIGHT_UPPER_EDGE, LEFT_UPPER_EDGE)
 RIGHT_OUTLINE = (10, 109, 67, 103, 54, 21, 162)
 UP_THE_FOREHEAD = (9, 151)
@@ -29,20 +37,8 @@ UNITS = [
     for name in ("browInnerUp", "browOuterUpLeft", "browOuterUpRight", "browDownLeft", "browDownRight")
 ]
 
-INNER_UP, OUTER_UP = 0.13, 0.11
 HIGHEST = 0.165
 """Both together raise a brow by this much."""
-DOWN, TOGETHER = 0.085, 0.038
-"""Of the brow, at the place where a unit moves it most."""
-AT_BROW = (0.0, 0.15, 0.30, 0.44, 0.55, 0.65, 0.78)
-"""Places along the brow, in eye distances from the middle of the face: it reaches from 0.14 to
-0.63.
-"""
-INNER_UP_AT_BROW = (0.85, 1.0, 0.80, 0.34, 0.08, 0.0, 0.0)
-OUTER_UP_AT_BROW = (0.0, 0.10, 0.55, 1.0, 1.0, 0.75, 0.0)
-DOWN_AT_BROW = (0.55, 1.0, 0.95, 0.70, 0.42, 0.20, 0.0)
-TOGETHER_AT_BROW = (0.0, 1.0, 0.75, 0.35, 0.12, 0.0, 0.0)
-"""Share of it at these places."""
 FOREHEAD_FADES = 1.3
 """The motion above a brow falls to nothing at the face's outline with this power of what is
 left of the way.
@@ -88,10 +84,7 @@ def brow_deltas(
     they move less.
     """
     aside = np.abs(neutral[:, 0])
-    inner_shape, outer_shape, down_shape, together_shape = (
-        np.interp(aside, AT_BROW, shares)
-        for shares in (INNER_UP_AT_BROW, OUTER_UP_AT_BROW, DOWN_AT_BROW, TOGETHER_AT_BROW)
-    )
+    inner_shape, outer_shape, down_shape, together_shape = brow_shapes(aside)
     deltas = np.zeros((len(UNITS), len(neutral), 3), np.float32)
     inner_up, outer_left, outer_right, down_left, down_right = deltas
     for up, lowered, side, lower, upper, lid in (

@@ -84,7 +84,7 @@ def around(points: Floats, matte: NDArray[np.uint8], unit_px: float) -> Rings:
     neck = np.clip((rings[..., 1] - points[CHIN, 1] - NECK_STARTS * unit_px) / (NECK_SPREAD * unit_px), 0, 1)
     head = HEAD_WEIGHT_ASIDE[:, None] * (1 - known) + HEAD_WEIGHT_HAIR[:, None] * known
     weight = head * (1 - neck) + HEAD_WEIGHT_NECK[:, None] * neck
-    return Rings(rings.reshape(-1, 3), _triangles(len(points)), weight.reshape(-1).astype(np.float32))
+    return Rings(rings.reshape(-1, 3), triangles(len(points)), weight.reshape(-1).astype(np.float32))
 
 
 def _silhouette(oval: Floats, middle: Floats, matte: NDArray[np.uint8]) -> tuple[Floats, Floats]:
@@ -111,7 +111,8 @@ def _smooth_circle(values: NDArray[np.floating]) -> Floats:
     return np.convolve(wrapped, kernel, mode="valid").astype(np.float32)
 
 
-def _triangles(first: int) -> NDArray[np.int32]:
+def triangles(first: int) -> NDArray[np.int32]:
+    """int32 [k, 3] between the face's outline and the rings, whose vertices count from `first` on."""
     count = len(OVAL)
     loops = np.concatenate([[OVAL], first + np.arange(len(RADII) * count).reshape(len(RADII), count)])
     inner, outer = loops[:-1], loops[1:]

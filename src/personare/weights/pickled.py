@@ -1,5 +1,5 @@
-"""Checkpoints that are pickles, read without executing anything: plain pickles, torch's old
-formats, zips with classes in them.
+"""Checkpoints that are pickles, read without executing anything: plain pickles and all of
+torch's own formats.
 
 | format | what it is |
 |---|---|
@@ -9,7 +9,8 @@ formats, zips with classes in them.
 | zip | torch >= 1.6: `data.pkl` and one member for each storage |
 
 The result consists of tensors, numpy arrays, plain containers and inert records
-(`records.Record`); see `pickle_machine` for what is refused. Numbers are memory-mapped where
+(`records.Record`); see `pickle_machine` and `pickle_limits` for what is refused. torch's own safe
+reader sees none of it: it builds what a file of 300 bytes asks for. Numbers are memory-mapped where
 they lie aligned in the file.
 """
 
@@ -18,25 +19,27 @@ from __future__ import annotations
 import mmap
 import struct
 import tarfile
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from personare.errors import WeightsMismatch, WeightsMissing
 from personare.weights.formats import FETCH_AGAIN, Format
-from personare.weights.pickle_machine import PickleMachine, Refused
+from personare.weights.pickle_limits import Budget, Refused
+from personare.weights.pickle_machine import PickleMachine
 from personare.weights.pickle_values import Storage, cut_tensor, plain_builders, storage_dtype
 from personare.weights.records import Global
+from personare.weights.zip_directory import stored_members
 
 MAGIC_NUMBER = 0x1950A86A20F9469CFC6C
 _STREAM_VERSION = 1001
-_MAX_LINE = 1 << 20
+_SHORT_LINE, _MAX_LINE = 1 << 8, 1 << 20
+_MAX_ZIPPED_PICKLE = 64 << 20
 _MAX_COUNT = 1_000_000
 
 
-def read_legacy(path: Path, kind: Format) -> Any:
-    """The object that a checkpoint holds. Raises WeightsMismatch if it is damaged or refused,
+def read_pickled(path: Path, kind: Format) -> Any:
+    """The object that a checkpoint of this kind holds. Raises WeightsMismatch if it is damaged or refused,
     in one sentence.
     """
     try:
@@ -44,15 +47,16 @@ def read_legacy(path: Path, kind: Format) -> Any:
             # Private: what the program does with its tensors never reaches the file. Freed with
             # the last tensor.
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            budget = Budget(len(mapped))
             if kind == "tar":
-                return _read_tar(mapped)
+                return _read_tar(mapped, budget)
             if kind == "zip":
-                return _read_zip(mapped, path)
-            return _read_pickle(memoryview(mapped))
+                return _read_zip(mapped, stored_members(file, path), budget)
+            return _read_pickle(memoryview(mapped), budget)
     except Refused as refusal:
         hint = f"it may be hostile; nothing of it was executed; {FETCH_AGAIN}"
         raise WeightsMismatch(f"{path} is refused: it {refusal}", hint=hint) from None
-    except (tarfile.TarError, zipfile.BadZipFile, struct.error, EOFError) as error:
+    except (tarfile.TarError, struct.error, EOFError) as error:
         raise WeightsMismatch(f"{path} is damaged or truncated: {error}", hint=FETCH_AGAIN) from None
     except OSError as error:
         raise WeightsMissing(
@@ -73,10 +77,13 @@ class _Reader:
         return bytes(self.view[start : self.position])
 
     def readline(self) -> bytes:
-        line = bytes(self.view[self.position : self.position + _MAX_LINE])
-        line = line[: line.find(b"\n") + 1]
-        self.position += len(line)
-        return line
+        length = _SHORT_LINE
+        while True:
+            line = bytes(self.view[self.position : self.position + length])
+            if (end := line.find(b"\n") + 1) or len(line) < length or length >= _MAX_LINE:
+                self.position += end
+                return line[:end]
+            length *= 4
 
     def tell(self) -> int:
         return self.position
@@ -94,29 +101,29 @@ class _Reader:
         return self.view[self.position - size : self.position]
 
 
-def _builders(depth: int = 0) -> dict[str, Callable[..., Any]]:
+def _builders(budget: Budget, depth: int = 0) -> dict[str, Callable[..., Any]]:
     """Builders whose nested torch files may hold no further ones."""
 
     def load_bytes(data: bytes) -> Any:
         if depth:
             raise Refused("nests files in files in files")
-        return _read_pickle(memoryview(data), depth + 1)
+        return _read_pickle(memoryview(data), budget, depth + 1)
 
     return plain_builders(load_bytes)
 
 
-def _read_pickle(view: memoryview, depth: int = 0) -> Any:
+def _read_pickle(view: memoryview, budget: Budget, depth: int = 0) -> Any:
     """A plain pickle, or torch's stream of pickles if it begins with the magic number."""
     reader = _Reader(view)
-    first = PickleMachine(_builders(depth)).run(reader)
-    return _read_stream(reader, depth) if first == MAGIC_NUMBER and isinstance(first, int) else first
+    first = PickleMachine(budget, _builders(budget, depth)).run(reader)
+    return _read_stream(reader, budget, depth) if first == MAGIC_NUMBER and isinstance(first, int) else first
 
 
-def _read_stream(reader: _Reader, depth: int) -> Any:
-    version = PickleMachine({}).run(reader)
+def _read_stream(reader: _Reader, budget: Budget, depth: int) -> Any:
+    version = PickleMachine(budget, {}).run(reader)
     if version != _STREAM_VERSION:
         raise Refused(f"is of an unknown version ({version})")
-    system = PickleMachine({}).run(reader)
+    system = PickleMachine(budget, {}).run(reader)
     if not isinstance(system, Mapping) or system.get("little_endian") is not True:
         raise Refused("was written on a big-endian machine")
     start = reader.position
@@ -128,8 +135,8 @@ def _read_stream(reader: _Reader, depth: int) -> Any:
         kind, key, _, numel, _ = _storage_identity(identity, 5)
         kinds.setdefault(key, (storage_dtype(kind), numel))
 
-    PickleMachine({}, note).run(reader)
-    keys = PickleMachine({}).run(reader)
+    PickleMachine(budget, {}, note).run(reader)
+    keys = PickleMachine(budget, {}).run(reader)
     if not isinstance(keys, list):
         raise Refused("does not say which storages it holds")
     storages: dict[str, Storage] = {}
@@ -147,7 +154,7 @@ def _read_stream(reader: _Reader, depth: int) -> Any:
             raise Refused("refers to a storage that it does not hold")
         return storages[key] if view is None else _part(storages, storages[key], view)
 
-    return PickleMachine(_builders(depth), resolve).run(_Reader(reader.view[start:]))
+    return PickleMachine(budget, _builders(budget, depth), resolve).run(_Reader(reader.view[start:]))
 
 
 def _storage_identity(identity: Any, length: int) -> tuple[Any, str, Any, int, Any]:
@@ -179,77 +186,38 @@ def _slice(root: Storage, offset: int, numel: int) -> Storage:
 # ---------------------------------------------------------------- zip
 
 
-def zip_root(path: Path) -> str:
-    """The folder inside a torch zip file in which `data.pkl` lies. Raises WeightsMismatch for
-    other zip files and damaged ones.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return _root(archive, path)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise WeightsMismatch(f"{path} is damaged or truncated: {error}", hint=FETCH_AGAIN) from None
-
-
-def _root(archive: zipfile.ZipFile, path: Path) -> str:
-    names = archive.namelist()
-    root = next(
-        (
-            name.removesuffix("data.pkl")
-            for name in names
-            if name.endswith("/data.pkl") and name.count("/") == 1
-        ),
-        None,
-    )
-    if root is not None and f"{root}constants.pkl" not in names:
-        return root
-    what = (
-        "a TorchScript program, not a checkpoint"
-        if root is not None
-        else "a zip archive without a checkpoint in it"
-    )
-    raise WeightsMismatch(f"{path} is {what}", hint=FETCH_AGAIN)
-
-
-def _read_zip(mapped: mmap.mmap, path: Path) -> Any:
+def _read_zip(mapped: mmap.mmap, members: Mapping[str, tuple[int, int]], budget: Budget) -> Any:
     view = memoryview(mapped)
-    with zipfile.ZipFile(path) as archive:
-        root = _root(archive, path)
-        members = {info.filename: info for info in archive.infolist()}
-    order = members.get(f"{root}byteorder")
-    if order and bytes(_member(view, order)) != b"little":
+
+    def member(name: str) -> memoryview:
+        if name not in members:
+            raise Refused("refers to a storage that it does not hold")
+        start, size = members[name]
+        return view[start : start + size]
+
+    if "byteorder" in members and bytes(member("byteorder")[:16]) != b"little":
         raise Refused("was written on a big-endian machine")
     storages: dict[str, Storage] = {}
 
     def resolve(identity: Any) -> Storage:
         kind, key, _, numel, _ = _storage_identity(identity, 4)
         if key not in storages:
-            info = members.get(f"{root}data/{key}")
-            if info is None:
-                raise Refused("refers to a storage that it does not hold")
-            dtype, raw = storage_dtype(kind), _member(view, info)
+            dtype, raw = storage_dtype(kind), member(f"data/{key}")
             if len(raw) != numel * dtype.itemsize:
                 raise Refused("holds a storage of another size than it says")
             storages[key] = Storage(dtype, raw)
         return storages[key]
 
-    return PickleMachine(_builders(), resolve).run(_Reader(_member(view, members[f"{root}data.pkl"])))
-
-
-def _member(view: memoryview, info: zipfile.ZipInfo) -> memoryview:
-    """The bytes of a member that is stored as it is. Raises Refused."""
-    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
-        raise Refused("is compressed or encrypted")
-    reader = _Reader(view[info.header_offset :])
-    header = reader.take(30)
-    name_length, extra_length = struct.unpack("<HH", header[26:30])
-    reader.take(name_length + extra_length)
-    return reader.take(info.file_size)
+    program = member("data.pkl")
+    if len(program) > _MAX_ZIPPED_PICKLE:
+        raise Refused(f"describes itself in more than {_MAX_ZIPPED_PICKLE} bytes")
+    return PickleMachine(budget, _builders(budget), resolve).run(_Reader(program))
 
 
 # ---------------------------------------------------------------- tar
 
 
-def _read_tar(mapped: mmap.mmap) -> Any:
+def _read_tar(mapped: mmap.mmap, budget: Budget) -> Any:
     view = memoryview(mapped)
     with tarfile.open(fileobj=mapped, mode="r:") as archive:
         members = {}
@@ -261,8 +229,8 @@ def _read_tar(mapped: mmap.mmap) -> Any:
             if not member.isreg():
                 raise Refused("is a tar archive with a link in it")
             members[name] = _Reader(view[member.offset_data : member.offset_data + member.size])
-    storages = _tar_storages(members["storages"])
-    objects: dict[int, Any] = {**storages, **_tar_tensors(members["tensors"], storages)}
+    storages = _tar_storages(members["storages"], budget)
+    objects: dict[int, Any] = {**storages, **_tar_tensors(members["tensors"], storages, budget)}
 
     def resolve(identity: Any) -> Any:
         if isinstance(identity, tuple) and identity and isinstance(identity[0], Global):
@@ -272,19 +240,19 @@ def _read_tar(mapped: mmap.mmap) -> Any:
         except (KeyError, ValueError, TypeError):
             raise Refused("refers to data that it does not hold") from None
 
-    return PickleMachine(_builders(), resolve).run(members["pickle"])
+    return PickleMachine(budget, _builders(budget), resolve).run(members["pickle"])
 
 
-def _tar_storages(reader: _Reader) -> dict[int, Storage]:
+def _tar_storages(reader: _Reader, budget: Budget) -> dict[int, Storage]:
     storages: dict[int, Storage] = {}
-    for _ in range(_count(reader)):
-        entry = PickleMachine({}).run(reader)
+    for _ in range(_count(reader, budget)):
+        entry = PickleMachine(budget, {}).run(reader)
         if not isinstance(entry, tuple) or len(entry) != 3:
             raise Refused("describes its storages in an unknown way")
         key, _, kind = entry
         dtype, numel = storage_dtype(kind), reader.number("<q")
         storages[key] = Storage(dtype, reader.take(numel * dtype.itemsize))
-    parts = PickleMachine({}).run(reader)
+    parts = PickleMachine(budget, {}).run(reader)
     for part in parts if isinstance(parts, list) else ():
         if (
             not isinstance(part, tuple)
@@ -298,10 +266,10 @@ def _tar_storages(reader: _Reader) -> dict[int, Storage]:
     return storages
 
 
-def _tar_tensors(reader: _Reader, storages: Mapping[int, Storage]) -> dict[int, Any]:
+def _tar_tensors(reader: _Reader, storages: Mapping[int, Storage], budget: Budget) -> dict[int, Any]:
     tensors: dict[int, Any] = {}
-    for _ in range(_count(reader)):
-        entry = PickleMachine({}).run(reader)
+    for _ in range(_count(reader, budget)):
+        entry = PickleMachine(budget, {}).run(reader)
         if not isinstance(entry, tuple) or len(entry) != 3 or entry[1] not in storages:
             raise Refused("describes its tensors in an unknown way")
         dimensions = reader.number("<i")
@@ -314,8 +282,8 @@ def _tar_tensors(reader: _Reader, storages: Mapping[int, Storage]) -> dict[int, 
     return tensors
 
 
-def _count(reader: _Reader) -> int:
-    count = PickleMachine({}).run(reader)
+def _count(reader: _Reader, budget: Budget) -> int:
+    count = PickleMachine(budget, {}).run(reader)
     if type(count) is not int or not 0 <= count <= _MAX_COUNT:
         raise Refused("does not say how much it holds")
     return count

@@ -1,11 +1,12 @@
-"""The networks of one performance at work: what was heard goes through motion, render and
-compose, chunk by chunk.
+"""One run of float: speech is gathered until it ends, for the networks attend to all of it; then
+frames come chunk by chunk, while the next chunk is sampled: drive -> motion -> render -> compose.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from personare.cache.run import hear
 from personare.engines.float import drive
-from personare.engines.float.checkpoints import FLOAT, device_of, ears, formats_of, load_generator
+from personare.engines.float.checkpoints import device_of, ears, formats_of, lease_decoder, lease_transformer
 from personare.engines.float.compose import OriginalFraming, SquareFraming
 from personare.engines.float.motion import Carried, Guidance, MotionResampler, MotionSampler
 from personare.engines.float.networks.config import MODEL_FPS
@@ -23,17 +25,20 @@ from personare.engines.float.prepare import APPEARANCE, CROP, REACH
 from personare.engines.float.reach import MouthAndHead
 from personare.engines.float.render import FrameDecoder
 from personare.engines.neural import BatchSize, batch_by_memory, in_batches
+from personare.engines.performance import Made, Performance
 from personare.engines.pipeline import overlapped
+from personare.engines.utterance import Utterance
 from personare.errors import EngineError
-from personare.ground.stopwatch import Stopwatch
 from personare.media.image import read_image
-from personare.types import Avatar, Feature, Samples
+from personare.types import Avatar, Phone, Samples
 from personare.voice.activity import ActivityGate
 
 if TYPE_CHECKING:
+    from personare.cache.store import FeatureStore
     from personare.engines.float.networks.decoder import StyleDecoder
     from personare.engines.float.networks.transformer import FlowTransformer
     from personare.weights.finder import Weights
+    from personare.weights.resident import Lease
 
 Floats = NDArray[np.float32]
 Pictures = NDArray[np.uint8]
@@ -46,27 +51,83 @@ _BYTES_A_PIXEL = 600
 """Working memory of the decoder per pixel of a frame, measured in bfloat16."""
 
 
-class Stage:
-    """One performance's networks, its sampler, and where its timeline is. shown: frames of the
-    utterance that were handed out.
-    """
+class FloatPerformance(Performance):
+    """One run of one avatar: its networks, its sampler, and where its timeline is."""
 
-    def __init__(self, avatar: Avatar, options: FloatOptions, weights: Weights, watch: Stopwatch) -> None:
-        self._options, self._weights, self._watch = options, weights, watch
+    def __init__(
+        self, avatar: Avatar, options: FloatOptions, weights: Weights, store: FeatureStore | None
+    ) -> None:
+        super().__init__()
+        self._options, self._weights, self._store = options, weights, store
         self._seen = avatar.features[APPEARANCE].arrays
         self._device = device_of(options)
         self._ears = ears(options, weights)
-        self.hearing = drive.recipe(self._ears, options.whole_seconds, options.emotion)
+        self._hearing = drive.recipe(self._ears, options.whole_seconds, options.emotion)
         self._framing = self._framed(avatar)
-        self.size = self._framing.size
+        self.fps, self.size = options.fps, self._framing.size
         self._mouth = self._mouth_of(avatar)
-        self._carried: Carried | None = None
         self._emotion = drive.requested_emotion("neutral" if options.emotion == "auto" else options.emotion)
-        self._voice: Floats = np.zeros((0, 0), np.float32)
-        self._silence: Floats = np.zeros(0, np.float32)
+        self._speech: list[Samples] = []
+        self._last: Carried | None = None
         self._trail: _Trail | None = None
         self._idle: Iterator[Floats] | None = None
-        self.shown = 0
+        self._idled = 0
+
+    def _hear(self, said: Utterance, samples: Samples, phones: Sequence[Phone] | None) -> Iterator[Made]:  # noqa: ARG002
+        self._speech.append(samples)
+        return iter(())
+
+    def _end(self, said: Utterance) -> Iterator[Made]:
+        speech = np.concatenate([*self._speech, np.zeros(0, np.float32)])
+        self._speech = []
+        if not len(speech):
+            return
+        with self.watch("drive"):
+            heard = hear(self._hearing, speech, self._store, self._told(said))
+        self.heard.update(heard.outcome)
+        self._leave(self._idled)
+        self._ears.forget()
+        assert self._batch.rows  # loads the networks here, not in one of the threads to come
+        if drive.EMOTION in heard.features:
+            self._emotion = np.asarray(heard.features[drive.EMOTION].arrays["scores"], np.float32)
+        voice = np.asarray(heard.features[drive.VOICE].arrays["voice"], np.float32)
+        motion = self._motion(voice, self._silent_frames(speech, len(voice)), self._count(said))
+        rooms = (("render", self._rendered), ("compose", self._framing.compose))
+        with closing(overlapped(motion, *rooms, watch=self.watch, depth=1, cut=said.cut)) as made:
+            yield from map(Made, made)
+        if not said.cut:
+            self._leave(said.shown)
+
+    def _rest(self, n: int) -> Made:
+        """The model's own motion while it hears silence."""
+        if self._idle is None:
+            self._idle, self._idled = self._idle_motion(), 0
+        motion = np.stack([next(self._idle) for _ in range(n)])
+        self._idled += n
+        with self.watch("render"):
+            images = self._rendered(motion)
+        with self.watch("compose"):
+            return Made(self._framing.compose(images))
+
+    def _drop(self, said: Utterance) -> None:
+        self._speech = []
+        if self._idle is None:
+            self._leave(said.shown)
+
+    def _close(self) -> None:
+        """Give the networks back."""
+        self._ears.forget()
+        self.__dict__.pop("_decoder", None)
+        for lease in self.__dict__.pop("_leases", ()):
+            lease.close()
+
+    def _leave(self, shown: int) -> None:
+        """What comes next goes on from the last frame that was shown, the one before `shown`."""
+        if self._trail is not None:
+            step = MODEL_FPS / self._options.fps
+            self._last = self._trail.at(math.floor((shown - 1) * step) + 1 if shown else 0)
+        self._trail = self._idle = None
+        self._idled = 0
 
     def _framed(self, avatar: Avatar) -> SquareFraming | OriginalFraming:
         crop = avatar.features[CROP]
@@ -89,14 +150,19 @@ class Stage:
         )
 
     @cached_property
-    def _networks(self) -> tuple[FlowTransformer, StyleDecoder]:
+    def _leases(self) -> tuple[Lease[FlowTransformer], Lease[StyleDecoder]]:
         sampling, _ = formats_of(self._options, self._device)
-        return load_generator(self._weights.require(FLOAT)[FLOAT], self._device, sampling)
+        transformer = lease_transformer(self._weights, self._device, sampling)
+        return transformer, lease_decoder(self._weights, self._device)
+
+    @property
+    def _transformer(self) -> FlowTransformer:
+        return self._leases[0].network
 
     @cached_property
     def _decoder(self) -> FrameDecoder:
         _, decoding = formats_of(self._options, self._device)
-        return FrameDecoder(self._networks[1], self._seen["appearance"], self._seen, decoding)
+        return FrameDecoder(self._leases[1].network, self._seen["appearance"], self._seen, decoding)
 
     @cached_property
     def _batch(self) -> BatchSize:
@@ -105,63 +171,20 @@ class Stage:
         pixels = self._decoder.side**2
         return batch_by_memory(self._device, _BYTES_A_PIXEL * pixels, _AT_MOST.get(self._device.type, 32))
 
-    def _load(self) -> None:
-        """Load the networks here, not in one of the threads to come, where two might do it at
-        once.
-        """
-        assert self._batch.rows
-
-    def begin(self, heard: Mapping[str, Feature], speech: Samples) -> None:
-        """An utterance: what was heard of it, and the speech float32 [n] itself."""
-        self.stop()
-        self._ears.forget()
-        self._load()
-        self._voice = np.asarray(heard[drive.VOICE].arrays["voice"], np.float32)
-        if drive.EMOTION in heard:
-            self._emotion = np.asarray(heard[drive.EMOTION].arrays["scores"], np.float32)
-        self._silence = self._silent_frames(speech)
-
-    def _silent_frames(self, speech: Samples) -> Floats:
-        """float32 [frames] at the model's rate: 1 where nobody speaks; only asked where the
-        mouth is to rest then.
+    def _silent_frames(self, speech: Samples, count: int) -> Floats:
+        """float32 [count] at the model's rate: 1 where nobody speaks; only asked where the mouth
+        is to rest then.
         """
         if self._mouth is None or self._options.rest_in_silence == 0:
-            return np.zeros(len(self._voice), np.float32)
+            return np.zeros(count, np.float32)
         gate = ActivityGate(Fraction(MODEL_FPS))
         return 1 - np.array(gate.push(speech) + gate.finish(), np.float32)
-
-    def stop(self) -> None:
-        """What comes next goes on from the last frame that was shown."""
-        if self._trail is not None:
-            step = MODEL_FPS / self._options.fps
-            self._carried = self._trail.at(math.floor((self.shown - 1) * step) + 1 if self.shown else 0)
-        self._trail = self._idle = None
-        self.shown = 0
-
-    def idle(self, n: int) -> Pictures:
-        """uint8 [n, H, W, 3]: the model's own motion while it hears silence."""
-        if self._idle is None:
-            self.stop()
-            self._idle = self._idle_motion()
-        motion = np.stack([next(self._idle) for _ in range(n)])
-        self.shown += n
-        with self._watch("render"):
-            images = self._rendered(motion)
-        with self._watch("compose"):
-            return self._framing.compose(images)
-
-    def frames(self, count: int) -> Generator[Pictures, None, None]:
-        """The utterance's pictures uint8 [n, H, W, 3], `count` in all, as they are made."""
-        rooms = (("render", self._rendered), ("compose", self._framing.compose))
-        yield from overlapped(
-            self._motion(self._voice, self._silence, count), *rooms, watch=self._watch, depth=1
-        )
 
     def _motion(self, voice: Floats, silence: Floats, count: int) -> Iterator[Floats]:
         """Motion for batches of pictures; chunks are sampled as they are wanted."""
         sampler, resampler = self._sampler(), MotionResampler(self._options.fps)
         done = 0
-        chunks = self._watch.each("motion", self._chunks(sampler, voice))
+        chunks = self.watch.each("motion", self._chunks(sampler, voice))
         for motion in chunks:
             adjusted = self._adjusted(motion, silence[done : done + len(motion)])
             done += len(motion)
@@ -170,7 +193,7 @@ class Stage:
 
     def _chunks(self, sampler: MotionSampler, voice: Floats) -> Iterator[Floats]:
         self._trail = trail = _Trail(sampler.carried)
-        size = self._networks[0].config.chunk
+        size = self._transformer.config.chunk
         for first, motion in zip(range(0, len(voice), size), sampler.chunks(voice), strict=True):
             trail.add(motion, voice[first : first + size])
             yield motion
@@ -181,7 +204,7 @@ class Stage:
         sampler, resampler = self._sampler(), MotionResampler(self._options.fps)
         self._trail = trail = _Trail(sampler.carried)
         while True:
-            with self._watch("motion"):
+            with self.watch("motion"):
                 motion = sampler.sample(voice)
             trail.add(motion, voice)
             yield from resampler.push(self._adjusted(motion, silence))
@@ -189,8 +212,8 @@ class Stage:
     @cached_property
     def _silent_voice(self) -> Floats:
         """What the network hears in a chunk of silence [chunk, width]."""
-        with self._watch("drive"):
-            size = self._networks[0].config.chunk
+        with self.watch("drive"):
+            size = self._transformer.config.chunk
             heard = drive.voice_of_frames(
                 *self._ears.voice, np.zeros(size * drive.FRAME_SAMPLES, np.float32), size
             )
@@ -200,14 +223,14 @@ class Stage:
     def _sampler(self) -> MotionSampler:
         options = self._options
         return MotionSampler(
-            self._networks[0],
+            self._transformer,
             self._seen["reference"],
             self._emotion,
             points=options.nfe,
             guidance=Guidance(options.a_cfg_scale, options.e_cfg_scale),
             seed=options.seed,
             fixed=options.fixed_noise,
-            carried=self._carried,
+            carried=self._last,
         )
 
     def _adjusted(self, motion: Floats, silence: Floats) -> Floats:
