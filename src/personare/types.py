@@ -27,6 +27,10 @@ Samples = NDArray[np.float32]
 Image = NDArray[np.uint8]
 """uint8 [H, W, 3], sRGB, channel order red, green, blue."""
 
+LARGEST = "largest"
+"""Which face of a portrait is meant unless another is asked for."""
+MOST_FACES = 99
+
 _NTSC = {"23.976": Fraction(24000, 1001), "29.97": Fraction(30000, 1001), "59.94": Fraction(60000, 1001)}
 
 # No exponents: 1e99999999 is short to write and hours to compute.
@@ -56,6 +60,16 @@ def frame_rate(value: str | int | float | Fraction) -> Fraction:
     if not 1 <= rate <= 120:
         raise ValueError(f"frame rate {text} is not between 1 and 120")
     return rate
+
+
+def face_choice(value: object) -> str:
+    """largest, left, right or a number from 1, as people write it. Raises ValueError."""
+    text = str(value).strip().lower()
+    if text in (LARGEST, "left", "right"):
+        return text
+    if text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= MOST_FACES and len(text) <= 4:
+        return str(int(text))
+    raise ValueError(f"largest, left, right or a number from 1 to {MOST_FACES}, counted from the left")
 
 
 def frame_count(samples: int, fps: Fraction) -> int:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, PlainSerializer
 
 from personare.engines.neural import NeuralOptions
+from personare.engines.portrait import BACKGROUND, FACE_CHOICE, WHITE_TEXT, Background, FaceChoice
 from personare.types import frame_rate
 
 FrameRate = Annotated[Fraction, BeforeValidator(frame_rate), PlainSerializer(str, return_type=str)]
@@ -29,6 +30,8 @@ class FloatOptions(NeuralOptions):
         description="what finds the face: s3fd (as released), landmarks (carried with personare), auto (s3fd "
         "if it is there)",
     )
+    face: FaceChoice = Field("largest", description=f"{FACE_CHOICE}; s3fd takes the surest for the largest")
+    background: Background = Field(WHITE_TEXT, description=BACKGROUND)
     no_crop: bool = Field(
         False, description="true: the whole picture, squeezed to a square, is the face's square, as published"
     )

@@ -28,9 +28,9 @@ from personare.engines.musetalk.painter import Painter, silent_tokens
 from personare.engines.musetalk.template.prepared import PreparedFaces
 from personare.engines.performance import Made, Performance
 from personare.engines.pipeline import overlapped
+from personare.engines.portrait import shown_template
 from personare.engines.utterance import Utterance
 from personare.errors import EngineError
-from personare.media.template import Template
 from personare.types import SAMPLE_RATE, Avatar, Image, Phone, Samples
 from personare.voice.activity import ActivityGate
 
@@ -221,7 +221,8 @@ class MuseTalkPerformance(Performance):
         """
         nearest = self._options.faceless == "nearest"
         good = None
-        with closing(Template(self._portrait, self._faces.fps).shown_at(self.fps, frame)) as pictures:
+        template = shown_template(self._portrait, self._options.background, fps=self._faces.fps)
+        with closing(template.shown_at(self.fps, frame)) as pictures:
             for shown in pictures:
                 good = shown if self._faces.present[shown[0]] else good
                 yield good if nearest and good is not None else shown

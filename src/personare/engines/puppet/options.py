@@ -5,14 +5,24 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
 from personare.engines.engine import EngineOptions
+from personare.engines.portrait import FACE_CHOICE, FaceChoice, colour_text
 from personare.engines.puppet.move.emotion import Emotion
 from personare.media.template import PHOTO_FPS
 from personare.types import frame_rate
 
 FrameRate = Annotated[Fraction, BeforeValidator(frame_rate), PlainSerializer(str, return_type=str)]
+
+
+def _kept_or_colour(value: str) -> str:
+    if value in ("keep", "stretch"):
+        return value
+    try:
+        return colour_text(value)
+    except ValueError:
+        raise ValueError("write keep, stretch, or a colour as #RRGGBB") from None
 
 
 class PuppetOptions(EngineOptions):
@@ -42,10 +52,12 @@ class PuppetOptions(EngineOptions):
         description="square: a crop around the face; original: the whole picture at its own size. Videos "
         "keep theirs",
     )
-    background: Literal["keep", "stretch"] = Field(
+    background: Annotated[str, AfterValidator(_kept_or_colour)] = Field(
         "keep",
-        description="keep: what is behind the head stays still; stretch: it bends a little as the head turns",
+        description="keep: what is behind the head stays still; stretch: it bends a little as the head "
+        "turns; #RRGGBB: as keep, and this lies behind what is transparent in the portrait, not white",
     )
+    face: FaceChoice = Field("largest", description=FACE_CHOICE)
     seed: int = Field(
         0,
         ge=0,
