@@ -1,4 +1,4 @@
-"""The values that cross rooms. Frozen, small, numpy only.
+"""The values that cross modules. Frozen, small, numpy only.
 
 Shape grammar used in every docstring: `[n, H, W, 3]` is an array with those axes; times are
 seconds, positions are pixels (x right, y down, the centre of the top-left pixel is (0.5, 0.5)

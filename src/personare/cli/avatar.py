@@ -212,7 +212,7 @@ def import_file(
     given: Given,
     file: Annotated[Path, typer.Argument(help="A file that `personare avatar export` wrote.")],
     name: Annotated[
-        str | None, typer.Option("--name", help="Another name than its own.", show_default=False)
+        str | None, typer.Option("--name", help="Another name for it.", show_default=False)
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an avatar of the same name.")] = False,
     trust: Annotated[

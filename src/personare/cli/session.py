@@ -112,7 +112,8 @@ NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Neither read nor write cached features and clips.")
 ]
 Refresh = Annotated[
-    bool, typer.Option("--refresh", help="Make cached features and finished clips anew, and keep those.")
+    bool,
+    typer.Option("--refresh", help="Make cached features and finished clips again, and keep the new ones."),
 ]
 CacheRemote = Annotated[
     str | None,
@@ -345,15 +346,14 @@ def _bar() -> Iterator[Progress]:
 
 
 class _LogLine(logging.Formatter):
-    """logfmt: time=... level=... room=... msg="..." """
+    """logfmt: time=... level=... module=... msg="..." """
 
     def format(self, record: logging.LogRecord) -> str:
-        room = record.name.removeprefix("personare.")
+        module = record.name.removeprefix("personare.")
         stamp = self.formatTime(record, "%Y-%m-%dT%H:%M:%S")
         message = json.dumps(record.getMessage(), ensure_ascii=False)
-        return (
-            f"time={stamp}.{int(record.msecs):03d} level={record.levelname.lower()} room={room} msg={message}"
-        )
+        when = f"{stamp}.{int(record.msecs):03d}"
+        return f"time={when} level={record.levelname.lower()} module={module} msg={message}"
 
 
 class _Warning(logging.Formatter):

@@ -93,8 +93,8 @@ class FloatPerformance(Performance):
             self._emotion = np.asarray(heard.features[drive.EMOTION].arrays["scores"], np.float32)
         voice = np.asarray(heard.features[drive.VOICE].arrays["voice"], np.float32)
         motion = self._motion(voice, self._silent_frames(speech, len(voice)), self._count(said))
-        rooms = (("render", self._rendered), ("compose", self._framing.compose))
-        with closing(overlapped(motion, *rooms, watch=self.watch, depth=1, cut=said.cut)) as made:
+        steps = (("render", self._rendered), ("compose", self._framing.compose))
+        with closing(overlapped(motion, *steps, watch=self.watch, depth=1, cut=said.cut)) as made:
             yield from map(Made, made)
         if not said.cut:
             self._leave(said.shown)

@@ -39,8 +39,8 @@ class MuseTalkOptions(NeuralOptions):
     )
     detector: Literal["auto", "dwpose", "landmarks"] = Field(
         "auto",
-        description="what finds the face: dwpose (with s3fd, as released), landmarks (ours, carried, smooth "
-        "to parts of a pixel), "
+        description="what finds the face: dwpose (with s3fd, as released), landmarks (bundled, smooth "
+        "to fractions of a pixel), "
         "auto: dwpose if its two files are there, else landmarks",
     )
     parser: Literal["auto", "bisenet", "landmarks"] = Field(

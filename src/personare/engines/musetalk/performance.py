@@ -1,4 +1,4 @@
-"""One run of musetalk: what is heard meets the template frame by frame, in rooms that work side
+"""One run of musetalk: what is heard meets the template frame by frame, in steps that work side
 by side.
 
     drive (windows), gate (speaking or not), template -> batches | motion, render (networks) |
@@ -125,7 +125,7 @@ class MuseTalkPerformance(Performance):
 
     def _drop(self, said: Utterance) -> None:  # noqa: ARG002
         self._speech = None
-        # What the rooms had taken of the template was not shown: the walk goes on after the last
+        # What the steps had taken of the template was not shown: the walk goes on after the last
         # frame that was.
         self._walk.close()
         self._walk = self._walk_from(self._next_frame)
@@ -158,8 +158,8 @@ class MuseTalkPerformance(Performance):
 
     def _made(self, said: Utterance, moments: Iterator[Moment]) -> Iterator[Made]:
         batches = _batches(moments, lambda: self._painter.batch_size)
-        rooms = (("", self._painted), ("compose", self._pasted))
-        with closing(overlapped(batches, *rooms, watch=self.watch, depth=1, cut=said.cut)) as made:
+        steps = (("", self._painted), ("compose", self._pasted))
+        with closing(overlapped(batches, *steps, watch=self.watch, depth=1, cut=said.cut)) as made:
             yield from map(Made, made)
 
     def _painted(self, batch: list[Moment]) -> tuple[list[Moment], list[Image | None]]:

@@ -27,7 +27,7 @@ def _kept_or_colour(value: str) -> str:
 
 class PuppetOptions(EngineOptions):
     look: Literal["photo", "mesh"] = Field(
-        "photo", description="photo: the portrait itself; mesh: the carried 3-D head, without a portrait"
+        "photo", description="photo: the portrait itself; mesh: the bundled 3-D head, without a portrait"
     )
     size: int = Field(
         512,
@@ -68,7 +68,7 @@ class PuppetOptions(EngineOptions):
     expressiveness: float = Field(1.0, ge=0.5, le=1.5, description="scale of mouth movement, 0.5 to 1.5")
     emotion: Emotion = Field(
         "neutral",
-        description="neutral, happy, sad, surprised or angry, worn over what is said; of a video only the "
+        description="neutral, happy, sad, surprised or angry, added to the speech; of a video only the "
         "mouth's part shows",
     )
     emotion_strength: float = Field(1.0, ge=0, le=1, description="how much of the emotion, 0 (none) to 1")

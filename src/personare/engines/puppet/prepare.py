@@ -66,7 +66,7 @@ ENLARGED_BLUR = 0.35
 
 def recipe(options: PuppetOptions) -> Recipe:
     """The stages that turn a portrait into the features that `render.FaceRenderer` needs; none
-    for the carried head.
+    for the bundled head.
     """
     if options.look == "mesh":
         return Recipe(())

@@ -1,5 +1,5 @@
 """What is shown: a photo that is moved as a whole, a template video whose mouth alone is moved,
-or the carried 3-D head.
+or the bundled 3-D head.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def open_show(avatar: Avatar, options: PuppetOptions) -> Show:
 
 
 class MeshFace:
-    """Frames of the carried head."""
+    """Frames of the bundled head."""
 
     def __init__(self, options: PuppetOptions) -> None:
         from personare.engines.puppet.draw.mesh import MeshRenderer
