@@ -197,6 +197,7 @@ FeatureStore(folder / "features").fetch(one, Recipe((one,)).portrait_keys("0" * 
 """
 
 
+@pytest.mark.slow
 def test_many_processes_compute_once(tmp_path):
     running = [subprocess.Popen([sys.executable, "-c", _COUNTING, str(tmp_path)]) for _ in range(4)]
     assert [process.wait(60) for process in running] == [0] * 4
