@@ -1,12 +1,14 @@
 """The quality table of puppet: clips are made, decoded and scored; one line per figure, with
 its bar.
 
-    python benchmarks/quality.py [--portrait PHOTO] [--media DIR] [--only NAME ...]
-        [--markdown FILE] [--json FILE]
+    python benchmarks/quality.py [--portrait PHOTO] [--portraits DIR] [--media DIR]
+        [--only NAME ...] [--markdown FILE] [--json FILE]
 
---media: a folder with english-*.wav, chinese-*.wav, japanese-*.wav for the rows about foreign
+--portraits: a folder of portraits for the rows about how people move; the one of --portrait
+    without it.
+--media: a folder with english-*.wav, chinese-*.wav, japanese-*.wav for the rows about real
     voices; without it they are skipped and said to be.
---only: closures, foreign, minutes, vowels, speed.
+--only: closures, foreign, people, minutes, vowels, speed.
 
 Everything is measured on decoded pictures, as `personare score` does; docs/quality.md explains
 each figure. Timings are of one machine: compare ratios.
@@ -46,7 +48,7 @@ from personare.score.battery import (
     rows,
 )
 from personare.score.opening import FaceSeen, watch
-from personare.score.report import Row, at_least, at_most, value_text
+from personare.score.report import Row, at_least, at_most, value_text, within
 from personare.score.sound import listen
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
@@ -74,6 +76,30 @@ these; nor the accents of the last two, which read a text that the mouth was not
 VOICE = "en-us+Annie"
 FOREIGN = ("english-1", "english-2", "english-3", "chinese-1", "japanese-1")
 FOREIGN_SECONDS, SILENCE_EVERY_SECONDS, SILENCE_SECONDS = 20.0, 4.0, 0.6
+PEOPLE_VOICES = (*((name, 0.0) for name in FOREIGN), ("english-1", 30.0))
+"""Real voices, and from which second on they are heard."""
+PEOPLE_SECONDS = 12.0
+PEOPLE_ROWS = (
+    "yaw, standard deviation",
+    "pitch, standard deviation",
+    "roll, standard deviation",
+    "head speed, median",
+    "head motion above 1 Hz, share",
+    "brows, standard deviation",
+    "brows raised",
+    "opening with width, r",
+    "opening with chin, r",
+    "opening, 95th percentile",
+    "opening speed, 95th percentile",
+    "lips seen shut",
+    "mouth corners, height difference, standard deviation",
+    "lip-sync (THEval)",
+    "opening in silence, median",
+    "opening in silence, median absolute deviation",
+    "skin, single-frame spikes",
+    "flicker, 95th percentile",
+)
+"""Rows of a score of which the mean over portraits and voices has to be like people's."""
 VOWELS = {
     "ɑː": (750, 1250, 2600),
     "iː": (280, 2250, 3000),
@@ -89,13 +115,21 @@ FPS = Fraction(25)
 class Workshop:
     """Makes clips of one portrait and measures them."""
 
-    def __init__(self, portrait: Path, media: Path | None, folder: Path) -> None:
+    def __init__(self, portrait: Path, portraits: Path | None, media: Path | None, folder: Path) -> None:
         self.portrait, self.media, self.folder = portrait, media, folder
+        self.portraits = [portrait] if portraits is None else sorted(portraits.iterdir())
         self._studio = Studio(Settings(cache_dir=folder / "features"))
 
-    def clip(self, name: str, samples: Samples, phones: Sequence[Phone] | None) -> Path:
+    def clip(
+        self,
+        name: str,
+        samples: Samples,
+        phones: Sequence[Phone] | None,
+        portrait: Path | None = None,
+        **options: object,
+    ) -> Path:
         path = self.folder / f"{name}.mp4"
-        cast = self._studio.cast(self.portrait)
+        cast = self._studio.cast(portrait or self.portrait, None, options)
         self._studio.speak(cast, speech_from_samples(samples, SAMPLE_RATE, phones=phones), path)
         return path
 
@@ -123,6 +157,7 @@ def main() -> None:
     parser.add_argument(
         "--portrait", type=Path, default=Path(str(files("personare") / "assets" / "portrait.jpg"))
     )
+    parser.add_argument("--portraits", type=Path)
     parser.add_argument("--media", type=Path)
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
     parser.add_argument("--markdown", type=Path)
@@ -131,7 +166,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     made: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        workshop = Workshop(arguments.portrait, arguments.media, Path(folder))
+        workshop = Workshop(arguments.portrait, arguments.portraits, arguments.media, Path(folder))
         for name in arguments.only:
             for row in PARTS[name](workshop):
                 made.append(row)
@@ -178,13 +213,9 @@ def closures(workshop: Workshop) -> Iterator[Row]:
                 0.8,
                 note=worst(each, "opening follows articulation, r"),
             )
-        yield at_least(
-            f"opening, 95th percentile, {by}",
-            mean(each, "opening, 95th percentile"),
-            0.17,
-            "ed",
-            worst(each, "opening, 95th percentile"),
-        )
+        reach = mean(each, "opening, 95th percentile")
+        note = worst(each, "opening, 95th percentile")
+        yield within(f"opening, 95th percentile, {by}", reach, 0.14, 0.22, "ed", note)
         name = "mouth width, standard deviation"
         yield at_least(f"{name}, {by}", mean(each, name), 0.03, "ed", worst(each, name))
         lags = [row["lag"].value for row in each]
@@ -198,25 +229,21 @@ def foreign(workshop: Workshop) -> Iterator[Row]:
     if not found:
         yield Row("foreign voices", None, "", "", "not measured", "give --media DIR")
         return
-    each, closed, steady = [], [], []
+    each, rests, steady = [], [], []
     for path in found:
         samples = with_silences(np.concatenate([chunk.samples for chunk in open_speech(path).chunks()]))
         clip = workshop.clip("foreign", samples, None)
         row = named(rows(look(clip), listen(open_speech(clip)), FPS))
         each.append({**row, "voice": path.stem})
-        closed.append(row["closed in silence"].value)
+        rests.append(row["opening in silence, median"].value)
         steady.append(row["opening in silence, median absolute deviation"].value)
     for name, bar, unit in (
         ("opening follows articulation, r", 0.8, ""),
-        ("opening follows loudness, r", 0.5, ""),
-        ("opening, 95th percentile", 0.17, "ed"),
         ("mouth width, standard deviation", 0.03, "ed"),
     ):
         yield at_least(f"{name}, {len(each)} foreign voices", mean(each, name), bar, unit, worst(each, name))
-    yield at_least(
-        "closed in inserted silences", float(np.mean(closed)), 98, "%", f"worst voice {min(closed):.0f} %"
-    )
-    yield at_most("opening there, median absolute deviation", max(steady), 0.02, "ed", "worst voice")
+    yield at_most("opening in inserted silences, median", max(rests), 0.11, "ed", "people .09; worst voice")
+    yield at_most("opening there, median absolute deviation", max(steady), 0.03, "ed", "worst voice")
     yield at_most(
         "lag, foreign, worst voice", max((row["lag"].value for row in each), key=abs), 1.0, "frames"
     )
@@ -232,6 +259,43 @@ def foreign(workshop: Workshop) -> Iterator[Row]:
         "grey levels",
         "worst voice",
     )
+
+
+def people(workshop: Workshop) -> Iterator[Row]:
+    """How portraits move with real voices, beside how people do: every portrait with every
+    voice, its number the seed.
+    """
+    wanted = [(workshop.media / f"{name}.wav", start) for name, start in PEOPLE_VOICES if workshop.media]
+    found = [(path, start) for path, start in wanted if path.exists()]
+    if not found:
+        yield Row("people", None, "", "", "not measured", "give --media DIR")
+        return
+    each = []
+    for seed, portrait in enumerate(workshop.portraits):
+        for path, start in found:
+            voice = np.concatenate([chunk.samples for chunk in open_speech(path).chunks()])
+            samples = voice[round(start * SAMPLE_RATE) :][: round(PEOPLE_SECONDS * SAMPLE_RATE)]
+            clip = workshop.clip("people", samples, None, portrait, seed=seed)
+            row = named(rows(look(clip), listen(open_speech(clip)), FPS))
+            each.append({**row, "voice": f"{portrait.stem}, {path.stem}"})
+    for name in PEOPLE_ROWS:
+        measured = [row for row in each if row[name].value is not None]
+        if not measured:
+            continue
+        values = [row[name].value for row in measured]
+        ends = (measured[int(np.argmin(values))], measured[int(np.argmax(values))])
+        note = " to ".join(f"{row[name].value:.3f} ({row['voice']})" for row in ends)
+        yield judged(measured[0][name], float(np.mean(values)), note)
+
+
+def judged(like: Row, value: float, note: str) -> Row:
+    """A row with the name, unit and bar of another, and a value and note of its own."""
+    words = like.bar.split()
+    if words[0] == ">=":
+        return at_least(like.name, value, float(words[1]), like.unit, note)
+    if words[0] == "<=":
+        return at_most(like.name, value, float(words[1]), like.unit, note)
+    return within(like.name, value, float(words[0]), float(words[2]), like.unit, note)
 
 
 # ---------------------------------------------------------------- length, stillness, cost
@@ -352,7 +416,8 @@ print(time.perf_counter() - began)
 """
 
 PARTS: dict[str, Callable[[Workshop], Iterator[Row]]] = {
-    "closures": closures, "foreign": foreign, "minutes": minutes, "vowels": vowels, "speed": speed,
+    "closures": closures, "foreign": foreign, "people": people, "minutes": minutes, "vowels": vowels,
+    "speed": speed,
 }  # fmt: skip
 
 

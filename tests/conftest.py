@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import sys
 import time
 import wave
@@ -156,15 +157,20 @@ class Ended:
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """personare(*arguments) in this process."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def call(*arguments: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["personare", *map(str, arguments)])
         capsys.readouterr()
+        handlers = [signal.getsignal(number) for number in numbers]
         try:
             run()
             code = 0
         except SystemExit as end:
             code = int(end.code or 0)
+        finally:  # its end ignores them, and this process goes on
+            for number, handler in zip(numbers, handlers, strict=True):
+                signal.signal(number, handler)
         captured = capsys.readouterr()
         return Ended(code, captured.out, captured.err)
 

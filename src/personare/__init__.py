@@ -8,13 +8,14 @@ engine.speak(avatar, "hello.wav").save("out.mp4")
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
-
 from personare.ground.privacy import switch_off_telemetry
 
+# Nothing is imported here that takes time: the program notes Ctrl-C from its first lines on,
+# and those come after these.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from personare.engines.engine import Engine, EngineOptions, Performance
     from personare.errors import PersonareError
     from personare.shelf.manifest import AvatarManifest
@@ -74,8 +75,10 @@ def __getattr__(name: str) -> Any:
     """Public names are imported when they are first used, so that `import personare` costs
     nothing.
     """
+    from importlib import import_module
+
     if name == "__version__":
-        return version("personare")
+        return import_module("importlib.metadata").version("personare")
     if name not in _HOME:
         raise AttributeError(f"module 'personare' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

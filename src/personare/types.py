@@ -8,6 +8,7 @@ unless said otherwise), angles are degrees.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -28,18 +29,30 @@ Image = NDArray[np.uint8]
 
 _NTSC = {"23.976": Fraction(24000, 1001), "29.97": Fraction(30000, 1001), "59.94": Fraction(60000, 1001)}
 
+# No exponents: 1e99999999 is short to write and hours to compute.
+_RATE = re.compile(r"[0-9]{1,12}(?:[./][0-9]{1,12})?")
+
 
 def frame_rate(value: str | int | float | Fraction) -> Fraction:
     """An exact frame rate from what people write: 25, "30000/1001", "29.97" (taken as
     30000/1001).
 
-    Raises ValueError unless 1 <= rate <= 120.
+    Raises ValueError unless it is written in plain digits and 1 <= rate <= 120.
     """
-    text = f"{value:g}" if isinstance(value, float) else str(value).strip()
+    if isinstance(value, str):
+        text = value.strip()
+    elif isinstance(value, float):
+        text = f"{value:g}"
+    else:
+        # Python refuses to write an integer of thousands of digits
+        text = str(value) if -1000 < value < 1000 else "a number above 1000"
     try:
+        if not _RATE.fullmatch(text):
+            raise ValueError
         rate = _NTSC[text] if text in _NTSC else Fraction(text)
     except (ValueError, ZeroDivisionError):
-        raise ValueError(f"{text!r} is not a frame rate") from None
+        shown = text if len(text) <= 40 else f"{text[:40]}…"
+        raise ValueError(f"{shown!r} is not a frame rate, such as 25, 29.97 or 30000/1001") from None
     if not 1 <= rate <= 120:
         raise ValueError(f"frame rate {text} is not between 1 and 120")
     return rate
@@ -214,7 +227,12 @@ class Avatar:
 
 
 Progress = Callable[[str, int, int | None], None]
-"""progress(what, done, total): called often and cheaply; total None if not known."""
+"""progress(what, done, total): called often and cheaply; total None if not known.
+
+what: a name and, behind its first comma, what changes from call to call: "tuning, loss 0.12".
+Whoever shows it keeps one line for each name. A Progress may raise Cancelled to stop the work that
+calls it (see personare.ground.progress).
+"""
 
 
 def no_progress(what: str, done: int, total: int | None) -> None:

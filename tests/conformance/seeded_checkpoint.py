@@ -15,7 +15,7 @@ import importlib
 import json
 import sys
 import tempfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ class Released:
     manifest: of its tensors.
     file, config: where below the weights folder.
     wrapped_in: the key under which the file holds its tensors.
+    constants: gives the tensors by name that are not weights, such as the mean of what it was
+        trained on.
     """
 
     component: str
@@ -41,6 +43,7 @@ class Released:
     file: str
     config: str | None = None
     wrapped_in: str | None = None
+    constants: Callable[[], Mapping[str, np.ndarray]] = dict
 
 
 def write_checkpoints(
@@ -68,24 +71,25 @@ def write_checkpoints(
                 (folder / entry.config).write_text(
                     json.dumps(manifests.config(entry.manifest), indent=2), encoding="utf-8"
                 )
-            _write(path, manifests.manifest_path(entry.manifest), seed, entry.wrapped_in)
+            _write(path, manifests.manifest_path(entry.manifest), seed, entry)
             written.append(path)
     return written
 
 
-def _write(path: Path, manifest: Path, seed: int, wrapped_in: str | None) -> None:
+def _write(path: Path, manifest: Path, seed: int, entry: Released) -> None:
     import torch
 
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         state: dict[str, Any] = {}
         for name, array in seeded_tensors(json.loads(manifest.read_text(encoding="utf-8")), seed):
             state[name] = _on_disk(array, Path(scratch) / str(len(state)))
+        state |= {name: torch.from_numpy(np.array(array)) for name, array in entry.constants().items()}
         if path.suffix == ".safetensors":
             from safetensors.torch import save_file
 
             save_file(state, path)
         else:
-            torch.save({wrapped_in: state, "meta": {}} if wrapped_in else state, path)
+            torch.save({entry.wrapped_in: state, "meta": {}} if entry.wrapped_in else state, path)
 
 
 def _on_disk(array: np.ndarray, scratch: Path) -> Any:

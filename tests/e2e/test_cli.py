@@ -131,7 +131,7 @@ def test_schema_describes_orders_settings_and_options(cli):
 def test_every_command_has_the_common_switches():
     import typer
 
-    from personare.cli.main import app
+    from personare.cli.app import app
 
     def commands(command, path=()):
         below = getattr(command, "commands", {})

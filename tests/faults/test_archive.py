@@ -19,6 +19,8 @@ from personare.studio.studio import Studio
 from personare.studio.transfer import export_avatar, import_avatar
 from personare.types import Feature
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--set", "size=256")
 
 
@@ -49,7 +51,6 @@ def write(path: Path, contents, format=tarfile.USTAR_FORMAT) -> Path:
     return path
 
 
-@pytest.mark.slow
 def test_there_and_back_speaks_the_same_bytes(cli, exported, tmp_path, voice, portrait):
     assert cli("avatar", "import", exported, "--trust", "--json").json["missing"] == []
     ended = cli("speak", "anna", voice, "-o", tmp_path / "a.mp4", "--json")
@@ -58,7 +59,6 @@ def test_there_and_back_speaks_the_same_bytes(cli, exported, tmp_path, voice, po
     assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
 
 
-@pytest.mark.slow
 def test_a_taken_name_needs_replace_or_another_name(cli, exported):
     assert cli("avatar", "import", exported).code == 0
     taken = cli("avatar", "import", exported)
@@ -69,7 +69,6 @@ def test_a_taken_name_needs_replace_or_another_name(cli, exported):
     assert [a["name"] for a in cli("avatar", "list", "--json").json["avatars"]] == ["anna", "bert"]
 
 
-@pytest.mark.slow
 def test_an_export_computes_what_is_missing(cli, portrait, tmp_path, exported):
     assert cli("avatar", "create", "anna", portrait, *SMALL).code == 0
     assert cli("cache", "clear", "--all").code == 0
@@ -389,7 +388,6 @@ def test_folders_of_killed_imports_are_swept_and_those_of_others_stay(exported, 
     assert left == {"personare-import-busy", "something-else"}
 
 
-@pytest.mark.slow
 def test_warm_computes_what_is_missing(cli, portrait):
     assert cli("cache", "warm").code == 2
     assert cli("cache", "warm", "nobody").code == 3

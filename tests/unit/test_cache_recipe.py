@@ -157,6 +157,14 @@ def test_only_what_an_option_touches_is_computed(kitchen, photo, store):
     assert after.features["toy.mask"].arrays["mask"][0] == 0.125
 
 
+def test_a_portrait_with_other_content_is_computed_anew(kitchen, photo, store):
+    for _ in range(2):
+        prepare(kitchen.recipe(), photo, store)
+    assert {entry.stage: entry.hits for entry in store.entries()} == dict.fromkeys(kitchen.computed, 1)
+    photo.write_bytes(b"somebody")
+    assert set(prepare(kitchen.recipe(), photo, store).outcome.values()) == {"miss"}
+
+
 def test_a_renamed_portrait_is_the_same_portrait(kitchen, photo, store):
     prepare(kitchen.recipe(), photo, store)
     moved = photo.rename(photo.with_name("moved.raw"))

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from personare.cache.recipe import StageInputs
 from personare.cache.run import hear
 from personare.cache.store import FeatureStore
 from personare.engines.float import drive
 from personare.engines.float.networks.config import FloatConfig
+from personare.types import Feature
 from personare.voice.wav2vec2 import EMOTIONS, normalised
 from personare.weights.resident import Lease
 from tests.unit.float_networks import classifier, ears, noise
@@ -95,13 +97,17 @@ def test_a_voice_is_heard_once_for_all_and_the_classifier_only_if_asked(tmp_path
         lambda: loaded.append("emotion") or Lease(classifier()),
         ("a",),
         ("b",),
-        FloatConfig(),
+        FloatConfig(width=24),
     )
     store, samples = FeatureStore(tmp_path), noise(3000)
     given = hear(drive.recipe(networks, 60, "sad"), samples, store)
     assert (loaded, given.outcome) == (["voice"], {"float.voice": "miss"})
     heard = hear(drive.recipe(networks, 60, "auto"), samples, store)
     assert (loaded, heard.outcome) == (["voice", "emotion"], {"float.voice": "hit", "float.emotion": "miss"})
+    for stage in drive.recipe(networks, 60, "auto").stages:
+        inputs = StageInputs(stage.parameters, {}, {"speech": samples})
+        assert stage.misfit(inputs, heard.features[stage.name]) == ""
+        assert stage.misfit(inputs, Feature({})) != ""
     assert set(hear(drive.recipe(networks, 60, "auto"), samples, store).outcome.values()) == {"hit"}
     assert set(hear(drive.recipe(networks, 61, "auto"), samples, store).outcome.values()) == {"miss"}
 

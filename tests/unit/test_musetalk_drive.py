@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from personare.cache.recipe import StageInputs
 from personare.cache.store import FeatureStore
+from personare.engines.musetalk import hearing
 from personare.engines.musetalk.drive import (
     STREAMING_LATENCY_SECONDS,
     SpeechDrive,
@@ -23,7 +25,7 @@ from personare.engines.musetalk.drive import (
 )
 from personare.engines.musetalk.hearing import HEAR, PIECE_SAMPLES, Ears, Hearing, Pieces, Whole, Windowed
 from personare.engines.musetalk.options import MuseTalkOptions
-from personare.types import frame_count
+from personare.types import Feature, frame_count
 from personare.voice.whisper import EncoderConfig, SpeechEncoder, log_mel, mirrored, normalised, piece_mel
 from personare.weights.resident import Lease
 
@@ -185,6 +187,18 @@ def _voice(samples: int) -> np.ndarray:
 def _rows(hearing: Hearing, samples: np.ndarray, cuts: int = 1) -> np.ndarray:
     parts = [rows for piece in np.array_split(samples, cuts) for rows in hearing.push(piece)]
     return np.concatenate([*parts, *hearing.finish()])
+
+
+def test_what_is_heard_has_the_form_that_its_stage_declares(ears: Ears) -> None:
+    """Whole pieces, beginnings, and slices of the original front end with their context."""
+    for samples in (PIECE_SAMPLES, 16000, 5001):
+        (stage,) = hearing.recipe(ears, "current").stages
+        inputs = StageInputs(stage.parameters, {}, {"speech": _voice(samples)})
+        assert stage.misfit(inputs, stage.compute(inputs)) == ""
+        assert "shape" in stage.misfit(inputs, Feature({"rows": np.zeros((3, 2, 64), np.float32)}))
+    (stage,) = hearing.recipe(ears, "original", 1.0).stages
+    inputs = StageInputs(stage.parameters, {}, {"speech": _voice(16000 + 400 - 160)})
+    assert stage.misfit(inputs, stage.compute(inputs)) == ""
 
 
 def test_beyond_30_seconds_each_piece_is_heard_alone(ears: Ears) -> None:

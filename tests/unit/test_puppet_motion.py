@@ -59,5 +59,6 @@ def test_life_reaches_the_face():
         motion.speak(MouthFrame(np.zeros(52, np.float32), 0.0, 0.8, float(i % 40 < 5))) for i in range(200)
     ]
     assert max(state.curves[UNIT["eyeBlinkLeft"]] for state in states) > 0.8
-    assert max(state.curves[UNIT["browInnerUp"]] for state in states) > 0.1
+    assert max(state.curves[UNIT["browOuterUpLeft"]] for state in states) > 0.1
+    assert max(state.curves[UNIT["eyeLookDownLeft"]] for state in states) > 0.05
     assert len({state.head for state in states}) > 150

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -179,3 +180,32 @@ def test_two_batches_do_not_share_a_folder(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(PersonareError), alone(tmp_path / "file"):
         pass
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lists_of_other_programs(tmp_path, encoding, end):
+    """PowerShell writes UTF-16 with `>`."""
+    path = tmp_path / "jobs.jsonl"
+    lines = [{**GOOD, "output": f"语{i}.mp4"} for i in range(3)]
+    path.write_bytes(end.join(json.dumps(line, ensure_ascii=False) for line in lines).encode(encoding))
+    assert [job.name for job in read_jobs(path, tmp_path.resolve(), DEFAULTS)] == [
+        line["output"] for line in lines
+    ]
+
+
+def test_a_pipe_or_a_device_is_no_list(tmp_path):
+    import os
+
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(UnreadableMedia, match="not a regular file"):
+            read_jobs(place, tmp_path.resolve(), DEFAULTS)
+
+
+@pytest.mark.parametrize("fps", ["1e99999999", "1e-99999999"])
+def test_a_rate_with_an_exponent_is_refused_by_the_engine(fps):
+    from personare.engines.engine import load_engine
+
+    with pytest.raises(InvalidOption, match="frame rate"):
+        load_engine("puppet").read_options({"fps": fps})

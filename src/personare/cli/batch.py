@@ -45,12 +45,13 @@ def batch(
     becomes a clip of --portrait, or of the picture of the same name. Exit code 3 if any job
     failed.
     """
+    from personare.ground.paths import expanded
     from personare.work.batch import run_batch
     from personare.work.jobs import Defaults, folder_jobs, read_jobs
 
     defaults = Defaults(engine=given.engine, voice=voice, options=given.options)
     is_folder = jobs.is_dir()
-    target = (output_dir or (jobs / "clips" if is_folder else jobs.parent)).expanduser().resolve()
+    target = expanded(output_dir or (jobs / "clips" if is_folder else jobs.parent)).resolve()
     if is_folder:
         wanted = folder_jobs(jobs.absolute(), target, defaults, portrait)
     elif portrait is not None:

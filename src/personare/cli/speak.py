@@ -49,12 +49,20 @@ def speak(
     voice: Annotated[
         str | None, typer.Option("--voice", help="Voice or language for text: see `personare voices`.")
     ] = None,
+    timing: Annotated[
+        str | None,
+        typer.Option(
+            "--timing",
+            help="Of a text that is subtitles: cues (each at its time) or flow (without their times).",
+            show_default="cues",
+        ),
+    ] = None,
     curves: Annotated[
         Path | None,
         typer.Option(
             "--curves",
             help="With a voice or text: write its ARKit curves here (.json or .csv). Without: read them from "
-            "here (.json).",
+            "here (.json or .csv, of other programs too: see docs/voices.md).",
             show_default=False,
         ),
     ] = None,
@@ -89,9 +97,14 @@ def speak(
         raise typer.BadParameter("--sound is for curves that are read: give --curves and no voice")
     if voice is not None and speech is not None:
         raise typer.BadParameter("--voice is for --text and --text-file")
+    if timing not in (None, "cues", "flow"):
+        raise typer.BadParameter("--timing is cues or flow")
+    if timing is not None and text is None and text_file is None:
+        raise typer.BadParameter("--timing is for --text and --text-file")
     if str(text_file) == "-":
         text, text_file = stdin_text(), None
     moved: dict[str, Any] = {"speech": speech, "text": text, "text_file": text_file, "voice": voice}
+    moved["timing"] = timing
     if voices:
         moved |= {"curves_out": curves, "motion_out": motion}
     else:
@@ -127,12 +140,15 @@ def _sole(given: Given, argument: str) -> tuple[str | None, Path | None]:
 
 def stdin_text() -> str:
     """The text on stdin. Raises UnreadableMedia."""
-    from personare.studio.voices import decoded_text
+    from personare.media.text_file import MAX_BYTES, decode_text
 
     try:
-        return decoded_text(sys.stdin.buffer.read(), "-")
+        raw = sys.stdin.buffer.read(MAX_BYTES + 1)
     except OSError as error:
         raise UnreadableMedia(f"-: {error.strerror or error}", hint="check what is piped in") from None
+    if len(raw) > MAX_BYTES:
+        raise UnreadableMedia(f"stdin holds more than {MAX_BYTES:,} bytes", hint="split the text")
+    return decode_text(raw, "stdin")
 
 
 def summary(report: Report) -> str:

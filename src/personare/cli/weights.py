@@ -199,7 +199,7 @@ def _in_folder(finder: Weights, name: str, folder: Path) -> Any:
     from personare.ground.paths import expanded
 
     located = finder.locate(name)
-    return located if located and located.folder.is_relative_to(expanded(folder)) else None
+    return located if located and located.folder.is_relative_to(expanded(folder).absolute()) else None
 
 
 def _megabytes(progress: Progress) -> Progress:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from personare.engines.performance import Made, Movement, Performance, Utterance
+from personare.engines.performance import Made, Movement, Performance
+from personare.engines.utterance import Utterance
 from personare.errors import EngineError
 from personare.motion import Motion
 from personare.types import Phone, Samples

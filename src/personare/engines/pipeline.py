@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-from personare.engines.performance import Cut
+from personare.engines.utterance import Cut
 from personare.ground.stopwatch import Stopwatch
 
 Room = tuple[str, Callable[[Any], Any]]

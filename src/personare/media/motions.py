@@ -94,11 +94,13 @@ def checked_motion_target(path: Path, space: Space | None) -> Space:
     return space
 
 
-def read_motion(path: Path) -> Motion:
-    """The motion in a file. Raises UnreadableMedia with what is wrong and where."""
+def read_motion(path: Path, fps: Fraction | None = None) -> Motion:
+    """The motion in a file. fps: for curves without a rate of their own (see read_curves). Raises
+    UnreadableMedia with what is wrong and where.
+    """
     if path.suffix.lower() == ".npz":
         return _read_npz(path)
-    track = read_curves(path)
+    track = read_curves(path, fps)
     return motion_of(track.states, track.fps)
 
 

@@ -25,13 +25,18 @@ class PackedLinear(nn.Linear):
         oneDNN nothing happens.
         """
         plain = self.weight
-        if (
-            plain.device.type == "cpu"
-            and plain.dtype == torch.float32
-            and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
-        ):
+        if self.packs(plain):
             self._packed = torch.ops.mkldnn._reorder_linear_weight(plain.detach(), rows)
             self.weight = nn.Parameter(torch.empty(0, self.in_features), requires_grad=False)
+
+    @staticmethod
+    def packs(weight: Tensor) -> bool:
+        """Whether `pack` would do anything with this weight."""
+        return (
+            weight.device.type == "cpu"
+            and weight.dtype == torch.float32
+            and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         if self._packed is None:
@@ -39,3 +44,17 @@ class PackedLinear(nn.Linear):
         flat = x.reshape(-1, self.in_features)
         made: Tensor = torch.ops.mkldnn._linear_pointwise(flat, self._packed, self.bias, "none", [], "")
         return made.view(*x.shape[:-1], self.out_features)
+
+
+def pack_linears(network: nn.Module, rows: int) -> None:
+    """Put packed layers in the place of all plain linear layers of a network, such as a
+    library's; nothing changes where they would not be packed.
+    """
+    for part in list(network.modules()):
+        for name, child in list(part.named_children()):
+            if type(child) is nn.Linear and PackedLinear.packs(child.weight):
+                with torch.device("meta"):
+                    packed = PackedLinear(child.in_features, child.out_features, child.bias is not None)
+                packed.weight, packed.bias = child.weight, child.bias
+                packed.pack(rows)
+                setattr(part, name, packed.eval())

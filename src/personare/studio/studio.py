@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from personare.studio.order import Order, who
 from personare.studio.report import Report
 from personare.studio.settings import Settings
 from personare.studio.voices import open_voice
-from personare.types import SAMPLE_RATE, Avatar, Guide, Progress, Speech, no_progress
+from personare.types import SAMPLE_RATE, Avatar, Guide, Progress, Speech, frame_rate, no_progress
 from personare.weights.finder import Weights
 
 
@@ -75,7 +76,7 @@ class Studio:
         """The one way to a finished clip; one that was made before is copied. Raises
         PersonareError; then there is no file.
         """
-        motion = None if order.motion is None else read_motion(order.motion)
+        motion = None if order.motion is None else read_motion(order.motion, _rate(order.options.get("fps")))
         options = order.options if motion is None else {"fps": str(motion.fps), **order.options}
         cast = self._cast_of_order(order, options)
         check_order(order, cast.portrait)
@@ -279,6 +280,14 @@ class Studio:
             self.settings.cache,
             clip_key(cast.engine, cast.options, avatar.portrait, output.suffix),
         )
+
+
+def _rate(fps: object) -> Fraction | None:
+    """The frame rate that is asked for, as far as it is one: the engine says what is wrong."""
+    try:
+        return frame_rate(fps) if isinstance(fps, str | int | float) else None
+    except ValueError:
+        return None
 
 
 def _samples(guide: Guide) -> int:

@@ -129,6 +129,12 @@ class SpeechFeatures:
         made: torch.device = next(self.network.parameters()).device
         return made
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What it computes with."""
+        made: torch.dtype = self.network.encoder.layer_norm.weight.dtype
+        return made
+
     def count(self, samples: int) -> int:
         """Features of so many samples; none of fewer than one feature sees."""
         return max(0, (samples - self.reach) // self.stride + 1)
@@ -285,9 +291,14 @@ def speech_features(
     sizes: Mapping[str, Any],
     device: torch.device | str = "cpu",
     source: str = "wav2vec2",
+    dtype: torch.dtype = torch.float32,
 ) -> SpeechFeatures:
     """A network from its file: names with or without "wav2vec2." before them, either spelling
     of the positional convolution; what belongs to a head is left out. Raises WeightsMismatch.
+
+    state: its tensors by name.
+    sizes: see `read_sizes`.
+    dtype: what it computes with.
     """
     import transformers
 
@@ -313,9 +324,7 @@ def speech_features(
         return name
 
     ignore = ("masked_spec_embed$", r"^lm_head\.")
-    load_strictly(
-        network, state, rename=rename, ignore=ignore, device=device, dtype=torch.float32, source=source
-    )
+    load_strictly(network, state, rename=rename, ignore=ignore, device=device, dtype=dtype, source=source)
     return SpeechFeatures(network)
 
 

@@ -96,7 +96,7 @@ def _fetch_first(
             if to is None:
                 _fetch_into_cache(source, file, remote, progress)
             else:
-                _fetch_into_folder(expanded(to) / entry.places[0], source, file, remote, progress)
+                _fetch_into_folder(expanded(to).absolute() / entry.places[0], source, file, remote, progress)
             return
         except Broken as broken:
             raise unreachable(broken) from None

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from personare.errors import InvalidOption, UnreadableMedia
 from personare.ground.outputs import first_clash
+from personare.media.text_file import text_lines
 from personare.studio.order import Order, local_path, refuse_url, who
 
 MAX_LINE_BYTES = 1 << 20
@@ -159,30 +160,24 @@ def _partner(voice: Path, files: Sequence[Path]) -> Path:
     return partners[0] if partners else voice.with_suffix(".jpg")
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    try:
-        with path.open("rb") as file:
-            number = 0
-            while line := file.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                if len(line) > MAX_LINE_BYTES:
-                    raise InvalidOption(f"{path.name} line {number}: longer than {MAX_LINE_BYTES} bytes")
-                if line.strip():
-                    yield number, line
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UnreadableMedia(f"{path} cannot be read: {reason}", hint="check the path") from None
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    for number, line in text_lines(path, MAX_LINE_BYTES):
+        if len(line) > MAX_LINE_BYTES:
+            raise InvalidOption(f"{path.name} line {number}: longer than {MAX_LINE_BYTES} bytes")
+        if line.strip():
+            yield number, line
 
 
-def _read_line(text: bytes, where: str) -> JobLine:
+def _read_line(text: str, where: str) -> JobLine:
     try:
-        value = json.loads(
-            text.decode("utf-8-sig"), object_pairs_hook=_no_repeats, parse_constant=_no_constant
-        )
+        text.encode()  # a line with bytes that are no letters is refused
+        value = json.loads(text, object_pairs_hook=_no_repeats, parse_constant=_no_constant)
     except _Repeated as error:
         raise InvalidOption(f"{where}: the field {error} is given twice") from None
     except (ValueError, RecursionError) as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
+        if isinstance(error, UnicodeEncodeError):
+            reason = "not a UTF-8 text"
         raise InvalidOption(
             f"{where}: not a JSON object ({reason})", hint="one object on each line"
         ) from None

@@ -25,8 +25,9 @@ from personare.engines.float.prepare import APPEARANCE, CROP, REACH
 from personare.engines.float.reach import MouthAndHead
 from personare.engines.float.render import FrameDecoder
 from personare.engines.neural import BatchSize, batch_by_memory, in_batches
-from personare.engines.performance import Made, Performance, Utterance
+from personare.engines.performance import Made, Performance
 from personare.engines.pipeline import overlapped
+from personare.engines.utterance import Utterance
 from personare.errors import EngineError
 from personare.media.image import read_image
 from personare.types import Avatar, Phone, Samples

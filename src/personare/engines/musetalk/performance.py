@@ -26,8 +26,9 @@ from personare.engines.musetalk.drive import SpeechDrive, open_drive
 from personare.engines.musetalk.options import MuseTalkOptions
 from personare.engines.musetalk.painter import Painter, silent_tokens
 from personare.engines.musetalk.template.prepared import PreparedFaces
-from personare.engines.performance import Made, Performance, Utterance
+from personare.engines.performance import Made, Performance
 from personare.engines.pipeline import overlapped
+from personare.engines.utterance import Utterance
 from personare.errors import EngineError
 from personare.media.template import Template
 from personare.types import SAMPLE_RATE, Avatar, Image, Phone, Samples

@@ -17,7 +17,6 @@ usable face have a row of zeros and count as not present.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,7 +29,7 @@ from personare.engines.musetalk.template import boxes, masks
 from personare.engines.musetalk.template.packing import packed, tight, unpacked
 from personare.errors import NoFaceFound
 from personare.media.template import Template
-from personare.types import Feature, Image
+from personare.types import Feature, Image, frame_rate
 
 if TYPE_CHECKING:
     from personare.weights.finder import Weights
@@ -200,7 +199,9 @@ def _boxes(inputs: StageInputs) -> Feature:
             )
         else:
             exact[i] = boxes.smooth_box(boxes.points_of_mesh(seen.arrays["landmarks"][i]), shift)
-    exact = boxes.steadied(exact, present, inputs.parameters["box_smoothing"] * float(Fraction(about["fps"])))
+    exact = boxes.steadied(
+        exact, present, inputs.parameters["box_smoothing"] * float(frame_rate(about["fps"]))
+    )
     whole = np.zeros((frames, 4), np.int32)
     for i in np.flatnonzero(present):
         box = boxes.within(exact[i].tolist(), size, inputs.parameters["extra_margin"])

@@ -18,10 +18,9 @@ HANDOVER_SECONDS = 0.14
 utterance wants it.
 """
 
-BROW_INNER_WEIGHT, BROW_OUTER_WEIGHT = 0.16, 0.12
-"""ARKit weights at LifeFrame.brow == 1: raised brows that one notices only when they are
-missing.
-"""
+BLINKS = [UNIT["eyeBlinkLeft"], UNIT["eyeBlinkRight"]]
+LIDS = [i for name, i in UNIT.items() if name.startswith(("eyeLook", "eyeWide"))]
+"""What moves lids that a blink shuts."""
 
 _REST = MouthFrame(curves=np.zeros(len(UNIT), np.float32), tongue=0.0, loudness=0.0, emphasis=0.0)
 
@@ -51,10 +50,9 @@ class Motion:
         """The next frame, with the mouth as the voice wants it."""
         life = self._life.next(mouth.loudness, mouth.emphasis)
         mouth = self._handed_over(mouth)
-        curves = mouth.curves.copy()
-        curves[[UNIT["eyeBlinkLeft"], UNIT["eyeBlinkRight"]]] = life.blink
-        curves[UNIT["browInnerUp"]] = BROW_INNER_WEIGHT * life.brow
-        curves[[UNIT["browOuterUpLeft"], UNIT["browOuterUpRight"]]] = BROW_OUTER_WEIGHT * life.brow
+        curves = np.minimum(mouth.curves + life.curves, np.float32(1))
+        curves[BLINKS] = life.blink
+        curves[LIDS] *= np.float32(1 - life.blink)
         curves = self._mood.add(curves)
         return FaceState(curves=curves, tongue=mouth.tongue, head=life.head, shift=life.shift, gaze=life.gaze)
 

@@ -9,12 +9,13 @@ import numpy as np
 from personare.cache.recipe import Recipe
 from personare.cache.run import run
 from personare.cache.store import FeatureStore
-from personare.engines.performance import Floats, Made, Movement, Performance, Utterance
+from personare.engines.performance import Floats, Made, Movement, Performance
 from personare.engines.puppet.drive import MouthDrive
 from personare.engines.puppet.fit import guide as guides
 from personare.engines.puppet.motion import Motion as FaceMotion
 from personare.engines.puppet.options import PuppetOptions
 from personare.engines.puppet.render import is_moving, open_show
+from personare.engines.utterance import Utterance
 from personare.ground.stopwatch import Stopwatch
 from personare.motion import ARKIT, Motion, row_of, state_of
 from personare.types import SAMPLE_RATE, Avatar, Guide, Phone, Samples

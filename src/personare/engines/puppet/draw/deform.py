@@ -120,12 +120,17 @@ def _expression(rig: Rig, curves: Floats) -> Floats:
     active = np.flatnonzero(curves)
     # einsum, not tensordot: BLAS may add up in another order with another number of threads.
     deltas = np.einsum("u,unc->nc", curves[active], rig.deltas[active])
-    parted = min(1.0, max(0.0, float(curves[UNIT["jawOpen"]])) / PARTED_JAW)
+    parted = min(1.0, opened(curves) / PARTED_JAW)
     return np.asarray(rig.points + deltas + rig.closure * np.float32(1 - STAYS_PARTED * parted), np.float32)
 
 
+def opened(curves: Floats) -> float:
+    """How far the jaw parts the lips: what the lips close over does not."""
+    return max(0.0, float(curves[UNIT["jawOpen"]] - curves[UNIT["mouthClose"]]))
+
+
 def _skin_texture(rig: Rig, curves: Floats) -> Floats:
-    rolled_in = min(1.0, max(0.0, float(curves[UNIT["jawOpen"]])) / ROLLED_IN_JAW)
+    rolled_in = min(1.0, opened(curves) / ROLLED_IN_JAW)
     texture = rig.points[:, :2] + rig.lip_roll * np.float32(1 - rolled_in)
     for blink, slide in zip(curves[BLINKS], rig.lid_slide, strict=True):
         if blink > 0:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.puppet.draw.deform import BEHIND_PX, PARTED_JAW, STAYS_PARTED, Layer, Posed
+from personare.engines.puppet.draw.deform import BEHIND_PX, PARTED_JAW, STAYS_PARTED, Layer, Posed, opened
 from personare.engines.puppet.draw.face import LIPS_REACH
 from personare.engines.puppet.draw.mouth import MouthInterior
 from personare.engines.puppet.draw.warp import FineRegion, Surface, windows_over
@@ -26,7 +26,7 @@ from personare.engines.puppet.move.state import UNIT
 from personare.ground.stopwatch import Stopwatch
 from personare.heads import head468, similarity
 from personare.media.template import Template
-from personare.types import FaceState, Feature, Image
+from personare.types import FaceState, Feature, Image, frame_rate
 
 Floats = NDArray[np.float32]
 
@@ -48,7 +48,7 @@ class MovingFace:
         face = features["puppet.face"]
         self._landmarks = face.arrays["landmarks"]
         self._strength = face.arrays["strength"]
-        own_fps = Fraction(face.metadata["fps"])
+        own_fps = frame_rate(face.metadata["fps"])
         template = Template(portrait, own_fps)
         self.fps = fps or own_fps
         self.size = template.size
@@ -116,7 +116,7 @@ class MovingFace:
         # einsum, not tensordot: BLAS may add up in another order with another number of
         # threads.
         delta = np.einsum("u,unc->nc", curves[active], rig.deltas[active, : len(points)]) @ rotation.T
-        parted = min(1.0, max(0.0, float(curves[UNIT["jawOpen"]])) / PARTED_JAW)
+        parted = min(1.0, opened(curves) / PARTED_JAW)
         delta += lips.closure_delta(points, unit_px) * np.float32(1 - STAYS_PARTED * parted)
         delta *= self._share[:, None]
         around = rings.around(points, EVERYWHERE, unit_px)

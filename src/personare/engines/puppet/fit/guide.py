@@ -98,7 +98,7 @@ def stage() -> Stage:
     """What is seen of a guide, kept by the guide's content; no portrait takes part."""
     return Stage(
         name=WATCHED,
-        version=1,
+        version=2,
         compute=_watched,
         reads=("guide",),
         weights=tuple(NETWORK_SHA256[name] for name in NETWORKS),

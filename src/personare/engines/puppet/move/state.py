@@ -41,11 +41,11 @@ class LifeFrame:
     shift: (x, y) of the head in eye distances.
     gaze: (x, y) of both irises in eye distances, image right and down.
     blink: 0 open .. 1 shut.
-    brow: 0 .. 1.
+    curves: float32 [52], what brows, cheeks, lids and the mouth's corners add.
     """
 
     head: tuple[float, float, float]
     shift: tuple[float, float]
     gaze: tuple[float, float]
     blink: float
-    brow: float
+    curves: NDArray[np.float32]

@@ -1,0 +1,1 @@
+"""The networks of one ARTalk checkpoint."""
