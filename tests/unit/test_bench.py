@@ -13,6 +13,8 @@ from personare.bench.runs import STAGES, read_run, run_bench, syllables
 from personare.errors import UnreadableMedia, UnwritableOutput, WeightsMissing
 from tests.conftest import write_wav
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory, portrait, voice_samples):
