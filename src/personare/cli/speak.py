@@ -130,6 +130,8 @@ def make(given: Given, order: Order) -> None:
         print_json(report)
     else:
         say(summary(report))
+        for line in report.warnings:
+            complain(f"warning: {line}")
 
 
 def _sole(given: Given, argument: str) -> tuple[str | None, Path | None]:
