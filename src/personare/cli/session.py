@@ -281,8 +281,31 @@ def age_text(seconds: float) -> str:
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
     """A bar on stderr, with the time left, for whatever takes longer than a moment; silent with
-    --json or without a terminal.
+    --json or without a terminal. What an interruption says of itself is left in `Session.kept`:
+    the parser of the command line forgets the exception.
     """
+    with _bar() as show:
+        try:
+            yield show
+        except BaseException as error:
+            SESSION.kept = _kept(error)
+            raise
+
+
+def _kept(error: BaseException) -> str:
+    """The note of a stage of minutes on the interruption that this error is, or came of; "" if
+    there is none.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt) and (notes := getattr(cause, "__notes__", None)):
+            return str(notes[0])
+        cause = cause.__cause__ or cause.__context__
+    return ""
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
     if SESSION.as_json or not sys.stderr.isatty():
         yield lambda what, done, total: None
         return
