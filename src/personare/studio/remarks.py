@@ -20,7 +20,8 @@ _JAW = ARKIT.columns.index("jawOpen")
 class Remarks:
     """Listens and looks while a clip is made.
 
-    space: of the motion that comes with its frames, if any does. Only where a voice leads the clip is anything expected of voice and mouth.
+    Only where a voice leads the clip is anything expected of voice and mouth. space: of the
+    motion that comes with its frames, if any does.
     """
 
     def __init__(self, lead: Lead, speech: Speech, space: Space | None) -> None:
