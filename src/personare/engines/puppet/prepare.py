@@ -123,6 +123,7 @@ def _face(inputs: StageInputs) -> Feature:
             "glasses": glasses.worn,
             "dark_lenses": glasses.dark,
             **({"faces": face.faces} if face.faces > 1 else {}),
+            **({"doubtful": True} if face.is_doubtful else {}),
         },
     )
 
