@@ -22,7 +22,6 @@ from personare.weights.hub import pull
 
 pytestmark = pytest.mark.slow
 
-pytest.importorskip("huggingface_hub")
 
 BODY = bytes(range(256)) * 1000
 DIGEST = hashlib.sha256(BODY).hexdigest()
