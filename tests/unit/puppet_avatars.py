@@ -24,15 +24,15 @@ def prepare(portrait: Path = PORTRAIT, **options: object) -> dict[str, Feature]:
     """The features of an avatar. Those of the bundled portrait are computed once for all tests."""
     if portrait == PORTRAIT:
         return dict(_prepared_once(**options))
-    return _prepared(portrait, **options)
+    return prepare_anew(portrait, **options)
 
 
 @cache
 def _prepared_once(**options: object) -> dict[str, Feature]:
-    return _prepared(PORTRAIT, **options)
+    return prepare_anew(**options)
 
 
-def _prepared(portrait: Path, **options: object) -> dict[str, Feature]:
+def prepare_anew(portrait: Path = PORTRAIT, **options: object) -> dict[str, Feature]:
     features: dict[str, Feature] = {}
     for stage in recipe(PuppetOptions(**options)).stages:
         needed = {name: features[name] for name in stage.needs}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 
 import personare
 from personare.engines.puppet.fit import guide as guides
+from personare.media.template import Template
 from personare.motion import ARKIT
 from personare.types import Feature, Guide
 
@@ -69,3 +72,23 @@ def test_what_comes_after_a_guide_starts_where_it_was_left(portrait: Path, noddi
     assert abs(after[0, YAW] - left[YAW]) < abs(left[YAW]) / 3
     assert abs(after[-1, YAW]) < 3
     assert np.abs(np.diff(after[:, JAW], prepend=left[JAW])).max() < 0.2
+
+
+def test_from_python_a_guide_gives_a_clip(portrait: Path, nodding: Guide, tmp_path: Path) -> None:
+    engine = personare.open_engine("puppet")
+    clip = engine.follow(engine.prepare(portrait, size=256), nodding)
+    report = clip.save(tmp_path / "a.mp4")
+    assert (report.frames, report.fps, report.audio_seconds) == (12, 10, pytest.approx(1.2))
+    assert report.cache["stages"]["puppet.watched"] == "miss"
+
+
+def test_the_camera_example_mirrors_a_video(portrait: Path, tmp_path: Path) -> None:
+    root = Path(__file__).parents[2]
+    engine = personare.open_engine("puppet")
+    spoken = tmp_path / "spoken.mp4"
+    tone = personare.Speech.from_samples(0.3 * np.sin(np.arange(8000) / 9), rate=16000)
+    engine.speak(engine.prepare(portrait, size=256), tone).save(spoken)
+    command = [sys.executable, root / "examples" / "camera.py", portrait, "--source", spoken]
+    ended = subprocess.run([*command, "-o", tmp_path / "m.mp4"], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert Template(tmp_path / "m.mp4").frames == 13

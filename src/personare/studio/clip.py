@@ -24,6 +24,7 @@ from personare.types import (
     SAMPLE_RATE,
     Avatar,
     Frames,
+    Guide,
     Progress,
     Speech,
     SpeechChunk,
@@ -163,3 +164,8 @@ def sound_for(samples: int, name: str, sound: Speech | None = None) -> Speech:
             yield SpeechChunk(np.zeros(n, np.float32), np.zeros((m, channels), np.float32))
 
     return Speech(sound.name if sound else name, rate, channels, samples / SAMPLE_RATE, chunks)
+
+
+def sound_of(guide: Guide) -> Speech:
+    """The sound of a clip that follows a guide: the guide's own, as long as its pictures."""
+    return sound_for(int(guide.frames * SAMPLE_RATE / guide.fps), guide.name, guide.sound)

@@ -30,7 +30,7 @@ from personare.motion import Motion
 from personare.shelf.avatars import AvatarShelf
 from personare.shelf.home import home
 from personare.shelf.manifest import AvatarManifest
-from personare.studio.clip import Clip, sound_for
+from personare.studio.clip import Clip, sound_for, sound_of
 from personare.studio.effects import without_portrait
 from personare.studio.finished import Finished, clip_key
 from personare.studio.first_look import check_order
@@ -87,7 +87,7 @@ class Studio:
         guide = None if order.guide is None else open_guide(order.guide)
         return self.speak(
             cast,
-            open_voice(order) if guide is None else sound_for(_samples(guide), guide.name, guide.sound),
+            open_voice(order) if guide is None else sound_of(guide),
             order.output,
             progress,
             motion=order.curves_out or order.motion_out,
@@ -288,8 +288,3 @@ def _rate(fps: object) -> Fraction | None:
         return frame_rate(fps) if isinstance(fps, str | int | float) else None
     except ValueError:
         return None
-
-
-def _samples(guide: Guide) -> int:
-    """Of sound at 16 kHz, as long as a guide."""
-    return int(guide.frames * SAMPLE_RATE / guide.fps)

@@ -174,7 +174,7 @@ def device_of(options: FloatOptions) -> torch.device:
 
 def formats_of(options: FloatOptions, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
     """(of sampling, of decoding). Sampling is float32 unless another precision is asked for by
-    name: it is a tenth of the work, and its errors are carried from chunk to chunk.
+    name: it is a tenth of the work, and its errors pass from chunk to chunk.
     """
     import torch
 

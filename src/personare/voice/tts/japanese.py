@@ -30,7 +30,8 @@ def kana(text: str) -> str:
     for word in _tokenizer().tokenize(text):
         written, sound = word.surface(), word.reading_form()
         if word.part_of_speech()[0] == "助詞" and written in _AS_SPOKEN:
-            read.append(_AS_SPOKEN[written])
+            # and a space, or its vowel and the next word's first would be taken for a long one
+            read.append(f"{_AS_SPOKEN[written]} ")
         elif sound in _GREETINGS:
             read.append(_GREETINGS[sound])
         elif any(_is_kanji(c) for c in written):

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.puppet.fit.light import mouth_light
+from personare.engines.puppet.fit.light import highlights, mouth_light
 from personare.engines.puppet.fit.lip_colours import Colours, Columns, Lab
 from personare.engines.puppet.fit.lips import LOWER_INNER, UPPER_INNER, gaps
 from personare.types import Image
@@ -183,7 +183,8 @@ def photo_teeth(picture: Image, points: Floats, axes: Floats, unit_px: float, sk
     points: face points [468, 3]. axes: origin, right and down of the teeth [3, 3]. skin: cheek
     colour [3].
     """
-    hidden = PhotoTeeth(np.zeros((1, 1, 4), np.uint8), (0, 0), HIDDEN_DROP, mouth_light(skin))
+    light = mouth_light(skin, highlights(picture, points))
+    hidden = PhotoTeeth(np.zeros((1, 1, 4), np.uint8), (0, 0), HIDDEN_DROP, light)
     if np.abs(gaps(points)).max() < 1:
         return hidden
     outline = np.concatenate([points[UPPER_INNER, :2], points[LOWER_INNER[-2:0:-1], :2]])
