@@ -20,9 +20,6 @@ from personare.weights import client, transfer
 from personare.weights.catalogue import Component, read_catalogue
 from personare.weights.hub import pull
 
-pytestmark = pytest.mark.slow
-
-
 BODY = bytes(range(256)) * 1000
 DIGEST = hashlib.sha256(BODY).hexdigest()
 COMMIT = "a" * 40

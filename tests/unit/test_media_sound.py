@@ -59,6 +59,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_any_number_of_channels_is_mixed(tmp_path):
     """In a process of its own: eight channels and more used to end it."""
     wave = (9000 * np.sin(np.arange(8000) * 0.06)).astype(np.int16)

@@ -51,6 +51,7 @@ def test_the_same_seed_lives_the_same_life():
     assert not np.array_equal(one["blink"], other["blink"])
 
 
+@pytest.mark.slow
 def test_bounds_over_ten_minutes():
     life = lived(600, voice=talking)
     assert (np.abs(life["head"]).max(axis=0) < (10, 6, 5.5)).all()
@@ -63,6 +64,7 @@ def test_bounds_over_ten_minutes():
     assert all(np.isfinite(v).all() for v in life.values())
 
 
+@pytest.mark.slow
 def test_a_speaking_head_moves_as_far_and_as_fast_as_peoples():
     """Ranges of real talking people, each temperament by itself a little beyond them."""
     heads = [lived(60, seed=seed, voice=phrases)["head"] for seed in range(12)]
@@ -113,6 +115,7 @@ def test_a_clip_starts_in_the_pose_of_the_photo():
         assert not life[name][0].any(), name
 
 
+@pytest.mark.slow
 def test_people_blink_eight_to_thirty_times_a_minute():
     for seed in range(5):
         rate = len(blink_starts(lived(300, seed=seed)["blink"])) / 5
@@ -172,6 +175,7 @@ def test_stress_nods_with_a_counter_move_and_raises_brows():
     assert 0.1 < np.mean(np.array(raised) > 0.2) < 0.8
 
 
+@pytest.mark.slow
 def test_brows_are_raised_as_often_as_peoples_and_never_quite_evenly():
     curves = np.concatenate([lived(60, seed=seed, voice=phrases)["curves"] for seed in range(6)])
     left, right = curves[:, BROWS].T
