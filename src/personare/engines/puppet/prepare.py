@@ -81,7 +81,7 @@ def recipe(options: PuppetOptions) -> Recipe:
                 reads=("portrait",),
                 weights=(NETWORK_SHA256[MATTE_NETWORK],),
             ),
-            Stage(name=RIG, version=8, compute=_rig, needs=(FACE, CROP)),
+            Stage(name=RIG, version=9, compute=_rig, needs=(FACE, CROP)),
             *([behind] if options.background == "keep" else []),
         )
     )
