@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from personare.engines.musetalk import compose
-from personare.engines.musetalk.drive import SpeechDrive, WindowRule, published_frame_count
+from personare.engines.musetalk.drive import SpeechDrive, WindowRule
 from personare.engines.musetalk.hearing import Pieces
 from personare.engines.musetalk.motion import Motion
 from personare.engines.musetalk.render import FaceDecoder
@@ -18,7 +18,7 @@ from personare.media.template import palindrome
 from personare.networks.diffusion import unet_from_state, vae_from_state
 from tests.conformance.case import EXACT, Arrays, Case, Replay, Tolerance
 from tests.conformance.musetalk_pictures import rgb
-from tests.conformance.musetalk_voice import ears, samples_of
+from tests.conformance.musetalk_voice import ears, published_frame_count, samples_of
 
 _BATCH = 4
 

@@ -41,7 +41,6 @@ FRAME_ASIDE, FRAME_BELOW, FRAME_ABOVE, FRAME_EDGE = 0.60, 0.36, 0.20, 0.12
 region ends.
 """
 IN_PLANE = np.array([1, 1, 0], np.float32)
-FLIP_YZ = np.array([1, -1, -1], np.float32)
 FLIP_Y = np.array([1, -1, 1], np.float32)
 
 
