@@ -5,6 +5,7 @@ float/README.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from functools import partial
 
 import numpy as np
@@ -18,6 +19,7 @@ from personare.engines.float.networks.transformer import attention_band, positio
 from personare.engines.float.render import FrameDecoder, to_bytes
 from personare.media.audio import speech_from_samples
 from personare.perception.s3fd import candidates, s3fd_from_state, surviving
+from personare.types import frame_count
 from personare.voice.wav2vec2 import (
     EMOTIONS,
     EmotionClassifier,
@@ -116,7 +118,7 @@ def _decoder(replay: Replay) -> Arrays:
 def _audio(replay: Replay) -> Arrays:
     features, projection = hearing(replay)
     raw = replay.arrays["raw"]
-    audio, frames = normalised(raw), drive.frame_total(len(raw))
+    audio, frames = normalised(raw), frame_count(len(raw), Fraction(25))
     filled = torch.from_numpy(drive.padded(audio, drive.padded_length(frames)))[None]
     layers: list[torch.Tensor] = []
     emotion = classifier(replay)
@@ -239,7 +241,7 @@ def _prepost(replay: Replay) -> Arrays:
     colours = torch.from_numpy(given["u8_in"]).reshape(1, 3, -1, 1)
     plan = []
     for fps, count in given["plan"][:, :2].tolist():
-        frames = drive.frame_total(int(count), fps)
+        frames = frame_count(int(count), Fraction(fps))
         plan.append(
             [fps, count, frames, drive.padded_length(frames, fps), int(2 * fps), -(-frames // int(2 * fps))]
         )

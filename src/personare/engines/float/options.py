@@ -5,12 +5,10 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import BeforeValidator, Field
 
+from personare.engines.engine import FrameRate
 from personare.engines.neural import NeuralOptions
-from personare.types import frame_rate
-
-FrameRate = Annotated[Fraction, BeforeValidator(frame_rate), PlainSerializer(str, return_type=str)]
 
 
 def _lower(value: Any) -> Any:

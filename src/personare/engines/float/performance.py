@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from personare.cache.run import hear
 from personare.engines.float import drive
-from personare.engines.float.checkpoints import device_of, ears, formats_of, lease_decoder, lease_transformer
+from personare.engines.float.checkpoints import ears, formats_of, lease_decoder, lease_transformer
 from personare.engines.float.compose import OriginalFraming, SquareFraming
 from personare.engines.float.motion import Carried, Guidance, MotionResampler, MotionSampler
 from personare.engines.float.networks.config import MODEL_FPS
@@ -24,7 +24,7 @@ from personare.engines.float.options import FloatOptions
 from personare.engines.float.prepare import APPEARANCE, CROP, REACH
 from personare.engines.float.reach import MouthAndHead
 from personare.engines.float.render import FrameDecoder
-from personare.engines.neural import BatchSize, batch_by_memory, in_batches
+from personare.engines.neural import BatchSize, chosen_batch, device_of, grouped, in_batches
 from personare.engines.performance import Made, Performance
 from personare.engines.pipeline import overlapped
 from personare.engines.utterance import Utterance
@@ -166,10 +166,12 @@ class FloatPerformance(Performance):
 
     @cached_property
     def _batch(self) -> BatchSize:
-        if self._options.batch_size:
-            return BatchSize(self._options.batch_size, self._device)
-        pixels = self._decoder.side**2
-        return batch_by_memory(self._device, _BYTES_A_PIXEL * pixels, _AT_MOST.get(self._device.type, 32))
+        return chosen_batch(
+            self._options.batch_size,
+            self._device,
+            _BYTES_A_PIXEL * self._decoder.side**2,
+            _AT_MOST.get(self._device.type, 32),
+        )
 
     def _silent_frames(self, speech: Samples, count: int) -> Floats:
         """float32 [count] at the model's rate: 1 where nobody speaks; only asked where the mouth
@@ -237,8 +239,7 @@ class FloatPerformance(Performance):
         return motion if self._mouth is None else self._mouth.apply(motion, silence)
 
     def _batches(self, motion: Floats) -> Iterator[Floats]:
-        for indices in in_batches(lambda rows: rows, len(motion), BatchSize(self._batch.rows, self._device)):
-            yield motion[indices]
+        return map(np.stack, grouped(motion, lambda: self._batch.rows))
 
     def _rendered(self, motion: Floats) -> Pictures:
         return np.concatenate(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from personare.engines.musetalk.hearing import Ears
 from personare.engines.musetalk.options import DETECTOR, PARSER, POSE, UNET, VAE, WHISPER, MuseTalkOptions
+from personare.engines.neural import device_of
 from personare.weights.resident import Lease, NetworkKey, lease, lease_component
 
 if TYPE_CHECKING:
@@ -128,13 +129,6 @@ def lease_parser(options: MuseTalkOptions, weights: Weights) -> Lease[BiSeNet]:
     from personare.perception.parsing import bisenet_from_state
 
     return _lease_float32(options, weights, PARSER, bisenet_from_state)
-
-
-def device_of(options: MuseTalkOptions) -> torch.device:
-    """Where networks run. Raises InvalidOption."""
-    from personare.weights.device import choose_device
-
-    return choose_device(options.device)
 
 
 def _lease_float32(

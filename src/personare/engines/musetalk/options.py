@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import BeforeValidator, Field
 
+from personare.engines.engine import FrameRate
 from personare.engines.neural import NeuralOptions, released_or_ours
-from personare.types import frame_rate
 
 UNET = {"v15": "musetalk-unet-v15", "v1": "musetalk-unet-v1"}
 VAE = "sd-vae-ft-mse"
@@ -18,22 +17,15 @@ WHISPER = ("whisper-tiny", "whisper-tiny-openai")
 POSE, DETECTOR, PARSER = "dwpose", "s3fd", "face-parse-bisent"
 
 
-def _rate_or_none(value: Any) -> Fraction | None:
-    return None if value is None or value == "template" else frame_rate(value)
-
-
-FrameRate = Annotated[
-    Fraction | None,
-    BeforeValidator(_rate_or_none),
-    PlainSerializer(lambda rate: None if rate is None else str(rate)),
-]
+def _own_rate_is_none(value: Any) -> Any:
+    return None if value == "template" else value
 
 
 class MuseTalkOptions(NeuralOptions):
     version: Literal["v15", "v1"] = Field(
         "v15", description="which released network: v15 (MuseTalk 1.5) or v1 (1.0)"
     )
-    fps: FrameRate = Field(
+    fps: Annotated[FrameRate | None, BeforeValidator(_own_rate_is_none)] = Field(
         None, description="frames per second of the clip, 1 to 120; none: the template's own (25 for a photo)"
     )
     detector: Literal["auto", "dwpose", "landmarks"] = Field(

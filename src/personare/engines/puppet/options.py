@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import Field
 
-from personare.engines.engine import EngineOptions
+from personare.engines.engine import EngineOptions, FrameRate
 from personare.engines.puppet.move.emotion import Emotion
 from personare.media.template import PHOTO_FPS
-from personare.types import frame_rate
-
-FrameRate = Annotated[Fraction, BeforeValidator(frame_rate), PlainSerializer(str, return_type=str)]
 
 
 class PuppetOptions(EngineOptions):
