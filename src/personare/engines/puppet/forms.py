@@ -23,7 +23,8 @@ from personare.media.image import is_picture, read_image
 from personare.media.template import Template
 from personare.types import ARKIT_UNITS, Feature
 
-FACE, CROP = "puppet.face", "puppet.crop"
+FACE, CROP, RIG, PLATE = "puppet.face", "puppet.crop", "puppet.rig", "puppet.plate"
+"""The features of a portrait, by stage name."""
 POINTS = 468
 VERTICES = POINTS + len(rings.RADII) * len(rings.OVAL)
 UNLIKE = 0.5

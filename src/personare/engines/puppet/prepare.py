@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from personare.cache.recipe import Recipe, Stage, StageInputs
 from personare.engines.puppet import forms
 from personare.engines.puppet.fit import following, plate, rig
+from personare.engines.puppet.forms import CROP, FACE, PLATE, RIG
 from personare.engines.puppet.options import PuppetOptions
 from personare.errors import PictureTooLarge
 from personare.media.image import is_picture, read_image
@@ -31,7 +32,6 @@ from personare.types import Feature, Image
 
 Floats = NDArray[np.float32]
 
-FACE, CROP, RIG, PLATE = "puppet.face", "puppet.crop", "puppet.rig", "puppet.plate"
 FACE_NETWORKS = ("face_detection_short_range", "face_landmark", "iris_landmark")
 MATTE_NETWORK = "selfie_segmentation"
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from personare.engines.puppet.draw.face import FaceRenderer
 from personare.engines.puppet.draw.moving import MovingFace
+from personare.engines.puppet.forms import CROP, FACE
 from personare.engines.puppet.options import PuppetOptions
 from personare.errors import EngineError
 from personare.ground.stopwatch import Stopwatch
@@ -36,7 +37,7 @@ class Show(Protocol):
 
 def is_moving(avatar: Avatar) -> bool:
     """Whether the avatar was prepared from a video."""
-    face = avatar.features.get("puppet.face")
+    face = avatar.features.get(FACE)
     return face is not None and bool(face.metadata.get("moving"))
 
 
@@ -74,7 +75,7 @@ class StillFace:
     """
 
     def __init__(self, avatar: Avatar, options: PuppetOptions) -> None:
-        crop = avatar.features["puppet.crop"]
+        crop = avatar.features[CROP]
         self.fps = options.rate
         self.size = crop.arrays["picture"].shape[:2]
         self.watch = Stopwatch()

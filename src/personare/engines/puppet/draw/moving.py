@@ -22,6 +22,7 @@ from personare.engines.puppet.draw.warp import FineRegion, Surface, windows_over
 from personare.engines.puppet.fit import lip_colours, lips, rings
 from personare.engines.puppet.fit.following import window
 from personare.engines.puppet.fit.rig import MOUTH_UNITS, Rig
+from personare.engines.puppet.forms import CROP, FACE, RIG
 from personare.engines.puppet.move.state import UNIT
 from personare.ground.stopwatch import Stopwatch
 from personare.heads import head468, similarity
@@ -45,7 +46,7 @@ class MovingFace:
 
     def __init__(self, features: Mapping[str, Feature], portrait: Path, fps: Fraction | None) -> None:
         """features: those of `prepare.recipe`, of a video. fps: None for the video's own rate."""
-        face = features["puppet.face"]
+        face = features[FACE]
         self._landmarks = face.arrays["landmarks"]
         self._strength = face.arrays["strength"]
         own_fps = frame_rate(face.metadata["fps"])
@@ -54,8 +55,8 @@ class MovingFace:
         self.size = template.size
         self._pictures = template.shown_at(self.fps)
 
-        picture = np.ascontiguousarray(features["puppet.crop"].arrays["picture"])
-        self._rig = rig = Rig.from_feature(features["puppet.rig"])
+        picture = np.ascontiguousarray(features[CROP].arrays["picture"])
+        self._rig = rig = Rig.from_feature(features[RIG])
         self._share = _share()
         self._still = np.flatnonzero(self._share == 0)
         share = np.concatenate([self._share, np.tile(self._share[rings.OVAL], len(rings.RADII))])
