@@ -28,7 +28,7 @@ from personare.engines.puppet.draw.deform import pose
 from personare.engines.puppet.drive import MouthDrive
 from personare.engines.puppet.fit.guide import motion_of, watch
 from personare.engines.puppet.fit.rig import Rig
-from personare.engines.puppet.motion import Motion
+from personare.engines.puppet.motion import FaceMotion
 from personare.engines.puppet.move.state import UNIT
 from personare.engines.puppet.options import PuppetOptions
 from personare.engines.puppet.render import open_show
@@ -161,7 +161,7 @@ def sweep() -> list[FaceState]:
 
 
 def spoken(voice: Path, seconds: int, emotion: str) -> list[FaceState]:
-    drive, motion = MouthDrive(FPS, 1.0), Motion(PuppetOptions(emotion=emotion, seed=seconds))
+    drive, motion = MouthDrive(FPS, 1.0), FaceMotion(PuppetOptions(emotion=emotion, seed=seconds))
     samples = np.concatenate([chunk.samples for chunk in open_speech(voice).chunks()])[
         : seconds * SAMPLE_RATE
     ]

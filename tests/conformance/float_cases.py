@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from personare.engines.float import drive, prepare
-from personare.engines.float.motion import Carried, Guidance, MotionSampler
+from personare.engines.float.motion import Continuation, Guidance, MotionSampler
 from personare.engines.float.networks.config import FloatConfig
 from personare.engines.float.networks.loading import FloatState
 from personare.engines.float.networks.transformer import attention_band, position_table, time_embedding
@@ -152,9 +152,9 @@ def _fmt(replay: Replay) -> Arrays:
     }
 
     def velocity(guidance: Guidance) -> np.ndarray:
-        carried = Carried(given["prev_x"][0], given["prev_wa"][0])
+        continuation = Continuation(given["prev_x"][0], given["prev_wa"][0])
         sampler = MotionSampler(
-            transformer, given["wr"][0], given["we"].reshape(-1), guidance=guidance, carried=carried
+            transformer, given["wr"][0], given["we"].reshape(-1), guidance=guidance, continuation=continuation
         )
         with torch.inference_mode():
             rows, index = sampler.conditions(voice[0])

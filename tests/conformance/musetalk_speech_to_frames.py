@@ -10,7 +10,7 @@ import torch
 from personare.engines.musetalk import compose
 from personare.engines.musetalk.drive import SpeechDrive, WindowRule
 from personare.engines.musetalk.hearing import Pieces
-from personare.engines.musetalk.motion import Motion
+from personare.engines.musetalk.motion import FacePredictor
 from personare.engines.musetalk.render import FaceDecoder
 from personare.engines.musetalk.template import boxes, latents, masks
 from personare.engines.neural import BatchSize, in_batches
@@ -28,7 +28,7 @@ def _e2e(replay: Replay, mode: masks.ParsingMode, extra_margin: int) -> Arrays:
     frames = [rgb(frame) for frame in given["frames_bgr"]]
     around = [boxes.within(box, frames[0].shape[:2], extra_margin) for box in given["boxes"].tolist()]
     vae = vae_from_state(replay.state("vae"), replay.config("vae"), "the golden")
-    motion = Motion(unet_from_state(replay.state("unet"), replay.config("unet"), "the golden"))
+    motion = FacePredictor(unet_from_state(replay.state("unet"), replay.config("unet"), "the golden"))
     encoded = latents.encoded(vae, [boxes.face_crop(f, box) for f, box in zip(frames, around, strict=True)])
 
     fps, samples = Fraction(str(int(given["fps"]))), samples_of(given["audio_i16"])

@@ -94,7 +94,7 @@ def test_a_speech_in_windows_is_close_to_the_whole(monkeypatch):
 
 def test_a_voice_is_heard_once_for_all_and_the_classifier_only_if_asked(tmp_path):
     loaded = []
-    networks = drive.Ears(
+    networks = drive.HearingNetworks(
         lambda: loaded.append("voice") or Lease(ears()),
         lambda: loaded.append("emotion") or Lease(classifier()),
         ("a",),

@@ -30,7 +30,7 @@ from personare.heads import (
 )
 from personare.media.video import VideoFrameAt
 from personare.perception.head_pose import head_pose
-from personare.score.follow import FaceFollower, Landmarks
+from personare.score.landmark_reader import LandmarkReader, Landmarks
 from personare.types import ARKIT_UNITS, Image
 
 Floats = NDArray[np.float64]
@@ -144,7 +144,7 @@ def spikes_px(before: Landmarks, here: Landmarks, after: Landmarks) -> Floats:
 
 def _measured(frames: Iterable[VideoFrameAt]) -> Iterator[dict[str, float]]:
     """One picture behind, for a spike is known when the next picture is."""
-    follower = FaceFollower()
+    follower = LandmarkReader()
     nothing = {field.name: float("nan") for field in fields(FaceSeen)}
     before: Landmarks | None = None
     here: Landmarks | None = None

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from personare.engines.float.drive import Ears
+from personare.engines.float.drive import HearingNetworks
 from personare.engines.float.networks.config import FloatConfig
 from personare.engines.float.options import FloatOptions
 from personare.engines.float.prepare import Sight
@@ -62,11 +62,11 @@ def sight(options: FloatOptions, weights: Weights) -> Sight:
     )
 
 
-def ears(options: FloatOptions, weights: Weights) -> Ears:
+def ears(options: FloatOptions, weights: Weights) -> HearingNetworks:
     """What `drive` hears with. Raises WeightsMissing."""
     hears_emotion = options.emotion == "auto"
     paths = weights.require(FLOAT, VOICE, *([EMOTION] if hears_emotion else []))
-    return Ears(
+    return HearingNetworks(
         lease_voice=lambda: lease_voice(weights, device_of(options)),
         lease_emotion=lambda: lease_emotion(weights, device_of(options)),
         voice_sha256=(*float_sha256(weights), weights.sha256(VOICE)),

@@ -43,7 +43,7 @@ _RATE = Fraction(MODEL_FPS)
 Floats = NDArray[np.float32]
 
 
-class Ears:
+class HearingNetworks:
     """The networks that hear, leased when they are first needed, and what names them in keys."""
 
     def __init__(
@@ -82,7 +82,7 @@ class Ears:
                 lease.close()
 
 
-def recipe(ears: Ears, whole_seconds: int, emotion: str) -> Recipe:
+def recipe(ears: HearingNetworks, whole_seconds: int, emotion: str) -> Recipe:
     """The stages of hearing a speech. The classifier's is among them only if the emotion is to
     be heard ("auto").
     """
@@ -130,7 +130,7 @@ def padded(audio: Samples, length: int) -> Samples:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class FrameWindow:
     """Frames first .. last are heard together; of these, keep .. until are taken."""
 
     first: int
@@ -139,17 +139,17 @@ class Window:
     until: int
 
 
-def windows(frames: int, whole: int, overlap: int) -> Iterator[Window]:
+def windows(frames: int, whole: int, overlap: int) -> Iterator[FrameWindow]:
     """One window of all frames up to `whole`; beyond, as few as reach, of equal steps, each
     `overlap` wider on both sides.
     """
     if frames <= whole:
-        yield Window(0, frames, 0, frames)
+        yield FrameWindow(0, frames, 0, frames)
         return
     count = -(-frames // (whole - 2 * overlap))
     edges = [frames * n // count for n in range(count + 1)]
     for keep, until in itertools.pairwise(edges):
-        yield Window(max(0, keep - overlap), min(frames, until + overlap), keep, until)
+        yield FrameWindow(max(0, keep - overlap), min(frames, until + overlap), keep, until)
 
 
 def voice_of_frames(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from personare.engines.musetalk.motion import Motion
+    from personare.engines.musetalk.motion import FacePredictor
     from personare.engines.musetalk.render import FaceDecoder
     from personare.perception.parsing import BiSeNet
     from personare.perception.s3fd import S3FD
@@ -73,15 +73,15 @@ def load_whisper(path: Path, device: torch.device, dtype: torch.dtype) -> Speech
 
 def lease_motion(
     options: MuseTalkOptions, weights: Weights, device: torch.device, dtype: torch.dtype
-) -> Lease[Motion]:
+) -> Lease[FacePredictor]:
     """The generator of the chosen version, folded. Raises WeightsMissing, WeightsMismatch, as
     all of these.
     """
-    from personare.engines.musetalk.motion import Motion
+    from personare.engines.musetalk.motion import FacePredictor
     from personare.networks.diffusion import load_unet
 
-    def load(file: Path) -> Motion:
-        return Motion(load_unet(file, device, dtype))
+    def load(file: Path) -> FacePredictor:
+        return FacePredictor(load_unet(file, device, dtype))
 
     return lease_component(weights, UNET[options.version], load, device, dtype)
 

@@ -23,7 +23,7 @@ from personare.types import SAMPLE_RATE, Image
 
 if TYPE_CHECKING:
     from personare.cache.store import FeatureStore
-    from personare.engines.musetalk.motion import Motion
+    from personare.engines.musetalk.motion import FacePredictor
     from personare.engines.musetalk.render import FaceDecoder
     from personare.weights.finder import Weights
     from personare.weights.resident import Lease
@@ -95,12 +95,12 @@ class Painter:
             lease.close()
 
     @property
-    def _networks(self) -> tuple[Motion, FaceDecoder]:
+    def _networks(self) -> tuple[FacePredictor, FaceDecoder]:
         motion, decoder = self._leases
         return motion.network, decoder.network
 
     @cached_property
-    def _leases(self) -> tuple[Lease[Motion], Lease[FaceDecoder]]:
+    def _leases(self) -> tuple[Lease[FacePredictor], Lease[FaceDecoder]]:
         return (
             checkpoints.lease_motion(self._options, self._weights, self._device, self._dtype),
             checkpoints.lease_decoder(self._weights, self._device, self._dtype),

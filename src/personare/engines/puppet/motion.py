@@ -25,7 +25,7 @@ LIDS = [i for name, i in UNIT.items() if name.startswith(("eyeLook", "eyeWide"))
 _REST = MouthFrame(curves=np.zeros(len(UNIT), np.float32), tongue=0.0, loudness=0.0, emphasis=0.0)
 
 
-class Motion:
+class FaceMotion:
     """One face over one timeline: call `speak` or `rest` once per frame, `release` where an
     utterance ends.
     """
