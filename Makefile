@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo setup test check bench gallery clean
+.PHONY: demo setup test check fuzz audit lock bench gallery clean
 
 demo: $(VENV)/.installed-tts
 	@mkdir -p out
@@ -21,6 +21,24 @@ check: setup
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m pytest tests/test_readme.py
+
+# Random damage to every kind of file that is read: make fuzz SECONDS=600
+SECONDS ?= 600
+fuzz: setup
+	@PERSONARE_FUZZ_SECONDS=$(SECONDS) $(BIN)/python -m pytest tests/fuzz
+
+# Known vulnerabilities in what is pinned, as far as the index tells of them; offline it says that it skipped.
+audit: $(VENV)/.made
+	@$(BIN)/python tools/audit.py $(VENV)/audit constraints.txt
+
+# After a change of dependencies: pins and hashes anew, within what constraints.txt still says.
+COMPILE := $(BIN)/uv pip compile pyproject.toml requirements/build.in --universal --python-version 3.11 --generate-hashes \
+	--override requirements/override.txt --no-emit-package torch \
+	--custom-compile-command "make lock" --quiet
+lock: $(VENV)/.made
+	@$(PIP) install uv
+	@$(COMPILE) requirements/torch.in --extra tts --extra dev --constraint constraints.txt --output-file requirements/dev.lock
+	@$(COMPILE) --extra tts --constraint requirements/dev.lock --output-file requirements/demo.lock
 
 bench: setup
 	@$(BIN)/python benchmarks/render.py
@@ -40,12 +58,20 @@ $(VENV)/.made:
 	 $$py -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.installed-tts: $(VENV)/.made pyproject.toml constraints.txt
+# Every file that is installed has the hash that its lock says, and the back end that builds personare is one of them;
+# torch has the version of constraints.txt (requirements/torch.in says why it has no hash).
+INSTALL := $(PIP) install --require-hashes --requirement
+ITSELF  := $(PIP) install --no-deps --no-build-isolation --editable .
+
+$(VENV)/.installed-tts: $(VENV)/.made pyproject.toml requirements/demo.lock
 	@echo "installing personare into $(VENV) ..."
-	@$(PIP) install --constraint constraints.txt --editable '.[tts]'
+	@$(INSTALL) requirements/demo.lock
+	@$(ITSELF)
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.made pyproject.toml constraints.txt
+$(VENV)/.installed-dev: $(VENV)/.made pyproject.toml requirements/dev.lock constraints.txt
 	@echo "installing personare and its dev tools into $(VENV) ..."
-	@$(PIP) install --constraint constraints.txt --editable '.[tts,dev]'
+	@$(INSTALL) requirements/dev.lock
+	@$(PIP) install --constraint constraints.txt torch
+	@$(ITSELF)
 	@touch $@ $(VENV)/.installed-tts

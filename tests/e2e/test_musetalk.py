@@ -218,7 +218,7 @@ def test_missing_and_wrong_weights_end_with_4(cli, weights, template, short, tmp
 
 
 def test_the_template_goes_on_after_an_interruption(opened, template, voice_samples):
-    """What the rooms had taken of it, and was not shown, comes again."""
+    """What the steps had taken of it, and was not shown, comes again."""
     performance = opened.perform(opened.prepare(template), audio="streaming", batch_size=2)
     shown = list(Template(template))
     made = [performance.idle(3), next(performance.feed(voice_samples[:24000]))]

@@ -15,6 +15,8 @@ from PIL import Image
 
 from tests.conftest import error_lines, write_wav
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--set", "size=256")
 
 

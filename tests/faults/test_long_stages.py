@@ -4,6 +4,7 @@ bytes, and people are told.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -176,26 +177,31 @@ short = Puppet.recipe
 Puppet.recipe = lambda self, options: Recipe(
     (*short(self, options).stages, *tuning(40, 0.02).stages)
 )
-signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it for us
 run()
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_command_says_which_step_is_kept_and_goes_on_from_there(portrait, home, number):
-    command = [sys.executable, "-c", _LONG_PUPPET, "avatar", "create", "anna", str(portrait)]
+@pytest.mark.parametrize(("number", "options"), [(signal.SIGINT, ()), (signal.SIGTERM, ("--json",))])
+def test_an_interrupted_command_says_which_step_is_kept_and_goes_on_from_there(
+    portrait, home, number, options
+):
+    command = [sys.executable, "-c", _LONG_PUPPET, "avatar", "create", "anna", str(portrait), *options]
     first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for line in first.stdout:
         if line == "step 7\n":
             break
     first.send_signal(number)
-    _, errors = first.communicate(timeout=60)
+    out, errors = first.communicate(timeout=60)
     assert first.returncode == 130, errors
     step = int(errors.split()[3])
     assert errors.strip() == (
         f"error: interrupted; step {step} of 40 is kept: the same command goes on from there"
     )
     assert step >= 7
+    if options:
+        answer = json.loads(out.splitlines()[-1])
+        assert answer == {"error": errors.strip().removeprefix("error: "), "hint": "", "kind": "Cancelled"}
     again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert f"at {step}" in again.stdout.splitlines()

@@ -32,7 +32,7 @@ def save(space, step=3, **arrays):
 
 
 def test_what_is_saved_last_is_found_by_the_next_run(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="personare")
     first = workspace(tmp_path / "w")
     assert first.load() is None
     save(first, 3)

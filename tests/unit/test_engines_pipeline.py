@@ -1,4 +1,4 @@
-"""Rooms that work at the same time: order, bounds, errors, and the end of every thread."""
+"""Steps that work at the same time: order, bounds, errors, and the end of every thread."""
 
 import gc
 import threading
@@ -45,7 +45,7 @@ def test_without_rooms_or_items() -> None:
 
 
 def test_rooms_work_at_the_same_time() -> None:
-    """Each room waits for the other to be busy with another item: run one after another this
+    """Each step waits for the other to be busy with another item: run one after another this
     would never end.
     """
     meeting = threading.Barrier(2, timeout=20)
@@ -65,12 +65,12 @@ def test_rooms_work_at_the_same_time() -> None:
     )
 
 
-@pytest.mark.parametrize(("rooms", "depth"), [(0, 1), (1, 1), (1, 2), (3, 2)])
-def test_the_source_is_read_exactly_as_far_as_the_belts_are_long(rooms: int, depth: int) -> None:
-    """While the consumer holds one item: full belts, one item in the hands of each room and one
+@pytest.mark.parametrize(("steps", "depth"), [(0, 1), (1, 1), (1, 2), (3, 2)])
+def test_the_source_is_read_exactly_as_far_as_the_belts_are_long(steps: int, depth: int) -> None:
+    """While the consumer holds one item: full belts, one item in the hands of each step and one
     in those of the source.
     """
-    wanted = 1 + (depth + 1) * (rooms + 1)
+    wanted = 1 + (depth + 1) * (steps + 1)
     as_far, further = threading.Event(), threading.Event()
 
     def source() -> Iterator[int]:
@@ -81,7 +81,7 @@ def test_the_source_is_read_exactly_as_far_as_the_belts_are_long(rooms: int, dep
                 further.set()
             yield i
 
-    same = [(f"room{i}", lambda x: x) for i in range(rooms)]
+    same = [(f"step{i}", lambda x: x) for i in range(steps)]
     pipeline = overlapped(source(), *same, watch=Stopwatch(), depth=depth)
     assert next(pipeline) == 1
     assert as_far.wait(60)
@@ -91,15 +91,15 @@ def test_the_source_is_read_exactly_as_far_as_the_belts_are_long(rooms: int, dep
 
 @pytest.mark.parametrize("faulty", [0, 1, 2])
 def test_an_error_comes_after_the_results_before_it_and_ends_all_threads(faulty: int) -> None:
-    def room(place: int, x: int) -> int:
+    def step(place: int, x: int) -> int:
         if place == faulty and x == 5:
-            raise ValueError("room is on fire")
+            raise ValueError("step is on fire")
         return x
 
-    rooms = [(f"room{place}", lambda x, place=place: room(place, x)) for place in range(3)]
+    steps = [(f"step{place}", lambda x, place=place: step(place, x)) for place in range(3)]
     made: list[int] = []
     with pytest.raises(ValueError, match="on fire"):
-        made.extend(overlapped(range(1000), *rooms, watch=Stopwatch()))
+        made.extend(overlapped(range(1000), *steps, watch=Stopwatch()))
     assert made == [0, 1, 2, 3, 4]
     assert ours() == []
 

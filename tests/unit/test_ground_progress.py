@@ -49,7 +49,7 @@ def test_the_time_left_follows_the_last_fifty_steps(clock):
 
 
 def test_a_line_in_the_log_tells_the_time_left(clock, caplog):
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="personare")
     steps = Steps(no_progress, "tuning", 10)
     for _ in steps:
         steps.note(loss=0.5)

@@ -11,7 +11,7 @@ import pytest
 from personare.engines.puppet.draw.face import FaceRenderer
 from personare.errors import NoFaceFound
 from personare.media.image import read_image
-from personare.perception.face import find_face
+from personare.perception.face import find_face, to_choose_from
 from personare.perception.photo_report import SOFT_BELOW, photo_report, sharpness
 from tests.unit.puppet_avatars import face_state, prepare
 
@@ -81,11 +81,15 @@ def test_several_faces_are_told(picture, seen):
     assert any(line.startswith("2 faces seen") for line in two.advice)
 
 
-def test_people_far_behind_are_not_meant(picture, monkeypatch):
-    sizes = (100.0, 55.0, 45.0)
-    boxes = [SimpleNamespace(size_px=size) for size in sizes]
-    monkeypatch.setattr("personare.perception.photo_report.find_faces", lambda _: boxes)
-    assert photo_report(picture).faces == 2
+def test_people_far_behind_are_not_meant():
+    """As large as 55 % of the largest counts, 45 % does not."""
+    seen = [
+        SimpleNamespace(
+            pose=SimpleNamespace(eye_distance_px=size), detection=SimpleNamespace(box=[x, 0, x + size, size])
+        )
+        for x, size in ((300.0, 100.0), (500.0, 55.0), (0.0, 45.0))
+    ]
+    assert to_choose_from(seen) == seen[:2]
 
 
 @pytest.mark.parametrize("thickness", [0.012, 0.03])

@@ -24,7 +24,7 @@ SKIN = (190, 150, 130)
 
 
 def neutral_points() -> np.ndarray:
-    """The carried face, from the front, in a picture: y down."""
+    """The bundled face, from the front, in a picture: y down."""
     return (head468().neutral * [UNIT_PX, -UNIT_PX, UNIT_PX] + [SIZE / 2, SIZE * 0.5, 0]).astype(np.float32)
 
 

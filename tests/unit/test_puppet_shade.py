@@ -23,7 +23,7 @@ GREY_SKIN = np.full(3, 180, np.float32)
 
 
 def face_points() -> np.ndarray:
-    """The carried face from the front in the middle of a picture."""
+    """The bundled face from the front in the middle of a picture."""
     return (head468().neutral * [UNIT_PX, -UNIT_PX, UNIT_PX] + [SIZE / 2, SIZE * 0.35, 0]).astype(np.float32)
 
 

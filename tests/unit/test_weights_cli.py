@@ -10,6 +10,8 @@ import pytest
 from tests.conftest import Ended, error_lines
 from tests.unit.fake_hub import FakeHub, running_hub
 
+pytestmark = pytest.mark.slow
+
 CONFIG, WEIGHTS = b"{}", b"\x80\x02}."
 EMOTION = "wav2vec-english-speech-emotion-recognition"
 Cli = Callable[..., Ended]

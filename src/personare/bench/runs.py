@@ -34,12 +34,12 @@ Temperature = Literal["cold", "warm"]
 
 STAGES = ("start", "preprocess", "drive", "motion", "render", "compose", "perform", "encode", "total")
 """Rows of the table. start: Python, imports and everything outside the run. preprocess: all
-stages of the portrait. drive ... compose: the rooms of the performance, as the engine tells
-them. perform: all of the performance, rooms included. encode: waiting for encoder and file.
+stages of the portrait. drive ... compose: the steps of the performance, as the engine tells
+them. perform: all of the performance, steps included. encode: waiting for encoder and file.
 total: of the process, from its start to its end.
 """
 
-ROOMS = ("drive", "motion", "render", "compose")
+STEPS = ("drive", "motion", "render", "compose")
 SENTENCE = (
     "Every picture of this film is made while you wait, and the clock on the wall tells how long it took."
 )
@@ -48,7 +48,7 @@ _SYLLABLES_SECONDS = 6
 
 @dataclass(frozen=True, slots=True)
 class ProcessRun:
-    """One process. seconds: by row of the table; rooms that the engine does not tell are left
+    """One process. seconds: by row of the table; steps that the engine does not tell are left
     out.
     """
 
@@ -179,7 +179,7 @@ def read_run(temperature: Temperature, report: Mapping[str, Any], total: float) 
     seconds = {
         "start": max(0.0, total - timings["total"]),
         "preprocess": sum(stages.values()),
-        **{room: timings[room] for room in ROOMS if room in timings},
+        **{step: timings[step] for step in STEPS if step in timings},
         "perform": timings["perform"],
         "encode": timings["write"],
         "total": total,
@@ -218,7 +218,7 @@ def _ended(command: Sequence[str]) -> Iterator[tuple[str, int]]:
 
 def _sentence(target: Path) -> tuple[Path, str]:
     """A wav of the sentence where this machine has a voice to say it, else of syllables that
-    are reckoned.
+    are computed.
     """
     from personare.voice.tts import open_text
 

@@ -105,7 +105,6 @@ def _run(arguments: Sequence[str]) -> int:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException as error:
         if interrupts.interrupted() or isinstance(error, KeyboardInterrupt):
-            SESSION.kept = _kept(error)
             return interrupts.EXIT_CODE
         if isinstance(error, PersonareError):
             return report_error(error)
@@ -116,23 +115,12 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _say_interrupted() -> int:
-    message = f"interrupted; {SESSION.kept}" if SESSION.kept else interrupts.MESSAGE
+    kept = f"interrupted; {SESSION.kept}: the same command goes on from there"
+    message = kept if SESSION.kept else interrupts.MESSAGE
     complain(f"error: {message}")
     if SESSION.as_json and not SESSION.answered:
         print_json({"error": message, "hint": "", "kind": "Cancelled"})
     return interrupts.EXIT_CODE
-
-
-def _kept(error: BaseException) -> str:
-    """What an interruption left to go on from: a long stage notes its checkpoint on the
-    exception, from which the end of the program follows. "" if there is nothing.
-    """
-    cause: BaseException | None = error
-    while cause is not None:
-        if notes := getattr(cause, "__notes__", None):
-            return f"{notes[0]}: the same command goes on from there"
-        cause = cause.__cause__ or cause.__context__
-    return ""
 
 
 def _usage(error: BaseException) -> int:

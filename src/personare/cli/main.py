@@ -18,7 +18,7 @@ def run() -> None:
     """Run the command of `sys.argv` and exit with the code that `personare.errors` gives."""
     interrupts.watch()
     _open_standard_streams()
-    # Our rooms work side by side. OpenCV's own threads would spin between its many small calls:
+    # Our steps work side by side. OpenCV's own threads would spin between its many small calls:
     # a seventh of all processor time.
     os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
     from personare.cli.app import run_command

@@ -112,7 +112,8 @@ NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Neither read nor write cached features and clips.")
 ]
 Refresh = Annotated[
-    bool, typer.Option("--refresh", help="Make cached features and finished clips anew, and keep those.")
+    bool,
+    typer.Option("--refresh", help="Make cached features and finished clips again, and keep the new ones."),
 ]
 CacheRemote = Annotated[
     str | None,
@@ -281,8 +282,31 @@ def age_text(seconds: float) -> str:
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
     """A bar on stderr, with the time left, for whatever takes longer than a moment; silent with
-    --json or without a terminal.
+    --json or without a terminal. What an interruption says of itself is left in `Session.kept`:
+    the parser of the command line forgets the exception.
     """
+    with _bar() as show:
+        try:
+            yield show
+        except BaseException as error:
+            SESSION.kept = _kept(error)
+            raise
+
+
+def _kept(error: BaseException) -> str:
+    """The note of a stage of minutes on the interruption that this error is, or came of; "" if
+    there is none.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt) and (notes := getattr(cause, "__notes__", None)):
+            return str(notes[0])
+        cause = cause.__cause__ or cause.__context__
+    return ""
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
     if SESSION.as_json or not sys.stderr.isatty():
         yield lambda what, done, total: None
         return
@@ -322,15 +346,14 @@ def progress_bar() -> Iterator[Progress]:
 
 
 class _LogLine(logging.Formatter):
-    """logfmt: time=... level=... room=... msg="..." """
+    """logfmt: time=... level=... module=... msg="..." """
 
     def format(self, record: logging.LogRecord) -> str:
-        room = record.name.removeprefix("personare.")
+        module = record.name.removeprefix("personare.")
         stamp = self.formatTime(record, "%Y-%m-%dT%H:%M:%S")
         message = json.dumps(record.getMessage(), ensure_ascii=False)
-        return (
-            f"time={stamp}.{int(record.msecs):03d} level={record.levelname.lower()} room={room} msg={message}"
-        )
+        when = f"{stamp}.{int(record.msecs):03d}"
+        return f"time={when} level={record.levelname.lower()} module={module} msg={message}"
 
 
 class _Warning(logging.Formatter):

@@ -71,7 +71,7 @@ def pull(
         bool, typer.Option("--optional", help="With --engine: also what only some options need.")
     ] = False,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Read what is here, and fetch anew what is damaged.")
+        bool, typer.Option("--repair", help="Check what is here, and fetch damaged files again.")
     ] = False,
     to: Annotated[
         Path | None,

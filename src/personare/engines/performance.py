@@ -59,7 +59,7 @@ class Run(ABC, Generic[Product, Piece]):
 
     fps: Fraction
     watch: Stopwatch
-    """Seconds spent in each room of the wing: "drive", "motion", "render", "compose"."""
+    """Seconds spent in each step of the wing: "drive", "motion", "render", "compose"."""
     heard: dict[str, Outcome]
     """Stages of the speech or guide that came from the cache, and those that did not."""
     progress: Progress
@@ -367,7 +367,7 @@ class Movement(Run[Motion, Floats]):
 class Stream(Iterator[Product]):
     """The frames of an utterance that are settled by now.
 
-    utterance: its number, which its frames carry too.
+    utterance: its number, which its frames have too.
     """
 
     def __init__(self, run: Run[Product, Any], said: Utterance) -> None:

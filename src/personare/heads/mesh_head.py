@@ -167,7 +167,7 @@ def loop_refinement(triangles: Ints, count: int) -> tuple[Refinement, Ints]:
 
 @cache
 def mesh_head() -> MeshHead:
-    """The carried head, subdivided once; read-only by convention."""
+    """The bundled head, subdivided once; read-only by convention."""
     folder = files("personare.heads") / "data"
     arrays = safetensors.numpy.load((folder / "mesh_head.safetensors").read_bytes())
     unit, step = float(arrays["eye_distance_dm"][0]), float(arrays["move_step_dm"][0])

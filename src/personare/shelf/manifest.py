@@ -1,5 +1,5 @@
-"""The file that is an avatar: which engine, which options, which features, which portrait. Read
-as if a stranger wrote it.
+"""The file that is an avatar: which engine, which options, which features, which portrait. It
+is untrusted when it is read.
 """
 
 from __future__ import annotations

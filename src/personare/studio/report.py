@@ -18,8 +18,8 @@ class Report:
     """What was made and what it cost.
 
     timings: seconds of each preparation stage that was computed or read, of "perform" (voice to
-        frames), of the rooms inside it where the engine tells them ("drive", "motion",
-        "render", "compose"; rooms that work side by side may add up to more), of "write"
+        frames), of the steps inside it where the engine tells them ("drive", "motion",
+        "render", "compose"; steps that work side by side may add up to more), of "write"
         (waiting for the encoder and the file) and "total". A clip that was found finished has
         "hear" (the speech, once) and "copy" instead.
     cache: hits and misses among the stages, and "clip": whether the whole clip was found
@@ -59,7 +59,7 @@ class Report:
         working_seconds: float,
     ) -> Report:
         """The report of a clip with these facts. working_seconds: what the realtime factor is
-        reckoned from.
+        counted from.
         """
         return cls(
             output=str(output),

@@ -54,7 +54,7 @@ _NOT_THE_ENCODER = (r"^(?:model\.)?decoder\.", r"^proj_out\.")
 
 
 def log_mel(padded: NDArray[np.floating[Any]]) -> Floats:
-    """log10 of the mel power of samples that carry half a window of context on both sides.
+    """log10 of the mel power of samples with half a window of context on both sides.
 
     [n] to float32 [80, (n - 400) // 160 + 1]. A periodic Hann window of 400, hop 160, 80 Slaney
     filters from 0 to 8000 Hz; nothing below 1e-10.

@@ -161,7 +161,7 @@ class MotionSampler:
         """Distinct conditions [n, hidden] and which of them each frame of each branch has [B,
         previous + chunk].
 
-        The voice of carried frames is heard in every branch; new frames without a voice are all
+        The voice of context frames is heard in every branch; new frames without a voice are all
         alike.
         """
         import torch

@@ -27,9 +27,10 @@ from personare.engines.float.render import FrameDecoder
 from personare.engines.neural import BatchSize, chosen_batch, device_of, grouped, in_batches
 from personare.engines.performance import Made, Performance
 from personare.engines.pipeline import overlapped
+from personare.engines.portrait import ground
 from personare.engines.utterance import Utterance
 from personare.errors import EngineError
-from personare.media.image import read_image
+from personare.perception.portrait import read_portrait
 from personare.types import Avatar, Phone, Samples
 from personare.voice.activity import ActivityGate
 
@@ -92,8 +93,8 @@ class FloatPerformance(Performance):
             self._emotion = np.asarray(heard.features[drive.EMOTION].arrays["scores"], np.float32)
         voice = np.asarray(heard.features[drive.VOICE].arrays["voice"], np.float32)
         motion = self._motion(voice, self._silent_frames(speech, len(voice)), self._count(said))
-        rooms = (("render", self._rendered), ("compose", self._framing.compose))
-        with closing(overlapped(motion, *rooms, watch=self.watch, depth=1, cut=said.cut)) as made:
+        steps = (("render", self._rendered), ("compose", self._framing.compose))
+        with closing(overlapped(motion, *steps, watch=self.watch, depth=1, cut=said.cut)) as made:
             yield from map(Made, made)
         if not said.cut:
             self._leave(said.shown)
@@ -135,7 +136,8 @@ class FloatPerformance(Performance):
             return SquareFraming(crop.arrays["picture"].shape[0])
         if avatar.portrait_file is None:
             raise EngineError("framing=original needs the avatar's photo", hint="prepare the avatar again")
-        return OriginalFraming(read_image(avatar.portrait_file), crop.metadata)
+        photo = read_portrait(avatar.portrait_file, ground(self._options.background))
+        return OriginalFraming(photo, crop.metadata)
 
     def _mouth_of(self, avatar: Avatar) -> MouthAndHead | None:
         if REACH not in avatar.features:

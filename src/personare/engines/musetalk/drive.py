@@ -43,7 +43,7 @@ class WindowRule:
     edge: what stands for rows before the first and after the last: "zeros" (the current front
         end) or "repeat" (the original one).
     left, right: rows of context in frames at 25 fps.
-    published: as the published program counts, drift and all.
+    published: as the published program counts, with its drift.
     """
 
     fps: Fraction

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from personare.engines.engine import FrameRate
 from personare.engines.neural import NeuralOptions, released_or_ours
+from personare.engines.portrait import BACKGROUND, FACE_CHOICE, WHITE_TEXT, Background, FaceChoice
+from personare.types import LARGEST
 
 UNET = {"v15": "musetalk-unet-v15", "v1": "musetalk-unet-v1"}
 VAE = "sd-vae-ft-mse"
@@ -30,8 +32,8 @@ class MuseTalkOptions(NeuralOptions):
     )
     detector: Literal["auto", "dwpose", "landmarks"] = Field(
         "auto",
-        description="what finds the face: dwpose (with s3fd, as released), landmarks (ours, carried, smooth "
-        "to parts of a pixel), "
+        description="what finds the face: dwpose (with s3fd, as released), landmarks (bundled, smooth "
+        "to fractions of a pixel), "
         "auto: dwpose if its two files are there, else landmarks",
     )
     parser: Literal["auto", "bisenet", "landmarks"] = Field(
@@ -40,6 +42,8 @@ class MuseTalkOptions(NeuralOptions):
         "before the face), "
         "auto: bisenet if its file is there, else landmarks",
     )
+    face: FaceChoice = Field("largest", description=f"{FACE_CHOICE}; but for largest, found by landmarks")
+    background: Background = Field(WHITE_TEXT, description=BACKGROUND)
     bbox_shift: int = Field(
         0,
         ge=-200,
@@ -116,13 +120,21 @@ class MuseTalkOptions(NeuralOptions):
         "off keeps time exactly",
     )
 
+    @model_validator(mode="after")
+    def _one_who_chooses(self) -> Self:
+        if self.face != LARGEST and self.detector == "dwpose":
+            raise ValueError("dwpose cannot choose a face: leave detector out, or say detector=landmarks")
+        return self
+
     def concrete(self, there: Callable[[str], bool]) -> MuseTalkOptions:
         """The same with every auto decided. there: whether a component of the weights is on
         this machine.
         """
         v15 = self.version == "v15"
         chosen: dict[str, Any] = {
-            "detector": released_or_ours(self.detector, "dwpose", (POSE, DETECTOR), there),
+            "detector": "landmarks"
+            if self.face != LARGEST
+            else released_or_ours(self.detector, "dwpose", (POSE, DETECTOR), there),
             "parser": released_or_ours(self.parser, "bisenet", (PARSER,), there),
         }
         if self.parsing_mode == "auto":

@@ -1,4 +1,4 @@
-"""One run of musetalk: what is heard meets the template frame by frame, in rooms that work side
+"""One run of musetalk: what is heard meets the template frame by frame, in steps that work side
 by side.
 
     drive (windows), gate (speaking or not), template -> batches | motion, render (networks) |
@@ -29,9 +29,9 @@ from personare.engines.musetalk.template.prepared import PreparedFaces
 from personare.engines.neural import grouped
 from personare.engines.performance import Made, Performance
 from personare.engines.pipeline import overlapped
+from personare.engines.portrait import shown_template
 from personare.engines.utterance import Utterance
 from personare.errors import EngineError
-from personare.media.template import Template
 from personare.types import SAMPLE_RATE, Avatar, Image, Phone, Samples
 from personare.voice.activity import ActivityGate
 
@@ -126,7 +126,7 @@ class MuseTalkPerformance(Performance):
 
     def _drop(self, said: Utterance) -> None:  # noqa: ARG002
         self._speech = None
-        # What the rooms had taken of the template was not shown: the walk goes on after the last
+        # What the steps had taken of the template was not shown: the walk goes on after the last
         # frame that was.
         self._walk.close()
         self._walk = self._walk_from(self._next_frame)
@@ -159,8 +159,8 @@ class MuseTalkPerformance(Performance):
 
     def _made(self, said: Utterance, moments: Iterator[Moment]) -> Iterator[Made]:
         batches = grouped(moments, lambda: self._painter.batch_size)
-        rooms = (("", self._painted), ("compose", self._pasted))
-        with closing(overlapped(batches, *rooms, watch=self.watch, depth=1, cut=said.cut)) as made:
+        steps = (("", self._painted), ("compose", self._pasted))
+        with closing(overlapped(batches, *steps, watch=self.watch, depth=1, cut=said.cut)) as made:
             yield from map(Made, made)
 
     def _painted(self, batch: list[Moment]) -> tuple[list[Moment], list[Image | None]]:
@@ -222,7 +222,8 @@ class MuseTalkPerformance(Performance):
         """
         nearest = self._options.faceless == "nearest"
         good = None
-        with closing(Template(self._portrait, self._faces.fps).shown_at(self.fps, frame)) as pictures:
+        template = shown_template(self._portrait, self._options.background, fps=self._faces.fps)
+        with closing(template.shown_at(self.fps, frame)) as pictures:
             for shown in pictures:
                 good = shown if self._faces.present[shown[0]] else good
                 yield good if nearest and good is not None else shown

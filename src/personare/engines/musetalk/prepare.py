@@ -27,6 +27,7 @@ from personare.engines.musetalk import checkpoints, forms
 from personare.engines.musetalk.options import DETECTOR, PARSER, POSE, VAE, MuseTalkOptions
 from personare.engines.musetalk.template import boxes, masks
 from personare.engines.musetalk.template.packing import packed, tight, unpacked
+from personare.engines.portrait import background_parameter, chosen, face_parameter, template_of
 from personare.errors import NoFaceFound
 from personare.media.template import Template
 from personare.types import Feature, Image, frame_rate
@@ -76,7 +77,7 @@ class _Stages:
         def compute(inputs: StageInputs) -> Feature:
             from personare.perception.whole_body.dwpose import FACE, find_points
 
-            template = Template(inputs.portrait)
+            template = template_of(inputs)
             points = np.zeros((template.frames, 68, 2))
             detected = np.zeros((template.frames, 4), np.int32)
             found = np.zeros(template.frames, np.bool_)
@@ -93,22 +94,42 @@ class _Stages:
 
         weights = (self.weights.sha256(POSE), self.weights.sha256(DETECTOR))
         return Stage(
-            POINTS, version=1, compute=compute, reads=("portrait",), weights=weights, form=forms.points
+            POINTS,
+            version=1,
+            compute=compute,
+            parameters=background_parameter(self.options.background),
+            reads=("portrait",),
+            weights=weights,
+            form=forms.points,
         )
 
     def track(self) -> Stage:
         def compute(inputs: StageInputs) -> Feature:
             from personare.perception.track import track_face
 
-            template = Template(inputs.portrait)
-            track = track_face(template, template.fps, template.frames, inputs.progress, MIN_EYE_DISTANCE_PX)
-            return Feature({"landmarks": track.landmarks, "present": track.present}, forms.about(template))
+            template = template_of(inputs)
+            track = track_face(
+                template,
+                template.fps,
+                template.frames,
+                inputs.progress,
+                MIN_EYE_DISTANCE_PX,
+                chosen(inputs.parameters),
+            )
+            facts = forms.about(template) | ({"faces": track.faces} if track.faces > 1 else {})
+            return Feature({"landmarks": track.landmarks, "present": track.present}, facts)
 
         from personare.perception import NETWORK_SHA256
 
         weights = tuple(NETWORK_SHA256[name] for name in _TRACK_NETWORKS)
         return Stage(
-            TRACK, version=1, compute=compute, reads=("portrait",), weights=weights, form=forms.track
+            TRACK,
+            version=1,
+            compute=compute,
+            parameters=face_parameter(self.options.face) | background_parameter(self.options.background),
+            reads=("portrait",),
+            weights=weights,
+            form=forms.track,
         )
 
     def boxes(self) -> Stage:
@@ -132,7 +153,8 @@ class _Stages:
             LATENTS,
             version=1,
             compute=compute,
-            parameters={"latents": self.options.latents, "seed": seed},
+            parameters={"latents": self.options.latents, "seed": seed}
+            | background_parameter(self.options.background),
             needs=(BOXES,),
             reads=("portrait",),
             weights=(self.weights.sha256(VAE),),
@@ -162,7 +184,7 @@ class _Stages:
             LABELS,
             version=1,
             compute=compute,
-            parameters=parameters,
+            parameters=parameters | background_parameter(self.options.background),
             needs=(BOXES,),
             reads=("portrait",),
             weights=weights,
@@ -254,7 +276,7 @@ def _encoded_frames(vae: Any, inputs: StageInputs, seed: int | None, batch_size:
 def _crops(inputs: StageInputs) -> Iterator[tuple[int, Image]]:
     """(frame, face crop) of every frame with a face."""
     around = inputs.features[BOXES].arrays
-    for i, picture in enumerate(_watched(Template(inputs.portrait), inputs, LATENTS)):
+    for i, picture in enumerate(_watched(template_of(inputs), inputs, LATENTS)):
         if around["present"][i]:
             yield i, boxes.face_crop(picture, around["boxes"][i].tolist())
 
@@ -262,7 +284,7 @@ def _crops(inputs: StageInputs) -> Iterator[tuple[int, Image]]:
 def _squares(inputs: StageInputs) -> Iterator[Image]:
     """The square around every face, in order of the frames that have one."""
     around = inputs.features[BOXES].arrays
-    for i, picture in enumerate(_watched(Template(inputs.portrait), inputs, LABELS)):
+    for i, picture in enumerate(_watched(template_of(inputs), inputs, LABELS)):
         if around["present"][i]:
             yield masks.cut_square(
                 picture, masks.square_around(around["boxes"][i], inputs.parameters["expand"])

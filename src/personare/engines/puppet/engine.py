@@ -44,7 +44,7 @@ class Puppet(Engine):
             open_network(NETWORK, NETWORK_SHA256)
         except WeightsError:
             damaged.append("articulation")
-        return [f"carried network {name} is missing or damaged: reinstall personare" for name in damaged]
+        return [f"bundled network {name} is missing or damaged: reinstall personare" for name in damaged]
 
     def recipe(self, options: EngineOptions) -> Recipe:
         from personare.engines.puppet.prepare import recipe

@@ -37,6 +37,7 @@ CUT_PX = 0.05
 Floats = NDArray[np.float32]
 Degrees = Annotated[float, Field(ge=-180, le=180)]
 Side = Annotated[int, Field(ge=8, le=100_000)]
+Faces = Annotated[int, Field(ge=1, le=1000)]
 Place = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
 
 
@@ -49,6 +50,7 @@ class PhotoFace(Metadata):
     height: Side
     glasses: bool
     dark_lenses: bool
+    faces: Faces = 1
 
 
 class VideoFace(Metadata):
@@ -58,6 +60,7 @@ class VideoFace(Metadata):
     reference: Annotated[int, Field(ge=0)]
     width: Side
     height: Side
+    faces: Faces = 1
 
 
 class CropPlace(Metadata):

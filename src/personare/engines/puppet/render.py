@@ -1,5 +1,5 @@
 """What is shown: a photo that is moved as a whole, a template video whose mouth alone is moved,
-or the carried 3-D head.
+or the bundled 3-D head.
 """
 
 from __future__ import annotations
@@ -8,14 +8,15 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
+from personare.engines.portrait import ground
 from personare.engines.puppet.draw.face import FaceRenderer
 from personare.engines.puppet.draw.moving import MovingFace
 from personare.engines.puppet.forms import CROP, FACE
 from personare.engines.puppet.options import PuppetOptions
 from personare.errors import EngineError
 from personare.ground.stopwatch import Stopwatch
-from personare.media.image import read_image
 from personare.media.paste import PasteBack, Square
+from personare.perception.portrait import read_portrait
 from personare.types import Avatar, FaceState, Image
 
 
@@ -46,12 +47,12 @@ def open_show(avatar: Avatar, options: PuppetOptions) -> Show:
     if options.look == "mesh":
         return MeshFace(options)
     if is_moving(avatar):
-        return MovingFace(avatar.features, own_file(avatar), options.fps)
+        return MovingFace(avatar.features, own_file(avatar), options.fps, options.background)
     return StillFace(avatar, options)
 
 
 class MeshFace:
-    """Frames of the carried head."""
+    """Frames of the bundled head."""
 
     def __init__(self, options: PuppetOptions) -> None:
         from personare.engines.puppet.draw.mesh import MeshRenderer
@@ -82,7 +83,7 @@ class StillFace:
         self._renderer = FaceRenderer(avatar.features)
         self._paste: PasteBack | None = None
         if options.framing == "original":
-            self._photo = read_image(own_file(avatar))
+            self._photo = read_portrait(own_file(avatar), ground(options.background))
             self.size = self._photo.shape[:2]
             square = Square(*(int(crop.metadata[name]) for name in ("x", "y", "side")))
             self._paste = PasteBack(square, self.size, alpha=self._renderer.still.feathered())

@@ -1,4 +1,4 @@
-"""The mesh look: the carried 3-D head in place of a photo, drawn from the same FaceState.
+"""The mesh look: the bundled 3-D head in place of a photo, drawn from the same FaceState.
 
 One pass rasterises, at one and a half times the size, the place in the paint and the light of
 every pixel; the paint is then looked up, lit and averaged down; upper and lower half side by

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from personare.engines.portrait import WHITE_TEXT, shown_template
 from personare.engines.puppet.draw.deform import BEHIND_PX, PARTED_JAW, STAYS_PARTED, Layer, Posed, opened
 from personare.engines.puppet.draw.face import LIPS_REACH
 from personare.engines.puppet.draw.mouth import MouthInterior
@@ -26,7 +27,6 @@ from personare.engines.puppet.forms import CROP, FACE, RIG
 from personare.engines.puppet.move.state import UNIT
 from personare.ground.stopwatch import Stopwatch
 from personare.heads import head468, similarity
-from personare.media.template import Template
 from personare.types import FaceState, Feature, Image, frame_rate
 
 Floats = NDArray[np.float32]
@@ -44,13 +44,21 @@ class MovingFace:
     one thread; `close` it.
     """
 
-    def __init__(self, features: Mapping[str, Feature], portrait: Path, fps: Fraction | None) -> None:
-        """features: those of `prepare.recipe`, of a video. fps: None for the video's own rate."""
+    def __init__(
+        self,
+        features: Mapping[str, Feature],
+        portrait: Path,
+        fps: Fraction | None,
+        background: str = WHITE_TEXT,
+    ) -> None:
+        """features: those of `prepare.recipe`, of a video. fps: None for the video's own rate.
+        background: the option.
+        """
         face = features[FACE]
         self._landmarks = face.arrays["landmarks"]
         self._strength = face.arrays["strength"]
         own_fps = frame_rate(face.metadata["fps"])
-        template = Template(portrait, own_fps)
+        template = shown_template(portrait, background, fps=own_fps)
         self.fps = fps or own_fps
         self.size = template.size
         self._pictures = template.shown_at(self.fps)

@@ -21,7 +21,7 @@ PUCKER = ARKIT_UNITS.index("mouthPucker")
 CORNERS = {"Right": (61, 78), "Left": (291, 308)}
 MIDDLE_COLUMN = 5
 FROWN_GAIN = 1.5
-"""The carried head's corners fall by .05 eye distances, those of ARKit faces by about .08."""
+"""The bundled head's corners fall by .05 eye distances, those of ARKit faces by about .08."""
 SNEER_GAIN = 1.9
 """Wings of the nose rise by .03 there, those of faces by twice as much."""
 LEVEL, SMILE_RISES, FROWN_FALLS = 0.010, 0.075, 0.070

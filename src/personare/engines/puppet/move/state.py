@@ -1,4 +1,4 @@
-"""What passes between the rooms of this wing: drive -> MouthFrame -> motion (+ life) ->
+"""What passes between the steps of this wing: drive -> MouthFrame -> motion (+ life) ->
 FaceState -> render.
 """
 
