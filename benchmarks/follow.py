@@ -29,13 +29,12 @@ from personare.engines.puppet.drive import MouthDrive
 from personare.engines.puppet.fit.guide import motion_of, watch
 from personare.engines.puppet.fit.rig import Rig
 from personare.engines.puppet.motion import FaceMotion
-from personare.engines.puppet.move.state import UNIT
 from personare.engines.puppet.options import PuppetOptions
 from personare.engines.puppet.render import open_show
 from personare.media.audio import open_speech
 from personare.media.template import Template
-from personare.motion import ARKIT, state_of
-from personare.types import SAMPLE_RATE, FaceState, Feature, Image
+from personare.motion import ARKIT, UNIT, FaceState, state_of
+from personare.types import SAMPLE_RATE, Feature, Image
 
 FPS = Fraction(25)
 HEAD = [ARKIT.columns.index(name) for name in ("headYaw", "headPitch", "headRoll")]

@@ -16,8 +16,9 @@ from personare.engines.puppet.move.emotion import (
     Mood,
     offsets,
 )
-from personare.engines.puppet.move.state import UNIT, MouthFrame
+from personare.engines.puppet.move.state import MouthFrame
 from personare.engines.puppet.options import PuppetOptions
+from personare.motion import UNIT
 
 FPS = Fraction(25)
 MOUTH = np.array([name.startswith(("mouth", "jaw")) for name in UNIT])

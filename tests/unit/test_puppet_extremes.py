@@ -19,9 +19,9 @@ from personare.engines.puppet.drive import MouthDrive
 from personare.engines.puppet.fit.rig import Rig
 from personare.engines.puppet.motion import FaceMotion
 from personare.engines.puppet.move.emotion import EMOTIONS
-from personare.engines.puppet.move.state import UNIT, FaceState
 from personare.engines.puppet.options import PuppetOptions
 from personare.media.image import read_image
+from personare.motion import UNIT, FaceState
 from tests.unit.puppet_avatars import AA, PP, face_state, prepare
 
 WORN = [name for name in EMOTIONS if name != "neutral"]

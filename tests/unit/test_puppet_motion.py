@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from personare.engines.puppet.motion import HANDOVER_SECONDS, FaceMotion
-from personare.engines.puppet.move.state import UNIT, MouthFrame
+from personare.engines.puppet.move.state import MouthFrame
 from personare.engines.puppet.options import PuppetOptions
+from personare.motion import UNIT
 
 STILL = PuppetOptions(head_motion=0, blink_rate=0, gaze=0)
 

@@ -29,9 +29,10 @@ from personare.heads import (
     head468,
 )
 from personare.media.video import VideoFrameAt
+from personare.motion import UNIT
 from personare.perception.head_pose import head_pose
 from personare.score.landmark_reader import LandmarkReader, Landmarks
-from personare.types import ARKIT_UNITS, Image
+from personare.types import Image
 
 Floats = NDArray[np.float64]
 
@@ -175,9 +176,7 @@ def _spikes(
 
 @cache
 def _still_skin() -> NDArray[np.intp]:
-    moving = [
-        i for i, name in enumerate(ARKIT_UNITS) if name.startswith(("mouth", "jaw", "eyeBlink", "brow"))
-    ]
+    moving = [i for name, i in UNIT.items() if name.startswith(("mouth", "jaw", "eyeBlink", "brow"))]
     reach = np.linalg.norm(head468().deltas[moving], axis=2).max(axis=0)
     return np.flatnonzero(reach < _STILL_DELTA)
 

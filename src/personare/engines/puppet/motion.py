@@ -10,8 +10,9 @@ import numpy as np
 
 from personare.engines.puppet.move.emotion import Mood
 from personare.engines.puppet.move.life import Life
-from personare.engines.puppet.move.state import UNIT, FaceState, MouthFrame
+from personare.engines.puppet.move.state import MouthFrame
 from personare.engines.puppet.options import PuppetOptions
+from personare.motion import UNIT, FaceState
 
 HANDOVER_SECONDS = 0.14
 """How long the mouth takes from where an utterance left it to where idle motion or the next

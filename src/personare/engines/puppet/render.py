@@ -16,8 +16,9 @@ from personare.engines.puppet.options import PuppetOptions
 from personare.errors import EngineError
 from personare.ground.stopwatch import Stopwatch
 from personare.media.paste import PasteBack, Square
+from personare.motion import FaceState
 from personare.perception.portrait import read_portrait
-from personare.types import Avatar, FaceState, Image
+from personare.types import Avatar, Image
 
 
 class Show(Protocol):

@@ -18,7 +18,7 @@ from personare.engines.puppet.fit import eyes, lip_colours, lips
 from personare.engines.puppet.fit.light import cheek_colour
 from personare.engines.puppet.fit.rig import BLINKS, Rig
 from personare.engines.puppet.forms import CROP, PLATE, RIG
-from personare.engines.puppet.move.state import FaceState
+from personare.motion import FaceState
 from personare.types import Feature, Image
 
 EYE_REACH = (0.06, 0.08, 0.05)

@@ -24,10 +24,10 @@ from personare.engines.puppet.fit import lip_colours, lips, rings
 from personare.engines.puppet.fit.following import window
 from personare.engines.puppet.fit.rig import MOUTH_UNITS, Rig
 from personare.engines.puppet.forms import CROP, FACE, RIG
-from personare.engines.puppet.move.state import UNIT
 from personare.ground.stopwatch import Stopwatch
 from personare.heads import head468, similarity
-from personare.types import FaceState, Feature, Image, frame_rate
+from personare.motion import UNIT, FaceState
+from personare.types import Feature, Image, frame_rate
 
 Floats = NDArray[np.float32]
 

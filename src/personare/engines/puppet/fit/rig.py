@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from personare.engines.puppet.fit import brows, eyes, frown, light, lip_texture, lips, rings, teeth
 from personare.engines.puppet.fit.relief import relief
 from personare.heads import CHIN, head468, similarity
-from personare.types import ARKIT_UNITS, Feature, Image
+from personare.motion import UNIT
+from personare.types import Feature, Image
 
 Floats = NDArray[np.float32]
 
-MOUTH_UNITS = [i for i, name in enumerate(ARKIT_UNITS) if name.startswith(("mouth", "jaw"))]
-JAW_OPEN = ARKIT_UNITS.index("jawOpen")
-BLINKS = [ARKIT_UNITS.index("eyeBlinkRight"), ARKIT_UNITS.index("eyeBlinkLeft")]
+MOUTH_UNITS = [i for name, i in UNIT.items() if name.startswith(("mouth", "jaw"))]
+JAW_OPEN = UNIT["jawOpen"]
+BLINKS = [UNIT["eyeBlinkRight"], UNIT["eyeBlinkLeft"]]
 """The blink of the eye at image left, the person's right one, comes first, as everywhere in
 this wing.
 """
