@@ -35,7 +35,7 @@ import numpy as np
 import torch
 
 from personare.engines.musetalk.drive import positional_encoding
-from personare.engines.musetalk.motion import Motion
+from personare.engines.musetalk.motion import FacePredictor
 from personare.engines.musetalk.render import FaceDecoder
 from personare.engines.musetalk.template import latents as published
 from personare.networks.diffusion import unet_from_state, vae_from_state
@@ -97,7 +97,7 @@ def painting(batches: list[int], repeat: int, size: str = "full") -> list[Row]:
     rows = []
     own = choose_dtype(cpu)
     for dtype in dict.fromkeys((torch.float32, own)):
-        motion = Motion(unet_from_state(replay.state("unet"), unet_config, "u", dtype=dtype))
+        motion = FacePredictor(unet_from_state(replay.state("unet"), unet_config, "u", dtype=dtype))
         decoder = FaceDecoder(vae_from_state(replay.state("vae"), vae_config, "v", dtype=dtype))
         for n in batches:
             predicting, predicted = best(partial(motion.predict, given[:n], tokens[:n]), repeat)

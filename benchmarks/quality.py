@@ -47,8 +47,8 @@ from personare.score.battery import (
     parts,
     rows,
 )
+from personare.score.figures import Figure, at_least, at_most, value_text, within
 from personare.score.opening import FaceSeen, watch
-from personare.score.report import Row, at_least, at_most, value_text, within
 from personare.score.sound import listen
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
-    made: list[Row] = []
+    made: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder:
         workshop = Workshop(arguments.portrait, arguments.portraits, arguments.media, Path(folder))
         for name in arguments.only:
@@ -188,7 +188,7 @@ def main() -> None:
 # ---------------------------------------------------------------- lips against known sounds
 
 
-def closures(workshop: Workshop) -> Iterator[Row]:
+def closures(workshop: Workshop) -> Iterator[Figure]:
     """Held-out synthetic voices, whose phone times are known: with the phones given to puppet,
     and by ear.
     """
@@ -222,12 +222,12 @@ def closures(workshop: Workshop) -> Iterator[Row]:
         yield at_most(f"lag, {by}, worst voice", max(lags, key=abs), 1.0, "frames")
 
 
-def foreign(workshop: Workshop) -> Iterator[Row]:
+def foreign(workshop: Workshop) -> Iterator[Figure]:
     """Real voices by ear, with silences put in."""
     wanted = [workshop.media / f"{name}.wav" for name in FOREIGN] if workshop.media else []
     found = [path for path in wanted if path.exists()]
     if not found:
-        yield Row("foreign voices", None, "", "", "not measured", "give --media DIR")
+        yield Figure("foreign voices", None, "", "", "not measured", "give --media DIR")
         return
     each, rests, steady = [], [], []
     for path in found:
@@ -261,14 +261,14 @@ def foreign(workshop: Workshop) -> Iterator[Row]:
     )
 
 
-def people(workshop: Workshop) -> Iterator[Row]:
+def people(workshop: Workshop) -> Iterator[Figure]:
     """How portraits move with real voices, beside how people do: every portrait with every
     voice, its number the seed.
     """
     wanted = [(workshop.media / f"{name}.wav", start) for name, start in PEOPLE_VOICES if workshop.media]
     found = [(path, start) for path, start in wanted if path.exists()]
     if not found:
-        yield Row("people", None, "", "", "not measured", "give --media DIR")
+        yield Figure("people", None, "", "", "not measured", "give --media DIR")
         return
     each = []
     for seed, portrait in enumerate(workshop.portraits):
@@ -288,7 +288,7 @@ def people(workshop: Workshop) -> Iterator[Row]:
         yield judged(measured[0][name], float(np.mean(values)), note)
 
 
-def judged(like: Row, value: float, note: str) -> Row:
+def judged(like: Figure, value: float, note: str) -> Figure:
     """A row with the name, unit and bar of another, and a value and note of its own."""
     words = like.bar.split()
     if words[0] == ">=":
@@ -301,7 +301,7 @@ def judged(like: Row, value: float, note: str) -> Row:
 # ---------------------------------------------------------------- length, stillness, cost
 
 
-def minutes(workshop: Workshop) -> Iterator[Row]:
+def minutes(workshop: Workshop) -> Iterator[Figure]:
     """Ten minutes against ten seconds."""
     samples, _ = spoken(VOICE)
     voice = np.concatenate([samples, np.zeros(SAMPLE_RATE // 2, np.float32)])
@@ -326,7 +326,7 @@ def minutes(workshop: Workshop) -> Iterator[Row]:
     yield at_least("speed, 10 minutes", report["realtime_factor"], 3, "x real time")
 
 
-def vowels(workshop: Workshop) -> Iterator[Row]:
+def vowels(workshop: Workshop) -> Iterator[Figure]:
     """Vowels held for 1.5 s at a steady pitch; and what the perception makes of a clip that
     does not move at all.
     """
@@ -354,7 +354,7 @@ def vowels(workshop: Workshop) -> Iterator[Row]:
     )
 
 
-def speed(workshop: Workshop) -> Iterator[Row]:
+def speed(workshop: Workshop) -> Iterator[Figure]:
     """30 s at 512x512: cold, then warm; and how soon the first frame is there."""
     samples, _ = spoken(VOICE)
     voice = write_wav(workshop.folder / "30.wav", np.resize(samples, 30 * SAMPLE_RATE))
@@ -415,7 +415,7 @@ next(frames for at in range(0, len(samples), 320) for frames in performance.feed
 print(time.perf_counter() - began)
 """
 
-PARTS: dict[str, Callable[[Workshop], Iterator[Row]]] = {
+PARTS: dict[str, Callable[[Workshop], Iterator[Figure]]] = {
     "closures": closures, "foreign": foreign, "people": people, "minutes": minutes, "vowels": vowels,
     "speed": speed,
 }  # fmt: skip
@@ -478,7 +478,7 @@ def look(clip: Path, wanted: Callable[[float], bool] | None = None) -> FaceSeen:
     return watch(frame for frame in VideoSource(clip).frames() if wanted is None or wanted(frame.seconds))
 
 
-def named(found: Iterator[Row]) -> dict[str, Row]:
+def named(found: Iterator[Figure]) -> dict[str, Figure]:
     return {row.name: row for row in found}
 
 
@@ -491,7 +491,7 @@ def worst(each: Sequence[dict], name: str) -> str:
     return f"least {least[name].value:.3f}" + (f" ({least['voice']})" if "voice" in least else "")
 
 
-def pooled(name: str, met: Sequence[NDArray[np.bool_]], bar: float) -> Row:
+def pooled(name: str, met: Sequence[NDArray[np.bool_]], bar: float) -> Figure:
     sounds = np.concatenate(met)
     return at_least(
         name, 100 * float(sounds.mean()), bar, "%", f"{int(sounds.sum())} of {len(sounds)} sounds"
@@ -504,7 +504,7 @@ def machine() -> str:
     return f"{os.cpu_count()} cores, {platform.machine()}, {platform.system()}, Python {python}, {day}"
 
 
-def markdown(made: Sequence[Row]) -> str:
+def markdown(made: Sequence[Figure]) -> str:
     lines = [f"Machine: {machine()}.", "", "| what | measured | bar | | note |", "|---|---|---|---|---|"]
     lines += [f"| {row.name} | {value_text(row)} | {row.bar} | {row.verdict} | {row.note} |" for row in made]
     return "\n".join(lines)

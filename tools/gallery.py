@@ -24,9 +24,9 @@ from PIL import Image
 import personare
 from personare.engines.puppet.move.emotion import EMOTIONS
 from personare.errors import PersonareError
-from personare.motion import motion_of
+from personare.motion import ARKIT_UNITS, FaceState, motion_of
 from personare.studio.opened import OpenEngine
-from personare.types import ARKIT_UNITS, Avatar, FaceState
+from personare.types import Avatar
 
 SENTENCE = "My mother bought five purple shoes."
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}

@@ -203,25 +203,6 @@ class Feature:
 
 
 @dataclass(frozen=True, slots=True)
-class FaceState:
-    """What a face does in one frame: curves that other programs know too.
-
-    curves: float32 [52], weights of ARKIT_UNITS, 0 to about 1.
-    tongue: 0 (down) .. 1 (tip at the upper teeth).
-    head: (yaw, pitch, roll) in degrees from the portrait's own pose; yaw > 0 turns the nose to
-        image right, pitch > 0 lifts it, roll > 0 tilts clockwise in the image.
-    shift: (x, y) of the head in eye distances, image right and down.
-    gaze: (x, y) of both irises in eye distances, image right and down.
-    """
-
-    curves: NDArray[np.float32]
-    tongue: float
-    head: tuple[float, float, float]
-    shift: tuple[float, float]
-    gaze: tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
 class Avatar:
     """A portrait prepared for one engine.
 
@@ -251,20 +232,3 @@ calls it (see personare.ground.progress).
 
 def no_progress(what: str, done: int, total: int | None) -> None:
     """The Progress of callers who do not want any."""
-
-
-ARKIT_UNITS: tuple[str, ...] = (
-    "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff",
-    "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft", "eyeBlinkRight", "eyeLookDownLeft",
-    "eyeLookDownRight", "eyeLookInLeft", "eyeLookInRight", "eyeLookOutLeft", "eyeLookOutRight",
-    "eyeLookUpLeft", "eyeLookUpRight", "eyeSquintLeft", "eyeSquintRight", "eyeWideLeft", "eyeWideRight",
-    "jawForward", "jawLeft", "jawOpen", "jawRight", "mouthClose", "mouthDimpleLeft", "mouthDimpleRight",
-    "mouthFrownLeft", "mouthFrownRight", "mouthFunnel", "mouthLeft", "mouthLowerDownLeft",
-    "mouthLowerDownRight", "mouthPressLeft", "mouthPressRight", "mouthPucker", "mouthRight",
-    "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthSmileLeft",
-    "mouthSmileRight", "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight",
-    "noseSneerLeft", "noseSneerRight", "tongueOut",
-)  # fmt: skip
-"""The 52 ARKit blendshape units in alphabetical order, the order of every array of curves in
-personare.
-"""

@@ -15,7 +15,7 @@ import torch
 import personare
 from personare.engines.float import checkpoints
 from personare.engines.float.drive import FRAME_SAMPLES, requested_emotion, voice_of_frames
-from personare.engines.float.motion import Carried, Guidance, MotionResampler, MotionSampler
+from personare.engines.float.motion import Continuation, Guidance, MotionResampler, MotionSampler
 from personare.engines.float.prepare import APPEARANCE
 from personare.engines.float.render import FrameDecoder
 from personare.media.image import read_image
@@ -151,7 +151,7 @@ def test_after_an_interruption_the_motion_goes_on_from_the_last_frame_that_was_s
     transformer = checkpoints.lease_transformer(files, cpu, torch.float32).network
     previous, chunk = transformer.config.previous, transformer.config.chunk
 
-    def sampler(carried=None):
+    def sampler(continuation=None):
         return MotionSampler(
             transformer,
             seen["reference"],
@@ -160,7 +160,7 @@ def test_after_an_interruption_the_motion_goes_on_from_the_last_frame_that_was_s
             guidance=Guidance(read.a_cfg_scale, read.e_cfg_scale),
             seed=read.seed,
             fixed=True,
-            carried=carried,
+            continuation=continuation,
         )
 
     ears = checkpoints.ears(read, files)
@@ -169,8 +169,8 @@ def test_after_an_interruption_the_motion_goes_on_from_the_last_frame_that_was_s
     motion = np.concatenate(list(sampler().chunks(voice)))
     end = (shown - 1) * 25 // fps + 1
     assert end > previous
-    carried = Carried(motion[end - previous : end], voice[end - previous : end])
-    goes_on = MotionResampler(read.fps).push(sampler(carried).sample(silence))[:4]
+    continuation = Continuation(motion[end - previous : end], voice[end - previous : end])
+    goes_on = MotionResampler(read.fps).push(sampler(continuation).sample(silence))[:4]
     decoder = FrameDecoder(
         checkpoints.lease_decoder(files, cpu).network, seen["appearance"], seen, torch.float32
     )

@@ -254,9 +254,9 @@ def test_memory_that_runs_out_halves_the_batch(opened, template, short, monkeypa
     """The frames are those of the smaller batch; nothing is lost and nothing comes twice."""
     import torch
 
-    from personare.engines.musetalk.motion import Motion
+    from personare.engines.musetalk.motion import FacePredictor
 
-    whole, sizes = Motion.predict, []
+    whole, sizes = FacePredictor.predict, []
 
     def starved(self, latents, tokens):
         sizes.append(len(latents))
@@ -269,7 +269,7 @@ def test_memory_that_runs_out_halves_the_batch(opened, template, short, monkeypa
     wanted = np.concatenate(
         [f.images for f in opened.speak(avatar, short, batch_size=2, precision="float32")]
     )
-    monkeypatch.setattr(Motion, "predict", starved)
+    monkeypatch.setattr(FacePredictor, "predict", starved)
     made = np.concatenate([f.images for f in opened.speak(avatar, short, batch_size=8, precision="float32")])
     assert sizes == [6, 4, 2, 2, 2]
     assert np.abs(made.astype(int) - wanted).max() <= 1

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from personare.cache.recipe import StageInputs
-from personare.engines.puppet.move.state import UNIT, FaceState
 from personare.engines.puppet.options import PuppetOptions
 from personare.engines.puppet.prepare import recipe
+from personare.motion import UNIT, FaceState
 from personare.types import Feature
 
 PORTRAIT = Path(str(files("personare") / "assets" / "portrait.jpg"))

@@ -11,6 +11,8 @@ from personare.engines.neural import (
     BatchSize,
     NeuralOptions,
     batch_by_memory,
+    chosen_batch,
+    grouped,
     in_batches,
     memory,
     out_of_memory,
@@ -121,6 +123,18 @@ def test_batches_fit_the_memory() -> None:
     assert batch_by_memory(CPU, bytes_each=1, at_most=12).rows == 8
     assert batch_by_memory(CPU, bytes_each=free, at_most=12).rows == 1
     assert batch_by_memory(CPU, bytes_each=free // 10, at_most=64).rows == 4
+
+
+def test_the_batch_is_the_one_asked_for_or_fits_the_memory() -> None:
+    free, _ = memory(CPU)
+    assert chosen_batch(5, CPU, bytes_each=free, at_most=12).rows == 5
+    assert chosen_batch(0, CPU, bytes_each=1, at_most=12).rows == 8
+
+
+def test_groups_follow_a_size_that_changes() -> None:
+    sizes = iter([3, 3, 3, 2, 2, 2, 2])
+    assert list(grouped(range(8), lambda: next(sizes, 2))) == [[0, 1, 2], [3, 4], [5, 6], [7]]
+    assert list(grouped([], lambda: 3)) == []
 
 
 def test_a_missing_extra_is_one_line_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

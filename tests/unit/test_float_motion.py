@@ -44,7 +44,7 @@ def test_a_sampler_goes_on_where_another_stopped(network):
     whole = np.concatenate(list(sampler(network).chunks(voice)))
     first = sampler(network)
     start = first.sample(voice[:10])
-    rest = np.concatenate(list(sampler(network, carried=first.carried).chunks(voice[10:])))
+    rest = np.concatenate(list(sampler(network, continuation=first.continuation).chunks(voice[10:])))
     assert np.array_equal(np.concatenate([start, rest]), whole)
     assert (
         np.abs(np.concatenate(list(sampler(network).chunks(voice[10:]))) - rest).max() > 1e-3

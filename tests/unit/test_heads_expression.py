@@ -18,9 +18,10 @@ from personare.heads.brow_shapes import (
     RIGHT_UPPER_EDGE,
     brow_shapes,
 )
-from personare.heads.expression import UNIT, expression
+from personare.heads.expression import expression
 from personare.heads.neutral import neutral
 from personare.heads.signals import PARTS, PLACES, SIGNALS, signals
+from personare.motion import UNIT
 from personare.perception.smooth import CausalSmoother, smoothed_signals
 
 FPS = Fraction(25)

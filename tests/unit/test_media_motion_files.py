@@ -19,7 +19,8 @@ import pytest
 
 from personare.errors import UnreadableMedia, UnwritableOutput
 from personare.media.motion_files import CurveTrack, curves_written, read_curves
-from personare.types import ARKIT_UNITS, FaceState, frame_rate
+from personare.motion import ARKIT_UNITS, FaceState
+from personare.types import frame_rate
 
 FPS = Fraction(30000, 1001)
 

@@ -15,14 +15,13 @@ from personare.cache.recipe import StageInputs
 from personare.cache.store import FeatureStore
 from personare.engines.musetalk import hearing
 from personare.engines.musetalk.drive import (
-    STREAMING_LATENCY_SECONDS,
     SpeechDrive,
     WindowRule,
     Windows,
     open_drive,
     positional_encoding,
-    published_frame_count,
 )
+from personare.engines.musetalk.engine import MuseTalk
 from personare.engines.musetalk.hearing import HEAR, PIECE_SAMPLES, Ears, Hearing, Pieces, Whole, Windowed
 from personare.engines.musetalk.options import MuseTalkOptions
 from personare.types import Feature, frame_count
@@ -108,20 +107,17 @@ def test_an_hour_at_ntsc_rate_ends_where_the_voice_ends() -> None:
     last = frame_count(16000 * 3600, fps) - 1
     row = WindowRule(fps).first_row(last) + 4
     assert 0 <= 3600 * 50 - row <= 2
-    assert (
-        WindowRule(fps, published=True).first_row(last) > 3600 * 50
-    )  # the published reckoning is minutes ahead
+    assert WindowRule(fps, published=True).first_row(last) > 3600 * 50  # the published count is minutes ahead
 
 
-def test_the_published_length_of_18560_samples() -> None:
+def test_the_published_rows_of_18560_samples() -> None:
     rule = WindowRule(Fraction(25), published=True)
-    assert (published_frame_count(18560, Fraction(25)), rule.row_count(18560)) == (28, 57)
+    assert rule.row_count(18560) == 57
     assert WindowRule(Fraction(25)).row_count(18560) == 58
     np.testing.assert_array_equal(_places(18560, Fraction(25), published=True)[:28], _published(18560, 25))
 
 
 def test_speech_shorter_than_a_row_is_heard_as_silence() -> None:
-    assert published_frame_count(319, Fraction(25)) is None
     assert _places(319, Fraction(25)).tolist() == [[0] * 10]
     drive = SpeechDrive(Pieces(Ears(lambda: Lease(_no_encoder()), ()), None), WindowRule(Fraction(25)))
     assert [*drive.push(np.zeros(10, np.float32))] == []
@@ -162,8 +158,9 @@ def test_options_choose_how_speech_is_heard(version: str, audio: str, ears: Ears
     forms = {("v15", "exact"): Pieces, ("v1", "exact"): Whole}
     assert type(drive.hearing) is forms.get((version, audio), Windowed)
     at_once = list(drive.push(samples))
-    settled = len(samples) - int(STREAMING_LATENCY_SECONDS * 16000)
-    assert len(at_once) >= (settled * 25 // 16000 if audio == "streaming" else 0)
+    floor = MuseTalk().latency(options).floor_seconds
+    settled = len(samples) - int(floor * 16000) if audio == "streaming" else 0
+    assert len(at_once) >= settled * 25 // 16000
     assert len(at_once) + len(list(drive.finish())) == 75
 
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from personare.engines.puppet.drive import MouthDrive
-from personare.engines.puppet.move.state import UNIT, MouthFrame
+from personare.engines.puppet.move.state import MouthFrame
 from personare.errors import EngineError
+from personare.motion import UNIT
 from personare.types import SAMPLE_RATE, Phone, Samples, frame_count
 
 RATES = [Fraction(25), Fraction(24000, 1001), Fraction(30000, 1001), Fraction(50), Fraction(60)]

@@ -17,12 +17,12 @@ from personare.engines.puppet.draw.face import FaceRenderer
 from personare.engines.puppet.draw.mouth import MouthInterior
 from personare.engines.puppet.drive import MouthDrive
 from personare.engines.puppet.fit.rig import Rig
-from personare.engines.puppet.motion import Motion
+from personare.engines.puppet.motion import FaceMotion
 from personare.engines.puppet.move.emotion import EMOTIONS
-from personare.engines.puppet.move.state import UNIT, FaceState
 from personare.engines.puppet.options import PuppetOptions
 from personare.heads import CHIN
 from personare.media.image import read_image
+from personare.motion import UNIT, FaceState
 from tests.unit.puppet_avatars import AA, PP, face_state, prepare
 
 WORN = [name for name in EMOTIONS if name != "neutral"]
@@ -44,7 +44,7 @@ def wild_mouth(voice_samples):
 
 
 def states(mouth, **options: object) -> list[FaceState]:
-    motion = Motion(PuppetOptions(**options))
+    motion = FaceMotion(PuppetOptions(**options))
     return [motion.speak(frame) for frame in mouth]
 
 

@@ -13,11 +13,10 @@ import pytest
 from personare.cache.recipe import Recipe, StageInputs
 from personare.engines.puppet.draw.face import FaceRenderer
 from personare.engines.puppet.fit.guide import Mirror, motion_of, stage, watch
-from personare.engines.puppet.move.state import UNIT
-from personare.motion import ARKIT, row_of
+from personare.motion import ARKIT, UNIT, FaceState, row_of
 from personare.perception.head_motion import HeadMotion, angles, rotation, turned
 from personare.perception.watch import FaceWatcher
-from personare.types import FaceState, Guide
+from personare.types import Guide
 from tests.unit.puppet_avatars import face_state, prepare
 from tests.unit.template_videos import moved_portrait
 

@@ -10,7 +10,7 @@ import pytest
 from personare.engines.puppet.move.head import Head
 from personare.engines.puppet.move.life import Life
 from personare.engines.puppet.move.rhythm import Beat
-from personare.engines.puppet.move.state import UNIT
+from personare.motion import UNIT
 from personare.score.life import quick_share
 
 BROWS = [UNIT["browOuterUpLeft"], UNIT["browOuterUpRight"]]

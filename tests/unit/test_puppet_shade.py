@@ -11,9 +11,9 @@ import pytest
 from personare.engines.puppet.draw.face import FaceRenderer
 from personare.engines.puppet.draw.shade import CROWS_FEET, FOREHEAD, SkinShade, marks_on
 from personare.engines.puppet.fit.rig import BLINKS, Rig
-from personare.engines.puppet.move.state import UNIT
 from personare.heads import CHIN, head468
 from personare.media.image import read_image
+from personare.motion import UNIT
 from personare.perception import find_face
 from tests.unit.puppet_avatars import AA, BLINK, face_state, prepare, write_picture
 

@@ -15,10 +15,10 @@ from personare.media.image import read_image
 from personare.media.video import VideoFrameAt
 from personare.perception.face import find_face
 from personare.score.battery import lag_seconds, least_opening, meets, mouth_of, parts, rows
-from personare.score.follow import FaceFollower
+from personare.score.figures import at_least, at_most, value_text, within
+from personare.score.landmark_reader import LandmarkReader
 from personare.score.life import agrees, count_blinks, count_raises, quick_share, together
 from personare.score.opening import FaceSeen, measure, spikes_px, watch
-from personare.score.report import at_least, at_most, value_text, within
 from personare.score.sound import FRAME_SECONDS, SoundHeard, listen, smooth, spans
 from personare.types import Phone
 
@@ -270,7 +270,7 @@ def test_a_face_is_followed_without_smoothing_and_found_again(portrait) -> None:
     picture = read_image(portrait)
     moved = np.roll(picture, 25, axis=1)
     nothing = np.zeros_like(picture)
-    follower = FaceFollower()
+    follower = LandmarkReader()
     looked = [follower.landmarks(image) for image in (picture, picture, moved, nothing, picture)]
     assert [found is None for found in looked] == [False, False, False, True, False]
     first, again, shifted, _, back = looked

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from personare.errors import InputError
-from personare.voice.tts.cues import Part, parts_of
+from personare.voice.tts.cues import TextPart, parts_of
 from personare.voice.tts.markup import without_markup
 from personare.voice.tts.text import tidy
 
@@ -60,7 +60,7 @@ def test_no_text_takes_more_than_one_look(text: str) -> None:
 
 
 def test_subtitles_have_their_times() -> None:
-    assert parts_of(SRT) == [Part("Hello there.", 1.0), Part("How are you?", 3.5)]
+    assert parts_of(SRT) == [TextPart("Hello there.", 1.0), TextPart("How are you?", 3.5)]
     assert [part.start for part in parts_of(SRT, "flow")] == [None]
     assert said(SRT) == "Hello there.\nHow are you?"
 
@@ -76,7 +76,7 @@ def test_subtitles_have_their_times() -> None:
     ],
 )  # fmt: skip
 def test_subtitles_as_programs_write_them(text: str) -> None:
-    assert parts_of(text) == [Part("Hello there.", 1.0), Part("How are you?", 3.5)]
+    assert parts_of(text) == [TextPart("Hello there.", 1.0), TextPart("How are you?", 3.5)]
 
 
 def test_a_text_that_speaks_of_times_is_no_subtitle() -> None:

@@ -14,7 +14,7 @@ from personare.types import Phone, SpeechChunk
 from personare.voice.tts import japanese, open_text
 from personare.voice.tts.catalogue import voice_for
 from personare.voice.tts.joined import Segment, joined
-from personare.voice.tts.scripts import Run, readable_scripts, split_by_script
+from personare.voice.tts.scripts import ScriptRun, readable_scripts, split_by_script
 from tests.unit.test_tts_speech import said
 
 ENGLISH = readable_scripts(["en-us", "en"])
@@ -66,13 +66,13 @@ def test_the_sound_of_another_voice_is_where_its_phones_are() -> None:
     ],
 )
 def test_where_a_text_is_cut(text: str, runs: list[tuple[str | None, str]]) -> None:
-    assert split_by_script(text, ENGLISH) == [Run(*run) for run in runs]
+    assert split_by_script(text, ENGLISH) == [ScriptRun(*run) for run in runs]
     assert "".join(run.text for run in split_by_script(text, ENGLISH)) == text
 
 
 def test_latin_words_stay_with_the_voice() -> None:
     assert split_by_script("今天 iPhone 很好", readable_scripts(["cmn", "zh"])) == [
-        Run(None, "今天 iPhone 很好")
+        ScriptRun(None, "今天 iPhone 很好")
     ]
 
 

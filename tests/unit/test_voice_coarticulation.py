@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from personare.types import ARKIT_UNITS
+from personare.motion import ARKIT_UNITS
 from personare.voice.articulation import CLOSED, LABIODENTAL, OUTPUTS, VOICE, ArticulationFrames
 from personare.voice.coarticulation import LOOKAHEAD_FRAMES, Coarticulation, Contact, MouthCurves
 from personare.voice.visemes import VISEME

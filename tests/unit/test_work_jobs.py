@@ -209,3 +209,11 @@ def test_a_rate_with_an_exponent_is_refused_by_the_engine(fps):
 
     with pytest.raises(InvalidOption, match="frame rate"):
         load_engine("puppet").read_options({"fps": fps})
+
+
+@pytest.mark.parametrize("fps", [None, [25], {"rate": 25}])
+def test_what_is_no_rate_at_all_is_refused_by_the_engine(fps):
+    from personare.engines.engine import load_engine
+
+    with pytest.raises(InvalidOption, match="a frame rate is a number or a text"):
+        load_engine("float").read_options({"fps": fps})

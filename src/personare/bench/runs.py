@@ -47,7 +47,7 @@ _SYLLABLES_SECONDS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ProcessRun:
     """One process. seconds: by row of the table; steps that the engine does not tell are left
     out.
     """
@@ -74,7 +74,7 @@ class Bench:
     width: int
     height: int
     fps: float
-    runs: tuple[Run, ...]
+    runs: tuple[ProcessRun, ...]
     medians: dict[str, dict[str, float]]
     realtime_factor: dict[str, float]
     peak_memory_mb: dict[str, float]
@@ -107,7 +107,7 @@ def run_bench(
             options=dict(options or {}),
             output=folder / "clip.mp4",
         )
-        done: list[tuple[Run, dict[str, Any]]] = []
+        done: list[tuple[ProcessRun, dict[str, Any]]] = []
         for number in range(runs):
             for temperature in get_args(Temperature):
                 progress("runs", len(done), 2 * runs)
@@ -157,7 +157,7 @@ def command(order: Order, settings: Settings) -> list[str]:
     return [*words, "--", str(order.portrait), str(order.speech)]
 
 
-def _run(temperature: Temperature, command: Sequence[str]) -> tuple[Run, dict[str, Any]]:
+def _run(temperature: Temperature, command: Sequence[str]) -> tuple[ProcessRun, dict[str, Any]]:
     began = time.perf_counter()
     with _ended(command) as (out, code):
         total = time.perf_counter() - began
@@ -172,7 +172,7 @@ def _run(temperature: Temperature, command: Sequence[str]) -> tuple[Run, dict[st
     return read_run(temperature, report, total), report
 
 
-def read_run(temperature: Temperature, report: Mapping[str, Any], total: float) -> Run:
+def read_run(temperature: Temperature, report: Mapping[str, Any], total: float) -> ProcessRun:
     """What the report of one `speak` says in rows of the table. total: seconds of the process."""
     timings = report["timings"]
     stages = {name: timings[name] for name in report["cache"]["stages"] if name in timings}
@@ -184,7 +184,7 @@ def read_run(temperature: Temperature, report: Mapping[str, Any], total: float) 
         "encode": timings["write"],
         "total": total,
     }
-    return Run(
+    return ProcessRun(
         temperature,
         {name: round(value, 4) for name, value in seconds.items()},
         report["realtime_factor"],

@@ -43,7 +43,7 @@ def score(
         raise typer.BadParameter("--voice is for --text")
 
     from personare.score.battery import score_clip
-    from personare.score.report import table
+    from personare.score.figures import table
 
     spoken = (
         read_phones(phones) if phones is not None else None if text is None else phones_of_text(text, voice)

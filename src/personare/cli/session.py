@@ -104,7 +104,7 @@ Device = Annotated[
         "--device", help="auto, cpu, cuda, cuda:1 or mps, for engines that have it.", show_default=False
     ),
 ]
-FrameRate = Annotated[
+Fps = Annotated[
     str | None,
     typer.Option("--fps", help="Frames per second: the engine option fps.", show_default=False),
 ]

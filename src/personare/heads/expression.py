@@ -40,12 +40,11 @@ from personare.heads.signals import (
     PLACES,
     SIGNALS,
 )
-from personare.types import ARKIT_UNITS
+from personare.motion import UNIT
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-UNIT = {name: i for i, name in enumerate(ARKIT_UNITS)}
 USUAL = {
     "jawOpen": 0.35,
     "jawLeft": 0.15,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.heads.expression import SHUT_SHARE, SHUT_USUAL, UNIT, Neutral, moves
+from personare.heads.expression import SHUT_SHARE, SHUT_USUAL, Neutral, moves
 from personare.heads.head468 import head468
 from personare.heads.signals import CORNERS, MOUTH_POINTS, PLACES
+from personare.motion import UNIT
 
 Floats = NDArray[np.float32]
 

@@ -8,14 +8,13 @@ import difflib
 import re
 from functools import lru_cache
 
-from personare.types import ARKIT_UNITS
+from personare.motion import ARKIT_UNITS, UNIT
 
 NO_CURVES = frozenset(
     {"neutral", "default", "basis", "blendshapecount", "timecode", "time", "timestamp", "frame"}
 )
 """Columns that are no curves and mean nothing here; MediaPipe's `_neutral` is always near 0."""
 
-_PLACE = {name: i for i, name in enumerate(ARKIT_UNITS)}
 _SEPARATORS = re.compile(r"[\s_\-]+")
 
 # Audio2Face's own names (its `facsNames`, without the side) -> ARKit's, with the share of each
@@ -64,14 +63,14 @@ def places_of(name: str) -> tuple[tuple[int, float], ...] | None:
     spelled = _spelled(name)
     unit = _UNITS.get(spelled) or _ONE_OF_TWO.get(spelled)
     if unit:
-        return ((_PLACE[unit], 1.0),)
+        return ((UNIT[unit], 1.0),)
     if spelled in NO_CURVES:
         return ()
     side = next((s for s in ("Left", "Right") if spelled.endswith(s.lower())), "")
     pose = _FACS.get(spelled) or _FACS.get(spelled.removesuffix(side.lower()))
     if pose is None or (not side and any("*" in unit for unit in pose)):
         return None
-    return tuple((_PLACE[unit.replace("*", side)], share) for unit, share in pose.items())
+    return tuple((UNIT[unit.replace("*", side)], share) for unit, share in pose.items())
 
 
 def closest(name: str) -> str:

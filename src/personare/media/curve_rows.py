@@ -10,7 +10,7 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.types import ARKIT_UNITS, FaceState
+from personare.motion import ARKIT_UNITS, FaceState
 
 MAX_FRAMES = 500_000
 """More are refused: over five hours at 25 frames per second, and 136 MB."""

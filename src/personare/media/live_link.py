@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from personare.media.curve_names import closest, places_of
 from personare.media.curve_rows import CurveRows, RowsBuilder, read_number
-from personare.types import ARKIT_UNITS, FaceState
+from personare.motion import ARKIT_UNITS, UNIT, FaceState
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ _POSES = (
     "HeadYaw", "HeadPitch", "HeadRoll", "LeftEyeYaw", "LeftEyePitch", "LeftEyeRoll", "RightEyeYaw",
     "RightEyePitch", "RightEyeRoll",
 )  # fmt: skip
-_PLACES = [ARKIT_UNITS.index(name[0].lower() + name[1:]) for name in _LIVE_LINK_ORDER]
+_PLACES = [UNIT[name[0].lower() + name[1:]] for name in _LIVE_LINK_ORDER]
 EYE_RADIUS = 12.0 / 88.0
 """Of an eyeball, in distances between the outer eye corners (12 mm of 88): turns a shift of the
 iris into an angle.

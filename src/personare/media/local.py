@@ -6,11 +6,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from blake3 import blake3
-
 from personare.errors import UnreadableMedia
-
-_DIGEST_BLOCK_BYTES = 1 << 20
 
 
 def open_local(path: Path) -> BinaryIO:
@@ -60,21 +56,6 @@ def read_at_most(path: Path, most_bytes: int) -> bytes:
             hint="check that it is the right file, or split it",
         )
     return data
-
-
-def file_digest(path: Path) -> str:
-    """blake3 of the file's bytes as 64 hex digits, read in blocks. Raises UnreadableMedia as
-    `open_local`.
-    """
-    digest = blake3()
-    with open_local(path) as file:
-        try:
-            while block := file.read(_DIGEST_BLOCK_BYTES):
-                digest.update(block)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise UnreadableMedia(f"{shown(path)} cannot be read: {reason}", hint="check the disk") from error
-    return digest.hexdigest()
 
 
 def shown(path: Path) -> str:

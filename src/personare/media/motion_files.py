@@ -40,7 +40,8 @@ from personare.media.curve_rows import CurveRows, RowsBuilder
 from personare.media.json_stream import members
 from personare.media.live_link import LiveLinkTable, read_table, warn_of_unknown
 from personare.media.local import open_local, shown
-from personare.types import ARKIT_UNITS, FaceState, frame_rate
+from personare.motion import ARKIT_UNITS, FaceState
+from personare.types import frame_rate
 
 FORMAT = "personare-curves"
 MAX_BYTES = 512 * 1024 * 1024

@@ -15,7 +15,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.types import ARKIT_UNITS
+from personare.motion import ARKIT_UNITS
 
 DEFAULT_FPS = Fraction(25)
 BLEND_SECONDS = 0.12

@@ -22,9 +22,9 @@ from personare.media.audio import open_speech
 from personare.media.demux import opened_container
 from personare.media.local import shown
 from personare.media.video import VideoSource, has_video
+from personare.score.figures import Figure, Score, at_least, at_most, within
 from personare.score.life import agrees, lives, rests, speaks
 from personare.score.opening import FaceSeen, watch
-from personare.score.report import Row, Score, at_least, at_most, within
 from personare.score.sound import FRAME_SECONDS, SoundHeard, Span, listen
 from personare.types import Phone, Progress, Speech, no_progress
 
@@ -131,7 +131,7 @@ def _start_seconds(stream: Stream | None) -> float:
     return float(stream.start_time * stream.time_base)
 
 
-def rows(seen: FaceSeen, heard: SoundHeard, fps: Fraction, offset_seconds: float = 0.0) -> Iterator[Row]:
+def rows(seen: FaceSeen, heard: SoundHeard, fps: Fraction, offset_seconds: float = 0.0) -> Iterator[Figure]:
     """All figures. offset_seconds: when the first picture is shown, after the start of the
     sound.
     """
@@ -169,7 +169,7 @@ def mouth_of(seen: FaceSeen, offset_seconds: float = 0.0) -> Mouth:
 # ---------------------------------------------------------------- sound and mouth
 
 
-def _follows(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
+def _follows(mouth: Mouth, heard: SoundHeard) -> Iterator[Figure]:
     spoken = _spoken(mouth, heard)
     why = "" if spoken.sum() >= _FEWEST_FRAMES else "no speech"
     by = "our articulation network" if heard.closures is None else "the phones"
@@ -183,7 +183,7 @@ def _follows(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
     yield agrees(mouth.opening, loudness, spoken)
 
 
-def _expresses(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
+def _expresses(mouth: Mouth, heard: SoundHeard) -> Iterator[Figure]:
     spoken = _spoken(mouth, heard)
     enough = spoken.sum() >= _FEWEST_FRAMES
     widest = float(np.percentile(mouth.gap[spoken], 95)) - mouth.floor if enough else None
@@ -217,7 +217,7 @@ def _correlation(a: Floats, b: Floats, where: Mask) -> float | None:
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def _lags(mouth: Mouth, heard: SoundHeard, fps: Fraction) -> Iterator[Row]:
+def _lags(mouth: Mouth, heard: SoundHeard, fps: Fraction) -> Iterator[Figure]:
     frame = float(1 / fps)
     end = float(mouth.seconds[-1])
     stretches = {
@@ -255,7 +255,7 @@ def lag_seconds(mouth: Mouth, heard: SoundHeard, start: float = -np.inf, end: fl
     return float(lags[int(np.argmax(found))])
 
 
-def _rests(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
+def _rests(mouth: Mouth, heard: SoundHeard) -> Iterator[Figure]:
     openings, deviations = [], []
     for start, end in heard.silences:
         inside = mouth.between(
@@ -267,7 +267,7 @@ def _rests(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
     yield from rests(openings, deviations)
 
 
-def _closes(mouth: Mouth, heard: SoundHeard) -> Iterator[Row]:
+def _closes(mouth: Mouth, heard: SoundHeard) -> Iterator[Figure]:
     for name, spoken, share in (
         ("p b m closed", heard.closures, CLOSED_SHARE),
         ("f v lip to teeth", heard.bites, LIP_TO_TEETH_SHARE),
@@ -311,7 +311,7 @@ def least_opening(mouth: Mouth, span: Span) -> float | None:
 # ---------------------------------------------------------------- the picture
 
 
-def _stays(seen: FaceSeen, heard: SoundHeard, offset_seconds: float) -> Iterator[Row]:
+def _stays(seen: FaceSeen, heard: SoundHeard, offset_seconds: float) -> Iterator[Figure]:
     skin = seen.skin_spike_px[seen.seen]
     yield at_most(
         "skin, single-frame spikes",

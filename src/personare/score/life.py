@@ -13,8 +13,8 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from personare.score.figures import Figure, at_least, at_most, within
 from personare.score.opening import FaceSeen
-from personare.score.report import Row, at_least, at_most, within
 from personare.score.sound import LOUDNESS_RANGE_DB
 
 Floats = NDArray[np.float64]
@@ -34,7 +34,7 @@ _FEWEST_FRAMES = 10
 _SHORT = "a clip under 4 s says nothing"
 
 
-def lives(seen: FaceSeen, fps: Fraction) -> Iterator[Row]:
+def lives(seen: FaceSeen, fps: Fraction) -> Iterator[Figure]:
     """Rows of head, brows and lids."""
     rate = float(fps)
     visible = seen.seen
@@ -64,7 +64,7 @@ def lives(seen: FaceSeen, fps: Fraction) -> Iterator[Row]:
     yield within("brows raised", value, 10, 30, "per minute", "people 30" if long else _SHORT)
 
 
-def speaks(seen: FaceSeen, opening: Floats, spoken: Mask, fps: Fraction) -> Iterator[Row]:
+def speaks(seen: FaceSeen, opening: Floats, spoken: Mask, fps: Fraction) -> Iterator[Figure]:
     """Rows of how the mouth moves while it speaks.
 
     opening: float64 [k], above shut lips, of the pictures with a face; spoken: bool [k].
@@ -97,7 +97,7 @@ def speaks(seen: FaceSeen, opening: Floats, spoken: Mask, fps: Fraction) -> Iter
     yield within(name, value, 0.01, 0.03, "ed", note(f".031{alone}"))
 
 
-def agrees(opening: Floats, loudness: Floats, spoken: Mask) -> Row:
+def agrees(opening: Floats, loudness: Floats, spoken: Mask) -> Figure:
     """THEval's lip-sync: how far the opening lies from the sound's amplitude, both from 0 to 1
     over the clip; of float64 [k] per picture. People are not near 0: their mouths do not follow
     the loudness.
@@ -112,7 +112,7 @@ def agrees(opening: Floats, loudness: Floats, spoken: Mask) -> Row:
     return within(name, float(apart.mean()), 0.2, 0.27, "", note)
 
 
-def rests(openings: list[Floats], deviations: list[Floats]) -> Iterator[Row]:
+def rests(openings: list[Floats], deviations: list[Floats]) -> Iterator[Figure]:
     """Rows of the mouth in silences: openings above shut lips, and how far from their mean."""
     note = f"{len(openings)} silences" if openings else "no silence of 0.3 s"
     opening = float(np.median(np.concatenate(openings))) if openings else None

@@ -29,9 +29,10 @@ from personare.heads import (
     head468,
 )
 from personare.media.video import VideoFrameAt
+from personare.motion import UNIT
 from personare.perception.head_pose import head_pose
-from personare.score.follow import FaceFollower, Landmarks
-from personare.types import ARKIT_UNITS, Image
+from personare.score.landmark_reader import LandmarkReader, Landmarks
+from personare.types import Image
 
 Floats = NDArray[np.float64]
 
@@ -144,7 +145,7 @@ def spikes_px(before: Landmarks, here: Landmarks, after: Landmarks) -> Floats:
 
 def _measured(frames: Iterable[VideoFrameAt]) -> Iterator[dict[str, float]]:
     """One picture behind, for a spike is known when the next picture is."""
-    follower = FaceFollower()
+    follower = LandmarkReader()
     nothing = {field.name: float("nan") for field in fields(FaceSeen)}
     before: Landmarks | None = None
     here: Landmarks | None = None
@@ -175,9 +176,7 @@ def _spikes(
 
 @cache
 def _still_skin() -> NDArray[np.intp]:
-    moving = [
-        i for i, name in enumerate(ARKIT_UNITS) if name.startswith(("mouth", "jaw", "eyeBlink", "brow"))
-    ]
+    moving = [i for name, i in UNIT.items() if name.startswith(("mouth", "jaw", "eyeBlink", "brow"))]
     reach = np.linalg.norm(head468().deltas[moving], axis=2).max(axis=0)
     return np.flatnonzero(reach < _STILL_DELTA)
 

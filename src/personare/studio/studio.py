@@ -35,7 +35,7 @@ from personare.studio.effects import without_portrait
 from personare.studio.finished import Finished, clip_key
 from personare.studio.first_look import check_order
 from personare.studio.installed import check_can
-from personare.studio.leads import Followed, Given, Lead, Other, Voice
+from personare.studio.leads import Followed, GivenMotion, Lead, Other, Voice
 from personare.studio.order import Order, who
 from personare.studio.report import Report
 from personare.studio.settings import Settings
@@ -269,7 +269,7 @@ class Studio:
         checked_target(output)
         avatar, preparation = self.prepare(cast, progress)
         heard = sound_for(int(len(motion) * SAMPLE_RATE / motion.fps), "the motion", sound)
-        clip = Clip(cast.engine, cast.options, avatar, heard, self.store, Given(motion))
+        clip = Clip(cast.engine, cast.options, avatar, heard, self.store, GivenMotion(motion))
         return clip.save(output, progress, preparation=preparation, watch=watch)
 
     def _finished(self, cast: Cast, avatar: Avatar, output: Path) -> Finished:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.types import ARKIT_UNITS
+from personare.motion import ARKIT_UNITS, UNIT
 from personare.voice.articulation import ArticulationFrames
 from personare.voice.jaw import Jaw
 from personare.voice.prosody import Prosody, ProsodyFrame, RunningQuantile
@@ -34,7 +34,6 @@ from personare.voice.visemes import VISEMES
 LOOKAHEAD_FRAMES = 3
 """Curves of frame t are settled once the articulation of frame t + 3 is known."""
 
-_UNIT = {name: i for i, name in enumerate(ARKIT_UNITS)}
 _TONGUE = len(ARKIT_UNITS)
 _CHANNELS = len(ARKIT_UNITS) + 1
 
@@ -43,7 +42,7 @@ def _channels(*names: str) -> list[int]:
     """Positions of ARKit units; a name without a side means both sides; "tongue" is the channel
     after them.
     """
-    known = {**_UNIT, "tongue": _TONGUE}
+    known = {**UNIT, "tongue": _TONGUE}
     return [
         known[full]
         for name in names
@@ -364,7 +363,7 @@ class Coarticulation:
 def _bite(channels: NDArray[np.float64], contact: float) -> NDArray[np.float64]:
     bitten = channels.copy()
     bitten[_LIPS] += contact * (_BITTEN - channels)[_LIPS]
-    bitten[_UNIT["mouthFunnel"]] *= 1 - contact * (1 - _BITE_LEAVES_FUNNEL)
+    bitten[UNIT["mouthFunnel"]] *= 1 - contact * (1 - _BITE_LEAVES_FUNNEL)
     return bitten
 
 

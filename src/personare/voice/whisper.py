@@ -28,7 +28,6 @@ Floats = NDArray[np.float32]
 
 PIECE_SAMPLES = 30 * SAMPLE_RATE
 WINDOW, HOP = 400, 160  # samples
-PIECE_FRAMES = PIECE_SAMPLES // HOP
 """Spectra in a piece; the encoder makes one row of every two."""
 ROW_SAMPLES = 2 * HOP
 PIECE_ROWS = PIECE_SAMPLES // ROW_SAMPLES

@@ -23,11 +23,11 @@ from personare.ground.durable import replaced_when_complete
 from personare.ground.paths import expanded
 from personare.types import Progress, no_progress
 from personare.weights.catalogue import CatalogueFile, Component, Source
-from personare.weights.client import Broken, NotThere, RemoteFile, ask, require_hub, unreachable
+from personare.weights.client import NotThere, RemoteFile, TransferBroken, ask, require_hub, unreachable
 from personare.weights.digests import file_sha256
+from personare.weights.download import transfer
 from personare.weights.finder import Located, Weights, how_to_get
 from personare.weights.places import hub_cache, is_offline, repo_folder
-from personare.weights.transfer import transfer
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def _fetch_first(
             else:
                 _fetch_into_folder(expanded(to).absolute() / entry.places[0], source, file, remote, progress)
             return
-        except Broken as broken:
+        except TransferBroken as broken:
             raise unreachable(broken) from None
         except NotThere:
             if file is alternatives[-1]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from personare.engines.engine import FrameRate
 from personare.engines.neural import NeuralOptions, released_or_ours
 from personare.engines.portrait import BACKGROUND, FACE_CHOICE, WHITE_TEXT, Background, FaceChoice
-from personare.types import LARGEST, frame_rate
+from personare.types import LARGEST
 
 UNET = {"v15": "musetalk-unet-v15", "v1": "musetalk-unet-v1"}
 VAE = "sd-vae-ft-mse"
@@ -19,22 +19,15 @@ WHISPER = ("whisper-tiny", "whisper-tiny-openai")
 POSE, DETECTOR, PARSER = "dwpose", "s3fd", "face-parse-bisent"
 
 
-def _rate_or_none(value: Any) -> Fraction | None:
-    return None if value is None or value == "template" else frame_rate(value)
-
-
-FrameRate = Annotated[
-    Fraction | None,
-    BeforeValidator(_rate_or_none),
-    PlainSerializer(lambda rate: None if rate is None else str(rate)),
-]
+def _own_rate_is_none(value: Any) -> Any:
+    return None if value == "template" else value
 
 
 class MuseTalkOptions(NeuralOptions):
     version: Literal["v15", "v1"] = Field(
         "v15", description="which released network: v15 (MuseTalk 1.5) or v1 (1.0)"
     )
-    fps: FrameRate = Field(
+    fps: Annotated[FrameRate | None, BeforeValidator(_own_rate_is_none)] = Field(
         None, description="frames per second of the clip, 1 to 120; none: the template's own (25 for a photo)"
     )
     detector: Literal["auto", "dwpose", "landmarks"] = Field(

@@ -11,7 +11,7 @@ pasted back.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -26,6 +26,7 @@ from personare.engines.musetalk.drive import SpeechDrive, open_drive
 from personare.engines.musetalk.options import MuseTalkOptions
 from personare.engines.musetalk.painter import Painter, silent_tokens
 from personare.engines.musetalk.template.prepared import PreparedFaces
+from personare.engines.neural import grouped
 from personare.engines.performance import Made, Performance
 from personare.engines.pipeline import overlapped
 from personare.engines.portrait import shown_template
@@ -157,7 +158,7 @@ class MuseTalkPerformance(Performance):
             yield Moment(index, picture, tokens, speaking)
 
     def _made(self, said: Utterance, moments: Iterator[Moment]) -> Iterator[Made]:
-        batches = _batches(moments, lambda: self._painter.batch_size)
+        batches = grouped(moments, lambda: self._painter.batch_size)
         steps = (("", self._painted), ("compose", self._pasted))
         with closing(overlapped(batches, *steps, watch=self.watch, depth=1, cut=said.cut)) as made:
             yield from map(Made, made)
@@ -226,14 +227,3 @@ class MuseTalkPerformance(Performance):
             for shown in pictures:
                 good = shown if self._faces.present[shown[0]] else good
                 yield good if nearest and good is not None else shown
-
-
-def _batches(moments: Iterable[Moment], size: Callable[[], int]) -> Iterator[list[Moment]]:
-    batch: list[Moment] = []
-    for moment in moments:
-        batch.append(moment)
-        if len(batch) >= size():
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -248,13 +248,14 @@ def _boxes(inputs: StageInputs) -> Feature:
 def _encoded_frames(vae: Any, inputs: StageInputs, seed: int | None, batch_size: int) -> NDArray[np.float32]:
     """Latents float32 [n, 8, 32, 32]; zeros where there is no face."""
     from personare.engines.musetalk.template.latents import encoded, frame_noise
-    from personare.engines.neural import BatchSize, batch_by_memory, in_batches
+    from personare.engines.neural import chosen_batch, grouped, in_batches
 
     device = vae.quant_conv.weight.device
-    batch = BatchSize(batch_size, device) if batch_size else batch_by_memory(device, _ENCODE_BYTES, _AT_ONCE)
+    batch = chosen_batch(batch_size, device, _ENCODE_BYTES, _AT_ONCE)
     around = inputs.features[BOXES].arrays
     latents: NDArray[np.float32] | None = None
-    for rows, crops in _chunks(_crops(inputs), batch.rows):
+    for group in grouped(_crops(inputs), lambda: batch.rows):
+        rows, crops = [row for row, _ in group], [crop for _, crop in group]
         # The shape of the noise is that of the latents: 8 channels at an eighth of the side.
         shape = (2 * vae.config.latent_channels, crops[0].shape[0] // 8, crops[0].shape[1] // 8)
         noise = None if seed is None else np.stack([frame_noise(seed, row, shape) for row in rows])
@@ -278,19 +279,6 @@ def _crops(inputs: StageInputs) -> Iterator[tuple[int, Image]]:
     for i, picture in enumerate(_watched(template_of(inputs), inputs, LATENTS)):
         if around["present"][i]:
             yield i, boxes.face_crop(picture, around["boxes"][i].tolist())
-
-
-def _chunks(items: Iterable[tuple[int, Image]], size: int) -> Iterator[tuple[list[int], list[Image]]]:
-    rows: list[int] = []
-    crops: list[Image] = []
-    for row, crop in items:
-        rows.append(row)
-        crops.append(crop)
-        if len(rows) == size:
-            yield rows, crops
-            rows, crops = [], []
-    if rows:
-        yield rows, crops
 
 
 def _squares(inputs: StageInputs) -> Iterator[Image]:

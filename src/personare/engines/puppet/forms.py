@@ -21,9 +21,11 @@ from personare.engines.puppet.fit import rings
 from personare.heads import head468, similarity
 from personare.media.image import is_picture, read_image
 from personare.media.template import Template
-from personare.types import ARKIT_UNITS, Feature
+from personare.motion import ARKIT_UNITS
+from personare.types import Feature
 
-FACE, CROP = "puppet.face", "puppet.crop"
+FACE, CROP, RIG, PLATE = "puppet.face", "puppet.crop", "puppet.rig", "puppet.plate"
+"""The features of a portrait, by stage name."""
 POINTS = 468
 VERTICES = POINTS + len(rings.RADII) * len(rings.OVAL)
 UNLIKE = 0.5

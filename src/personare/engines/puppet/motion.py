@@ -10,8 +10,9 @@ import numpy as np
 
 from personare.engines.puppet.move.emotion import Mood
 from personare.engines.puppet.move.life import Life
-from personare.engines.puppet.move.state import UNIT, FaceState, MouthFrame
+from personare.engines.puppet.move.state import MouthFrame
 from personare.engines.puppet.options import PuppetOptions
+from personare.motion import UNIT, FaceState
 
 HANDOVER_SECONDS = 0.14
 """How long the mouth takes from where an utterance left it to where idle motion or the next
@@ -25,7 +26,7 @@ LIDS = [i for name, i in UNIT.items() if name.startswith(("eyeLook", "eyeWide"))
 _REST = MouthFrame(curves=np.zeros(len(UNIT), np.float32), tongue=0.0, loudness=0.0, emphasis=0.0)
 
 
-class Motion:
+class FaceMotion:
     """One face over one timeline: call `speak` or `rest` once per frame, `release` where an
     utterance ends.
     """

@@ -5,15 +5,12 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+from pydantic import AfterValidator, Field
 
-from personare.engines.engine import EngineOptions
+from personare.engines.engine import EngineOptions, FrameRate
 from personare.engines.portrait import FACE_CHOICE, FaceChoice, colour_text
 from personare.engines.puppet.move.emotion import Emotion
 from personare.media.template import PHOTO_FPS
-from personare.types import frame_rate
-
-FrameRate = Annotated[Fraction, BeforeValidator(frame_rate), PlainSerializer(str, return_type=str)]
 
 
 def _kept_or_colour(value: str) -> str:

@@ -12,7 +12,7 @@ from personare.cache.store import FeatureStore
 from personare.engines.performance import Floats, Made, Movement, Performance
 from personare.engines.puppet.drive import MouthDrive
 from personare.engines.puppet.fit import guide as guides
-from personare.engines.puppet.motion import Motion as FaceMotion
+from personare.engines.puppet.motion import FaceMotion
 from personare.engines.puppet.options import PuppetOptions
 from personare.engines.puppet.render import is_moving, open_show
 from personare.engines.utterance import Utterance

@@ -28,6 +28,7 @@ from personare.engines.portrait import (
 )
 from personare.engines.puppet import forms
 from personare.engines.puppet.fit import following, plate, rig
+from personare.engines.puppet.forms import CROP, FACE, PLATE, RIG
 from personare.engines.puppet.options import PuppetOptions
 from personare.errors import PictureTooLarge
 from personare.media.image import is_picture
@@ -38,7 +39,6 @@ from personare.types import Feature, Image
 
 Floats = NDArray[np.float32]
 
-FACE, CROP, RIG, PLATE = "puppet.face", "puppet.crop", "puppet.rig", "puppet.plate"
 FACE_NETWORKS = ("face_detection_short_range", "face_landmark", "iris_landmark")
 MATTE_NETWORK = "selfie_segmentation"
 

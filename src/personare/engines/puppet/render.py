@@ -11,12 +11,14 @@ from typing import Protocol
 from personare.engines.portrait import ground
 from personare.engines.puppet.draw.face import FaceRenderer
 from personare.engines.puppet.draw.moving import MovingFace
+from personare.engines.puppet.forms import CROP, FACE
 from personare.engines.puppet.options import PuppetOptions
 from personare.errors import EngineError
 from personare.ground.stopwatch import Stopwatch
 from personare.media.paste import PasteBack, Square
+from personare.motion import FaceState
 from personare.perception.portrait import read_portrait
-from personare.types import Avatar, FaceState, Image
+from personare.types import Avatar, Image
 
 
 class Show(Protocol):
@@ -37,7 +39,7 @@ class Show(Protocol):
 
 def is_moving(avatar: Avatar) -> bool:
     """Whether the avatar was prepared from a video."""
-    face = avatar.features.get("puppet.face")
+    face = avatar.features.get(FACE)
     return face is not None and bool(face.metadata.get("moving"))
 
 
@@ -75,7 +77,7 @@ class StillFace:
     """
 
     def __init__(self, avatar: Avatar, options: PuppetOptions) -> None:
-        crop = avatar.features["puppet.crop"]
+        crop = avatar.features[CROP]
         self.fps = options.rate
         self.size = crop.arrays["picture"].shape[:2]
         self.watch = Stopwatch()

@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from personare.errors import EngineError, InputError, UnknownName, WeightsMissing
 from personare.voice.tts import kokoro, network, piper
 from personare.voice.tts.backends import BackEnd, Catalogue, CatalogueVoice, EspeakLibrary, find_back_ends
-from personare.voice.tts.neural import Phonemizer
+from personare.voice.tts.neural_voice import Phonemizer
 
 INSTALL_HINT = "pip install 'personare[tts]'  or  apt install espeak-ng"
 

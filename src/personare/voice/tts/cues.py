@@ -35,7 +35,7 @@ _KNOWN = "speak, p, s, break, emphasis, prosody, say-as, sub, lang, phoneme, w, 
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TextPart:
     """Some text. start: the second at which it is said, or as soon after as the voice is free;
     None: after what is before it. pause: seconds of silence before it.
     """
@@ -45,7 +45,7 @@ class Part:
     pause: float = 0.0
 
 
-def parts_of(text: str, timing: Timing = "cues") -> list[Part]:
+def parts_of(text: str, timing: Timing = "cues") -> list[TextPart]:
     """The parts of a text, without markup, in the order in which they are said.
 
     Raises InputError for SSML that cannot be read or asks for what cannot be done.
@@ -54,14 +54,14 @@ def parts_of(text: str, timing: Timing = "cues") -> list[Part]:
     if _SPEAK.match(text):
         return list(_ssml(text))
     if cues := _subtitles(text):
-        return cues if timing == "cues" else [Part("\n".join(cue.text for cue in cues))]
-    return [Part(without_markup(text))]
+        return cues if timing == "cues" else [TextPart("\n".join(cue.text for cue in cues))]
+    return [TextPart(without_markup(text))]
 
 
 # ---------------------------------------------------------------- subtitles
 
 
-def _subtitles(text: str) -> list[Part]:
+def _subtitles(text: str) -> list[TextPart]:
     """Cues by their start; none if the text is no subtitles: it begins with a cue, with or without
     a number, or says WEBVTT.
     """
@@ -80,7 +80,7 @@ def _subtitles(text: str) -> list[Part]:
             )
         said = without_markup(_STYLE_OVERRIDE.sub("", _INLINE_TIME.sub("", _words(body))))
         if any(c.isalnum() for c in said):
-            cues.append(Part(" ".join(said.split()), start))
+            cues.append(TextPart(" ".join(said.split()), start))
     return sorted(cues, key=lambda cue: cue.start or 0.0)
 
 
@@ -107,7 +107,7 @@ def _seconds(groups: tuple[str | None, ...]) -> float:
 # ---------------------------------------------------------------- SSML
 
 
-def _ssml(text: str) -> Iterator[Part]:
+def _ssml(text: str) -> Iterator[TextPart]:
     """W3C SSML 1.1, as far as a voice here can do it."""
     hint = f"known are {_KNOWN}; or give the text without tags"
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
@@ -126,10 +126,10 @@ def _ssml(text: str) -> Iterator[Part]:
             words += item
             continue
         if any(c.isalnum() for c in words):
-            yield Part(without_markup(words), pause=pause)
+            yield TextPart(without_markup(words), pause=pause)
             pause, words = 0.0, ""
         pause = min(pause + item, LONGEST_SECONDS)
-    yield Part(without_markup(words), pause=pause)
+    yield TextPart(without_markup(words), pause=pause)
 
 
 def _depth(root: ElementTree.Element) -> int:

@@ -25,7 +25,7 @@ _EVERYWHERE = frozenset({"LATIN", "FEMININE", "MASCULINE", "MICRO", "MODIFIER"})
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ScriptRun:
     """Text that one voice reads. language: None for the voice of the whole text."""
 
     language: str | None
@@ -57,7 +57,7 @@ def readable_scripts(languages: Iterable[str]) -> frozenset[str]:
     return _EVERYWHERE | read
 
 
-def split_by_script(text: str, readable: frozenset[str]) -> list[Run]:
+def split_by_script(text: str, readable: frozenset[str]) -> list[ScriptRun]:
     """The text in runs, cut where letters begin that the voice of the whole cannot read.
 
     Chinese characters in a text with kana are Japanese. Figures, spaces and marks between two
@@ -65,7 +65,7 @@ def split_by_script(text: str, readable: frozenset[str]) -> list[Run]:
     if no language here is written in it.
     """
     if text.isascii():
-        return [Run(None, text)]
+        return [ScriptRun(None, text)]
     kana = any("\u3041" <= c <= "\u30ff" for c in text)
     runs: list[tuple[str | None, list[str]]] = []
     neutral: list[str] = []
@@ -95,7 +95,7 @@ def split_by_script(text: str, readable: frozenset[str]) -> list[Run]:
         runs.append((None, neutral))
     elif runs:
         runs[-1][1].extend(neutral)
-    return [Run(language, "".join(letters)) for language, letters in runs] or [Run(None, text)]
+    return [ScriptRun(language, "".join(letters)) for language, letters in runs] or [ScriptRun(None, text)]
 
 
 def _language(c: str, readable: frozenset[str], kana: bool) -> str | None:

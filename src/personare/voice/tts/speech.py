@@ -17,9 +17,15 @@ from personare.voice.tts import japanese
 from personare.voice.tts.backends import BackEnd, CatalogueVoice, Phoneme, Sound
 from personare.voice.tts.catalogue import Chosen, choose_voice, voice_for
 from personare.voice.tts.child import HINT
-from personare.voice.tts.cues import Part, Timing, parts_of
+from personare.voice.tts.cues import TextPart, Timing, parts_of
 from personare.voice.tts.joined import Segment, joined
-from personare.voice.tts.scripts import Run, first_kanji, guess_language, readable_scripts, split_by_script
+from personare.voice.tts.scripts import (
+    ScriptRun,
+    first_kanji,
+    guess_language,
+    readable_scripts,
+    split_by_script,
+)
 from personare.voice.tts.text import can_be_spoken, checked_length, clean_text, split_text, tidy
 from personare.voice.tts.timing import SHORTEST_PAUSE_SECONDS, phones_of
 
@@ -73,7 +79,7 @@ def open_text(
 
 
 def _segments(
-    parts: Sequence[Part], wanted: str, main: Chosen, back_ends: Sequence[BackEnd] | None
+    parts: Sequence[TextPart], wanted: str, main: Chosen, back_ends: Sequence[BackEnd] | None
 ) -> tuple[list[Segment], bool]:
     """What is said, voice by voice, and whether all voices have phone times. Raises InputError."""
     readable = readable_scripts(tag for _, tag in main[2].languages)
@@ -81,7 +87,7 @@ def _segments(
     voices: dict[str | None, Chosen] = {None: main}
     segments: list[Segment] = []
     for part in parts:
-        runs = split_by_script(part.text, readable) if knows else [Run(None, part.text)]
+        runs = split_by_script(part.text, readable) if knows else [ScriptRun(None, part.text)]
         runs = [run for run in runs if can_be_spoken(run.text)]
         if not runs:
             segments.append(Segment(None, main[2].rate, part.start, part.pause))

@@ -13,7 +13,7 @@ from personare.engines.puppet.fit import eyes
 from personare.engines.puppet.fit.lips import LOWER_INNER, UPPER_INNER
 from personare.engines.puppet.fit.relief import bounded
 from personare.engines.puppet.fit.rig import BLINKS, IN_PLANE, Rig
-from personare.engines.puppet.move.state import UNIT, FaceState
+from personare.motion import UNIT, FaceState
 
 Floats = NDArray[np.float32]
 

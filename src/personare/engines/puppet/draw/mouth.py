@@ -17,8 +17,8 @@ from personare.engines.puppet.draw.deform import Posed
 from personare.engines.puppet.fit import teeth
 from personare.engines.puppet.fit.lips import LOWER_INNER, UPPER_INNER
 from personare.engines.puppet.fit.rig import Rig
-from personare.engines.puppet.move.state import UNIT
 from personare.heads import CHIN
+from personare.motion import UNIT
 from personare.types import Image
 
 Floats = NDArray[np.float32]

@@ -23,10 +23,11 @@ from personare.engines.puppet.draw.warp import FineRegion, Surface, windows_over
 from personare.engines.puppet.fit import lip_colours, lips, rings
 from personare.engines.puppet.fit.following import window
 from personare.engines.puppet.fit.rig import MOUTH_UNITS, Rig
-from personare.engines.puppet.move.state import UNIT
+from personare.engines.puppet.forms import CROP, FACE, RIG
 from personare.ground.stopwatch import Stopwatch
 from personare.heads import head468, similarity
-from personare.types import FaceState, Feature, Image, frame_rate
+from personare.motion import UNIT, FaceState
+from personare.types import Feature, Image, frame_rate
 
 Floats = NDArray[np.float32]
 
@@ -53,7 +54,7 @@ class MovingFace:
         """features: those of `prepare.recipe`, of a video. fps: None for the video's own rate.
         background: the option.
         """
-        face = features["puppet.face"]
+        face = features[FACE]
         self._landmarks = face.arrays["landmarks"]
         self._strength = face.arrays["strength"]
         own_fps = frame_rate(face.metadata["fps"])
@@ -62,8 +63,8 @@ class MovingFace:
         self.size = template.size
         self._pictures = template.shown_at(self.fps)
 
-        picture = np.ascontiguousarray(features["puppet.crop"].arrays["picture"])
-        self._rig = rig = Rig.from_feature(features["puppet.rig"])
+        picture = np.ascontiguousarray(features[CROP].arrays["picture"])
+        self._rig = rig = Rig.from_feature(features[RIG])
         self._share = _share()
         self._still = np.flatnonzero(self._share == 0)
         share = np.concatenate([self._share, np.tile(self._share[rings.OVAL], len(rings.RADII))])

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from personare.engines.puppet.fit import brows
 from personare.engines.puppet.fit.rig import Rig
-from personare.engines.puppet.move.state import UNIT
 from personare.heads import CHIN, MIRROR
+from personare.motion import UNIT
 from personare.types import Image
 
 Floats = NDArray[np.float32]

@@ -25,7 +25,8 @@ from personare.heads.brow_shapes import (
     TOGETHER,
     brow_shapes,
 )
-from personare.types import ARKIT_UNITS, Image
+from personare.motion import UNIT
+from personare.types import Image
 
 Floats = NDArray[np.float32]
 
@@ -33,7 +34,7 @@ UPPER_EDGES = (RIGHT_UPPER_EDGE, LEFT_UPPER_EDGE)
 RIGHT_OUTLINE = (10, 109, 67, 103, 54, 21, 162)
 UP_THE_FOREHEAD = (9, 151)
 UNITS = [
-    ARKIT_UNITS.index(name)
+    UNIT[name]
     for name in ("browInnerUp", "browOuterUpLeft", "browOuterUpRight", "browDownLeft", "browDownRight")
 ]
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from personare.engines.puppet.fit.lip_colours import LOWER_ROWS, UPPER_ROWS
 from personare.heads import Head468
-from personare.types import ARKIT_UNITS
+from personare.motion import UNIT
 
 Floats = NDArray[np.float32]
 
-PUCKER = ARKIT_UNITS.index("mouthPucker")
+PUCKER = UNIT["mouthPucker"]
 CORNERS = {"Right": (61, 78), "Left": (291, 308)}
 MIDDLE_COLUMN = 5
 FROWN_GAIN = 1.5
@@ -43,9 +43,7 @@ def frown_deltas(head: Head468, shut: Floats) -> tuple[list[int], Floats]:
     units = [PUCKER]
     deltas = [head.deltas[PUCKER].copy()]
     for side, corners in CORNERS.items():
-        frown, smile, sneer = (
-            ARKIT_UNITS.index(name + side) for name in ("mouthFrown", "mouthSmile", "noseSneer")
-        )
+        frown, smile, sneer = (UNIT[name + side] for name in ("mouthFrown", "mouthSmile", "noseSneer"))
         rise = float(shut[list(corners), 1].mean() - shut[UPPER_ROWS[0, MIDDLE_COLUMN], 1]) - LEVEL
         falls = _as_one(FROWN_GAIN * head.deltas[frown])
         smiled = np.float32(TAKEN * min(max(rise / SMILE_RISES, 0), 1)) * _as_one(head.deltas[smile])

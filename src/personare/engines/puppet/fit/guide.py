@@ -18,12 +18,12 @@ from personare.heads import CHIN, head468
 from personare.heads.expression import Neutral, expression
 from personare.heads.neutral import neutral
 from personare.heads.signals import PARTS, SIGNALS, signals
-from personare.motion import ARKIT, Motion, state_of
+from personare.motion import ARKIT, FaceState, Motion, state_of
 from personare.perception import NETWORK_SHA256
 from personare.perception.head_motion import RIGID, rotation
 from personare.perception.smooth import CausalSmoother, smoothed_signals
 from personare.perception.watch import FaceWatcher, Observation
-from personare.types import FaceState, Feature, Image, Progress, no_progress
+from personare.types import Feature, Image, Progress, no_progress
 
 Floats = NDArray[np.float32]
 

@@ -37,7 +37,7 @@ LAST_ANGLE = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TeethRow:
     """Crown widths and heights from the middle to the back, how far each stays behind the
     biting line, arch radius; mm.
     """
@@ -49,10 +49,10 @@ class Row:
     gum: float
 
 
-UPPER = Row(
+UPPER = TeethRow(
     (8.6, 6.6, 7.8, 7.0, 6.8, 9.5), (10.2, 9.0, 10.0, 8.6, 8.0, 7.0), (0, 0.9, 0.3, 1.0, 1.4, 1.8), 29.0, 5.5
 )
-LOWER = Row(
+LOWER = TeethRow(
     (5.4, 5.9, 6.9, 7.0, 7.2, 10.0), (8.8, 9.2, 10.2, 8.6, 8.0, 7.0), (0, 0.2, 0, 0.8, 1.3, 1.6), 26.0, 5.1
 )
 SPRITE_HEIGHT = 20.0
@@ -128,7 +128,7 @@ class PhotoTeeth:
 
 
 @lru_cache(maxsize=8)
-def sprite(row: Row, px_per_mm: float) -> Sprite:
+def sprite(row: TeethRow, px_per_mm: float) -> Sprite:
     """The row drawn from the front at a given scale, biting edge down for UPPER and up for
     LOWER.
     """
@@ -153,7 +153,7 @@ def sprite(row: Row, px_per_mm: float) -> Sprite:
     return Sprite(rgb, alpha, (small[0] / 2, origin_y), px_per_mm)
 
 
-def _crowns(row: Row, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+def _crowns(row: TeethRow, x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """Premultiplied colour and cover of the crowns: superellipses on an arch, shaded by how far
     they turn away.
     """

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from personare.engines.puppet.move.glide import Glide
 from personare.engines.puppet.move.noise import BandNoise
 from personare.engines.puppet.move.rhythm import Beat
-from personare.engines.puppet.move.state import UNIT
+from personare.motion import UNIT
 
 Floats = NDArray[np.float64]
 

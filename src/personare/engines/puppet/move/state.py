@@ -9,12 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.types import ARKIT_UNITS
-from personare.types import FaceState as FaceState
-
-UNIT = {name: i for i, name in enumerate(ARKIT_UNITS)}
-"""Position of each ARKit unit in an array of curves."""
-
 
 @dataclass(frozen=True, slots=True)
 class MouthFrame:
