@@ -12,8 +12,8 @@ import numpy as np
 from personare.media.audio import open_speech
 from personare.media.video import VideoSource
 from personare.score.battery import rows
+from personare.score.figures import Figure, at_least, at_most, within
 from personare.score.opening import FaceSeen, watch
-from personare.score.report import Row, at_least, at_most, within
 from personare.score.sound import listen
 from personare.types import SAMPLE_RATE
 
@@ -48,14 +48,14 @@ PEOPLE_ROWS = (
 """Rows of a score of which the mean over portraits and voices has to be like people's."""
 
 
-def people(workshop: Workshop) -> Iterator[Row]:
+def people(workshop: Workshop) -> Iterator[Figure]:
     """How portraits move with real voices, beside how people do: every portrait with every
     voice, its number the seed.
     """
     wanted = [(workshop.media / f"{name}.wav", start) for name, start in PEOPLE_VOICES if workshop.media]
     found = [(path, start) for path, start in wanted if path.exists()]
     if not found:
-        yield Row("people", None, "", "", "not measured", "give --media DIR")
+        yield Figure("people", None, "", "", "not measured", "give --media DIR")
         return
     each = []
     for seed, portrait in enumerate(workshop.portraits):
@@ -75,7 +75,7 @@ def people(workshop: Workshop) -> Iterator[Row]:
         yield judged(measured[0][name], float(np.mean(values)), note)
 
 
-def judged(like: Row, value: float, note: str) -> Row:
+def judged(like: Figure, value: float, note: str) -> Figure:
     """A row with the name, unit and bar of another, and a value and note of its own."""
     words = like.bar.split()
     if words[0] == ">=":
@@ -90,5 +90,5 @@ def look(clip: Path, wanted: Callable[[float], bool] | None = None) -> FaceSeen:
     return watch(frame for frame in VideoSource(clip).frames() if wanted is None or wanted(frame.seconds))
 
 
-def named(found: Iterator[Row]) -> dict[str, Row]:
+def named(found: Iterator[Figure]) -> dict[str, Figure]:
     return {row.name: row for row in found}

@@ -47,12 +47,7 @@ from personare.score.battery import (
     parts,
     rows,
 )
-<<<<<<< HEAD
 from personare.score.figures import Figure, at_least, at_most, value_text, within
-from personare.score.opening import FaceSeen, watch
-=======
-from personare.score.report import Row, at_least, at_most, value_text, within
->>>>>>> h/life
 from personare.score.sound import listen
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
@@ -211,46 +206,6 @@ def foreign(workshop: Workshop) -> Iterator[Figure]:
     )
 
 
-<<<<<<< HEAD
-def people(workshop: Workshop) -> Iterator[Figure]:
-    """How portraits move with real voices, beside how people do: every portrait with every
-    voice, its number the seed.
-    """
-    wanted = [(workshop.media / f"{name}.wav", start) for name, start in PEOPLE_VOICES if workshop.media]
-    found = [(path, start) for path, start in wanted if path.exists()]
-    if not found:
-        yield Figure("people", None, "", "", "not measured", "give --media DIR")
-        return
-    each = []
-    for seed, portrait in enumerate(workshop.portraits):
-        for path, start in found:
-            voice = np.concatenate([chunk.samples for chunk in open_speech(path).chunks()])
-            samples = voice[round(start * SAMPLE_RATE) :][: round(PEOPLE_SECONDS * SAMPLE_RATE)]
-            clip = workshop.clip("people", samples, None, portrait, seed=seed)
-            row = named(rows(look(clip), listen(open_speech(clip)), FPS))
-            each.append({**row, "voice": f"{portrait.stem}, {path.stem}"})
-    for name in PEOPLE_ROWS:
-        measured = [row for row in each if row[name].value is not None]
-        if not measured:
-            continue
-        values = [row[name].value for row in measured]
-        ends = (measured[int(np.argmin(values))], measured[int(np.argmax(values))])
-        note = " to ".join(f"{row[name].value:.3f} ({row['voice']})" for row in ends)
-        yield judged(measured[0][name], float(np.mean(values)), note)
-
-
-def judged(like: Figure, value: float, note: str) -> Figure:
-    """A row with the name, unit and bar of another, and a value and note of its own."""
-    words = like.bar.split()
-    if words[0] == ">=":
-        return at_least(like.name, value, float(words[1]), like.unit, note)
-    if words[0] == "<=":
-        return at_most(like.name, value, float(words[1]), like.unit, note)
-    return within(like.name, value, float(words[0]), float(words[2]), like.unit, note)
-
-
-=======
->>>>>>> h/life
 # ---------------------------------------------------------------- length, stillness, cost
 
 
@@ -377,18 +332,6 @@ PARTS: dict[str, Callable[[Workshop], Iterator[Figure]]] = {
 # ---------------------------------------------------------------- figures
 
 
-<<<<<<< HEAD
-def look(clip: Path, wanted: Callable[[float], bool] | None = None) -> FaceSeen:
-    """The pictures of a clip, measured; of a long one only those at the wanted seconds."""
-    return watch(frame for frame in VideoSource(clip).frames() if wanted is None or wanted(frame.seconds))
-
-
-def named(found: Iterator[Figure]) -> dict[str, Figure]:
-    return {row.name: row for row in found}
-
-
-=======
->>>>>>> h/life
 def mean(each: Sequence[dict], name: str) -> float:
     return float(np.mean([row[name].value for row in each]))
 

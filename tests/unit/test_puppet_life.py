@@ -10,11 +10,8 @@ import pytest
 from personare.engines.puppet.move.head import Head
 from personare.engines.puppet.move.life import Life
 from personare.engines.puppet.move.rhythm import Beat
-<<<<<<< HEAD
+from personare.engines.puppet.move.state import MouthFrame
 from personare.motion import UNIT
-=======
-from personare.engines.puppet.move.state import UNIT, MouthFrame
->>>>>>> h/life
 from personare.score.life import quick_share
 
 BROWS = [UNIT["browOuterUpLeft"], UNIT["browOuterUpRight"]]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.puppet.move.state import UNIT
+from personare.motion import UNIT
 
 QUIET, LOUD = 0.08, 0.15
 """Loudness below which a voice pauses, and from which it speaks."""
