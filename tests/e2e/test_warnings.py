@@ -12,7 +12,7 @@ import pytest
 
 from personare.media.image import read_image
 from personare.media.levels import LevelMeter
-from personare.types import ARKIT_UNITS
+from personare.motion import ARKIT_UNITS
 from tests.conftest import write_wav
 from tests.unit.puppet_avatars import PORTRAIT, write_picture
 from tests.unit.sound_files import at_rate, write_float, write_tracks
