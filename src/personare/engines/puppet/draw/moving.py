@@ -24,6 +24,7 @@ from personare.engines.puppet.fit import lip_colours, lips, rings
 from personare.engines.puppet.fit.following import window
 from personare.engines.puppet.fit.rig import MOUTH_UNITS, Rig
 from personare.engines.puppet.forms import CROP, FACE, RIG
+from personare.errors import EngineError
 from personare.ground.stopwatch import Stopwatch
 from personare.heads import head468, similarity
 from personare.motion import UNIT, FaceState
@@ -59,6 +60,11 @@ class MovingFace:
         self._strength = face.arrays["strength"]
         own_fps = frame_rate(face.metadata["fps"])
         template = shown_template(portrait, background, fps=own_fps)
+        if template.size != (face.metadata["height"], face.metadata["width"]):
+            raise EngineError(
+                "this avatar was prepared when its video was read at another size",
+                hint="prepare it again with --refresh",
+            )
         self.fps = fps or own_fps
         self.size = template.size
         self._pictures = template.shown_at(self.fps)
