@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from fractions import Fraction
 from pathlib import Path
 
@@ -115,3 +116,16 @@ def test_motion_that_is_none(tmp_path: Path) -> None:
     path.write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(UnreadableMedia, match="is no motion"):
         read_motion(path)
+
+
+@pytest.mark.parametrize(
+    "header", [b"{'descr': (\n", b"{'descr': '<f4', 'shape': (9" + b"9" * 30 + b",)}\n", b"[" * 200]
+)
+def test_an_array_with_a_damaged_header_is_told_in_one_line(tmp_path: Path, header: bytes) -> None:
+    """numpy reads it as a piece of Python, and raises what Python's own parsers do."""
+    length = len(header).to_bytes(2, "little")
+    with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive:
+        archive.writestr("values.npy", b"\x93NUMPY\x01\x00" + length + header)
+    with pytest.raises(UnreadableMedia, match="is no motion") as caught:
+        read_motion(tmp_path / "m.npz")
+    assert caught.value.message.isprintable()
