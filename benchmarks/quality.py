@@ -27,16 +27,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from people import FOREIGN, FPS, look, named, people
+from voices import HELD_OUT_VOICES, held_vowels, spoken, with_silences, write_wav
 
 from personare.media.audio import open_speech, speech_from_samples
-from personare.media.video import VideoSource
 from personare.score.battery import (
     CLOSED_SHARE,
     LIP_TO_TEETH_SHARE,
@@ -48,68 +48,13 @@ from personare.score.battery import (
     rows,
 )
 from personare.score.figures import Figure, at_least, at_most, value_text, within
-from personare.score.opening import FaceSeen, watch
 from personare.score.sound import listen
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
 from personare.types import SAMPLE_RATE, Phone, Samples
-from personare.voice.tts import open_text
 
-TEXT = (
-    "Before the fever moved, my brother Bob asked the farmer for a cup of very warm coffee. Wow! How about a "
-    "big apple pie? "
-    "She sees the cheese, and we all laugh at father's joke. Five people from the village gave me a "
-    "beautiful map of the river."
-)
-OTHER_TEXT = (
-    "Every morning Peter puts bread, butter and plum jam on the table. Nobody ever believed the photograph "
-    "of a whale above the "
-    "village. My grandmother bakes pumpkin pie from a very old family book."
-)
-HELD_OUT_VOICES = {
-    "en-us+Annie": TEXT, "en-gb+Michael": TEXT, "en-gb-x-gbclan+linda": OTHER_TEXT,
-    "en-us-nyc+paul": OTHER_TEXT,
-}  # fmt: skip
-"""The network that ships heard espeak-ng's variants m1 to m7 and f1 to f5 in training, never
-these; nor the accents of the last two, which read a text that the mouth was not tuned on.
-"""
 VOICE = "en-us+Annie"
-FOREIGN = ("english-1", "english-2", "english-3", "chinese-1", "japanese-1")
-FOREIGN_SECONDS, SILENCE_EVERY_SECONDS, SILENCE_SECONDS = 20.0, 4.0, 0.6
-PEOPLE_VOICES = (*((name, 0.0) for name in FOREIGN), ("english-1", 30.0))
-"""Real voices, and from which second on they are heard."""
-PEOPLE_SECONDS = 12.0
-PEOPLE_ROWS = (
-    "yaw, standard deviation",
-    "pitch, standard deviation",
-    "roll, standard deviation",
-    "head speed, median",
-    "head motion above 1 Hz, share",
-    "brows, standard deviation",
-    "brows raised",
-    "opening with width, r",
-    "opening with chin, r",
-    "opening, 95th percentile",
-    "opening speed, 95th percentile",
-    "lips seen shut",
-    "mouth corners, height difference, standard deviation",
-    "lip-sync (THEval)",
-    "opening in silence, median",
-    "opening in silence, median absolute deviation",
-    "skin, single-frame spikes",
-    "flicker, 95th percentile",
-)
-"""Rows of a score of which the mean over portraits and voices has to be like people's."""
-VOWELS = {
-    "ɑː": (750, 1250, 2600),
-    "iː": (280, 2250, 3000),
-    "uː": (310, 870, 2250),
-    "ɛ": (550, 1800, 2550),
-    "ɔː": (500, 800, 2600),
-}
-"""Resonances in Hz."""
 TEN_MINUTES = 600
-FPS = Fraction(25)
 
 
 class Workshop:
@@ -261,43 +206,6 @@ def foreign(workshop: Workshop) -> Iterator[Figure]:
     )
 
 
-def people(workshop: Workshop) -> Iterator[Figure]:
-    """How portraits move with real voices, beside how people do: every portrait with every
-    voice, its number the seed.
-    """
-    wanted = [(workshop.media / f"{name}.wav", start) for name, start in PEOPLE_VOICES if workshop.media]
-    found = [(path, start) for path, start in wanted if path.exists()]
-    if not found:
-        yield Figure("people", None, "", "", "not measured", "give --media DIR")
-        return
-    each = []
-    for seed, portrait in enumerate(workshop.portraits):
-        for path, start in found:
-            voice = np.concatenate([chunk.samples for chunk in open_speech(path).chunks()])
-            samples = voice[round(start * SAMPLE_RATE) :][: round(PEOPLE_SECONDS * SAMPLE_RATE)]
-            clip = workshop.clip("people", samples, None, portrait, seed=seed)
-            row = named(rows(look(clip), listen(open_speech(clip)), FPS))
-            each.append({**row, "voice": f"{portrait.stem}, {path.stem}"})
-    for name in PEOPLE_ROWS:
-        measured = [row for row in each if row[name].value is not None]
-        if not measured:
-            continue
-        values = [row[name].value for row in measured]
-        ends = (measured[int(np.argmin(values))], measured[int(np.argmax(values))])
-        note = " to ".join(f"{row[name].value:.3f} ({row['voice']})" for row in ends)
-        yield judged(measured[0][name], float(np.mean(values)), note)
-
-
-def judged(like: Figure, value: float, note: str) -> Figure:
-    """A row with the name, unit and bar of another, and a value and note of its own."""
-    words = like.bar.split()
-    if words[0] == ">=":
-        return at_least(like.name, value, float(words[1]), like.unit, note)
-    if words[0] == "<=":
-        return at_most(like.name, value, float(words[1]), like.unit, note)
-    return within(like.name, value, float(words[0]), float(words[2]), like.unit, note)
-
-
 # ---------------------------------------------------------------- length, stillness, cost
 
 
@@ -421,65 +329,7 @@ PARTS: dict[str, Callable[[Workshop], Iterator[Figure]]] = {
 }  # fmt: skip
 
 
-# ---------------------------------------------------------------- voices
-
-
-def spoken(voice: str) -> tuple[Samples, list[Phone]]:
-    chunks = list(open_text(HELD_OUT_VOICES[voice], voice).chunks())
-    return np.concatenate([chunk.samples for chunk in chunks]), [
-        phone for chunk in chunks for phone in chunk.phones or ()
-    ]
-
-
-def with_silences(samples: Samples) -> Samples:
-    """The voice with a pause of digital silence every few seconds, faded over 10 ms."""
-    samples = samples[: round(FOREIGN_SECONDS * SAMPLE_RATE)]
-    step, gap, fade = (round(s * SAMPLE_RATE) for s in (SILENCE_EVERY_SECONDS, SILENCE_SECONDS, 0.01))
-    pieces = []
-    for at in range(0, len(samples), step):
-        piece = samples[at : at + step].copy()
-        ramp = np.linspace(0, 1, min(fade, len(piece)), dtype=np.float32)
-        piece[: len(ramp)] *= ramp
-        piece[len(piece) - len(ramp) :] *= ramp[::-1]
-        pieces += [piece, np.zeros(gap, np.float32)]
-    return np.concatenate(pieces)
-
-
-def held_vowels(seconds: float) -> tuple[Samples, list[Phone]]:
-    """A buzz of 120 Hz through the resonances of each vowel in turn, and its phones."""
-    length = round(seconds * SAMPLE_RATE)
-    t = np.arange(length) / SAMPLE_RATE
-    sounds, phones = [], []
-    for i, (symbol, resonances) in enumerate(VOWELS.items()):
-        harmonics = 120.0 * np.arange(1, 40)
-        gains = sum(1 / (1 + ((harmonics - centre) / 100) ** 2) for centre in resonances)
-        sound = (gains[:, None] * np.sin(2 * np.pi * harmonics[:, None] * t)).sum(axis=0)
-        sounds.append(0.25 * sound / np.abs(sound).max())
-        phones.append(Phone(symbol, i * length, (i + 1) * length))
-    return np.concatenate(sounds).astype(np.float32), phones
-
-
-def write_wav(path: Path, samples: NDArray[np.float32]) -> Path:
-    import wave
-
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SAMPLE_RATE)
-        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
-    return path
-
-
 # ---------------------------------------------------------------- figures
-
-
-def look(clip: Path, wanted: Callable[[float], bool] | None = None) -> FaceSeen:
-    """The pictures of a clip, measured; of a long one only those at the wanted seconds."""
-    return watch(frame for frame in VideoSource(clip).frames() if wanted is None or wanted(frame.seconds))
-
-
-def named(found: Iterator[Figure]) -> dict[str, Figure]:
-    return {row.name: row for row in found}
 
 
 def mean(each: Sequence[dict], name: str) -> float:

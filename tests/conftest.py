@@ -35,6 +35,8 @@ SEEDED = {
     "musetalk": ("musetalk-unet-v15", "musetalk-unet-v1", "sd-vae-ft-mse", "whisper-tiny"),
 }
 """Components that tests share, by engine."""
+SLOW_FOLDERS = ("conformance", "e2e", "faults")
+"""Every test there is marked `slow`."""
 NEURAL_MODULE = re.compile(r"^pytestmark = .*\bmark\.neural\b", re.MULTILINE)
 
 
@@ -62,6 +64,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Where no neural test is wanted, such files are not even imported."""
     unwanted = "not neural" in config.getoption("markexpr")
     return True if unwanted and collection_path.suffix == ".py" and is_neural(collection_path) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that start processes, synthesise, or run whole engines live in folders of their own."""
+    for item in items:
+        if item.path.relative_to(Path(__file__).parent).parts[0] in SLOW_FOLDERS:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(wrapper=True)

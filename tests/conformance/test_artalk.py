@@ -14,7 +14,7 @@ from personare.engines.artalk.networks import autoregressive, codec, style
 from tests.conformance.case import HERE, golden_files
 from tests.conformance.replay import Verdict, replay
 
-pytestmark = [pytest.mark.neural, pytest.mark.slow]
+pytestmark = pytest.mark.neural
 
 FOLDER = HERE / "artalk"
 

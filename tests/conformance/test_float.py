@@ -16,7 +16,7 @@ from tests.conformance import float_cases
 from tests.conformance.case import HERE, golden_files
 from tests.conformance.replay import Verdict, replay
 
-pytestmark = [pytest.mark.neural, pytest.mark.slow]
+pytestmark = pytest.mark.neural
 
 FOLDER = HERE / "float"
 

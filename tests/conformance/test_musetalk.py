@@ -20,7 +20,7 @@ from personare.voice import whisper
 from tests.conformance.case import HERE, golden_files
 from tests.conformance.replay import Verdict, replay
 
-pytestmark = [pytest.mark.neural, pytest.mark.slow]
+pytestmark = pytest.mark.neural
 
 FOLDER = HERE / "musetalk"
 

@@ -67,6 +67,7 @@ def test_the_contract_is_kept(case: Case, check: Check) -> None:
         case.close()
 
 
+@pytest.mark.slow
 def test_the_skeleton_keeps_it_as_others_run_it(tmp_path: Path) -> None:
     """Its package is found by its entry point, and put to every check by one command."""
     package = tomllib.loads((SKELETON / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -132,6 +133,7 @@ class _Forgetful(Performance):
         return self._good.show(motion)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "check"),
     [

@@ -16,8 +16,6 @@ from personare.media.writer import ClipWriter
 from personare.types import frame_count
 from tests.conftest import write_wav
 
-pytestmark = pytest.mark.slow
-
 SMALL = ("--set", "size=256")
 
 

@@ -13,8 +13,6 @@ from personare.media.video import VideoSource
 from personare.types import SAMPLE_RATE
 from tests.conftest import error_lines, write_wav
 
-pytestmark = pytest.mark.slow
-
 
 def pictures(clip: Path) -> np.ndarray:
     return np.stack([frame.image for frame in VideoSource(clip).frames()])

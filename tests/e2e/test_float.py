@@ -23,7 +23,7 @@ from personare.types import frame_count
 from personare.weights.finder import Weights
 from tests.conftest import error_lines, write_wav
 
-pytestmark = [pytest.mark.neural, pytest.mark.slow]
+pytestmark = pytest.mark.neural
 
 PREPARED = {"float.face", "float.crop", "float.appearance"}
 

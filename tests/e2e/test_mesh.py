@@ -10,8 +10,6 @@ from personare.media.video import VideoSource
 from personare.perception import find_face
 from tests.conftest import error_lines
 
-pytestmark = pytest.mark.slow
-
 
 def test_a_voice_alone_is_spoken_by_the_carried_head(cli, voice: Path, tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"

@@ -21,7 +21,7 @@ from personare.weights.resident import BUDGET_VARIABLE
 from tests.conftest import error_lines, write_wav
 from tests.unit.template_videos import moved_portrait, numbered, write_video
 
-pytestmark = [pytest.mark.neural, pytest.mark.slow]
+pytestmark = pytest.mark.neural
 
 PREPARED = {TRACK, BOXES, LATENTS, LABELS, MASKS}
 HEAR = "musetalk.hear"

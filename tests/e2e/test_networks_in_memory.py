@@ -24,7 +24,7 @@ from personare.weights.finder import Weights
 from personare.weights.loading import read_state
 from tests.conftest import SEEDED
 
-pytestmark = [pytest.mark.neural, pytest.mark.slow]
+pytestmark = pytest.mark.neural
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,6 @@ from personare.studio.studio import Studio
 from personare.work.jobs import Defaults, read_jobs
 from tests.conftest import error_lines, write_wav
 
-pytestmark = pytest.mark.slow
-
 SMALL = ("--set", "size=256")
 
 

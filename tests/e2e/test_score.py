@@ -11,8 +11,6 @@ import pytest
 
 from tests.conftest import error_lines, write_wav
 
-pytestmark = pytest.mark.slow
-
 TEXT = "My mother bought five purple shoes. Wow, Bob!"
 
 

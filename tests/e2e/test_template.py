@@ -12,8 +12,6 @@ from personare.types import frame_count
 from tests.conftest import error_lines, write_wav
 from tests.unit.template_videos import moved_portrait, write_video
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def speech(tmp_path, voice_samples):

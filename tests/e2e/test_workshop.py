@@ -11,8 +11,6 @@ from personare.studio.studio import Studio
 from personare.types import Phone
 from tests.conftest import write_wav
 
-pytestmark = pytest.mark.slow
-
 SMALL = ("--set", "size=256")
 
 

@@ -19,8 +19,6 @@ from personare.studio.studio import Studio
 from personare.studio.transfer import export_avatar, import_avatar
 from personare.types import Feature
 
-pytestmark = pytest.mark.slow
-
 SMALL = ("--set", "size=256")
 
 

@@ -16,8 +16,6 @@ import pytest
 
 from tests.conftest import write_wav
 
-pytestmark = pytest.mark.slow
-
 COMMAND = [sys.executable, "-m", "personare", "batch"]
 BATCH_SECONDS = 120
 

@@ -18,8 +18,6 @@ from personare.shelf.avatars import AvatarShelf
 from personare.shelf.manifest import ShelfPins
 from personare.types import Avatar, Feature
 
-pytestmark = pytest.mark.slow
-
 KEY = "ab" * 32
 STAGE = Stage("toy.one", 1, lambda inputs: Feature({}))
 

@@ -1,6 +1,6 @@
 """Every write, sync, rename, lock, removal and SQL statement of the store, its workspaces and
 index, and of the shelf goes wrong once; see injection.py. A random part of all cases each time;
-PERSONARE_INJECT_EVERY=1 tries all (two minutes).
+PERSONARE_INJECT_EVERY=1 tries all (three minutes of processor time).
 """
 
 from __future__ import annotations

@@ -14,8 +14,6 @@ import pytest
 from personare.studio.studio import Studio
 from tests.conftest import Ended
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def sound_home(tmp_path_factory: pytest.TempPathFactory, portrait: Path) -> Path:

@@ -15,8 +15,6 @@ from PIL import Image
 
 from tests.conftest import error_lines, write_wav
 
-pytestmark = pytest.mark.slow
-
 SMALL = ("--set", "size=256")
 
 

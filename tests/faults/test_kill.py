@@ -15,8 +15,6 @@ import pytest
 
 from tests.conftest import write_wav
 
-pytestmark = pytest.mark.slow
-
 _DIES_IN_STAGE = """
 import dataclasses, os, signal, sys
 from pathlib import Path

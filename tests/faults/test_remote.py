@@ -193,7 +193,6 @@ def test_a_url_that_nobody_knows_is_an_error_of_the_user(bad):
         RemoteTier(bad)
 
 
-@pytest.mark.slow
 def test_two_homes_share_by_the_command_line(cli, tmp_path, portrait, monkeypatch):
     shared = (tmp_path / "shared").as_uri()
     outcome = []

@@ -22,8 +22,6 @@ import typer
 from personare.cli.app import app
 from personare.ground.privacy import SWITCHES
 
-pytestmark = pytest.mark.slow
-
 GUARD = """
 import os, socket
 

@@ -353,7 +353,7 @@ class Stranger(Reader):
 
     def _draw(self, features: Mapping[str, Feature], chance: random.Random) -> None:
         from personare.engines.puppet.draw.face import FaceRenderer
-        from personare.engines.puppet.move.state import UNIT, FaceState
+        from personare.motion import UNIT, FaceState
 
         renderer = FaceRenderer(features)
         for most in (0.0, 1.0):

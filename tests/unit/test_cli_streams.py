@@ -12,6 +12,8 @@ import pytest
 
 from personare.errors import LONGEST_LINE, InputError, UnknownName
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "personare"]
 
 

@@ -101,6 +101,7 @@ print(failed)
 """
 
 
+@pytest.mark.slow
 def test_a_file_fails_wherever_the_disk_is_full(tmp_path):
     ended = subprocess.run(
         [sys.executable, "-c", _FILE_THAT_MAY_NOT_GROW, str(tmp_path / "a.mp4")],

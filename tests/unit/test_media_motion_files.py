@@ -327,6 +327,7 @@ def test_a_rate_is_plain_digits(tmp_path: Path, fps: str) -> None:
         frame_rate(fps)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     """50 MB of frames without a curve."""
     path = tmp_path / "large.json"

@@ -218,6 +218,7 @@ def read_elsewhere(path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", _READ, str(path)], capture_output=True, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["float", "16 bits", "transparent"])
 def test_memory_is_a_small_multiple_of_the_picture(tmp_path, kind):
     """12 megapixels: 37 MB as pixels, up to 98 as the decoder holds them."""

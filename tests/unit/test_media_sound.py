@@ -7,7 +7,6 @@ from __future__ import annotations
 import struct
 import subprocess
 import sys
-from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,50 +18,12 @@ from personare.errors import UnreadableMedia
 from personare.media.audio import open_speech, speech_from_samples
 from personare.media.mix import speech_seconds
 from tests.conftest import write_wav
-
-RATE = 48000
-Part = tuple[float, np.ndarray]
-"""When a sound begins, and its samples [n] at RATE."""
+from tests.unit.sound_files import RATE, at_rate, write_float, write_tracks
 
 
 def heard(speech):
     chunks = list(speech.chunks())
     return np.concatenate([c.samples for c in chunks]), np.concatenate([c.voice for c in chunks])
-
-
-def at_rate(samples: np.ndarray) -> np.ndarray:
-    """16 kHz at RATE, by repetition: good enough for what is measured here."""
-    return np.repeat(samples, RATE // 16000).astype(np.float32)
-
-
-def write_tracks(
-    path: Path, tracks: Sequence[Sequence[Part]], codec: str = "flac", picture_seconds: float = 0.0
-) -> Path:
-    """Sound tracks whose parts begin at given times; a video track of that length beside them."""
-    with av.open(str(path), "w") as container:
-        streams = [container.add_stream(codec, rate=RATE, layout="mono") for _ in tracks]
-        video = container.add_stream("libx264", rate=25) if picture_seconds else None
-        if video is not None:
-            video.width = video.height = 64
-            video.pix_fmt = "yuv420p"
-            for i in range(round(picture_seconds * 25)):
-                frame = av.VideoFrame.from_ndarray(np.zeros((64, 64, 3), np.uint8), format="rgb24")
-                frame.pts, frame.time_base = i, Fraction(1, 25)
-                container.mux(video.encode(frame))
-            container.mux(video.encode(None))
-        for stream, parts in zip(streams, tracks, strict=True):
-            size = stream.codec_context.frame_size or 960
-            for begins, samples in parts:
-                resampler = av.AudioResampler(stream.codec_context.format.name, "mono", RATE)
-                for start in range(0, len(samples) - size + 1, size):
-                    piece = np.ascontiguousarray(samples[None, start : start + size], np.float32)
-                    frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout="mono")
-                    frame.sample_rate = RATE
-                    (frame,) = resampler.resample(frame)
-                    frame.pts, frame.time_base = round(begins * RATE) + start, Fraction(1, RATE)
-                    container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
-    return path
 
 
 def tone(seconds: float, hz: float = 300.0, level: float = 0.3) -> np.ndarray:
@@ -98,6 +59,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_any_number_of_channels_is_mixed(tmp_path):
     """In a process of its own: eight channels and more used to end it."""
     wave = (9000 * np.sin(np.arange(8000) * 0.06)).astype(np.int16)
@@ -275,16 +237,6 @@ def test_a_clock_that_jumps_is_closed(tmp_path, jump):
 
 
 # ---------------------------------------------------------------- quiet voices
-
-
-def write_float(path: Path, samples: np.ndarray) -> Path:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("pcm_f32le", rate=16000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), format="flt", layout="mono")
-        frame.sample_rate = 16000
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
 
 
 @pytest.mark.parametrize("db", [-45, -50, -55])

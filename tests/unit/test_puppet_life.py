@@ -10,15 +10,22 @@ import pytest
 from personare.engines.puppet.move.head import Head
 from personare.engines.puppet.move.life import Life
 from personare.engines.puppet.move.rhythm import Beat
+from personare.engines.puppet.move.state import MouthFrame
 from personare.motion import UNIT
 from personare.score.life import quick_share
 
 BROWS = [UNIT["browOuterUpLeft"], UNIT["browOuterUpRight"]]
 
 
+def mouth(loudness, emphasis, jaw=0.0):
+    curves = np.zeros(len(UNIT), np.float32)
+    curves[UNIT["jawOpen"]] = jaw
+    return MouthFrame(curves, 0.0, loudness, emphasis)
+
+
 def lived(seconds, fps=Fraction(25), seed=3, voice=lambda t: (0.0, 0.0), **options):
     life = Life(seed, fps, **options)
-    frames = [life.next(*voice(float(i / fps))) for i in range(int(seconds * fps))]
+    frames = [life.next(mouth(*voice(float(i / fps)))) for i in range(int(seconds * fps))]
     return {
         "head": np.array([f.head for f in frames]),
         "shift": np.array([f.shift for f in frames]),
@@ -51,6 +58,7 @@ def test_the_same_seed_lives_the_same_life():
     assert not np.array_equal(one["blink"], other["blink"])
 
 
+@pytest.mark.slow
 def test_bounds_over_ten_minutes():
     life = lived(600, voice=talking)
     assert (np.abs(life["head"]).max(axis=0) < (10, 6, 5.5)).all()
@@ -63,6 +71,7 @@ def test_bounds_over_ten_minutes():
     assert all(np.isfinite(v).all() for v in life.values())
 
 
+@pytest.mark.slow
 def test_a_speaking_head_moves_as_far_and_as_fast_as_peoples():
     """Ranges of real talking people, each temperament by itself a little beyond them."""
     heads = [lived(60, seed=seed, voice=phrases)["head"] for seed in range(12)]
@@ -98,7 +107,7 @@ def test_a_new_phrase_takes_a_new_posture():
         paths = []
         for starts in (True, False):
             head = Head(np.random.default_rng(seed))
-            beats = [Beat(starts and i == 25, False, 0.0, 1.0, 0.6) for i in range(75)]
+            beats = [Beat(starts and i == 25, False, False, 0.0, 1.0, 0.6) for i in range(75)]
             paths.append(np.array([head.at(i / 25, 1.0, beat) for i, beat in enumerate(beats)]))
         turned = (paths[0] - paths[1])[:, 0]
         assert not turned[:26].any()
@@ -113,6 +122,7 @@ def test_a_clip_starts_in_the_pose_of_the_photo():
         assert not life[name][0].any(), name
 
 
+@pytest.mark.slow
 def test_people_blink_eight_to_thirty_times_a_minute():
     for seed in range(5):
         rate = len(blink_starts(lived(300, seed=seed)["blink"])) / 5
@@ -172,6 +182,7 @@ def test_stress_nods_with_a_counter_move_and_raises_brows():
     assert 0.1 < np.mean(np.array(raised) > 0.2) < 0.8
 
 
+@pytest.mark.slow
 def test_brows_are_raised_as_often_as_peoples_and_never_quite_evenly():
     curves = np.concatenate([lived(60, seed=seed, voice=phrases)["curves"] for seed in range(6)])
     left, right = curves[:, BROWS].T
@@ -188,3 +199,20 @@ def test_lids_follow_a_gaze_that_goes_up_or_down():
     assert np.array_equal(down > 0, life["gaze"][:, 1] > 0)
     assert np.array_equal(up > 0, life["gaze"][:, 1] < 0)
     assert 0.1 < down.max() < 0.5
+
+
+def test_a_singer_shuts_the_eyes_on_some_held_vowels_and_a_speaker_on_none():
+    """Vowels of 1.6 s in every 2 s, at a steady level, which is no loudness; syllables of .2 s."""
+
+    def held(t):
+        return (0.05, 0.0, 0.4 if t % 2 < 1.6 else 0.0)
+
+    def spoken(t):
+        return (0.6, 0.0, 0.4 if t % 0.3 < 0.2 else 0.05)
+
+    sung, said = ([lived(40, seed=seed, voice=voice) for seed in range(4)] for voice in (held, spoken))
+    shut = np.mean([life["blink"] > 0.95 for life in sung])
+    assert 0.1 < shut < 0.5
+    assert np.mean([life["blink"] > 0.95 for life in said]) < 0.06
+    assert lived(40, voice=held, blink_rate=0)["blink"].max() == 0
+    assert np.mean([life["head"].std(axis=0) for life in sung]) > 0.8

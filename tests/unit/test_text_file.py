@@ -98,6 +98,7 @@ def test_stdin_is_read_up_to_the_limit(cli, portrait: Path, tmp_path: Path, monk
         stdin.buffer.read()
 
 
+@pytest.mark.slow
 def test_phones_and_texts_that_are_pipes(cli, portrait: Path, voice: Path, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for given in (tmp_path / "pipe", "/dev/zero"):

@@ -129,6 +129,7 @@ def test_unusable_text_and_unknown_voices():
         open_text("hello", "klingonese")
 
 
+@pytest.mark.slow
 def test_a_long_text_starts_at_once_and_stays_small():
     speech = open_text("Hello there, my friend. " * 42_000)
     tracemalloc.start()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from personare.cli.session import print_json, print_table, progress_bar, say
+from personare.cli.session import complain, print_json, print_table, progress_bar, say
 from personare.cli.switches import Given, switches
 
 if TYPE_CHECKING:
@@ -83,6 +83,9 @@ def _tell(summary: Summary) -> None:
         for r in summary.results
     ]
     print_table(["clip", "state", "length", "took", "real time", "error"], rows)
+    for r in summary.results:
+        for line in r.report["warnings"] if r.report else ():
+            complain(f"warning: {r.output}: {line}")
     ratio = f", {summary.audio_seconds / summary.seconds:.2f}x real time in all" if summary.made else ""
     say(
         f"{summary.output_dir}: {summary.made} made, {summary.kept} kept, {summary.failed} failed; "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from personare.cli.session import print_json, progress_bar, say
+from personare.cli.session import complain, print_json, progress_bar, say
 from personare.cli.switches import Given, switches
 from personare.errors import UnreadableMedia
 
@@ -42,6 +42,15 @@ def speak(
         Path | None, typer.Argument(help="A voice: any audio file.", show_default=False)
     ] = None,
     output: Output = ...,  # type: ignore[assignment]
+    track: Annotated[
+        int | None,
+        typer.Option(
+            "--track",
+            min=1,
+            help="Which sound track of SPEECH is the voice, from 1; by default the one that speaks.",
+            show_default=False,
+        ),
+    ] = None,
     text: Annotated[str | None, typer.Option("--text", help="Speak this text instead of a voice.")] = None,
     text_file: Annotated[
         Path | None, typer.Option("--text-file", help="Speak the text in this file; - is stdin.")
@@ -95,6 +104,8 @@ def speak(
         )
     if sound is not None and voices:
         raise typer.BadParameter("--sound is for curves that are read: give --curves and no voice")
+    if track is not None and speech is None:
+        raise typer.BadParameter("--track is for SPEECH")
     if voice is not None and speech is not None:
         raise typer.BadParameter("--voice is for --text and --text-file")
     if timing not in (None, "cues", "flow"):
@@ -104,7 +115,7 @@ def speak(
     if str(text_file) == "-":
         text, text_file = stdin_text(), None
     moved: dict[str, Any] = {"speech": speech, "text": text, "text_file": text_file, "voice": voice}
-    moved["timing"] = timing
+    moved |= {"timing": timing, "track": track}
     if voices:
         moved |= {"curves_out": curves, "motion_out": motion}
     else:
@@ -130,6 +141,8 @@ def make(given: Given, order: Order) -> None:
         print_json(report)
     else:
         say(summary(report))
+    for line in report.warnings:
+        complain(f"warning: {line}")
 
 
 def _sole(given: Given, argument: str) -> tuple[str | None, Path | None]:

@@ -40,6 +40,7 @@ class PhotoReport:
     glasses, dark_lenses: a guess.
     glasses_evidence: what it is from, 1 where it changes.
     faces: those about as large.
+    person: whether it surely is one; False for what may be an animal or a doll.
     advice: lines, none if the photo is good.
     """
 
@@ -56,6 +57,7 @@ class PhotoReport:
     dark_lenses: bool
     glasses_evidence: float
     faces: int
+    person: bool
     advice: tuple[str, ...]
 
     @property
@@ -87,6 +89,7 @@ def photo_report(picture: Image, name: str = "picture", *, moving: bool = False)
         dark_lenses=glasses.dark,
         glasses_evidence=round(glasses.evidence, 2),
         faces=face.faces,
+        person=not face.is_doubtful,
         advice=(),
     )
     return _with_advice(report, moving)
@@ -127,6 +130,8 @@ def _as_shown(picture: Image, face: Face) -> NDArray[np.float32]:
 
 def _with_advice(report: PhotoReport, moving: bool) -> PhotoReport:
     advice = []
+    if not report.person:
+        advice.append("is this a person? It may be an animal or a doll, and gets a person's lips and teeth")
     if report.faces > 1:
         advice.append(
             f"{report.faces} faces seen: the largest, or the one nearest the middle, speaks; for another "

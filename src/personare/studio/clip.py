@@ -19,6 +19,7 @@ from personare.media.motions import MotionSink, motion_written
 from personare.media.writer import ClipWriter
 from personare.studio.finished import Finished
 from personare.studio.leads import Lead, Part, Voice
+from personare.studio.remarks import Remarks
 from personare.studio.report import Report
 from personare.types import (
     SAMPLE_RATE,
@@ -89,10 +90,18 @@ class Clip:
         (height, width), fps, speech = performance.size, performance.fps, finished.listening(self.speech)
         expected = None if speech.seconds is None else frame_count(round(speech.seconds * SAMPLE_RATE), fps)
         samples = frames = 0
+        remarks = Remarks(self.lead, speech, self.engine.moves)
 
         def facts() -> ClipFacts:
             seconds = samples / SAMPLE_RATE
-            return ClipFacts(frames=frames, fps=float(fps), width=width, height=height, audio_seconds=seconds)
+            return ClipFacts(
+                frames=frames,
+                fps=float(fps),
+                width=width,
+                height=height,
+                audio_seconds=seconds,
+                warnings=remarks.lines(self.avatar, self.options),
+            )
 
         target = ClipWriter(
             Path(output),
@@ -110,11 +119,13 @@ class Clip:
                 with watch("write"):
                     writer.write_frames(made.images)
                 _tell(sink, made)
+                remarks.see(made)
                 frames += len(made)
                 progress("speaking", frames, expected)
 
             for chunk in watch.each("hear", speech.chunks()):
                 samples += len(chunk.samples)
+                remarks.hear(chunk)
                 with watch("write"):
                     writer.write_voice(chunk.voice)
                 for made in watch.each("perform", play.hear(chunk, frame_count(samples, fps))):

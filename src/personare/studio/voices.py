@@ -11,7 +11,7 @@ from personare.types import Speech
 def open_voice(order: Order) -> Speech:
     """The speech of an order that has one, or a text. Raises PersonareError."""
     if order.speech is not None:
-        return open_speech(order.speech)
+        return open_speech(order.speech, order.track)
     from personare.voice.tts import open_text
 
     return open_text(order_text(order), order.voice, timing=order.timing or "cues")

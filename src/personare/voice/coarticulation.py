@@ -54,6 +54,8 @@ _JAW, _SHUTTING = _channels("jawOpen"), _channels("mouthClose")
 _ROUNDING = _channels("mouthFunnel", "mouthPucker", "mouthStretch", "mouthSmile", "mouthDimple")
 _CORNERS = _channels("mouthStretch", "mouthDimple")
 _LIFTS = _channels("mouthLowerDown", "mouthUpperUp")
+_LIFTED = np.array([1.35, 1.35, 0.65, 0.65])
+"""How much of what lips open by themselves is the lower one's, left and right, and the upper's."""
 _PARTING = _channels("mouthLowerDown", "mouthUpperUp", "mouthFunnel")
 """What must be zero for lips to meet, but for the jaw."""
 
@@ -99,14 +101,14 @@ _TARGETS: Mapping[str, Mapping[str, float]] = {
         "mouthStretch": 0.20,
         "mouthDimple": 0.14,
         "mouthLowerDown": 0.50,
-        "mouthUpperUp": 0.34,
+        "mouthUpperUp": 0.22,
     },
     "E": {
         "jawOpen": 0.34,
         "mouthStretch": 0.32,
         "mouthSmile": 0.16,
         "mouthLowerDown": 0.44,
-        "mouthUpperUp": 0.28,
+        "mouthUpperUp": 0.20,
         "tongue": 0.1,
     },
     "ih": {
@@ -114,7 +116,7 @@ _TARGETS: Mapping[str, Mapping[str, float]] = {
         "mouthStretch": 0.42,
         "mouthSmile": 0.22,
         "mouthLowerDown": 0.38,
-        "mouthUpperUp": 0.24,
+        "mouthUpperUp": 0.18,
         "tongue": 0.3,
     },
     "oh": {"jawOpen": 0.36, "mouthFunnel": 0.36, "mouthPucker": 0.30, "mouthLowerDown": 0.10},
@@ -331,7 +333,7 @@ class Coarticulation:
         asked = _JAW_KNEE * math.tanh(asked * self._expressiveness / _JAW_KNEE) * prosody.presence
         opened = self._jaw.push(asked + ajar * _AJAR[_JAW[0]], closed, bitten)
         channels[_JAW], channels[_SHUTTING] = opened.jaw, opened.close
-        channels[_LIFTS] += opened.lift
+        channels[_LIFTS] += _LIFTED * opened.lift
         channels[_CORNERS] += _CORNERS_PER_JAW * opened.opening
         return np.minimum(_close(_bite(channels, bitten), closed), 1)
 

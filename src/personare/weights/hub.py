@@ -157,12 +157,16 @@ def _fetch(source: Source, file: CatalogueFile, remote: RemoteFile, target: Path
     with _writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{part}.lock"):
-            if not (target.exists() and target.name == remote.etag):  # another process was quicker
-                _check_space(part, remote.size)
-                transfer(remote, part, file.name, progress)
-                _verify(source, file, remote, part, progress)
-                part.replace(target)
-        Path(f"{part}.lock").unlink(missing_ok=True)
+            try:
+                if not (target.exists() and target.name == remote.etag):  # another process was quicker
+                    _check_space(part, remote.size)
+                    transfer(remote, part, file.name, progress)
+                    _verify(source, file, remote, part, progress)
+                    part.replace(target)
+            finally:
+                if part.exists() and not part.stat().st_size:
+                    part.unlink()
+                Path(f"{part}.lock").unlink(missing_ok=True)
 
 
 def _link_or_copy(blob: Path, pointer: Path) -> None:

@@ -120,6 +120,7 @@ def job_key(job: Job, studio: Studio) -> str:
     portrait = studio.store.file_digest(cast.portrait)
     spoken = (
         {"file": studio.store.file_digest(order.speech)}
+        | ({"track": order.track} if order.track is not None else {})
         if order.speech
         else {"text": order_text(order), "voice": order.voice}
     )

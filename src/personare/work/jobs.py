@@ -35,6 +35,8 @@ PORTRAITS = (
     ".tif",
     ".tiff",
     ".avif",
+    ".heic",
+    ".heif",
     ".mp4",
     ".mov",
     ".webm",
@@ -59,6 +61,7 @@ class JobLine(BaseModel):
     text: Annotated[str, Field(min_length=1, max_length=MAX_LINE_BYTES)] | None = None
     engine: Name | None = None
     voice: Name | None = None
+    track: Annotated[int, Field(ge=1)] | None = None
     options: dict[str, Value] = {}
 
 
@@ -98,9 +101,13 @@ def read_jobs(path: Path, output_dir: Path, defaults: Defaults) -> list[Job]:
         line = _read_line(text, where)
         if (line.speech is None) == (line.text is None):
             raise InvalidOption(f"{where}: give exactly one of speech and text")
-        spoken: dict[str, Any] = {"text": line.text, "voice": line.voice or defaults.voice}
+        spoken: dict[str, Any] = {
+            "text": line.text,
+            "voice": line.voice or defaults.voice,
+            "track": line.track,
+        }
         if line.speech is not None:
-            spoken = {"speech": _joined(path.parent, line.speech, where), "voice": line.voice}
+            spoken |= {"speech": _joined(path.parent, line.speech, where), "text": None, "voice": line.voice}
         _check_path(line.portrait, where)
         whom = who(line.portrait, path.parent.absolute())
         output = _inside(output_dir, line.output, where)

@@ -52,6 +52,7 @@ class PhotoFace(Metadata):
     glasses: bool
     dark_lenses: bool
     faces: Faces = 1
+    doubtful: bool = False
 
 
 class VideoFace(Metadata):

@@ -49,7 +49,7 @@ class FaceMotion:
 
     def speak(self, mouth: MouthFrame) -> FaceState:
         """The next frame, with the mouth as the voice wants it."""
-        life = self._life.next(mouth.loudness, mouth.emphasis)
+        life = self._life.next(mouth)
         mouth = self._handed_over(mouth)
         curves = np.minimum(mouth.curves + life.curves, np.float32(1))
         curves[BLINKS] = life.blink

@@ -92,7 +92,7 @@ def recipe(options: PuppetOptions) -> Recipe:
                 weights=(NETWORK_SHA256[MATTE_NETWORK],),
                 form=forms.crop,
             ),
-            Stage(name=RIG, version=8, compute=_rig, needs=(FACE, CROP), form=forms.rig),
+            Stage(name=RIG, version=9, compute=_rig, needs=(FACE, CROP), form=forms.rig),
             *([behind] if options.background != "stretch" else []),
         )
     )
@@ -123,6 +123,7 @@ def _face(inputs: StageInputs) -> Feature:
             "glasses": glasses.worn,
             "dark_lenses": glasses.dark,
             **({"faces": face.faces} if face.faces > 1 else {}),
+            **({"doubtful": True} if face.is_doubtful else {}),
         },
     )
 

@@ -17,6 +17,8 @@ from personare.motion import UNIT, FaceState
 
 Floats = NDArray[np.float32]
 
+SMILES = [UNIT["mouthSmileLeft"], UNIT["mouthSmileRight"]]
+
 LID_SLIDE_LEAD = 1.3
 """The lid's texture slides ahead of the lid, so that no lashes are stretched over a half-shut
 eye.
@@ -34,6 +36,10 @@ this far open, this share of the picture's own gap comes back (an upper lip rais
 stays raised).
 """
 
+RELAXES, RELAXED_JAW = 0.40, 0.25
+"""A mouth that smiles in the picture gives up this much weight of its smile as the jaw opens so
+far: an "ah" on a grin that stays is a scream.
+"""
 ROLLED_IN_JAW = 0.12
 """What the shut lips of an open-mouthed picture roll out is rolled in again with the jaw this
 far open.
@@ -121,7 +127,15 @@ def _expression(rig: Rig, curves: Floats) -> Floats:
     # einsum, not tensordot: BLAS may add up in another order with another number of threads.
     deltas = np.einsum("u,unc->nc", curves[active], rig.deltas[active])
     parted = min(1.0, opened(curves) / PARTED_JAW)
+    relaxed = relaxation(rig, curves)
+    if relaxed:
+        deltas -= np.float32(relaxed) * (rig.deltas[SMILES[0]] + rig.deltas[SMILES[1]])
     return np.asarray(rig.points + deltas + rig.closure * np.float32(1 - STAYS_PARTED * parted), np.float32)
+
+
+def relaxation(rig: Rig, curves: Floats) -> float:
+    """Weight of the picture's own smile that an open mouth takes back."""
+    return RELAXES * rig.smile * min(1.0, opened(curves) / RELAXED_JAW)
 
 
 def opened(curves: Floats) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.engines.puppet.compose import KeptBackground, StillBackground, lay
-from personare.engines.puppet.draw.deform import Posed, pose
+from personare.engines.puppet.draw.deform import Posed, pose, relaxation
 from personare.engines.puppet.draw.mouth import Inside, MouthInterior, smooth_line
 from personare.engines.puppet.draw.shade import SkinShade, marks_on
 from personare.engines.puppet.draw.warp import FineRegion, Patch, Surface, Window, windows_over
@@ -89,7 +89,7 @@ class FaceRenderer:
         for patch in patches:
             patch.lay(frame)
         self._shut_eyes(frame, posed, state)
-        self._shade.draw(frame, posed.skin.vertices, state.curves)
+        self._shade.draw(frame, posed.skin.vertices, state.curves, relaxation(self._rig, state.curves))
         inside.lay(frame)
         return Drawn(frame, share, windows)
 

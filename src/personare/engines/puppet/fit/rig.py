@@ -112,6 +112,11 @@ class Rig:
         return shown
 
     @property
+    def smile(self) -> float:
+        """How much the face smiles in its picture, 0..1."""
+        return lips.smile(self.points + self.closure, self.mouth_axes[2], self.eye_distance_px)
+
+    @property
     def outline(self) -> Floats:
         """float32 [36, 2]: the outermost ring, which never moves; nothing outside it does."""
         return np.ascontiguousarray(self.points[-len(rings.OVAL) :, :2])

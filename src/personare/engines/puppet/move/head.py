@@ -39,6 +39,8 @@ IDLE_POSTURE, IDLE_POSTURE_SECONDS = 0.55, (0.9, 1.6)
 IDLE_POSTURE_EVERY = (3.0, 7.5)
 LONG_PHRASE_SECONDS = (3.0, 5.0)
 """Someone who does not pause takes a new posture with a stress after so long."""
+SINGS_SECONDS = (1.0, 1.7)
+"""A held vowel takes a new posture too, slowly."""
 SETTLES, SETTLE_SECONDS = 0.3, 0.9
 """At the end of speech this share of the posture is left."""
 
@@ -102,6 +104,8 @@ class Head:
     def _answer(self, time: float, beat: Beat) -> None:
         if beat.starts:
             self._take_posture(time, 1.0, POSTURE_SECONDS)
+        elif beat.sings:
+            self._take_posture(time, 1.0, SINGS_SECONDS)
         elif beat.stops:
             self._held = SETTLES * self._held
             self._posture.go(time, (self._held, SETTLE_SECONDS))

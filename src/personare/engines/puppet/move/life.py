@@ -13,9 +13,10 @@ from fractions import Fraction
 import numpy as np
 
 from personare.engines.puppet.move.features import Features
+from personare.engines.puppet.move.glide import Glide
 from personare.engines.puppet.move.head import Head
-from personare.engines.puppet.move.rhythm import Rhythm
-from personare.engines.puppet.move.state import LifeFrame
+from personare.engines.puppet.move.rhythm import Rhythm, Sustain
+from personare.engines.puppet.move.state import LifeFrame, MouthFrame
 
 BLINK_INTERVAL_MEDIAN_SECONDS, BLINK_INTERVAL_SPREAD = 3.2, 0.45
 BLINK_INTERVAL_LIMITS = (1.2, 7.0)
@@ -32,6 +33,8 @@ GAZE_RETURN_CHANCE = 0.6
 """Every other jump or so goes back to the viewer."""
 GAZE_JUMP_SECONDS = 0.05
 
+SHUTS_CHANCE, SHUTS_SECONDS = 0.4, 0.35
+"""How many held vowels of a singer shut the eyes, and how fast."""
 EASE_IN_SECONDS = 1.0
 """A clip starts in the photo's own pose."""
 
@@ -52,20 +55,22 @@ class Life:
     ) -> None:
         self._fps = fps
         self._frame = 0
-        head, blinks, looks, features = (
-            np.random.Generator(np.random.PCG64(part)) for part in np.random.SeedSequence(seed).spawn(4)
+        head, blinks, looks, features, singing = (
+            np.random.Generator(np.random.PCG64(part)) for part in np.random.SeedSequence(seed).spawn(5)
         )
-        self._rhythm = Rhythm(float(1 / fps))
+        self._sustain, self._rhythm = Sustain(float(1 / fps)), Rhythm(float(1 / fps))
         self._head = Head(head, head_motion)
         self._features = Features(features, listening=min(1.0, head_motion))
         self._gaze = _Gaze(looks, gaze)
         self._blinks = _Blinks(blinks, blink_rate)
+        self._singing = _Singing(singing, min(1.0, blink_rate))
 
-    def next(self, loudness: float, emphasis: float) -> LifeFrame:
-        """The next frame, with the voice's loudness and emphasis in 0..1 (0, 0 while idle)."""
+    def next(self, mouth: MouthFrame) -> LifeFrame:
+        """The next frame, with what the voice asks of the mouth."""
         time = float(self._frame / self._fps)
         self._frame += 1
-        beat = self._rhythm.push(loudness, emphasis)
+        held = self._sustain.push(mouth.curves)
+        beat = self._rhythm.push(mouth.loudness, mouth.emphasis, held)
         eased = _smoothstep(time / EASE_IN_SECONDS)
         yaw, pitch, roll, right, down = (float(v) for v in self._head.at(time, eased, beat))
         looks, jump_at = self._gaze.at(time)
@@ -73,7 +78,7 @@ class Life:
             head=(yaw, pitch, roll),
             shift=(right, down),
             gaze=looks,
-            blink=self._blinks.at(time, jump_at),
+            blink=max(self._blinks.at(time, jump_at), self._singing.at(time, beat.sings, held)),
             curves=self._features.at(time, eased, beat, looks[1]),
         )
 
@@ -136,6 +141,26 @@ class _Blinks:
             DOUBLE_BLINK_SECONDS if double else float(np.clip(seconds, *BLINK_INTERVAL_LIMITS)) / self._rate
         )
         return max(seconds, DOUBLE_BLINK_SECONDS)
+
+
+class _Singing:
+    """Eyes that shut on some of the vowels that are held, for as long as these are."""
+
+    def __init__(self, source: np.random.Generator, chance: float) -> None:
+        self._source = source
+        self._chance = SHUTS_CHANCE * chance
+        self._lids = Glide(1)
+        self._shut = False
+
+    def at(self, time: float, begins: bool, held: float) -> float:
+        """0 open .. 1 shut. Time never goes back. begins: a vowel begins to be held."""
+        if begins and self._source.uniform() < self._chance:
+            self._shut = True
+            self._lids.go(time, ((1.0,), SHUTS_SECONDS))
+        elif self._shut and not held:
+            self._shut = False
+            self._lids.go(time, ((0.0,), SHUTS_SECONDS))
+        return min(1.0, max(0.0, float(self._lids.at(time)[0])))
 
 
 def _blink_shape(since: float) -> float:

@@ -5,6 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from personare.motion import UNIT
+
 QUIET, LOUD = 0.08, 0.15
 """Loudness below which a voice pauses, and from which it speaks."""
 PAUSE_SECONDS = 0.22
@@ -25,17 +30,54 @@ STILL = 0.01
 """What is left of speaking that is none, so that a face comes to rest."""
 
 
+SUNG_SECONDS = 0.5
+"""A mouth that is open and holds still for so long sings: in speech none does for .2 s."""
+HELD_BELOW, OPEN_FROM, HELD_SMOOTHING_SECONDS = 2.0, 0.08, 0.11
+"""Change of all the mouth's weights in a second below which it holds still, and the weight from
+which it is open.
+"""
+HELD = [
+    UNIT[name]
+    for name in (
+        "jawOpen", "mouthClose", "mouthFunnel", "mouthPucker", "mouthStretchLeft", "mouthLowerDownLeft"
+    )
+]  # fmt: skip
+
+
+class Sustain:
+    """For how long the mouth has been holding a vowel; call `push` once per frame."""
+
+    def __init__(self, step: float) -> None:
+        """step: seconds from frame to frame."""
+        self._step = step
+        self._share = 1 - math.exp(-step / HELD_SMOOTHING_SECONDS)
+        self._last = np.zeros(len(HELD), np.float32)
+        self._change = self._seconds = 0.0
+
+    def push(self, curves: NDArray[np.float32]) -> float:
+        """Seconds, 0 where it does not. curves: float32 [52] of the mouth."""
+        shape = curves[HELD]
+        change = float(np.abs(shape - self._last).sum()) / self._step
+        self._last = shape
+        self._change += (change - self._change) * self._share
+        holds = self._change < HELD_BELOW and float(shape[0] - shape[1] + shape[2]) > OPEN_FROM
+        self._seconds = self._seconds + self._step if holds else 0.0
+        return self._seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Beat:
     """One frame of a voice's rhythm.
 
-    starts, stops: a phrase begins, or the voice has come to an end. stress: emphasis of a
+    starts, stops, sings: a phrase begins, the voice has come to an end, a vowel begins to be
+    held. stress: emphasis of a
     syllable that begins here, 0 for none. speaking: 0 listening .. 1 speaking, eased. energy: 0
     .. 1, the loudness of the last third of a second.
     """
 
     starts: bool
     stops: bool
+    sings: bool
     stress: float
     speaking: float
     energy: float
@@ -50,10 +92,16 @@ class Rhythm:
         self._quiet = math.inf
         self._in_phrase = self._in_speech = False
         self._armed, self._since_beat = True, math.inf
-        self._speaking = self._energy = 0.0
+        self._speaking = self._energy = self._held = 0.0
 
-    def push(self, loudness: float, emphasis: float) -> Beat:
-        """loudness, emphasis: 0 .. 1, of this frame."""
+    def push(self, loudness: float, emphasis: float, held: float = 0.0) -> Beat:
+        """loudness, emphasis: 0 .. 1, of this frame. held: seconds for which a vowel has been
+        held; it sounds, however steadily.
+        """
+        sings = held >= SUNG_SECONDS > self._held
+        self._held = held
+        if held > PAUSE_SECONDS:
+            loudness = max(loudness, LOUD)
         starts = stops = False
         if loudness >= LOUD and not self._in_phrase:
             starts = self._quiet >= PAUSE_SECONDS
@@ -69,7 +117,7 @@ class Rhythm:
         if self._speaking < STILL:
             self._speaking = 0.0
         self._energy += (loudness - self._energy) * self._share(ENERGY_SECONDS)
-        return Beat(starts, stops, self._stress(emphasis), self._speaking, self._energy)
+        return Beat(starts, stops, sings, self._stress(emphasis), self._speaking, self._energy)
 
     def _stress(self, emphasis: float) -> float:
         self._since_beat += self._step
