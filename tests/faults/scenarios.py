@@ -210,7 +210,7 @@ def indexed(root: Path) -> None:
 
 def uses_the_index(root: Path) -> None:
     with store_at(root) as store:
-        assert store.portrait_digest(root / "photo.jpg") == blake3(b"anna").hexdigest()
+        assert store.file_digest(root / "photo.jpg") == blake3(b"anna").hexdigest()
         store.pin("elsewhere", [key_of(1)], root / "another")
         store.unpin("elsewhere", root / "another")
         fetch(store, 1, 2)

@@ -235,7 +235,7 @@ def test_explain_tells_what_is_cached_without_computing(kitchen, photo, store):
     kitchen.computed.clear()
     os.utime(store.folder / keys["toy.load"][:2] / f"{keys['toy.load']}.safetensors", (1, 1))
     changed = kitchen.recipe(softness=0.1)
-    load, face, mask, _ = explain(changed, changed.portrait_keys(store.portrait_digest(photo)), store)
+    load, face, mask, _ = explain(changed, changed.portrait_keys(store.file_digest(photo)), store)
     assert (load.cached, face.cached, mask.cached) == (True, True, False)
     assert (load.parameters, mask.needs) == ({"size": 8}, ("toy.face",))
     assert (load.reads, mask.reads) == (("portrait",), ())

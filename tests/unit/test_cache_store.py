@@ -176,7 +176,7 @@ def test_off_neither_reads_nor_writes(stores, tmp_path):
     off = stores(mode="off")
     photo = tmp_path / "photo"
     photo.write_bytes(b"x")
-    off.portrait_digest(photo)
+    off.file_digest(photo)
     assert off.fetch(STAGE, key_of(1), lambda: feature_of(1))[1] is False
     assert not stores.folder.exists()
     fill(stores(), 1)

@@ -116,7 +116,7 @@ def test_a_mouth_at_rest_refers_to_the_frame_with_the_mouth_most_shut(
 def test_an_option_computes_only_what_reads_it(
     sometimes_a_face: Path, weights: Weights, store: FeatureStore
 ) -> None:
-    digest = store.portrait_digest(sometimes_a_face)
+    digest = store.file_digest(sometimes_a_face)
     cold = recipe(OURS, weights)
 
     def changed(**options: object) -> set[str]:
@@ -144,7 +144,7 @@ def test_an_option_computes_only_what_reads_it(
 def test_what_is_automatic_is_decided_before_it_enters_a_key(
     sometimes_a_face: Path, weights: Weights, store: FeatureStore
 ) -> None:
-    digest = store.portrait_digest(sometimes_a_face)
+    digest = store.file_digest(sometimes_a_face)
     automatic = recipe(MuseTalkOptions(), weights)  # without dwpose, s3fd and bisenet: ours
     assert automatic.portrait_keys(digest) == recipe(OURS, weights).portrait_keys(digest)
     released = MuseTalkOptions().concrete(lambda name: True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from personare.cache.keys import portrait_digest
+from personare.cache.keys import file_digest
 from personare.errors import Busy, InvalidOption, PersonareError, UnreadableMedia
 from personare.work.jobs import Defaults, folder_jobs, read_jobs
 from personare.work.journal import Journal, alone
@@ -147,16 +147,16 @@ def test_the_journal_believes_only_whole_lines_and_unchanged_clips(tmp_path):
     one, two = tmp_path / "one.mp4", tmp_path / "two.mp4"
     one.write_bytes(b"clip one")
     two.write_bytes(b"clip two")
-    journal = Journal(tmp_path, portrait_digest)
+    journal = Journal(tmp_path, file_digest)
     journal.add("k1", one)
     journal.add("k2", two)
     journal.path.write_bytes(journal.path.read_bytes()[:-20])
-    again = Journal(tmp_path, portrait_digest)
+    again = Journal(tmp_path, file_digest)
     assert again.has("k1", one)
     assert not again.has("k1 of other options", one)
     assert not again.has("k2", two)
     again.add("k2", two)
-    last = Journal(tmp_path, portrait_digest)
+    last = Journal(tmp_path, file_digest)
     assert last.has("k1", one)
     assert last.has("k2", two)
     one.write_bytes(b"changed")
@@ -171,7 +171,7 @@ def test_the_journal_believes_only_whole_lines_and_unchanged_clips(tmp_path):
 def test_a_strange_journal_is_no_journal(tmp_path, text):
     (tmp_path / ".personare-batch.jsonl").write_bytes(text)
     (tmp_path / "a").write_bytes(b"x")
-    assert not Journal(tmp_path, portrait_digest).has("k", tmp_path / "a")
+    assert not Journal(tmp_path, file_digest).has("k", tmp_path / "a")
 
 
 def test_two_batches_do_not_share_a_folder(tmp_path):

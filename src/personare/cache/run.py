@@ -133,9 +133,9 @@ def _digests(sources: Sources, store: FeatureStore) -> dict[Source, str]:
     digests: dict[Source, str] = {}
     for source, given in sources.items():
         if isinstance(given, Guide):
-            digests[source] = guide_digest(given, store.portrait_digest)
+            digests[source] = guide_digest(given, store.file_digest)
         elif isinstance(given, Path):
-            digests[source] = store.portrait_digest(given)
+            digests[source] = store.file_digest(given)
         else:
             digests[source] = speech_digest(given)
     return digests

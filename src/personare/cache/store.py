@@ -21,7 +21,7 @@ from personare.cache.checkpoint import Workspace, Workspaces
 from personare.cache.disk import DiskTier
 from personare.cache.feature_file import read_feature, storable
 from personare.cache.index import Index, Surroundings
-from personare.cache.keys import portrait_digest
+from personare.cache.keys import file_digest
 from personare.cache.memory import MemoryTier
 from personare.cache.recipe import Stage, StageInputs
 from personare.cache.remote import RemoteTier
@@ -251,11 +251,11 @@ class FeatureStore:
         """Leave an avatar's features to eviction."""
         self._index.unpin(str(shelf.absolute()), avatar)
 
-    def portrait_digest(self, path: Path) -> str:
-        """The digest of a portrait file, recalled where the file is unchanged. Raises
+    def file_digest(self, path: Path) -> str:
+        """The digest of a file, recalled where the file is unchanged. Raises
         UnreadableMedia.
         """
-        return portrait_digest(path, None if self.mode == "off" else self._index)
+        return file_digest(path, None if self.mode == "off" else self._index)
 
     def close(self) -> None:
         """Write what is known of the last uses and let go of the index; a later call opens it

@@ -145,7 +145,7 @@ def spikes_px(before: Landmarks, here: Landmarks, after: Landmarks) -> Floats:
 
 def _measured(frames: Iterable[VideoFrameAt]) -> Iterator[dict[str, float]]:
     """One picture behind, for a spike is known when the next picture is."""
-    follower = LandmarkReader()
+    reader = LandmarkReader()
     nothing = {field.name: float("nan") for field in fields(FaceSeen)}
     before: Landmarks | None = None
     here: Landmarks | None = None
@@ -153,7 +153,7 @@ def _measured(frames: Iterable[VideoFrameAt]) -> Iterator[dict[str, float]]:
     scale = 1.0
     for frame in frames:
         scale = SPIKE_SIDE_PX / min(frame.image.shape[:2])
-        after = follower.landmarks(frame.image)
+        after = reader.landmarks(frame.image)
         if row is not None:
             yield {**row, **_spikes(before, here, after, scale)}
         measures = {} if after is None else measure(frame.image, after)

@@ -118,7 +118,7 @@ class AvatarShelf:
         path = self.folder / folder_name(manifest.name) / manifest.portrait_file
         hint = "create the avatar again from the photo"
         try:
-            digest = self._store.portrait_digest(path)
+            digest = self._store.file_digest(path)
         except UnreadableMedia as error:
             raise CacheError(
                 f"the portrait of avatar {manifest.name!r} is lost: {error.message}", hint=hint
