@@ -30,8 +30,11 @@ class Moved(Performance):
             )
         self._movement, self._performance = movement, performance
         self.fps, self.size, self.shows = performance.fps, performance.size, performance.shows
-        self.watch = performance.watch
+        self.watch, self.longest = performance.watch, movement.longest
         movement.watch, movement.heard = self.watch, self.heard
+
+    def count(self, samples: int) -> int:
+        return self._movement.count(samples)
 
     def _begin(self, said: Utterance) -> None:
         said.cut.tell(self._movement.interrupt)

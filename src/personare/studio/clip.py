@@ -86,11 +86,15 @@ class Clip:
         performance = play.performance
         performance.progress = progress
         (height, width), fps, speech = performance.size, performance.fps, finished.listening(self.speech)
-        expected = None if speech.seconds is None else frame_count(round(speech.seconds * SAMPLE_RATE), fps)
-        samples = frames = 0
+        expected = None if speech.seconds is None else performance.count(round(speech.seconds * SAMPLE_RATE))
+        samples = frames = voiced = 0
+        limit = performance.longest  # the sound ends with the last frame
+        most_voice = None if limit is None else int(limit * speech.voice_rate / fps)
 
         def facts() -> ClipFacts:
             seconds = samples / SAMPLE_RATE
+            if limit is not None:
+                seconds = min(seconds, float(limit / fps))
             return ClipFacts(frames=frames, fps=float(fps), width=width, height=height, audio_seconds=seconds)
 
         target = ClipWriter(
@@ -114,13 +118,15 @@ class Clip:
 
             for chunk in watch.each("hear", speech.chunks()):
                 samples += len(chunk.samples)
+                voice = chunk.voice if most_voice is None else chunk.voice[: most_voice - voiced]
+                voiced += len(voice)
                 with watch("write"):
-                    writer.write_voice(chunk.voice)
+                    writer.write_voice(voice)
                 for made in watch.each("perform", play.hear(chunk, frame_count(samples, fps))):
                     written(made)
             for made in watch.each("perform", play.end()):
                 written(made)
-            if frames != frame_count(samples, fps):
+            if frames != performance.count(samples):
                 raise EngineError(
                     f"{self.engine.name} made {frames} frames of {samples} samples at {fps} fps"
                 )
