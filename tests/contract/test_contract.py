@@ -30,14 +30,16 @@ SOUGHT = {
     "musetalk": {"audio": "streaming", "fps": 8, "batch_size": 2, "device": "cpu"},
     "musetalk-exact": {"audio": "exact", "fps": 5, "batch_size": 2, "device": "cpu"},
     "float": {"emotion": "neutral", "device": "cpu"},
+    "artalk": {"device": "cpu", "size": 64},
 }
 EXACT = {"counts", "cuts", "interruptions", "latency", "resumption"}
 FILES = {
     "musetalk": ["musetalk-unet-v15", "sd-vae-ft-mse", "whisper-tiny"],
     "float": ["float", "wav2vec2-base-960h"],
+    "artalk": ["artalk", "flame"],
 }
 """The checkpoints that a run needs; faces are found by our own networks."""
-SECONDS = {"puppet": 1.2, "musetalk": 1.5, "musetalk-exact": 1.0, "float": 1.2}
+SECONDS = {"puppet": 1.2, "musetalk": 1.5, "musetalk-exact": 1.0, "float": 1.2, "artalk": 1.2}
 PAIRS = [
     (name, check)
     for name in SOUGHT
@@ -56,7 +58,8 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     if engine != "puppet":
         write_checkpoints(engine, "tiny", folder / "weights", only=FILES[engine])
     studio = Studio(Settings(cache_dir=folder / "features", weights=folder / "weights"))
-    cast = studio.cast(PHOTO, engine, SOUGHT[name])
+    own = studio.brings_portrait(engine, SOUGHT[name])
+    cast = studio.cast(None if own else PHOTO, engine, SOUGHT[name])
     avatar, _ = studio.prepare(cast)
     yield Case(cast.engine, avatar, cast.options, studio.store, SECONDS[name])
     studio.store.close()

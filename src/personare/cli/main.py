@@ -11,7 +11,21 @@ from typing import Annotated
 
 import typer
 
-from personare.cli import about, avatar, batch, bench, cache, demo, follow, schema, score, speak, weights
+from personare.cli import (
+    about,
+    avatar,
+    batch,
+    bench,
+    cache,
+    demo,
+    follow,
+    move,
+    schema,
+    score,
+    speak,
+    styles,
+    weights,
+)
 from personare.cli.session import SESSION, report_error, several_settings, start_logging
 from personare.errors import EngineError, PersonareError
 
@@ -25,7 +39,9 @@ app = typer.Typer(
 )
 app.command("speak")(speak.speak)
 app.command("follow")(follow.follow)
+app.command("move")(move.move)
 app.add_typer(avatar.app, name="avatar")
+app.add_typer(styles.app, name="styles")
 app.add_typer(cache.app, name="cache")
 app.add_typer(weights.app, name="weights")
 app.command("score")(score.score)

@@ -15,10 +15,11 @@ from personare.cache.store import FeatureStore
 from personare.engines.engine import Engine, EngineOptions
 from personare.errors import EngineError
 from personare.ground.stopwatch import Stopwatch
-from personare.media.motions import MotionSink, motion_written
+from personare.media.motions import MotionSink
 from personare.media.writer import ClipWriter
 from personare.studio.finished import Finished
 from personare.studio.leads import Lead, Part, Voice
+from personare.studio.motions import motion_written
 from personare.studio.report import Report
 from personare.types import (
     SAMPLE_RATE,

@@ -4,7 +4,7 @@ is full, or at the end: drive -> motion -> smoothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -20,10 +20,12 @@ from personare.engines.artalk.drive import HEAR, hear_stage, official_frames
 from personare.engines.artalk.motion import MOTION, STYLE, Carried, motion_stage, style_stage
 from personare.engines.artalk.networks.config import MODEL_FPS
 from personare.engines.artalk.options import ArTalkOptions
+from personare.engines.artalk.render import MeshLook
 from personare.engines.artalk.smoothing import StreamSmoother, finished
 from personare.engines.artalk.styles import find_style
-from personare.engines.performance import Movement, Run, Utterance
-from personare.motion import FLAME
+from personare.engines.performance import Made, Movement, Performance, Run, Utterance
+from personare.engines.resampling import MotionResampler
+from personare.motion import FLAME, Motion
 from personare.types import Phone, Progress, Samples, frame_count, no_progress
 from personare.weights.finder import Weights
 
@@ -56,18 +58,8 @@ class SpokenMotion:
         """A new utterance; what is left of another one is forgotten."""
         self._samples = np.zeros(0, np.float32)
         self._carried = Carried()
-        self._smoother = StreamSmoother()
+        self._smoother, self._resampler = StreamSmoother(), MotionResampler(self._options.fps)
         self._made = self._given = 0
-
-    def count(self, samples: int) -> int:
-        """Frames of an utterance of so many samples."""
-        limit, made = self._options.clip_length, self._counted(samples)
-        return made if limit is None else min(made, limit)
-
-    def _counted(self, samples: int) -> int:
-        if self._options.official_frame_count:
-            return official_frames(samples)
-        return frame_count(samples, Fraction(MODEL_FPS))
 
     def hear(self, samples: Samples) -> Iterator[Floats]:
         """The frames that more speech settles."""
@@ -75,18 +67,19 @@ class SpokenMotion:
         size = self._networks.config.samples
         while len(self._samples) >= size and not self._complete:
             chunk, self._samples = self._samples[:size], self._samples[size:]
-            yield from self._limited(self._smooth(self._chunk(chunk)))
+            yield from self._shown(self._chunk(chunk))
 
     def end(self, samples: int) -> Iterator[Floats]:
         """The remaining frames of an utterance of so many samples."""
-        wanted, size = self._counted(samples), self._networks.config.samples
+        wanted, size = model_frames(self._options, samples), self._networks.config.samples
         while self._made < wanted and not self._complete:
             chunk, self._samples = self._samples[:size], self._samples[size:]
             left = wanted - self._made
-            motion = self._chunk(np.pad(chunk, (0, size - len(chunk))))[:left]
-            yield from self._limited(self._smooth(motion))
-        if self._options.smoothing and not self._complete:
-            yield from self._limited(self._smoother.finish())
+            yield from self._shown(self._chunk(np.pad(chunk, (0, size - len(chunk))))[:left])
+        if wanted and not self._complete:
+            if self._options.smoothing:
+                yield from self._limited(self._resampler.push(self._smoother.finish()))
+            yield from self._limited(self._resampler.finish(frames_of(self._options, samples)))
         self.begin()
 
     def close(self) -> None:
@@ -134,8 +127,10 @@ class SpokenMotion:
             seconds[room] = seconds.get(room, 0.0) + made.seconds[stage]
         return made
 
-    def _smooth(self, motion: Floats) -> Floats:
-        return self._smoother.push(motion) if self._options.smoothing else motion
+    def _shown(self, motion: Floats) -> Iterator[Floats]:
+        smooth = self._smoother.push(motion) if self._options.smoothing else motion
+        if len(smooth):
+            yield from self._limited(self._resampler.push(smooth))
 
     def _limited(self, motion: Floats) -> Iterator[Floats]:
         if self._options.clip_length is not None:
@@ -152,11 +147,11 @@ class ArTalkMovement(Movement):
 
     def __init__(self, options: ArTalkOptions, weights: Weights, store: FeatureStore | None) -> None:
         super().__init__()
-        self.fps, self.longest = Fraction(MODEL_FPS), options.clip_length
+        self._options, self.fps, self.longest = options, options.fps, options.clip_length
         self._motion = SpokenMotion(options, weights, store, self)
 
     def count(self, samples: int) -> int:
-        return self._motion.count(samples)
+        return frames_of(self._options, samples)
 
     def _begin(self, said: Utterance) -> None:
         self._motion.begin()
@@ -173,3 +168,65 @@ class ArTalkMovement(Movement):
 
     def _close(self) -> None:
         self._motion.close()
+
+
+class ArTalkPerformance(Performance):
+    """One run of one head. Shown motion needs none of the networks."""
+
+    shows = frozenset({FLAME.name})
+
+    def __init__(self, options: ArTalkOptions, weights: Weights, store: FeatureStore | None) -> None:
+        super().__init__()
+        self._options, self.fps, self.longest = options, options.fps, options.clip_length
+        self._weights, self._store = weights, store
+        self._look = MeshLook(options, weights)
+        self.size = self._look.size
+
+    def count(self, samples: int) -> int:
+        return frames_of(self._options, samples)
+
+    def _begin(self, said: Utterance) -> None:
+        self._motion.begin()
+        self._motion.progress = self._told(said)
+
+    def _hear(self, said: Utterance, samples: Samples, phones: Sequence[Phone] | None) -> Iterator[Made]:  # noqa: ARG002
+        return self._drawn(self._motion.hear(samples))
+
+    def _end(self, said: Utterance) -> Iterator[Made]:
+        return self._drawn(self._motion.end(said.samples))
+
+    def _show(self, motion: Motion) -> Iterator[Made]:
+        return self._drawn([motion.values])
+
+    def _drop(self, said: Utterance) -> None:  # noqa: ARG002
+        if "_motion" in self.__dict__:
+            self._motion.begin()
+
+    def _close(self) -> None:
+        if "_motion" in self.__dict__:
+            self._motion.close()
+
+    @cached_property
+    def _motion(self) -> SpokenMotion:
+        """Opened when something is said: a motion that is shown needs no checkpoint."""
+        return SpokenMotion(self._options, self._weights, self._store, self)
+
+    def _drawn(self, motions: Iterable[Floats]) -> Iterator[Made]:
+        for motion in motions:
+            for row in motion:
+                with self.watch("render"):
+                    image = self._look.draw(row)
+                yield Made(image[None], row[None])
+
+
+def frames_of(options: ArTalkOptions, samples: int) -> int:
+    """Frames of an utterance of so many samples."""
+    made = official_frames(samples) if options.official_frame_count else frame_count(samples, options.fps)
+    return made if options.clip_length is None else min(made, options.clip_length)
+
+
+def model_frames(options: ArTalkOptions, samples: int) -> int:
+    """Frames that the model makes of them."""
+    if options.official_frame_count:
+        return official_frames(samples)
+    return frame_count(samples, Fraction(MODEL_FPS))

@@ -18,7 +18,7 @@ from personare.cache.run import hear
 from personare.engines.float import drive
 from personare.engines.float.checkpoints import device_of, ears, formats_of, lease_decoder, lease_transformer
 from personare.engines.float.compose import OriginalFraming, SquareFraming
-from personare.engines.float.motion import Carried, Guidance, MotionResampler, MotionSampler
+from personare.engines.float.motion import Carried, Guidance, MotionSampler
 from personare.engines.float.networks.config import MODEL_FPS
 from personare.engines.float.options import FloatOptions
 from personare.engines.float.prepare import APPEARANCE, CROP, REACH
@@ -27,6 +27,7 @@ from personare.engines.float.render import FrameDecoder
 from personare.engines.neural import BatchSize, batch_by_memory, in_batches
 from personare.engines.performance import Made, Performance, Utterance
 from personare.engines.pipeline import overlapped
+from personare.engines.resampling import MotionResampler
 from personare.errors import EngineError
 from personare.media.image import read_image
 from personare.types import Avatar, Phone, Samples
