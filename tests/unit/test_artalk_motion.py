@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from personare.cache.store import FeatureStore
+from personare.engines.artalk.motion import MotionMaker, style_token
+from personare.engines.artalk.networks.config import ArTalkConfig
+from personare.engines.artalk.networks.loading import ArTalkState
 from personare.engines.artalk.options import ArTalkOptions
 from personare.engines.artalk.performance import ArTalkMovement
 from personare.engines.artalk.smoothing import smoothed
@@ -19,7 +24,9 @@ from personare.shelf.styles import StyleShelf
 from personare.types import frame_count
 from personare.weights import resident
 from personare.weights.finder import Weights
-from tests.conformance.case import HERE, read_golden
+from tests.conformance.artalk_cases import network
+from tests.conformance.artalk_published import bits_of_chunk
+from tests.conformance.case import HERE, Replay, read_golden
 from tests.conformance.seeded_checkpoint import write_checkpoints
 
 GOLDEN = read_golden(HERE / "artalk" / "golden_e2e_style.npz")
@@ -197,3 +204,51 @@ def test_torch_reads_what_is_written(tmp_path):
     write_flame_motion(tmp_path / "a.pt", values)
     np.testing.assert_array_equal(torch.load(tmp_path / "a.pt", weights_only=True).numpy(), values)
     np.testing.assert_array_equal(read_flame_motion(tmp_path / "a.pt").values, values)
+
+
+def test_what_is_kept_gives_the_bits_of_the_published_loop():
+    """Prefixes passed again at every scale, against one pass of each token."""
+    replay = Replay("artalk", HERE / "artalk", {})
+    state = network(replay)
+    rng = np.random.default_rng(5)
+    transformer, config = state.transformer(), state.config
+    style = state.style().token(None)
+    for _ in range(3):
+        heard = torch.from_numpy(rng.normal(size=(1, config.tokens, config.heard_width)).astype(np.float32))
+        remembered = torch.from_numpy(rng.random((1, config.tokens, config.code)) > 0.5)
+        with torch.inference_mode():
+            plain = bits_of_chunk(state.tensors, config, heard, style, remembered)
+            kept = transformer(heard, style, remembered).bits
+        assert torch.equal(kept, plain)
+
+
+def test_several_chunks_are_remembered_oldest_first():
+    """A checkpoint that remembers two chunks: their order and both their places count."""
+    replay = Replay("artalk", HERE / "artalk", {})
+    tensors, one = dict(network(replay).tensors), network(replay).config
+    tensors["prev_pos_embed"] = torch.cat([tensors["prev_pos_embed"], 0.5 * tensors["pos_embed"]], 1)
+    state = ArTalkState(tensors, replace(one, memory=2), "two")
+    transformer, style = state.transformer(), state.style().token(None)
+    rng = np.random.default_rng(5)
+    remembered = torch.from_numpy(rng.random((2, one.tokens, one.code)) > 0.5)
+    with torch.inference_mode():
+        memory = transformer.memory(style, remembered)
+        turned = transformer.memory(style, remembered.flip(0))
+        single = network(replay).transformer().memory(style, remembered[:1])
+    assert memory.shape == (1, 2 * one.tokens, one.width)
+    torch.testing.assert_close(memory[:, : one.tokens], single)
+    assert not torch.equal(memory, turned)
+    maker = MotionMaker(transformer, state.codec())
+    heard = rng.normal(size=(one.tokens, one.heard_width)).astype(np.float32)
+    rest = maker.at_rest()
+    assert rest.shape == (2, one.tokens, one.code)
+    _, after = maker.chunk(heard, style_token(state.style(), None), rest)
+    np.testing.assert_array_equal(after[0], rest[1])
+    assert (after[1] != rest[1]).any()
+
+
+def test_a_config_of_something_else_is_told(tmp_path):
+    for text in ("{", "{}", '{"AR_CONFIG": {"AUDIO_ENCODER": "mimi"}, "VAE_CONFIG": {}}'):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(WeightsMismatch, match="does not describe an ARTalk checkpoint"):
+            ArTalkConfig.read_file(tmp_path / "config.json")
