@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,16 +55,14 @@ def main() -> None:
     remembered, bits, motion_seconds = maker.at_rest(), [], 0.0
     for part in heard:
         bits.append(maker.generated(part, style, remembered).bits.numpy())
-        (_, remembered), seconds = _timed(
-            lambda part=part, before=remembered: maker.chunk(part, style, before)
-        )
+        (_, remembered), seconds = _timed(partial(maker.chunk, part, style, remembered))
         motion_seconds += seconds
     equal = float(np.mean(np.concatenate(bits) == np.concatenate(published)))
     ours = hearing_seconds + motion_seconds
     print(f"published loop: {plain:.2f} s")
     print(
-        f"ours, {chosen.precision}: {ours:.2f} s (hearing {hearing_seconds:.2f}, motion {motion_seconds:.2f}): "
-        f"{plain / ours:.2f} times as fast; {equal:.4%} of the bits are equal"
+        f"ours, {chosen.precision}: {ours:.2f} s (hearing {hearing_seconds:.2f}, "
+        f"motion {motion_seconds:.2f}): {plain / ours:.2f} times as fast; {equal:.4%} of the bits are equal"
     )
     _mesh(chosen.weights)
 
