@@ -16,12 +16,13 @@ from personare.engines.artalk.networks.autoregressive import Block
 from personare.engines.artalk.networks.config import FRAME_SAMPLES, ArTalkConfig
 from personare.engines.artalk.networks.loading import ArTalkState
 from personare.engines.artalk.smoothing import StreamSmoother, finished, smoothed
-from personare.heads.flame import Flame, FlameHead, rotation
+from personare.heads.flame import FlameHead, rotation
 from personare.heads.flame_mesh import MeshPicture
 from personare.types import frame_count
+from tests.conformance.artalk_avatar import CASES as AVATAR_CASES
+from tests.conformance.artalk_avatar import standin as standin
 from tests.conformance.artalk_layout import constants
 from tests.conformance.case import EXACT, Arrays, Case, Replay, Tolerance
-from tests.conformance.flame_standin import flame_standin
 
 
 def network(replay: Replay) -> ArTalkState:
@@ -174,12 +175,6 @@ def _frame_counts(replay: Replay) -> Arrays:
     }
 
 
-def standin() -> Flame:
-    """The FLAME stand-in of the goldens."""
-    held = flame_standin(0)
-    return Flame._of(held["flame_model"], held["lmk_embeddings_mediapipe"])
-
-
 def _flame(replay: Replay) -> Arrays:
     shape, motions = replay.arrays["shape"][0], replay.arrays["motions"]
 
@@ -221,6 +216,7 @@ _case = partial(Case, components=("artalk",))
 _bits_first = {"bits": EXACT, "logits_last_level": Tolerance(2e-5), "motions": Tolerance(1e-4)}
 
 CASES: Mapping[str, Case] = {
+    **AVATAR_CASES,
     "audio_encoder": _case(_audio_encoder, {".*": Tolerance(1e-5)}, inputs=("audio",)),
     "style": _case(_style, {".*": Tolerance(1e-5)}, inputs=("style_motion",)),
     "vae_encode": _case(

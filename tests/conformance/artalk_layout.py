@@ -32,5 +32,12 @@ LAYOUT = (
         config="artalk/config.json",
         constants=constants,
     ),
+    Released(
+        "gagavatar",
+        "gagavatar",
+        "gagavatar/GAGAvatar.pt",
+        config="gagavatar/GAGAvatar.json",
+        wrapped_in="model",
+    ),
     Released("flame", "", "flame/FLAME_with_eye.pt", writer=write_face),
 )

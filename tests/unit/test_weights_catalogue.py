@@ -11,7 +11,7 @@ from personare.weights.finder import size_of
 NAMES = {
     "musetalk-unet-v15", "musetalk-unet-v1", "sd-vae-ft-mse", "whisper-tiny", "whisper-tiny-openai",
     "dwpose", "face-parse-bisent", "s3fd", "float", "wav2vec2-base-960h", "wav2vec2-emotion",
-    "artalk", "flame",
+    "artalk", "gagavatar", "flame",
 }  # fmt: skip
 
 

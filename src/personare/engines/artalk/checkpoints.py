@@ -4,26 +4,92 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from personare.engines.artalk.motion import MotionMaker
 from personare.engines.artalk.networks.config import ArTalkConfig
 from personare.engines.artalk.options import ArTalkOptions
-from personare.weights.resident import Lease, NetworkKey, lease
+from personare.errors import WeightsMismatch
+from personare.weights.resident import Lease, NetworkKey, lease, lease_component
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
+    from personare.engines.artalk.networks.gaussians import AvatarNetworks
     from personare.engines.artalk.networks.loading import ArTalkState
     from personare.engines.artalk.networks.style import StyleEncoder
+    from personare.engines.artalk.networks.style_unet import StyleUNet
     from personare.voice.wav2vec2 import SpeechFeatures
     from personare.weights.finder import Weights
 
-ARTALK = "artalk"
+ARTALK, GAGAVATAR = "artalk", "gagavatar"
+DINO_HEADS = 12
 
 Network = TypeVar("Network")
+
+
+def lease_avatar_networks(options: ArTalkOptions, weights: Weights) -> Lease[AvatarNetworks]:
+    """What makes Gaussians of a picture. Raises WeightsMissing, WeightsMismatch, as the next one."""
+    from personare.engines.artalk.networks.gaussians import avatar_networks
+
+    return _lease_gagavatar(
+        options,
+        weights,
+        "avatar",
+        lambda state, path, device: avatar_networks(state, str(path), _dino_heads(path), device),
+    )
+
+
+def lease_upsampler(options: ArTalkOptions, weights: Weights) -> Lease[StyleUNet]:
+    """What makes a picture of splatted features."""
+    from personare.engines.artalk.networks.gaussians import upsampler_network
+
+    return _lease_gagavatar(
+        options,
+        weights,
+        "upsampler",
+        lambda state, path, device: upsampler_network(state, str(path), device),
+    )
+
+
+def _lease_gagavatar(
+    options: ArTalkOptions,
+    weights: Weights,
+    part: str,
+    made: Callable[[dict[str, Tensor], Path, torch.device], Network],
+) -> Lease[Network]:
+    import torch
+
+    from personare.weights.device import choose_device
+    from personare.weights.loading import read_state
+
+    device = choose_device(options.device)
+
+    def load(path: Path) -> Network:
+        return made(read_state(path), path, device)
+
+    return lease_component(weights, GAGAVATAR, load, device, torch.float32, part)
+
+
+def _dino_heads(checkpoint: Path) -> int:
+    """Heads of attention, which no tensor tells: the released ones, unless a .json beside the
+    checkpoint describes another size.
+    """
+    sizes = checkpoint.with_suffix(".json")
+    if not sizes.is_file():
+        return DINO_HEADS
+    try:
+        described = json.loads(sizes.read_text(encoding="utf-8"))["dino"]
+        return int(described["num_heads"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsMismatch(
+            f"{sizes} does not describe GAGAvatar.pt: {error!r}", hint="remove or restore it"
+        ) from None
 
 
 class Networks:

@@ -28,7 +28,7 @@ _RESAMPLING_SECONDS = 0.08
 class ArTalk(Engine):
     name: ClassVar[str] = "artalk"
     summary: ClassVar[str] = (
-        "speech to FLAME motion, in a style: for its own mesh, or any photo with --moved-by artalk (ARTalk)"
+        "speech to FLAME motion, for a mesh, an avatar, or any photo with --moved-by artalk (ARTalk)"
     )
     Options: ClassVar[type[EngineOptions]] = ArTalkOptions
     idles: ClassVar[bool] = False
@@ -38,6 +38,7 @@ class ArTalk(Engine):
         "code": "Apache-2.0",
         "weights artalk": "MIT (code); model card not verified",
         "wav2vec2-xls-r-300m (inside them)": "Apache-2.0, not verified",
+        "weights gagavatar (look=gaussian)": "MIT (code); model card not verified",
         "FLAME head": "non-commercial research, by registration with the Max Planck Society",
     }
 
@@ -48,12 +49,22 @@ class ArTalk(Engine):
         return lines
 
     def recipe(self, options: EngineOptions) -> Recipe:
-        """No stages: the mesh is that of the FLAME head's own file."""
-        own_options(options, ArTalkOptions, self.name)
+        """For the mesh no stages: it is that of the FLAME head's own file."""
+        mine = own_options(options, ArTalkOptions, self.name)
         flame_file(self.weights)
-        return Recipe(())
+        if mine.look == "mesh":
+            return Recipe(())
+        require_torch(self.name)
+        from personare.engines.artalk.checkpoints import GAGAVATAR, lease_avatar_networks
+        from personare.engines.artalk.prepare import recipe
 
-    def brings_portrait(self, options: EngineOptions) -> Path | None:  # noqa: ARG002
+        self.weights.require(GAGAVATAR)
+        digests = (self.weights.sha256(GAGAVATAR),)
+        return recipe(lambda: lease_avatar_networks(mine, self.weights), digests, mine.person)
+
+    def brings_portrait(self, options: EngineOptions) -> Path | None:
+        if own_options(options, ArTalkOptions, self.name).look != "mesh":
+            return None
         return Path(str(files("personare.heads") / "data" / "mesh_head.jpg"))
 
     def performance_weights(self, options: EngineOptions) -> tuple[str, ...]:
@@ -63,7 +74,8 @@ class ArTalk(Engine):
         mine = own_options(options, ArTalkOptions, self.name)
         # A style or a shape is named by a path: what it holds decides.
         shape = [] if mine.shape is None else [shape_digest(mine.shape)]
-        digests = [self.weights.sha256(name) for name in ("artalk", FLAME_HEAD)]
+        names = ["artalk", FLAME_HEAD] + ([] if mine.look == "mesh" else ["gagavatar"])
+        digests = [self.weights.sha256(name) for name in names]
         return (*digests, find_style(mine.style, self.weights).digest, *shape)
 
     def latency(self, options: EngineOptions) -> Latency:
@@ -79,7 +91,7 @@ class ArTalk(Engine):
 
     def perform(
         self,
-        avatar: Avatar,  # noqa: ARG002
+        avatar: Avatar,
         options: EngineOptions,
         *,
         guide: Guide | None = None,  # noqa: ARG002
@@ -88,7 +100,7 @@ class ArTalk(Engine):
         require_torch(self.name)
         from personare.engines.artalk.performance import ArTalkPerformance
 
-        return ArTalkPerformance(own_options(options, ArTalkOptions, self.name), self.weights, store)
+        return ArTalkPerformance(avatar, own_options(options, ArTalkOptions, self.name), self.weights, store)
 
     def move(
         self,

@@ -16,8 +16,13 @@ FrameRate = Annotated[Fraction, BeforeValidator(frame_rate), PlainSerializer(str
 
 
 class ArTalkOptions(DeviceOptions):
-    look: Literal["mesh"] = Field(
-        "mesh", description="how the head is shown: mesh (the FLAME head in one colour; needs no portrait)"
+    look: Literal["mesh", "gaussian"] = Field(
+        "mesh",
+        description="how the head is shown: mesh (the FLAME head in one colour; needs no portrait) or "
+        "gaussian (GAGAvatar: the portrait is a tracked.pt)",
+    )
+    person: str | None = Field(
+        None, description='look=gaussian: whose avatar, a name in the tracked.pt; "?" lists them'
     )
     style: str = Field(
         "default",
@@ -45,7 +50,7 @@ class ArTalkOptions(DeviceOptions):
     shape: Path | None = Field(
         None, description="look=mesh: a file of 300 FLAME shape values (.npy or .pt); none is the mean head"
     )
-    size: int = Field(512, ge=64, le=2048, description="side of the picture in pixels")
+    size: int = Field(512, ge=64, le=2048, description="look=mesh: side of the picture in pixels")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

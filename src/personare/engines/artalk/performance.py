@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +15,25 @@ from numpy.typing import NDArray
 from personare.cache.recipe import Recipe, Sources, Stage
 from personare.cache.run import Preparation, run
 from personare.cache.store import FeatureStore
-from personare.engines.artalk.checkpoints import Networks
+from personare.engines.artalk.checkpoints import Networks, lease_upsampler
 from personare.engines.artalk.drive import HEAR, hear_stage, official_frames
 from personare.engines.artalk.motion import MOTION, STYLE, Carried, motion_stage, style_stage
 from personare.engines.artalk.networks.config import MODEL_FPS
 from personare.engines.artalk.options import ArTalkOptions
-from personare.engines.artalk.render import MeshLook
+from personare.engines.artalk.prepare import AVATAR
+from personare.engines.artalk.render import GaussianLook, Look, MeshLook
 from personare.engines.artalk.smoothing import StreamSmoother, finished
 from personare.engines.artalk.styles import find_style
 from personare.engines.performance import Made, Movement, Performance, Run, Utterance
 from personare.engines.resampling import MotionResampler
+from personare.heads.flame import Flame, flame_file
 from personare.motion import FLAME, Motion
-from personare.types import Phone, Progress, Samples, frame_count, no_progress
+from personare.types import Avatar, Phone, Progress, Samples, frame_count, no_progress
 from personare.weights.finder import Weights
+from personare.weights.resident import Lease
+
+if TYPE_CHECKING:
+    from personare.engines.artalk.networks.style_unet import StyleUNet
 
 Floats = NDArray[np.float32]
 
@@ -175,11 +181,14 @@ class ArTalkPerformance(Performance):
 
     shows = frozenset({FLAME.name})
 
-    def __init__(self, options: ArTalkOptions, weights: Weights, store: FeatureStore | None) -> None:
+    def __init__(
+        self, avatar: Avatar, options: ArTalkOptions, weights: Weights, store: FeatureStore | None
+    ) -> None:
         super().__init__()
         self._options, self.fps, self.longest = options, options.fps, options.clip_length
         self._weights, self._store = weights, store
-        self._look = MeshLook(options, weights)
+        self._upsampler: Lease[StyleUNet] | None = None
+        self._look = self._looks(avatar)
         self.size = self._look.size
 
     def count(self, samples: int) -> int:
@@ -205,6 +214,15 @@ class ArTalkPerformance(Performance):
     def _close(self) -> None:
         if "_motion" in self.__dict__:
             self._motion.close()
+        if self._upsampler is not None:
+            self._upsampler.close()
+
+    def _looks(self, avatar: Avatar) -> Look:
+        if self._options.look == "mesh":
+            return MeshLook(self._options, self._weights)
+        model = Flame.read(flame_file(self._weights))
+        self._upsampler = lease_upsampler(self._options, self._weights)
+        return GaussianLook(avatar.features[AVATAR], model, self._upsampler.network)
 
     @cached_property
     def _motion(self) -> SpokenMotion:
