@@ -33,6 +33,7 @@ mark cannot be forgotten.
 SEEDED = {
     "float": ("float", "wav2vec2-base-960h", "wav2vec2-emotion"),
     "musetalk": ("musetalk-unet-v15", "musetalk-unet-v1", "sd-vae-ft-mse", "whisper-tiny"),
+    "artalk": ("artalk", "flame"),
 }
 """Components that tests share, by engine."""
 SLOW_FOLDERS = ("conformance", "e2e", "faults")

@@ -96,6 +96,18 @@ Live Link Face writes 61 values; those of the eyes follow from the gaze. 52 weig
 not draw the same frame again: the head would stand still.
 """
 
+FLAME = Space(
+    "flame-106",
+    (
+        *(f"expression{number}" for number in range(100)),
+        *(f"head{axis}" for axis in "XYZ"),
+        *(f"jaw{axis}" for axis in "XYZ"),
+    ),
+)
+"""What moves a FLAME head (Li et al. 2017): weights of its 100 expressions, then the turns of head
+and jaw as axis times angle in radians; x to image right, y up, z to the viewer.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Motion:

@@ -16,7 +16,11 @@ from personare.engines.artalk.networks.autoregressive import Block
 from personare.engines.artalk.networks.config import FRAME_SAMPLES, ArTalkConfig
 from personare.engines.artalk.networks.loading import ArTalkState
 from personare.engines.artalk.smoothing import StreamSmoother, finished, smoothed
+from personare.heads.flame import FlameHead, rotation
+from personare.heads.flame_mesh import MeshPicture
 from personare.types import frame_count
+from tests.conformance.artalk_avatar import CASES as AVATAR_CASES
+from tests.conformance.artalk_avatar import standin as standin
 from tests.conformance.artalk_layout import constants
 from tests.conformance.case import EXACT, Arrays, Case, Replay, Tolerance
 
@@ -171,10 +175,48 @@ def _frame_counts(replay: Replay) -> Arrays:
     }
 
 
+def _flame(replay: Replay) -> Arrays:
+    shape, motions = replay.arrays["shape"][0], replay.arrays["motions"]
+
+    def vertices(turned: bool, scale: float = 1.0) -> np.ndarray:
+        head = FlameHead(standin(), shape, scale)
+        return np.stack(
+            [head.vertices(row[:100], row[100:103] if turned else None, row[103:106]) for row in motions]
+        )
+
+    whole = vertices(True)
+    return {
+        "verts_every_41": whole[:, ::41],
+        "verts_mean": whole.mean(1),
+        "verts_std": whole.std(1, ddof=1),
+        "verts_local_every_41": vertices(False)[:, ::41],
+        "verts_scale5_every_41": vertices(False, 5.0)[:, ::41],
+        "rodrigues_out": np.stack([rotation(turn) for turn in replay.arrays["rodrigues_in"]]),
+    }
+
+
+def _mesh_render(replay: Replay) -> Arrays:
+    given, model = replay.arrays, standin()
+    head, size = FlameHead(model, given["shape"][0]), int(given["image_size"])
+    picture = MeshPicture(model.faces, len(model.template), size)
+    made = np.stack(
+        [
+            picture.colours(head.vertices(row[:100], row[100:103], row[103:106])).transpose(2, 0, 1)
+            for row in given["motions"]
+        ]
+    )
+    return {
+        "images": np.rint(made),
+        "alpha": (made != 255).any(1),
+        "image0_float_center": made[0][:, 40:56, 40:56],
+    }
+
+
 _case = partial(Case, components=("artalk",))
 _bits_first = {"bits": EXACT, "logits_last_level": Tolerance(2e-5), "motions": Tolerance(1e-4)}
 
 CASES: Mapping[str, Case] = {
+    **AVATAR_CASES,
     "audio_encoder": _case(_audio_encoder, {".*": Tolerance(1e-5)}, inputs=("audio",)),
     "style": _case(_style, {".*": Tolerance(1e-5)}, inputs=("style_motion",)),
     "vae_encode": _case(
@@ -193,6 +235,12 @@ CASES: Mapping[str, Case] = {
         {"stream_emitted": EXACT, ".*": Tolerance(1e-5)},
         # Published, fewer frames than a window raise; here they stay as they are.
         inputs=("motions", "stream_feed_steps", "short8_raises"),
+    ),
+    "flame": Case(_flame, {".*": Tolerance(1e-5)}, inputs=("shape", "motions", "rodrigues_in")),
+    "mesh_render": Case(
+        _mesh_render,
+        {"alpha": EXACT, "images": Tolerance(1), ".*": Tolerance(1e-3)},
+        inputs=("shape", "motions", "image_size"),
     ),
     "frame_counts": Case(_frame_counts, {".*": EXACT}, inputs=("samples",)),
 }

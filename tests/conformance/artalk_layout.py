@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 
 from tests.conformance.case import HERE, Arrays, read_golden
+from tests.conformance.flame_faces import write_face
 from tests.conformance.seeded_checkpoint import Released
 
 CONSTANTS = HERE / "artalk" / "released" / "constants.npz"
@@ -31,4 +32,12 @@ LAYOUT = (
         config="artalk/config.json",
         constants=constants,
     ),
+    Released(
+        "gagavatar",
+        "gagavatar",
+        "gagavatar/GAGAvatar.pt",
+        config="gagavatar/GAGAvatar.json",
+        wrapped_in="model",
+    ),
+    Released("flame", "", "flame/FLAME_with_eye.pt", writer=write_face),
 )

@@ -36,6 +36,7 @@ class Released:
     wrapped_in: the key under which the file holds its tensors.
     constants: gives the tensors by name that are not weights, such as the mean of what it was
         trained on.
+    writer: writes the file where it has no manifest.
     """
 
     component: str
@@ -44,6 +45,7 @@ class Released:
     config: str | None = None
     wrapped_in: str | None = None
     constants: Callable[[], Mapping[str, np.ndarray]] = dict
+    writer: Callable[[Path], object] | None = None
 
 
 def write_checkpoints(
@@ -71,6 +73,10 @@ def write_checkpoints(
                 (folder / entry.config).write_text(
                     json.dumps(manifests.config(entry.manifest), indent=2), encoding="utf-8"
                 )
+            if entry.writer is not None:
+                entry.writer(path)
+                written.append(path)
+                continue
             _write(path, manifests.manifest_path(entry.manifest), seed, entry)
             written.append(path)
     return written

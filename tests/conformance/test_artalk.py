@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from personare.engines.artalk import drive, motion, smoothing
-from personare.engines.artalk.networks import autoregressive, codec, style
+from personare.engines.artalk import drive, motion, render, smoothing
+from personare.engines.artalk.networks import autoregressive, codec, features, style
+from personare.heads import splat
 from tests.conformance.case import HERE, golden_files
 from tests.conformance.replay import Verdict, replay
 
@@ -97,9 +98,43 @@ def _wider_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smoothing, "ORDER", 3)
 
 
+def _unit_quaternions(monkeypatch: pytest.MonkeyPatch) -> None:
+    true = splat.covariances
+    monkeypatch.setattr(
+        splat, "covariances", lambda scales, turns: true(scales, torch.nn.functional.normalize(turns, dim=-1))
+    )
+
+
+def _tiles_of_eight(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gaussians end at other rims."""
+    monkeypatch.setattr(splat, "TILE", 8)
+
+
+def _class_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The feature of the whole is that of the class."""
+    true = features.PictureFeatures.forward
+
+    def forward(self, picture):
+        dense, _ = true(self, picture)
+        whole = self.dino_model.norm(self.dino_model(self.normalised(features.resized(picture, 112)))[-1])
+        return dense, whole[:, 0]
+
+    monkeypatch.setattr(features.PictureFeatures, "forward", forward)
+
+
+def _quick_forehead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "FOREHEAD_STAYS", np.float32(0.9))
+
+
 @pytest.mark.parametrize(
     ("name", "spoil"),
     [
+        ("splat", _unit_quaternions),
+        ("e2e", _unit_quaternions),
+        ("splat", _tiles_of_eight),
+        ("dino_features", _class_token),
+        ("e2e", _class_token),
+        ("e2e", _quick_forehead),
         ("vae_encode", _scaled_by_heads),
         ("vae_decode", _scaled_by_heads),
         ("e2e_default", _scaled_by_heads),

@@ -29,9 +29,10 @@ SOUGHT = {
     "musetalk": {"audio": "streaming", "fps": 8, "batch_size": 2, "device": "cpu"},
     "musetalk-exact": {"audio": "exact", "fps": 5, "batch_size": 2, "device": "cpu"},
     "float": {"emotion": "neutral", "device": "cpu"},
+    "artalk": {"device": "cpu", "size": 64},
 }
 EXACT = {"counts", "cuts", "interruptions", "latency", "resumption"}
-SECONDS = {"puppet": 1.2, "musetalk": 1.5, "musetalk-exact": 1.0, "float": 1.2}
+SECONDS = {"puppet": 1.2, "musetalk": 1.5, "musetalk-exact": 1.0, "float": 1.2, "artalk": 1.2}
 PAIRS = [
     pytest.param(
         name,
@@ -53,7 +54,8 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     engine = name.partition("-")[0]
     weights = None if engine == "puppet" else request.getfixturevalue("weights")
     studio = Studio(Settings(cache_dir=tmp_path_factory.mktemp(name), weights=weights))
-    cast = studio.cast(PHOTO, engine, SOUGHT[name])
+    own = studio.brings_portrait(engine, SOUGHT[name])
+    cast = studio.cast(None if own else PHOTO, engine, SOUGHT[name])
     avatar, _ = studio.prepare(cast)
     yield Case(cast.engine, avatar, cast.options, studio.store, SECONDS[name])
     studio.store.close()

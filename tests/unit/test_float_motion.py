@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from personare.engines.float import prepare, reach
-from personare.engines.float.motion import MotionResampler, MotionSampler
+from personare.engines.float.motion import MotionSampler
+from personare.engines.resampling import MotionResampler
 from personare.types import frame_count
 from tests.unit.float_networks import CPU, noise, state
 

@@ -11,10 +11,11 @@ from personare.weights.finder import size_of
 NAMES = {
     "musetalk-unet-v15", "musetalk-unet-v1", "sd-vae-ft-mse", "whisper-tiny", "whisper-tiny-openai",
     "dwpose", "face-parse-bisent", "s3fd", "float", "wav2vec2-base-960h", "wav2vec2-emotion",
+    "artalk", "gagavatar", "flame",
 }  # fmt: skip
 
 
-def test_every_component_of_both_engines_is_listed() -> None:
+def test_every_component_of_all_engines_is_listed() -> None:
     assert set(catalogue()) == NAMES
     assert {entry.name for entry in components(engine="musetalk")} >= {
         "musetalk-unet-v15",

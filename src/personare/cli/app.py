@@ -18,9 +18,11 @@ from personare.cli import (
     demo,
     follow,
     interrupts,
+    move,
     schema,
     score,
     speak,
+    styles,
     weights,
 )
 from personare.cli.session import (
@@ -38,7 +40,8 @@ USAGE_CODE = 2
 UNSAID_CODE = 1
 """Of a command whose result is what it prints, when stdout took no more."""
 _ANSWERING = ("engines", "voices", "doctor", "score", "schema", "avatar list", "avatar show", "avatar status",
-              "cache stats", "cache list", "weights list", "weights where", "weights verify")  # fmt: skip
+              "cache stats", "cache list", "styles list", "weights list", "weights where",
+              "weights verify")  # fmt: skip
 """Commands that make nothing but their answer."""
 # typer brings a click of its own or uses the installed one: this is the base class of either
 _UsageError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -53,7 +56,9 @@ app = typer.Typer(
 )
 app.command("speak")(speak.speak)
 app.command("follow")(follow.follow)
+app.command("move")(move.move)
 app.add_typer(avatar.app, name="avatar")
+app.add_typer(styles.app, name="styles")
 app.add_typer(cache.app, name="cache")
 app.add_typer(weights.app, name="weights")
 app.command("score")(score.score)

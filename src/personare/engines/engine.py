@@ -170,6 +170,10 @@ class Engine(ABC):
         """
         return ()
 
+    def styles(self) -> Mapping[str, Path]:
+        """Ways of moving that one of its options chooses by name: name -> file."""
+        return {}
+
     def read_options(self, values: Mapping[str, Any]) -> EngineOptions:
         """Validated options; raises InvalidOption with the field, what is wrong and what
         exists.

@@ -1,4 +1,6 @@
-"""One engine's motion on another engine's portrait: the two runs joined into one."""
+"""One engine's motion on another engine's portrait: the two runs joined into one, and what takes
+motion to the portrait's space between them.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +9,28 @@ from collections.abc import Iterable, Iterator, Sequence
 from personare.engines.performance import Made, Movement, Performance
 from personare.engines.utterance import Utterance
 from personare.errors import EngineError
+from personare.heads.retarget import Retarget
 from personare.motion import Motion
 from personare.types import Phone, Samples
 
 
 class Moved(Performance):
-    """What `movement` does, on the portrait of `performance`; closing it closes both.
+    """What `movement` does, on the portrait of `performance`; closing it closes both."""
 
-    Raises EngineError if the portrait's engine does not show the space of the motion, or if
-    their frame rates differ.
-    """
+    def __init__(
+        self,
+        movement: Movement,
+        performance: Performance,
+        retarget: Retarget | None = None,
+    ) -> None:
+        """retarget: takes the motion to a space that the portrait's engine shows, if it does not
+        show the motion's own.
 
-    def __init__(self, movement: Movement, performance: Performance) -> None:
+        Raises EngineError if the portrait's engine does not show the motion's space and there is
+        no retarget, or if their frame rates differ.
+        """
         super().__init__(guided=movement.guided)
-        if movement.space.name not in performance.shows:
+        if retarget is None and movement.space.name not in performance.shows:
             shown = ", ".join(sorted(performance.shows)) or "no motion at all"
             raise EngineError(f"the portrait's engine shows {shown}, not {movement.space.name}")
         if movement.fps != performance.fps:
@@ -29,10 +39,13 @@ class Moved(Performance):
                 f"{float(performance.fps):g}",
                 hint=f"--fps {movement.fps}",
             )
-        self._movement, self._performance = movement, performance
+        self._movement, self._performance, self._retarget = movement, performance, retarget
         self.fps, self.size, self.shows = performance.fps, performance.size, performance.shows
-        self.watch = performance.watch
+        self.watch, self.longest = performance.watch, movement.longest
         movement.watch, movement.heard = self.watch, self.heard
+
+    def count(self, samples: int) -> int:
+        return self._movement.count(samples)
 
     def _begin(self, said: Utterance) -> None:
         said.cut.tell(self._movement.interrupt)
@@ -48,7 +61,7 @@ class Moved(Performance):
             said.expected = said.shown  # the movement has counted them
 
     def _show(self, motion: Motion) -> Iterator[Made]:
-        return self._drawn([motion])
+        return self._shown(motion)
 
     def _rest(self, n: int) -> Made:
         return _joined(list(self._drawn([self._movement.idle(n)])))
@@ -63,8 +76,11 @@ class Moved(Performance):
 
     def _drawn(self, motions: Iterable[Motion]) -> Iterator[Made]:
         for motion in motions:
-            for frames in self._performance.show(motion):
-                yield Made(frames.images, frames.motion)
+            yield from self._shown(motion if self._retarget is None else self._retarget(motion))
+
+    def _shown(self, motion: Motion) -> Iterator[Made]:
+        for frames in self._performance.show(motion):
+            yield Made(frames.images, frames.motion)
 
 
 def _joined(parts: Sequence[Made]) -> Made:

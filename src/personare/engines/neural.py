@@ -29,7 +29,7 @@ Item = TypeVar("Item")
 EXTRA = ("torch", "transformers", "diffusers", "huggingface_hub")
 
 
-class NeuralOptions(EngineOptions):
+class DeviceOptions(EngineOptions):
     """The machine that an engine's networks run on; none of it enters what is cached, except
     the numeric format it leads to.
     """
@@ -42,6 +42,11 @@ class NeuralOptions(EngineOptions):
         description="numbers the networks compute with; auto: half on GPUs, bfloat16 on CPUs built for it, "
         "else float32",
     )
+
+
+class NeuralOptions(DeviceOptions):
+    """The same for engines that draw several frames together."""
+
     batch_size: int = Field(
         0, ge=0, le=256, description="frames that go through the networks together; 0 chooses by free memory"
     )

@@ -69,6 +69,8 @@ class Run(ABC, Generic[Product, Piece]):
 
     guided: bool
     """Whether there is a guide: `finish` without speech plays it."""
+    longest: int | None = None
+    """Frames of an utterance at most: speech beyond is taken, and not shown. None: no limit."""
 
     def __init__(self, *, guided: bool = False) -> None:
         self.watch = Stopwatch()
@@ -162,6 +164,11 @@ class Run(ABC, Generic[Product, Piece]):
             self._reader = threading.get_ident()
         self._let_go()
 
+    def count(self, samples: int) -> int:
+        """Frames of an utterance of so many samples."""
+        frames = frame_count(samples, self.fps)
+        return frames if self.longest is None else min(frames, self.longest)
+
     # ------------------------------------------------------------- what wings write
 
     @abstractmethod
@@ -189,7 +196,7 @@ class Run(ABC, Generic[Product, Piece]):
 
     def _count(self, said: Utterance) -> int:
         """How many frames a whole utterance has."""
-        return frame_count(said.samples, self.fps) if said.expected is None else said.expected
+        return self.count(said.samples) if said.expected is None else said.expected
 
     @abstractmethod
     def _piece(self, first: int, made: Piece, utterance: int) -> Product:

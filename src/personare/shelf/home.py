@@ -17,13 +17,18 @@ from personare.shelf.manifest import ShelfPins
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The folders of features and of finished clips (may be deleted at any time) and the folder
-    of avatars (the user's own).
+    """The folders of features and of finished clips (may be deleted at any time) and the folders
+    of avatars and styles (the user's own).
     """
 
     features: Path
     avatars: Path
     clips: Path
+
+    @property
+    def styles(self) -> Path:
+        """Where the user's own styles of moving are."""
+        return self.avatars.parent / "styles"
 
     def store(
         self, *, mode: Mode = "use", max_bytes: int = DEFAULT_MAX_BYTES, remote: str | None = None

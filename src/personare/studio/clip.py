@@ -15,10 +15,11 @@ from personare.cache.store import FeatureStore
 from personare.engines.engine import Engine, EngineOptions
 from personare.errors import EngineError
 from personare.ground.stopwatch import Stopwatch
-from personare.media.motions import MotionSink, motion_written
+from personare.media.motions import MotionSink
 from personare.media.writer import ClipWriter
 from personare.studio.finished import Finished
 from personare.studio.leads import Lead, Part, Voice
+from personare.studio.motions import motion_written
 from personare.studio.remarks import Remarks
 from personare.studio.report import Report
 from personare.types import (
@@ -88,12 +89,16 @@ class Clip:
         performance = play.performance
         performance.progress = progress
         (height, width), fps, speech = performance.size, performance.fps, finished.listening(self.speech)
-        expected = None if speech.seconds is None else frame_count(round(speech.seconds * SAMPLE_RATE), fps)
-        samples = frames = 0
+        expected = None if speech.seconds is None else performance.count(round(speech.seconds * SAMPLE_RATE))
+        samples = frames = voiced = 0
+        limit = performance.longest  # the sound ends with the last frame
+        most_voice = None if limit is None else int(limit * speech.voice_rate / fps)
         remarks = Remarks(self.lead, speech, self.engine.moves)
 
         def facts() -> ClipFacts:
             seconds = samples / SAMPLE_RATE
+            if limit is not None:
+                seconds = min(seconds, float(limit / fps))
             return ClipFacts(
                 frames=frames,
                 fps=float(fps),
@@ -126,13 +131,15 @@ class Clip:
             for chunk in watch.each("hear", speech.chunks()):
                 samples += len(chunk.samples)
                 remarks.hear(chunk)
+                voice = chunk.voice if most_voice is None else chunk.voice[: most_voice - voiced]
+                voiced += len(voice)
                 with watch("write"):
-                    writer.write_voice(chunk.voice)
+                    writer.write_voice(voice)
                 for made in watch.each("perform", play.hear(chunk, frame_count(samples, fps))):
                     written(made)
             for made in watch.each("perform", play.end()):
                 written(made)
-            if frames != frame_count(samples, fps):
+            if frames != performance.count(samples):
                 raise EngineError(
                     f"{self.engine.name} made {frames} frames of {samples} samples at {fps} fps"
                 )

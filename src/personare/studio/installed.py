@@ -8,16 +8,18 @@ from collections.abc import Callable
 
 from personare.engines.engine import Engine, engine_entry_points, load_engine
 from personare.errors import EngineError, InvalidOption, PersonareError
+from personare.heads.retarget import way
 from personare.motion import Motion
 from personare.studio.order import Order
+from personare.weights.finder import Weights
 
 
-def installed_engines() -> list[Engine]:
-    """Every installed engine that can be imported, by name."""
+def installed_engines(weights: Weights | None = None) -> list[Engine]:
+    """Every installed engine that can be imported, by name. weights: where they look for theirs."""
     engines = []
     for name in engine_entry_points():
         try:
-            engines.append(load_engine(name))
+            engines.append(load_engine(name, weights))
         except PersonareError:  # `personare engines` says what is wrong with it
             continue
     return engines
@@ -53,8 +55,8 @@ def check_can(engine: Engine, order: Order, motion: Motion | None) -> None:
 
 
 def _check_shows(engine: Engine, space: str, whose: str) -> None:
-    if space not in engine.shows:
-        can = engines_that(lambda other: space in other.shows)
+    if way(space, engine.shows) is None:
+        can = engines_that(lambda other: way(space, other.shows) is not None)
         raise EngineError(
             f"{engine.name} cannot show the motion {whose}: {space}", hint=f"engines that can: {can}"
         )

@@ -12,6 +12,7 @@ from itertools import islice
 from personare.cache.store import FeatureStore
 from personare.engines.engine import Engine, EngineOptions, Performance
 from personare.engines.moved import Moved
+from personare.heads.retarget import Retarget, open_retarget
 from personare.motion import Motion
 from personare.types import Avatar, Frames, Guide, SpeechChunk
 
@@ -68,7 +69,9 @@ class Other(Lead):
 
     def play(self, part: Part) -> Play:
         movement = self.engine.move(self.options, guide=self.guide, store=part.store)
-        moved = Moved(movement, part.engine.perform(part.avatar, part.options, store=part.store))
+        retarget = open_retarget(movement.space.name, part.engine.shows, self.engine.weights)
+        performance = part.engine.perform(part.avatar, part.options, store=part.store)
+        moved = Moved(movement, performance, retarget)
         return _Spoken(moved) if self.guide is None else _Guided(moved)
 
 
@@ -79,7 +82,9 @@ class GivenMotion(Lead):
     motion: Motion
 
     def play(self, part: Part) -> Play:
-        return _Shown(part.engine.perform(part.avatar, part.options, store=part.store), self.motion)
+        retarget = open_retarget(self.motion.space.name, part.engine.shows, part.engine.weights)
+        performance = part.engine.perform(part.avatar, part.options, store=part.store)
+        return _Shown(performance, self.motion, retarget)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +110,14 @@ class _Spoken(Play):
 
 
 class _Shown(Play):
-    def __init__(self, performance: Performance, motion: Motion) -> None:
+    def __init__(self, performance: Performance, motion: Motion, retarget: Retarget | None) -> None:
         self.performance, self._motion, self._shown = performance, motion.resampled(performance.fps), 0
+        self._retarget = retarget
 
     def hear(self, chunk: SpeechChunk, due: int) -> Iterator[Frames]:  # noqa: ARG002
         first, self._shown = self._shown, min(due, len(self._motion))
-        return self.performance.show(self._motion[first : self._shown])
+        motion = self._motion[first : self._shown]
+        return self.performance.show(motion if self._retarget is None else self._retarget(motion))
 
 
 class _Guided(Play):

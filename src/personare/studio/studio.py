@@ -24,7 +24,6 @@ from personare.errors import EngineError, InvalidOption, UnknownName, Unreadable
 from personare.ground.stopwatch import Stopwatch
 from personare.media.audio import open_speech
 from personare.media.guide import open_guide
-from personare.media.motions import checked_motion_target, read_motion
 from personare.media.writer import checked_target
 from personare.motion import Motion
 from personare.shelf.avatars import AvatarShelf
@@ -36,6 +35,7 @@ from personare.studio.finished import Finished, clip_key
 from personare.studio.first_look import check_order
 from personare.studio.installed import check_can
 from personare.studio.leads import Followed, GivenMotion, Lead, Other, Voice
+from personare.studio.motions import checked_motion_target, read_motion
 from personare.studio.order import Order, who
 from personare.studio.report import Report
 from personare.studio.settings import Settings
@@ -114,12 +114,11 @@ class Studio:
         return self.cast(order.portrait, order.engine, options)
 
     def brings_portrait(self, engine: str | None, options: Mapping[str, Any]) -> bool:
-        """Whether an engine with these options needs no portrait of the user's."""
+        """Whether an engine with these options needs no portrait of the user's. Raises
+        InvalidOption.
+        """
         made = self.open(engine or DEFAULT_ENGINE)
-        try:
-            return made.brings_portrait(made.read_options(options)) is not None
-        except InvalidOption:  # whoever makes the clip says so
-            return False
+        return made.brings_portrait(made.read_options(options)) is not None
 
     def cast(
         self, portrait: str | Path | None, engine: str | None = None, options: Mapping[str, Any] | None = None

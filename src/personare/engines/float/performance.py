@@ -18,7 +18,7 @@ from personare.cache.run import hear
 from personare.engines.float import drive
 from personare.engines.float.checkpoints import ears, formats_of, lease_decoder, lease_transformer
 from personare.engines.float.compose import OriginalFraming, SquareFraming
-from personare.engines.float.motion import Continuation, Guidance, MotionResampler, MotionSampler
+from personare.engines.float.motion import Continuation, Guidance, MotionSampler
 from personare.engines.float.networks.config import MODEL_FPS
 from personare.engines.float.options import FloatOptions
 from personare.engines.float.prepare import APPEARANCE, CROP, REACH
@@ -28,6 +28,7 @@ from personare.engines.neural import BatchSize, chosen_batch, device_of, grouped
 from personare.engines.performance import Made, Performance
 from personare.engines.pipeline import overlapped
 from personare.engines.portrait import ground
+from personare.engines.resampling import MotionResampler
 from personare.engines.utterance import Utterance
 from personare.errors import EngineError
 from personare.perception.portrait import read_portrait
