@@ -304,6 +304,22 @@ def test_members_of_a_zip_may_not_share_their_bytes(tmp_path: Path) -> None:
     refused(tmp_path / "bad.pth", "overlap")
 
 
+def test_a_member_that_begins_beyond_any_file_is_refused(tmp_path: Path) -> None:
+    """In 64 bits, as large checkpoints write their places."""
+    zipped(tmp_path / "good.pth", _tensor_pickle((4,), (1,), 0), ("data/0", bytes(16), STORED))
+    data = bytearray((tmp_path / "good.pth").read_bytes())
+    entry, end = data.rindex(b"PK\x01\x02"), data.rindex(b"PK\x05\x06")
+    place = struct.pack("<HHQ", 1, 8, (1 << 64) - 1)
+    data[entry + 42 : entry + 46] = b"\xff" * 4
+    data[entry + 30 : entry + 32] = struct.pack("<H", len(place))
+    data[end:end] = place
+    end += len(place)
+    (size,) = struct.unpack("<I", data[end + 12 : end + 16])
+    data[end + 12 : end + 16] = struct.pack("<I", size + len(place))
+    (tmp_path / "bad.pth").write_bytes(data)
+    refused(tmp_path / "bad.pth", "overlap, or is truncated")
+
+
 def test_a_zip_whose_directory_is_all_of_it_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -255,3 +255,8 @@ def test_what_holds_no_network_says_what_it_holds(tmp_path: Path) -> None:
     (tmp_path / "numbers.pkl").write_bytes(pickle.dumps({"epoch": 1, "lr": 2}))
     with pytest.raises(WeightsMismatch, match="it holds epoch, lr"):
         read_state(tmp_path / "numbers.pkl")
+
+
+def test_a_pickle_of_one_array_is_that_array(tmp_path: Path) -> None:
+    (tmp_path / "array.pkl").write_bytes(pickle.dumps(np.arange(5)))
+    assert read_checkpoint(tmp_path / "array.pkl").tolist() == [0, 1, 2, 3, 4]

@@ -116,7 +116,7 @@ def _read_pickle(view: memoryview, budget: Budget, depth: int = 0) -> Any:
     """A plain pickle, or torch's stream of pickles if it begins with the magic number."""
     reader = _Reader(view)
     first = PickleMachine(budget, _builders(budget, depth)).run(reader)
-    return _read_stream(reader, budget, depth) if first == MAGIC_NUMBER and isinstance(first, int) else first
+    return _read_stream(reader, budget, depth) if isinstance(first, int) and first == MAGIC_NUMBER else first
 
 
 def _read_stream(reader: _Reader, budget: Budget, depth: int) -> Any:

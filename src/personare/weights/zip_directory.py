@@ -64,8 +64,8 @@ def stored_members(file: BinaryIO, path: Path) -> dict[str, tuple[int, int]]:
     for info in sorted(infos, key=lambda info: info.header_offset):
         if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
             raise Refused("is compressed or encrypted")
-        start = _data_start(file, info)
-        if info.header_offset < last or start + info.file_size > behind:
+        start = _data_start(file, info) if last <= info.header_offset < behind else behind + 1
+        if start + info.file_size > behind:
             raise Refused("has members that overlap, or is truncated")
         last = start + info.file_size
         name = info.filename.removeprefix(root)
