@@ -1,16 +1,22 @@
-# personare: `make demo` for a first clip, `make test` and `make check` for the whole proof. Everything lands in .venv.
+# personare: `make demo` for a first clip, `make quick` while you work, `make test` and `make check` for the whole proof.
+# Everything lands in .venv.
 PYTHON ?= python3.11
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo setup test check bench gallery clean
+.PHONY: demo setup quick test check fuzz audit lock bench gallery clean
 
 demo: $(VENV)/.installed-tts
 	@mkdir -p out
 	@$(BIN)/personare demo out/demo.mp4
 
 setup: $(VENV)/.installed-dev
+
+# Under a minute, without torch: make quick TESTS=tests/unit/test_media.py
+TESTS ?= tests
+quick: $(VENV)/.installed-quick
+	@$(BIN)/python -m pytest -m "not slow and not neural" --durations-min=1.5 $(TESTS)
 
 test: setup
 	@$(BIN)/python -m pytest
@@ -20,7 +26,27 @@ check: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/python tools/widths.py
 	@$(BIN)/python -m pytest tests/test_readme.py
+
+# Random damage to every kind of file that is read: make fuzz SECONDS=600
+SECONDS ?= 600
+fuzz: setup
+	@PERSONARE_FUZZ_SECONDS=$(SECONDS) $(BIN)/python -m pytest tests/fuzz
+
+# Known vulnerabilities in what is pinned, as far as the index tells of them; offline it says that it skipped.
+audit: $(VENV)/.made
+	@$(BIN)/python tools/audit.py $(VENV)/audit constraints.txt
+
+# After a change of dependencies: pins and hashes anew, within what constraints.txt still says.
+COMPILE := $(BIN)/uv pip compile pyproject.toml requirements/build.in --universal --python-version 3.11 --generate-hashes \
+	--override requirements/override.txt --no-emit-package torch \
+	--custom-compile-command "make lock" --quiet
+lock: $(VENV)/.made
+	@$(PIP) install uv
+	@$(COMPILE) requirements/torch.in --extra tts --extra dev --constraint constraints.txt --output-file requirements/dev.lock
+	@$(COMPILE) --extra tts --constraint requirements/dev.lock --output-file requirements/demo.lock
+	@$(COMPILE) --extra test --constraint requirements/dev.lock --output-file requirements/quick.lock
 
 bench: setup
 	@$(BIN)/python benchmarks/render.py
@@ -40,12 +66,26 @@ $(VENV)/.made:
 	 $$py -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.installed-tts: $(VENV)/.made pyproject.toml constraints.txt
+# Every file that is installed has the hash that its lock says, and the back end that builds personare is one of them;
+# torch has the version of constraints.txt (requirements/torch.in says why it has no hash).
+INSTALL := $(PIP) install --require-hashes --requirement
+ITSELF  := $(PIP) install --no-deps --no-build-isolation --editable .
+
+$(VENV)/.installed-tts: $(VENV)/.made pyproject.toml requirements/demo.lock
 	@echo "installing personare into $(VENV) ..."
-	@$(PIP) install --constraint constraints.txt --editable '.[tts]'
+	@$(INSTALL) requirements/demo.lock
+	@$(ITSELF)
 	@touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.made pyproject.toml constraints.txt
-	@echo "installing personare and its dev tools into $(VENV) ..."
-	@$(PIP) install --constraint constraints.txt --editable '.[tts,dev]'
+$(VENV)/.installed-quick: $(VENV)/.made pyproject.toml requirements/quick.lock
+	@echo "installing personare and what tests it into $(VENV) ..."
+	@$(INSTALL) requirements/quick.lock
+	@$(ITSELF)
 	@touch $@ $(VENV)/.installed-tts
+
+$(VENV)/.installed-dev: $(VENV)/.made pyproject.toml requirements/dev.lock constraints.txt
+	@echo "installing personare and its dev tools into $(VENV) ..."
+	@$(INSTALL) requirements/dev.lock
+	@$(PIP) install --constraint constraints.txt torch
+	@$(ITSELF)
+	@touch $@ $(VENV)/.installed-tts $(VENV)/.installed-quick

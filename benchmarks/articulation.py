@@ -8,7 +8,7 @@
 energy dip confirms. --audio: where the "file"s are, in any format that personare reads; those
 that are missing are left out and counted. --half: half 0 of the files chose the network and its
 thresholds, half 1 only reports. --network: other articulation networks to put in place of the
-one carried, judged in the same run. --voices: voices of `personare voices` that say five
+one bundled, judged in the same run. --voices: voices of `personare voices` that say five
 sentences each, judged by their known phone times.
 
 The figures are those of the network's own evaluation: frames near speech only, aperture
@@ -135,7 +135,7 @@ def half_of(name: str) -> int:
 
 
 def put_in_place(network: Path) -> None:
-    """As if the package carried this file."""
+    """As if the package bundled this file."""
     articulation.NETWORK, articulation.NETWORK_SHA256 = (
         network,
         hashlib.sha256(network.read_bytes()).hexdigest(),
@@ -292,7 +292,7 @@ def lasting(mask: NDArray[np.bool_], scored: NDArray[np.bool_]) -> list[Event]:
 
 
 def video_figures(references: Sequence[Reference]) -> dict[str, float]:
-    """MouthDrive at 25 fps, fed everything at once; opening of the inner lips of the carried
+    """MouthDrive at 25 fps, fed everything at once; opening of the inner lips of the bundled
     head, in eye distances.
     """
     deltas = head468().deltas

@@ -28,14 +28,13 @@ from personare.engines.puppet.draw.deform import pose
 from personare.engines.puppet.drive import MouthDrive
 from personare.engines.puppet.fit.guide import motion_of, watch
 from personare.engines.puppet.fit.rig import Rig
-from personare.engines.puppet.motion import Motion
-from personare.engines.puppet.move.state import UNIT
+from personare.engines.puppet.motion import FaceMotion
 from personare.engines.puppet.options import PuppetOptions
 from personare.engines.puppet.render import open_show
 from personare.media.audio import open_speech
 from personare.media.template import Template
-from personare.motion import ARKIT, state_of
-from personare.types import SAMPLE_RATE, FaceState, Feature, Image
+from personare.motion import ARKIT, UNIT, FaceState, state_of
+from personare.types import SAMPLE_RATE, Feature, Image
 
 FPS = Fraction(25)
 HEAD = [ARKIT.columns.index(name) for name in ("headYaw", "headPitch", "headRoll")]
@@ -161,7 +160,7 @@ def sweep() -> list[FaceState]:
 
 
 def spoken(voice: Path, seconds: int, emotion: str) -> list[FaceState]:
-    drive, motion = MouthDrive(FPS, 1.0), Motion(PuppetOptions(emotion=emotion, seed=seconds))
+    drive, motion = MouthDrive(FPS, 1.0), FaceMotion(PuppetOptions(emotion=emotion, seed=seconds))
     samples = np.concatenate([chunk.samples for chunk in open_speech(voice).chunks()])[
         : seconds * SAMPLE_RATE
     ]

@@ -9,7 +9,7 @@ painting  UNet and decoder per frame: diffusers' modules in float32, as the spec
           and in the machine's own format; PSNR of the uint8 faces
 The others with tiny networks, so that what is measured is everything around them:
 prepare   cold, warm, one option changed
-overlap   a whole clip, rooms side by side against the same rooms one after another
+overlap   a whole clip, steps side by side against the same steps one after another
 memory    peak of 1 min of speech against 10 s
 first     the first frame of a warm avatar, streaming against a hearing of the whole file
 
@@ -35,7 +35,7 @@ import numpy as np
 import torch
 
 from personare.engines.musetalk.drive import positional_encoding
-from personare.engines.musetalk.motion import Motion
+from personare.engines.musetalk.motion import FacePredictor
 from personare.engines.musetalk.render import FaceDecoder
 from personare.engines.musetalk.template import latents as published
 from personare.networks.diffusion import unet_from_state, vae_from_state
@@ -97,7 +97,7 @@ def painting(batches: list[int], repeat: int, size: str = "full") -> list[Row]:
     rows = []
     own = choose_dtype(cpu)
     for dtype in dict.fromkeys((torch.float32, own)):
-        motion = Motion(unet_from_state(replay.state("unet"), unet_config, "u", dtype=dtype))
+        motion = FacePredictor(unet_from_state(replay.state("unet"), unet_config, "u", dtype=dtype))
         decoder = FaceDecoder(vae_from_state(replay.state("vae"), vae_config, "v", dtype=dtype))
         for n in batches:
             predicting, predicted = best(partial(motion.predict, given[:n], tokens[:n]), repeat)
@@ -201,11 +201,11 @@ and pasting full HD.
 
 
 def overlap(bench: Bench) -> list[Row]:
-    """A whole clip of a full HD template, rooms side by side against the same rooms one after
+    """A whole clip of a full HD template, steps side by side against the same steps one after
     another.
 
-    Twice: with the tiny networks on this CPU, where they leave no core to the other rooms; and
-    with a room in their place that waits 25 ms a frame, as for a GPU, which this machine has
+    Twice: with the tiny networks on this CPU, where they leave no core to the other steps; and
+    with a step in their place that waits 25 ms a frame, as for a GPU, which this machine has
     not.
     """
     import personare
@@ -226,9 +226,9 @@ def overlap(bench: Bench) -> list[Row]:
     beside, paint = performance.overlapped, Painter.paint
     face = np.zeros((256, 256, 3), np.uint8)
 
-    def in_turn(items: Iterable[Any], *rooms: Any, **_: Any) -> Generator[Any, None, None]:
+    def in_turn(items: Iterable[Any], *steps: Any, **_: Any) -> Generator[Any, None, None]:
         for item in items:
-            for _, work in rooms:
+            for _, work in steps:
                 item = work(item)
             yield item
 
@@ -247,7 +247,7 @@ def overlap(bench: Bench) -> list[Row]:
                 clip.save(bench.folder / "clip.mp4")
                 seconds[name] = min(seconds[name], time.perf_counter() - began)
         saved = 1 - seconds["together"] / seconds["in turn"]
-        told = f"rooms in turn {seconds['in turn']:.2f} s, together {seconds['together']:.2f} s"
+        told = f"steps in turn {seconds['in turn']:.2f} s, together {seconds['together']:.2f} s"
         print(f"whole clip, 1920x1080, 2 s, networks {where}: {told}: {100 * saved:.0f} % saved", flush=True)
         rows.append({"what": "overlap", "networks": where, **seconds, "saved": saved})
     performance.overlapped = beside

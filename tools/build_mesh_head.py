@@ -55,7 +55,7 @@ from personare.heads.mesh_head import (
     TONGUE_PATCH,
 )
 from personare.heads.rasterise import Rasteriser
-from personare.types import ARKIT_UNITS
+from personare.motion import ARKIT_UNITS
 
 FOLDER = Path("src/personare/heads/data")
 BUST_HEIGHT = 4.7

@@ -1,4 +1,4 @@
-"""Convert the MediaPipe face networks that personare carries from TFLite to ONNX.
+"""Convert the MediaPipe face networks that personare bundles from TFLite to ONNX.
 
     python tools/convert_face_networks.py [mediapipe-0.10.21-....whl]
 

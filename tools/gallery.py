@@ -3,7 +3,7 @@ extremes.
 
 python tools/gallery.py [FOLDER|PICTURE ...] [-o out/gallery] [--size 512] [--width 240]
 
-Default: the bundled portrait and the carried head. Writes one sheet per subject and topic, and
+Default: the bundled portrait and the bundled head. Writes one sheet per subject and topic, and
 index.md with all of them.
 """
 
@@ -24,9 +24,9 @@ from PIL import Image
 import personare
 from personare.engines.puppet.move.emotion import EMOTIONS
 from personare.errors import PersonareError
-from personare.motion import motion_of
-from personare.studio.studio import OpenEngine
-from personare.types import ARKIT_UNITS, Avatar, FaceState
+from personare.motion import ARKIT_UNITS, FaceState, motion_of
+from personare.studio.opened import OpenEngine
+from personare.types import Avatar
 
 SENTENCE = "My mother bought five purple shoes."
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -42,7 +42,7 @@ Tiles = list[tuple[str, np.ndarray]]
 
 @dataclass(frozen=True)
 class Subject:
-    """A portrait, or None for the carried head, and the options that it is prepared with."""
+    """A portrait, or None for the bundled head, and the options that it is prepared with."""
 
     name: str
     portrait: Path | None
@@ -114,7 +114,7 @@ def extremes(engine: OpenEngine, avatar: Avatar) -> Tiles:
 
 
 def around_face(avatar: Avatar, size: int) -> tuple[slice, slice]:
-    """Rows and columns of a square around the face with room for it to turn; of the carried
+    """Rows and columns of a square around the face with room for it to turn; of the bundled
     head, around the middle.
     """
     if "puppet.crop" not in avatar.features:
@@ -142,7 +142,7 @@ def sheet(tiles: Tiles, width: int, columns: int = COLUMNS) -> np.ndarray:
 
 
 def subjects(given: Sequence[Path]) -> list[Subject]:
-    """Pictures given or found in given folders; the bundled portrait and the carried head if
+    """Pictures given or found in given folders; the bundled portrait and the bundled head if
     there are none given.
     """
     if not given:

@@ -8,15 +8,19 @@ engine.speak(avatar, "hello.wav").save("out.mp4")
 
 from __future__ import annotations
 
-from importlib import import_module
-from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
-
 from personare.ground.privacy import switch_off_telemetry
 
+# Nothing is imported here that takes time: the program notes Ctrl-C from its first lines on,
+# and those come after these.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from personare.engines.engine import Engine, EngineOptions, Performance
+    from personare.engines.puppet.fit.guide import Mirror
     from personare.errors import PersonareError
+    from personare.media.guide import open_guide
+    from personare.motion import Motion
     from personare.shelf.manifest import AvatarManifest
     from personare.studio.clip import Clip
     from personare.studio.opened import OpenEngine, open_engine
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
     from personare.studio.report import Report
     from personare.studio.settings import Settings
     from personare.studio.studio import Studio
-    from personare.types import Avatar, Frames, Phone, Speech
+    from personare.types import Avatar, Frames, Guide, Phone, Speech
     from personare.voice.tts import open_text
 
 switch_off_telemetry()  # before any module of the package imports a library that reports
@@ -37,13 +41,17 @@ _HOME = {
     "PersonareError": "personare.errors",
     "Report": "personare.studio.report",
     "Clip": "personare.studio.clip",
+    "Mirror": "personare.engines.puppet.fit.guide",
+    "Motion": "personare.motion",
     "OpenEngine": "personare.studio.opened",
     "Order": "personare.studio.order",
     "Settings": "personare.studio.settings",
     "Studio": "personare.studio.studio",
     "open_engine": "personare.studio.opened",
+    "open_guide": "personare.media.guide",
     "Avatar": "personare.types",
     "Frames": "personare.types",
+    "Guide": "personare.types",
     "Phone": "personare.types",
     "Speech": "personare.types",
     "open_text": "personare.voice.tts",
@@ -56,6 +64,9 @@ __all__ = [
     "Engine",
     "EngineOptions",
     "Frames",
+    "Guide",
+    "Mirror",
+    "Motion",
     "OpenEngine",
     "Order",
     "Performance",
@@ -66,6 +77,7 @@ __all__ = [
     "Speech",
     "Studio",
     "open_engine",
+    "open_guide",
     "open_text",
 ]
 
@@ -74,8 +86,10 @@ def __getattr__(name: str) -> Any:
     """Public names are imported when they are first used, so that `import personare` costs
     nothing.
     """
+    from importlib import import_module
+
     if name == "__version__":
-        return version("personare")
+        return import_module("importlib.metadata").version("personare")
     if name not in _HOME:
         raise AttributeError(f"module 'personare' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)

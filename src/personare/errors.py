@@ -27,19 +27,39 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+LONGEST_LINE = 320
+"""Characters of a message or a hint; what is longer loses its middle."""
+
+
+def one_line(text: str) -> str:
+    """The text as one line that a terminal shows as it is: white space joined, control characters
+    escaped, at most LONGEST_LINE characters.
+    """
+    # what is cut must not be read first: a message may hold megabytes
+    if len(text) > 2 * LONGEST_LINE:
+        text = f"{text[:LONGEST_LINE]} … {text[-LONGEST_LINE:]}"
+    plain = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in " ".join(text.split())
+    )
+    if len(plain) <= LONGEST_LINE:
+        return plain
+    end = LONGEST_LINE // 3
+    return f"{plain[: LONGEST_LINE - end - 3]} … {plain[-end:]}"
+
 
 class PersonareError(Exception):
     """Base of all errors that personare raises on purpose.
 
-    `message` is one line; `hint` says what to do next ("" if there is nothing to do).
+    `message` is one line; `hint` says what to do next ("" if there is nothing to do). What an
+    error quotes may be long or odd: both are made `one_line` here, once for all errors.
     """
 
     exit_code: ClassVar[int] = 5
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = one_line(message)
+        self.hint = one_line(hint)
+        super().__init__(self.message)
 
 
 class InputError(PersonareError):

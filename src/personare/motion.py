@@ -9,7 +9,7 @@ and which spaces it `shows`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -17,9 +17,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.errors import EngineError
-from personare.types import ARKIT_UNITS, FaceState
 
 Floats = NDArray[np.float32]
+
+ARKIT_UNITS: tuple[str, ...] = (
+    "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff",
+    "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft", "eyeBlinkRight", "eyeLookDownLeft",
+    "eyeLookDownRight", "eyeLookInLeft", "eyeLookInRight", "eyeLookOutLeft", "eyeLookOutRight",
+    "eyeLookUpLeft", "eyeLookUpRight", "eyeSquintLeft", "eyeSquintRight", "eyeWideLeft", "eyeWideRight",
+    "jawForward", "jawLeft", "jawOpen", "jawRight", "mouthClose", "mouthDimpleLeft", "mouthDimpleRight",
+    "mouthFrownLeft", "mouthFrownRight", "mouthFunnel", "mouthLeft", "mouthLowerDownLeft",
+    "mouthLowerDownRight", "mouthPressLeft", "mouthPressRight", "mouthPucker", "mouthRight",
+    "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthSmileLeft",
+    "mouthSmileRight", "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight",
+    "noseSneerLeft", "noseSneerRight", "tongueOut",
+)  # fmt: skip
+"""The 52 ARKit blendshape units in alphabetical order, the order of every array of curves in
+personare.
+"""
+
+UNIT = {name: place for place, name in enumerate(ARKIT_UNITS)}
+"""The place of each ARKit unit in an array of curves."""
+
+
+@dataclass(frozen=True, slots=True)
+class FaceState:
+    """What a face does in one frame: curves that other programs know too.
+
+    curves: float32 [52], weights of ARKIT_UNITS, 0 to about 1.
+    tongue: 0 (down) .. 1 (tip at the upper teeth).
+    head: (yaw, pitch, roll) in degrees from the portrait's own pose; yaw > 0 turns the nose to
+        image right, pitch > 0 lifts it, roll > 0 tilts clockwise in the image.
+    shift: (x, y) of the head in eye distances, image right and down.
+    gaze: (x, y) of both irises in eye distances, image right and down.
+    """
+
+    curves: NDArray[np.float32]
+    tongue: float
+    head: tuple[float, float, float]
+    shift: tuple[float, float]
+    gaze: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +174,3 @@ def motion_of(states: Iterable[FaceState], fps: Fraction) -> Motion:
     """Face states, one a frame, as a motion in ARKIT."""
     rows = [row_of(state) for state in states]
     return Motion(ARKIT, fps, np.stack(rows) if rows else np.zeros((0, ARKIT.width), np.float32))
-
-
-def states_of(motion: Motion) -> Iterator[FaceState]:
-    """The face states of a motion in ARKIT. Raises EngineError for another space."""
-    if motion.space.name != ARKIT.name:
-        raise EngineError(f"a motion in {motion.space.name} has no ARKit curves")
-    return (state_of(row) for row in motion.values)

@@ -1,4 +1,4 @@
-"""The values that cross rooms. Frozen, small, numpy only.
+"""The values that cross modules. Frozen, small, numpy only.
 
 Shape grammar used in every docstring: `[n, H, W, 3]` is an array with those axes; times are
 seconds, positions are pixels (x right, y down, the centre of the top-left pixel is (0.5, 0.5)
@@ -8,6 +8,7 @@ unless said otherwise), angles are degrees.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -26,23 +27,49 @@ Samples = NDArray[np.float32]
 Image = NDArray[np.uint8]
 """uint8 [H, W, 3], sRGB, channel order red, green, blue."""
 
+LARGEST = "largest"
+"""Which face of a portrait is meant unless another is asked for."""
+MOST_FACES = 99
+
 _NTSC = {"23.976": Fraction(24000, 1001), "29.97": Fraction(30000, 1001), "59.94": Fraction(60000, 1001)}
+
+# No exponents: 1e99999999 is short to write and hours to compute.
+_RATE = re.compile(r"[0-9]{1,12}(?:[./][0-9]{1,12})?")
 
 
 def frame_rate(value: str | int | float | Fraction) -> Fraction:
     """An exact frame rate from what people write: 25, "30000/1001", "29.97" (taken as
     30000/1001).
 
-    Raises ValueError unless 1 <= rate <= 120.
+    Raises ValueError unless it is written in plain digits and 1 <= rate <= 120.
     """
-    text = f"{value:g}" if isinstance(value, float) else str(value).strip()
+    if isinstance(value, str):
+        text = value.strip()
+    elif isinstance(value, float):
+        text = f"{value:g}"
+    else:
+        # Python refuses to write an integer of thousands of digits
+        text = str(value) if -1000 < value < 1000 else "a number above 1000"
     try:
+        if not _RATE.fullmatch(text):
+            raise ValueError
         rate = _NTSC[text] if text in _NTSC else Fraction(text)
     except (ValueError, ZeroDivisionError):
-        raise ValueError(f"{text!r} is not a frame rate") from None
+        shown = text if len(text) <= 40 else f"{text[:40]}…"
+        raise ValueError(f"{shown!r} is not a frame rate, such as 25, 29.97 or 30000/1001") from None
     if not 1 <= rate <= 120:
         raise ValueError(f"frame rate {text} is not between 1 and 120")
     return rate
+
+
+def face_choice(value: object) -> str:
+    """largest, left, right or a number from 1, as people write it. Raises ValueError."""
+    text = str(value).strip().lower()
+    if text in (LARGEST, "left", "right"):
+        return text
+    if text.isascii() and text.isdigit() and 1 <= int(text[:4]) <= MOST_FACES and len(text) <= 4:
+        return str(int(text))
+    raise ValueError(f"largest, left, right or a number from 1 to {MOST_FACES}, counted from the left")
 
 
 def frame_count(samples: int, fps: Fraction) -> int:
@@ -176,25 +203,6 @@ class Feature:
 
 
 @dataclass(frozen=True, slots=True)
-class FaceState:
-    """What a face does in one frame: curves that other programs know too.
-
-    curves: float32 [52], weights of ARKIT_UNITS, 0 to about 1.
-    tongue: 0 (down) .. 1 (tip at the upper teeth).
-    head: (yaw, pitch, roll) in degrees from the portrait's own pose; yaw > 0 turns the nose to
-        image right, pitch > 0 lifts it, roll > 0 tilts clockwise in the image.
-    shift: (x, y) of the head in eye distances, image right and down.
-    gaze: (x, y) of both irises in eye distances, image right and down.
-    """
-
-    curves: NDArray[np.float32]
-    tongue: float
-    head: tuple[float, float, float]
-    shift: tuple[float, float]
-    gaze: tuple[float, float]
-
-
-@dataclass(frozen=True, slots=True)
 class Avatar:
     """A portrait prepared for one engine.
 
@@ -214,25 +222,13 @@ class Avatar:
 
 
 Progress = Callable[[str, int, int | None], None]
-"""progress(what, done, total): called often and cheaply; total None if not known."""
+"""progress(what, done, total): called often and cheaply; total None if not known.
+
+what: a name and, behind its first comma, what changes from call to call: "tuning, loss 0.12".
+Whoever shows it keeps one line for each name. A Progress may raise Cancelled to stop the work that
+calls it (see personare.ground.progress).
+"""
 
 
 def no_progress(what: str, done: int, total: int | None) -> None:
     """The Progress of callers who do not want any."""
-
-
-ARKIT_UNITS: tuple[str, ...] = (
-    "browDownLeft", "browDownRight", "browInnerUp", "browOuterUpLeft", "browOuterUpRight", "cheekPuff",
-    "cheekSquintLeft", "cheekSquintRight", "eyeBlinkLeft", "eyeBlinkRight", "eyeLookDownLeft",
-    "eyeLookDownRight", "eyeLookInLeft", "eyeLookInRight", "eyeLookOutLeft", "eyeLookOutRight",
-    "eyeLookUpLeft", "eyeLookUpRight", "eyeSquintLeft", "eyeSquintRight", "eyeWideLeft", "eyeWideRight",
-    "jawForward", "jawLeft", "jawOpen", "jawRight", "mouthClose", "mouthDimpleLeft", "mouthDimpleRight",
-    "mouthFrownLeft", "mouthFrownRight", "mouthFunnel", "mouthLeft", "mouthLowerDownLeft",
-    "mouthLowerDownRight", "mouthPressLeft", "mouthPressRight", "mouthPucker", "mouthRight",
-    "mouthRollLower", "mouthRollUpper", "mouthShrugLower", "mouthShrugUpper", "mouthSmileLeft",
-    "mouthSmileRight", "mouthStretchLeft", "mouthStretchRight", "mouthUpperUpLeft", "mouthUpperUpRight",
-    "noseSneerLeft", "noseSneerRight", "tongueOut",
-)  # fmt: skip
-"""The 52 ARKit blendshape units in alphabetical order, the order of every array of curves in
-personare.
-"""

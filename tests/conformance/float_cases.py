@@ -5,19 +5,21 @@ float/README.md.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from functools import partial
 
 import numpy as np
 import torch
 
 from personare.engines.float import drive, prepare
-from personare.engines.float.motion import Carried, Guidance, MotionSampler
+from personare.engines.float.motion import Continuation, Guidance, MotionSampler
 from personare.engines.float.networks.config import FloatConfig
 from personare.engines.float.networks.loading import FloatState
 from personare.engines.float.networks.transformer import attention_band, position_table, time_embedding
 from personare.engines.float.render import FrameDecoder, to_bytes
 from personare.media.audio import speech_from_samples
 from personare.perception.s3fd import candidates, s3fd_from_state, surviving
+from personare.types import frame_count
 from personare.voice.wav2vec2 import (
     EMOTIONS,
     EmotionClassifier,
@@ -116,7 +118,7 @@ def _decoder(replay: Replay) -> Arrays:
 def _audio(replay: Replay) -> Arrays:
     features, projection = hearing(replay)
     raw = replay.arrays["raw"]
-    audio, frames = normalised(raw), drive.frame_total(len(raw))
+    audio, frames = normalised(raw), frame_count(len(raw), Fraction(25))
     filled = torch.from_numpy(drive.padded(audio, drive.padded_length(frames)))[None]
     layers: list[torch.Tensor] = []
     emotion = classifier(replay)
@@ -150,9 +152,9 @@ def _fmt(replay: Replay) -> Arrays:
     }
 
     def velocity(guidance: Guidance) -> np.ndarray:
-        carried = Carried(given["prev_x"][0], given["prev_wa"][0])
+        continuation = Continuation(given["prev_x"][0], given["prev_wa"][0])
         sampler = MotionSampler(
-            transformer, given["wr"][0], given["we"].reshape(-1), guidance=guidance, carried=carried
+            transformer, given["wr"][0], given["we"].reshape(-1), guidance=guidance, continuation=continuation
         )
         with torch.inference_mode():
             rows, index = sampler.conditions(voice[0])
@@ -239,7 +241,7 @@ def _prepost(replay: Replay) -> Arrays:
     colours = torch.from_numpy(given["u8_in"]).reshape(1, 3, -1, 1)
     plan = []
     for fps, count in given["plan"][:, :2].tolist():
-        frames = drive.frame_total(int(count), fps)
+        frames = frame_count(int(count), Fraction(fps))
         plan.append(
             [fps, count, frames, drive.padded_length(frames, fps), int(2 * fps), -(-frames // int(2 * fps))]
         )

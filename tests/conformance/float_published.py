@@ -116,7 +116,7 @@ def sample_chunk(
     """One chunk [chunk, width]: three branches at every step, every frame with its own
     condition, nothing kept. `network` unpacked.
 
-    before: motion and voice of the carried frames. band: another attention mask than the
+    before: motion and voice of the context frames. band: another attention mask than the
     network's.
     """
     config = network.config

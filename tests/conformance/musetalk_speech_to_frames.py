@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from personare.engines.musetalk import compose
-from personare.engines.musetalk.drive import SpeechDrive, WindowRule, published_frame_count
+from personare.engines.musetalk.drive import SpeechDrive, WindowRule
 from personare.engines.musetalk.hearing import Pieces
-from personare.engines.musetalk.motion import Motion
+from personare.engines.musetalk.motion import FacePredictor
 from personare.engines.musetalk.render import FaceDecoder
 from personare.engines.musetalk.template import boxes, latents, masks
 from personare.engines.neural import BatchSize, in_batches
@@ -18,7 +18,7 @@ from personare.media.template import palindrome
 from personare.networks.diffusion import unet_from_state, vae_from_state
 from tests.conformance.case import EXACT, Arrays, Case, Replay, Tolerance
 from tests.conformance.musetalk_pictures import rgb
-from tests.conformance.musetalk_voice import ears, samples_of
+from tests.conformance.musetalk_voice import ears, published_frame_count, samples_of
 
 _BATCH = 4
 
@@ -28,7 +28,7 @@ def _e2e(replay: Replay, mode: masks.ParsingMode, extra_margin: int) -> Arrays:
     frames = [rgb(frame) for frame in given["frames_bgr"]]
     around = [boxes.within(box, frames[0].shape[:2], extra_margin) for box in given["boxes"].tolist()]
     vae = vae_from_state(replay.state("vae"), replay.config("vae"), "the golden")
-    motion = Motion(unet_from_state(replay.state("unet"), replay.config("unet"), "the golden"))
+    motion = FacePredictor(unet_from_state(replay.state("unet"), replay.config("unet"), "the golden"))
     encoded = latents.encoded(vae, [boxes.face_crop(f, box) for f, box in zip(frames, around, strict=True)])
 
     fps, samples = Fraction(str(int(given["fps"]))), samples_of(given["audio_i16"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tempfile
 import wave
@@ -13,12 +14,11 @@ import numpy as np
 from personare.engines.musetalk.drive import (
     WindowRule,
     Windows,
-    original_frame_count,
     positional_encoding,
-    published_frame_count,
 )
-from personare.engines.musetalk.hearing import Ears, Whole
+from personare.engines.musetalk.hearing import ROWS_PER_SECOND, Ears, Whole
 from personare.media.audio import open_speech
+from personare.types import SAMPLE_RATE
 from personare.voice.whisper import (
     PIECE_SAMPLES,
     EncoderConfig,
@@ -41,6 +41,25 @@ def ears(replay: Replay) -> Ears:
     """The product's encoder with the seeded weights."""
     config = EncoderConfig.from_json(replay.config("whisper_encoder"))
     return Ears(lambda: Lease(encoder_from_state(replay.state("whisper_encoder"), config, "the golden")), ())
+
+
+def published_frame_count(samples: int, fps: Fraction) -> int | None:
+    """Frames that the published program makes of a speech; None where it ends with an error.
+    Ours makes `types.frame_count`.
+    """
+    rule = WindowRule(fps, published=True)
+    frames, rows = math.floor(samples / SAMPLE_RATE * int(fps)), rule.row_count(samples)
+    padding = math.ceil(ROWS_PER_SECOND / int(fps))
+    padded = min(padding * rule.left, rows) + rows + min(3 * padding * rule.right, rows)
+    last = math.floor((frames - 1) * (ROWS_PER_SECOND / int(fps))) + rule.rows
+    return frames if frames > 0 and last <= padded else None
+
+
+def original_frame_count(rows: int, fps: Fraction) -> int:
+    """Frames that the program of 2024 makes of so many rows: until one that starts beyond the
+    last row has been emitted.
+    """
+    return math.ceil((rows + 1) * fps / ROWS_PER_SECOND) + 1
 
 
 def _whisper(replay: Replay) -> Arrays:

@@ -15,6 +15,8 @@ from personare.heads import splat
 from tests.conformance.case import HERE, golden_files
 from tests.conformance.replay import Verdict, replay
 
+pytestmark = pytest.mark.neural
+
 FOLDER = HERE / "artalk"
 
 

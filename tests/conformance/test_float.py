@@ -16,6 +16,8 @@ from tests.conformance import float_cases
 from tests.conformance.case import HERE, golden_files
 from tests.conformance.replay import Verdict, replay
 
+pytestmark = pytest.mark.neural
+
 FOLDER = HERE / "float"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from fractions import Fraction
 from typing import Any
 
 import cv2
@@ -20,6 +19,8 @@ from personare.perception.whole_body import rtmpose
 from personare.voice import whisper
 from tests.conformance.case import HERE, golden_files
 from tests.conformance.replay import Verdict, replay
+
+pytestmark = pytest.mark.neural
 
 FOLDER = HERE / "musetalk"
 
@@ -125,10 +126,3 @@ def test_a_wrong_product_fails(
     verdict = _verdict(golden)
     assert not verdict.fault, verdict.fault
     assert not verdict.passes
-
-
-def test_the_published_frame_count_differs_from_ours_where_it_should() -> None:
-    from personare.types import frame_count
-
-    assert drive.published_frame_count(18560, Fraction(25)) == 28
-    assert frame_count(18560, Fraction(25)) == 29

@@ -12,6 +12,8 @@ import pytest
 from tests.conformance.case import HERE, Replay, Tolerance, read_golden
 from tests.conformance.replay import known_engines, main, replay
 
+pytestmark = pytest.mark.neural
+
 MUSETALK = HERE / "musetalk"
 
 

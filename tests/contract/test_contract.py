@@ -22,7 +22,6 @@ from personare.engines.engine import Engine, load_engine
 from personare.engines.performance import Performance
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
-from tests.conformance.seeded_checkpoint import write_checkpoints
 
 SKELETON = Path(__file__).parents[2] / "examples" / "engine"
 SOUGHT = {
@@ -33,15 +32,14 @@ SOUGHT = {
     "artalk": {"device": "cpu", "size": 64},
 }
 EXACT = {"counts", "cuts", "interruptions", "latency", "resumption"}
-FILES = {
-    "musetalk": ["musetalk-unet-v15", "sd-vae-ft-mse", "whisper-tiny"],
-    "float": ["float", "wav2vec2-base-960h"],
-    "artalk": ["artalk", "flame"],
-}
-"""The checkpoints that a run needs; faces are found by our own networks."""
 SECONDS = {"puppet": 1.2, "musetalk": 1.5, "musetalk-exact": 1.0, "float": 1.2, "artalk": 1.2}
 PAIRS = [
-    (name, check)
+    pytest.param(
+        name,
+        check,
+        marks=[] if name == "puppet" else [pytest.mark.neural, pytest.mark.slow],
+        id=f"{name}-{check.__name__}",
+    )
     for name in SOUGHT
     for check in CHECKS
     # With audio=exact just the way of hearing is another.
@@ -53,11 +51,9 @@ PHOTO = Path(str(files("personare") / "assets" / "portrait.jpg"))
 @pytest.fixture(scope="module")
 def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     name: str = request.param
-    folder = tmp_path_factory.mktemp(name)
     engine = name.partition("-")[0]
-    if engine != "puppet":
-        write_checkpoints(engine, "tiny", folder / "weights", only=FILES[engine])
-    studio = Studio(Settings(cache_dir=folder / "features", weights=folder / "weights"))
+    weights = None if engine == "puppet" else request.getfixturevalue("weights")
+    studio = Studio(Settings(cache_dir=tmp_path_factory.mktemp(name), weights=weights))
     own = studio.brings_portrait(engine, SOUGHT[name])
     cast = studio.cast(None if own else PHOTO, engine, SOUGHT[name])
     avatar, _ = studio.prepare(cast)
@@ -65,9 +61,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     studio.store.close()
 
 
-@pytest.mark.parametrize(
-    ("case", "check"), PAIRS, indirect=["case"], ids=[f"{name}-{check.__name__}" for name, check in PAIRS]
-)
+@pytest.mark.parametrize(("case", "check"), PAIRS, indirect=["case"])
 def test_the_contract_is_kept(case: Case, check: Check) -> None:
     try:
         check(case)
@@ -75,6 +69,7 @@ def test_the_contract_is_kept(case: Case, check: Check) -> None:
         case.close()
 
 
+@pytest.mark.slow
 def test_the_skeleton_keeps_it_as_others_run_it(tmp_path: Path) -> None:
     """Its package is found by its entry point, and put to every check by one command."""
     package = tomllib.loads((SKELETON / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -140,6 +135,7 @@ class _Forgetful(Performance):
         return self._good.show(motion)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fault", "check"),
     [

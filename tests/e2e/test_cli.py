@@ -105,7 +105,7 @@ def test_verify_finds_damage(cli, anna, home):
 def test_engines(cli):
     (puppet,) = [e for e in cli("engines", "--json").json["engines"] if e["engine"] == "puppet"]
     assert puppet["ready"]
-    assert puppet["driven_by"] == ["speech"]
+    assert puppet["driven_by"] == ["guide", "speech"]
     assert 0.1 < puppet["latency_floor_seconds"] <= 0.25
     assert "size" in puppet["options"]
     assert "ready" in cli("engines").out
@@ -129,7 +129,7 @@ def test_schema_describes_orders_settings_and_options(cli):
 def test_every_command_has_the_common_switches():
     import typer
 
-    from personare.cli.main import app
+    from personare.cli.app import app
 
     def commands(command, path=()):
         below = getattr(command, "commands", {})

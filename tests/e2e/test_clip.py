@@ -10,6 +10,9 @@ import av
 import numpy as np
 import pytest
 
+import personare
+from personare.media.colour import i420
+from personare.media.writer import ClipWriter
 from personare.types import frame_count
 from tests.conftest import write_wav
 
@@ -114,6 +117,31 @@ def test_the_mouth_moves_with_the_voice_and_rests_in_silence(speak, tmp_path, vo
     assert np.percentile(speaking, 95) > np.median(before) + 0.06
     assert np.ptp(before) < 0.03
     assert abs(np.median(after) - np.median(before)) < 0.03
+
+
+def test_the_encoded_picture_is_close_to_the_one_that_was_made(tmp_path, portrait, voice_samples):
+    """Every frame of a talking portrait, decoded: 44 dB of luma (45 were seen, and 43.5 two
+    steps of x264's rate factor further down), at less than 3.5 kB a frame (2.6).
+    """
+    engine = personare.open_engine("puppet")
+    performance = engine.perform(engine.prepare(portrait))
+    made = [*performance.feed(voice_samples[4000:16000]), *performance.finish()]
+    images = np.concatenate([frames.images for frames in made])
+    path = tmp_path / "a.mp4"
+    with ClipWriter(path, size=performance.size, fps=performance.fps) as writer:
+        writer.write_frames(images)
+    with av.open(str(path)) as container:
+        shown = np.stack([frame.to_ndarray(format="yuv420p") for frame in container.decode(video=0)])
+    errors = np.square(shown.astype(float) - [i420(image) for image in images])
+    luma, chroma = errors[:, : performance.size[0]], errors[:, performance.size[0] :]
+    assert psnr(luma.mean(axis=(1, 2))).min() > 44
+    assert psnr(chroma.mean(axis=(1, 2))).min() > 47
+    assert path.stat().st_size / len(images) < 3500
+
+
+def psnr(square_errors):
+    """dB, of 8 bits"""
+    return 10 * np.log10(255**2 / square_errors)
 
 
 def test_another_seed_is_another_life(speak, voice):

@@ -4,26 +4,28 @@ released layout, at tiny size.
 
 from __future__ import annotations
 
+import shutil
+
 import av
 import cv2
 import numpy as np
 import pytest
+import torch
 
 import personare
-from personare.errors import EngineError
+from personare.engines.float import checkpoints
+from personare.engines.float.drive import FRAME_SAMPLES, requested_emotion, voice_of_frames
+from personare.engines.float.motion import Continuation, Guidance, MotionResampler, MotionSampler
+from personare.engines.float.prepare import APPEARANCE
+from personare.engines.float.render import FrameDecoder
 from personare.media.image import read_image
 from personare.types import frame_count
-from tests.conformance.seeded_checkpoint import write_checkpoints
+from personare.weights.finder import Weights
 from tests.conftest import error_lines, write_wav
 
+pytestmark = pytest.mark.neural
+
 PREPARED = {"float.face", "float.crop", "float.appearance"}
-
-
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("float-weights")
-    write_checkpoints("float", "tiny", folder, only=("float", "wav2vec2-base-960h", "wav2vec2-emotion"))
-    return folder
 
 
 @pytest.fixture
@@ -128,34 +130,51 @@ def test_the_same_seed_gives_the_same_frames_and_another_one_does_not(portrait, 
     assert not np.array_equal(clips[0], clips[2])
 
 
-def test_idle_speech_and_an_interruption_share_one_timeline(portrait, voice_samples, weights):
-    engine = personare.open_engine("float", weights=weights)
-    performance = engine.perform(engine.prepare(portrait, emotion="neutral"), fixed_noise=True)
-    rest = performance.idle(5)
-    list(performance.feed(voice_samples[:16000]))
+@pytest.mark.parametrize("fps", [25, 30])
+def test_after_an_interruption_the_motion_goes_on_from_the_last_frame_that_was_shown(
+    portrait, voice_samples, weights, fps
+):
+    """To the byte: what a sampler that is given all motion up to that frame makes of silence."""
+    options = {"emotion": "neutral", "fixed_noise": True, "fps": fps, "device": "cpu", "precision": "float32"}
+    opened, speech = personare.open_engine("float", weights=weights), voice_samples[:16000]
+    avatar = opened.prepare(portrait, emotion="neutral")
+    performance = opened.perform(avatar, **options)
+    list(performance.feed(speech))
     said = performance.finish()
-    first = [next(said) for _ in range(6)]
-    with pytest.raises(EngineError, match="under way"):
-        performance.idle(1)
+    shown = sum(len(next(said)) for _ in range(7))
     performance.interrupt()
-    assert list(said) == []
-    after = performance.idle(3)
-    shown = np.concatenate([frames.images for frames in first])
-    assert (rest.first, len(rest), first[0].first, after.first) == (0, 5, 5, 5 + len(shown))
-    steps = np.abs(np.diff(np.concatenate([shown, after.images]).astype(int), axis=0)).mean(axis=(1, 2, 3))
-    assert (
-        steps[len(shown) - 1] < 4 * steps[: len(shown) - 1].mean()
-    )  # it goes on from the last frame that was shown
-    assert list(performance.finish()) == []
-    list(performance.feed(voice_samples[:6400]))
-    assert sum(len(frames) for frames in performance.finish()) == 10
+    after = performance.idle(4).images
     performance.close()
 
+    files, read, cpu = Weights(weights), opened.engine.read_options(options), torch.device("cpu")
+    seen = avatar.features[APPEARANCE].arrays
+    transformer = checkpoints.lease_transformer(files, cpu, torch.float32).network
+    previous, chunk = transformer.config.previous, transformer.config.chunk
 
-@pytest.mark.parametrize("samples", [1, 160, 640])
-def test_a_moment_of_speech_makes_a_frame(speak, portrait, samples, tmp_path):
-    report, path = speak(portrait, write_wav(tmp_path / "moment.wav", np.full(samples, 0.1)))
-    assert report["frames"] == len(decoded(path)) == 1
+    def sampler(continuation=None):
+        return MotionSampler(
+            transformer,
+            seen["reference"],
+            requested_emotion("neutral"),
+            points=read.nfe,
+            guidance=Guidance(read.a_cfg_scale, read.e_cfg_scale),
+            seed=read.seed,
+            fixed=True,
+            continuation=continuation,
+        )
+
+    ears = checkpoints.ears(read, files)
+    voice = voice_of_frames(*ears.voice, speech, read.whole_seconds)
+    silence = voice_of_frames(*ears.voice, np.zeros(chunk * FRAME_SAMPLES, np.float32), chunk)
+    motion = np.concatenate(list(sampler().chunks(voice)))
+    end = (shown - 1) * 25 // fps + 1
+    assert end > previous
+    continuation = Continuation(motion[end - previous : end], voice[end - previous : end])
+    goes_on = MotionResampler(read.fps).push(sampler(continuation).sample(silence))[:4]
+    decoder = FrameDecoder(
+        checkpoints.lease_decoder(files, cpu).network, seen["appearance"], seen, torch.float32
+    )
+    assert np.array_equal(after, np.concatenate([decoder.render(one[None]) for one in goes_on]))
 
 
 def test_silence_makes_a_clip(speak, portrait, tmp_path):
@@ -226,7 +245,7 @@ def test_without_weights_it_says_what_to_fetch(cli, portrait, short, tmp_path):
 
 def test_the_wrong_weights_are_refused(cli, weights, portrait, short, tmp_path):
     wrong = tmp_path / "wrong"
-    write_checkpoints("float", "tiny", wrong, only=("float", "wav2vec2-base-960h", "wav2vec2-emotion"))
+    shutil.copytree(weights, wrong)
     (wrong / "float/float.pth").write_bytes(
         (weights / "wav2vec-english-speech-emotion-recognition/pytorch_model.bin").read_bytes()
     )

@@ -1,4 +1,4 @@
-"""The carried head speaks without a portrait."""
+"""The bundled head speaks without a portrait."""
 
 from __future__ import annotations
 

@@ -5,10 +5,8 @@ once.
 from __future__ import annotations
 
 import gc
-import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,24 +22,9 @@ from personare.perception import find_face
 from personare.weights import resident
 from personare.weights.finder import Weights
 from personare.weights.loading import read_state
-from tests.conformance.seeded_checkpoint import write_checkpoints
+from tests.conftest import SEEDED
 
-torch = pytest.importorskip("torch")
-
-FLOAT = ("float", "wav2vec2-base-960h", "wav2vec2-emotion")
-MUSETALK = ("musetalk-unet-v15", "musetalk-unet-v1", "sd-vae-ft-mse", "whisper-tiny")
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Files of an hour ago, whose digests are therefore remembered."""
-    folder = tmp_path_factory.mktemp("weights")
-    for path in (
-        *write_checkpoints("float", "tiny", folder, only=FLOAT),
-        *write_checkpoints("musetalk", "tiny", folder, only=MUSETALK),
-    ):
-        os.utime(path, (time.time() - 3600,) * 2)
-    return folder
+pytestmark = pytest.mark.neural
 
 
 @pytest.fixture(autouse=True)
@@ -85,7 +68,7 @@ def test_four_float_sessions_and_their_preparation_read_the_file_once(
 ) -> None:
     engine = personare.open_engine("float", weights=weights)
     file, speech = weights / "float" / "float.pth", voice_samples[:3200]
-    for name in FLOAT:
+    for name in SEEDED["float"]:
         Weights(weights).sha256(name)  # read once for the digest, which is then remembered
     sessions: list[Performance] = []
     sizes: list[int] = []
@@ -171,7 +154,7 @@ def test_both_halves_of_the_autoencoder_share_what_was_read(
     engine = personare.open_engine("musetalk", weights=weights)
     options = {"detector": "landmarks", "parser": "landmarks", "precision": "float32"}
     (file,) = (weights / "sd-vae").glob("diffusion_pytorch_model.*")
-    for name in MUSETALK:
+    for name in SEEDED["musetalk"]:
         Weights(weights).sha256(name)
 
     def run() -> None:

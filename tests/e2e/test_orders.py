@@ -170,8 +170,8 @@ def test_what_an_engine_cannot_is_said_with_the_engines_that_can(portrait, short
             Studio().make(order)
         return caught.value
 
-    guided = refused(guide=tmp_path)
-    assert guided.message == "puppet cannot follow a guide"
+    guided = refused(guide=tmp_path, engine="float")
+    assert guided.message == "float cannot follow a guide"
     assert guided.hint.startswith("engines that can: ")
     motion = tmp_path / "c.json"
     motion.write_text('{"fps": 25, "frames": [{"blendshapes": {"jawOpen": 0.3}}]}')

@@ -148,3 +148,18 @@ def test_a_worker_that_dies_fails_its_own_job_alone(ten, tmp_path):
     assert sorted(result.state for result in summary.results) == ["failed", "made", "made"]
     (failed,) = [result for result in summary.results if result.state == "failed"]
     assert "killed by signal 9" in failed.error
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_a_journal_that_is_no_file_is_refused_at_once(cli, ten, tmp_path, kind):
+    journal = tmp_path / ".personare-batch.jsonl"
+    if kind == "pipe":
+        os.mkfifo(journal)
+    elif kind == "device":
+        journal.symlink_to("/dev/zero")
+    else:
+        journal.mkdir()
+    ended = cli("batch", ten[0])
+    assert ended.code == 3
+    assert ".personare-batch.jsonl" in ended.err
+    assert "unexpected" not in ended.err

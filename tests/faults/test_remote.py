@@ -11,13 +11,22 @@ import numpy as np
 import pytest
 
 from personare.cache.disk import DiskTier
-from personare.cache.recipe import Stage
+from personare.cache.feature_file import storable
+from personare.cache.form import Array, Form, Metadata
+from personare.cache.recipe import Stage, StageInputs
 from personare.cache.remote import RemoteTier
 from personare.cache.store import FeatureStore
 from personare.errors import InvalidOption
 from personare.types import Feature
 
-STAGE = Stage("toy.one", 1, lambda inputs: Feature({}))
+
+class Value(Metadata):
+    value: float
+
+
+FORM = Form({"a": Array("float32", ("n",))}, Value, longest=10**9)
+STAGE = Stage("toy.one", 1, lambda inputs: Feature({}), form=lambda inputs: FORM)
+INPUTS = StageInputs({}, {}, {})
 KEY = "ab" + "0" * 62
 
 
@@ -59,17 +68,34 @@ def read_remote(url):
 
 
 def test_what_one_computed_another_finds(tmp_path, url):
-    _, hit = store(tmp_path, "one", url).fetch(STAGE, KEY, feature)
+    _, hit = store(tmp_path, "one", url).fetch(STAGE, KEY, feature, inputs=INPUTS)
     assert not hit
     assert remote_files(url) == [f"/ab/{KEY}.safetensors"]
     two = store(tmp_path, "two", url)
-    found, hit = two.fetch(STAGE, KEY, never)
+    found, hit = two.fetch(STAGE, KEY, never, inputs=INPUTS)
     assert hit
     assert np.array_equal(found.arrays["a"], feature().arrays["a"])
     assert two.contains(KEY).stage == "toy.one"
     overwrite(url, b"gone")
-    _, hit = FeatureStore(tmp_path / "two").fetch(STAGE, KEY, never)
+    _, hit = FeatureStore(tmp_path / "two").fetch(STAGE, KEY, never, inputs=INPUTS)
     assert hit
+
+
+def test_a_feature_without_the_form_of_its_stage_is_computed_and_replaced(tmp_path, url, caplog):
+    disk = DiskTier(tmp_path / "foreign")
+    disk.write(KEY, storable(Feature({"a": np.zeros(3, np.float64)}, {"value": 2.0}), "toy.one"), "toy.one")
+    overwrite(url, disk.path(KEY).read_bytes())
+    found, hit = store(tmp_path, "two", url).fetch(STAGE, KEY, feature, inputs=INPUTS)
+    assert not hit
+    assert found.metadata == {"value": 1.0}
+    assert "not used: array 'a' is float64" in caplog.text
+    assert store(tmp_path, "three", url).fetch(STAGE, KEY, never, inputs=INPUTS)[1]
+
+
+def test_nothing_is_taken_for_a_stage_without_a_form(tmp_path, url):
+    store(tmp_path, "one", url).fetch(STAGE, KEY, feature)
+    formless = Stage("toy.one", 1, lambda inputs: Feature({}))
+    assert store(tmp_path, "two", url).fetch(formless, KEY, feature, inputs=INPUTS)[1] is False
 
 
 def foreign(tmp_path, key=KEY, stage="toy.one", value=2.0):
@@ -82,7 +108,7 @@ def foreign(tmp_path, key=KEY, stage="toy.one", value=2.0):
     "how", ["flipped", "cut", "long", "empty", "other key", "other stage", "pickle", "header"]
 )
 def test_hostile_content_is_refused_and_replaced(tmp_path, url, how, caplog):
-    store(tmp_path, "one", url).fetch(STAGE, KEY, feature)
+    store(tmp_path, "one", url).fetch(STAGE, KEY, feature, inputs=INPUTS)
     sound = read_remote(url)
     hostile = {
         "flipped": sound[:-3] + bytes([sound[-3] ^ 1]) + sound[-2:],
@@ -97,7 +123,7 @@ def test_hostile_content_is_refused_and_replaced(tmp_path, url, how, caplog):
     overwrite(url, hostile)
     two = store(tmp_path, "two", url)
     with caplog.at_level(logging.WARNING, "personare"):
-        found, hit = two.fetch(STAGE, KEY, feature)
+        found, hit = two.fetch(STAGE, KEY, feature, inputs=INPUTS)
     assert not hit
     assert found.metadata["value"] == 1.0
     assert "is not used" in caplog.text
@@ -108,7 +134,7 @@ def test_hostile_content_is_refused_and_replaced(tmp_path, url, how, caplog):
 def test_an_endless_feature_is_not_read_to_its_end(tmp_path, url):
     overwrite(url, bytes(5_000_000))
     two = store(tmp_path, "two", url, max_feature_bytes=1_000_000)
-    assert two.fetch(STAGE, KEY, feature)[1] is False
+    assert two.fetch(STAGE, KEY, feature, inputs=INPUTS)[1] is False
 
 
 class _Stuck(fsspec.AbstractFileSystem):
@@ -155,9 +181,9 @@ def test_a_dead_remote_warns_once_and_holds_up_nobody(tmp_path, caplog, kind):
 
 
 def test_a_local_folder_that_cannot_be_written_leaves_the_remote_unharmed(tmp_path, url):
-    store(tmp_path, "one", url).fetch(STAGE, KEY, feature)
+    store(tmp_path, "one", url).fetch(STAGE, KEY, feature, inputs=INPUTS)
     (tmp_path / "blocked").write_text("a file")
-    assert store(tmp_path, "blocked", url).fetch(STAGE, KEY, feature)[1] is False
+    assert store(tmp_path, "blocked", url).fetch(STAGE, KEY, feature, inputs=INPUTS)[1] is False
     assert remote_files(url) == [f"/ab/{KEY}.safetensors"]
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from personare.cli.main import app
+from personare.cli.app import app
 from personare.ground.privacy import SWITCHES
 
 GUARD = """
@@ -50,7 +50,8 @@ class Place:
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("XDG_", "HF_", "PERSONARE_")) and name not in own | set(SWITCHES)
+            if not name.startswith(("XDG_", "HF_", "PERSONARE_", "TRANSFORMERS_"))
+            and name not in own | set(SWITCHES)
         }
         sources = str(Path(__file__).parents[2] / "src")
         return kept | {
@@ -102,6 +103,8 @@ def place(tmp_path_factory: pytest.TempPathFactory, portrait: Path, voice: Path)
 SMALL = ("--set", "size=256")
 COMMANDS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "speak": (("speak", "me.jpg", "v.wav", "-o", "spoken.mp4", "--no-cache", *SMALL), 0),
+    "follow": (("follow", "me.jpg", "clip.mp4", "-o", "followed.mp4", *SMALL), 0),
+    "schema": (("schema", "order"), 0),
     "batch": (("batch", "jobs.jsonl"), 0),
     "bench": (("bench", "puppet", "me.jpg", "v.wav", "--runs", "1", "--plot", "b.png", *SMALL), 0),
     "score": (("score", "clip.mp4"), 0),
@@ -165,7 +168,7 @@ def test_no_library_underneath_opens_a_connection(place: Place, tmp_path: Path, 
 def test_a_pull_is_the_one_command_that_uses_the_network_and_the_guard_sees_it(place: Place) -> None:
     ended = place.run("weights", "pull", "float")
     assert ended.returncode == 4
-    assert "huggingface.co" in place.guard_log()
+    assert "huggingface.co" in place.guard_log(), ended.stderr
     (place.guard / "log").unlink()
     strays = [Path(path).relative_to(place.watched / "user") for path in place.strays()]
     assert all(path.parts[:2] == (".cache", "huggingface") for path in strays)

@@ -9,13 +9,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from personare.errors import WeightsMismatch, WeightsMissing
 from personare.weights.formats import sniff
 from personare.weights.loading import read_state
 from tests.conftest import Ended, error_lines
 
-torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.neural
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from personare.errors import WeightsMismatch
 from personare.weights.loading import read_checkpoint, read_state
 
-torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.neural
 
 
 class Calls:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import cv2
 import numpy as np
 
 from personare.cache.recipe import StageInputs
-from personare.engines.puppet.move.state import UNIT, FaceState
 from personare.engines.puppet.options import PuppetOptions
 from personare.engines.puppet.prepare import recipe
+from personare.motion import UNIT, FaceState
 from personare.types import Feature
 
 PORTRAIT = Path(str(files("personare") / "assets" / "portrait.jpg"))
@@ -20,6 +21,18 @@ PORTRAIT = Path(str(files("personare") / "assets" / "portrait.jpg"))
 
 
 def prepare(portrait: Path = PORTRAIT, **options: object) -> dict[str, Feature]:
+    """The features of an avatar. Those of the bundled portrait are computed once for all tests."""
+    if portrait == PORTRAIT:
+        return dict(_prepared_once(**options))
+    return prepare_anew(portrait, **options)
+
+
+@cache
+def _prepared_once(**options: object) -> dict[str, Feature]:
+    return prepare_anew(**options)
+
+
+def prepare_anew(portrait: Path = PORTRAIT, **options: object) -> dict[str, Feature]:
     features: dict[str, Feature] = {}
     for stage in recipe(PuppetOptions(**options)).stages:
         needed = {name: features[name] for name in stage.needs}

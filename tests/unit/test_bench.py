@@ -13,6 +13,8 @@ from personare.bench.runs import STAGES, read_run, run_bench, syllables
 from personare.errors import UnreadableMedia, UnwritableOutput, WeightsMissing
 from tests.conftest import write_wav
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory, portrait, voice_samples):
@@ -29,10 +31,10 @@ def test_cold_computes_warm_reads_and_rows_add_up(measured):
     assert (measured.width, measured.frames, measured.audio_seconds) == (256, 13, 0.5)
     for run in measured.runs:
         assert {"drive", "motion", "render"} <= set(run.seconds) <= set(STAGES)
-        rooms = sum(
-            run.seconds[room] for room in ("drive", "motion", "render", "compose") if room in run.seconds
+        steps = sum(
+            run.seconds[step] for step in ("drive", "motion", "render", "compose") if step in run.seconds
         )
-        assert 0 < rooms <= run.seconds["perform"] * 1.001
+        assert 0 < steps <= run.seconds["perform"] * 1.001
         assert (
             run.seconds["start"] + run.seconds["preprocess"] + run.seconds["perform"] <= run.seconds["total"]
         )

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from personare.cache.index import Index, IndexBusy, Surroundings
 from personare.cache.index_rows import Row
 from personare.cache.keys import FileStamp
-from personare.cache.store import to_evict
+from personare.cache.upkeep import to_evict
 
 NOTHING = Surroundings((), ())
 

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personare.cache.index import Index, Surroundings
-from personare.cache.keys import canonical_json, file_stamp, portrait_digest, stage_key
+from personare.cache.keys import canonical_json, file_digest, file_stamp, stage_key
 from personare.errors import UnreadableMedia
 
 numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
@@ -147,55 +147,55 @@ def test_digest_is_blake3_of_the_bytes(tmp_path, size):
     content = np.random.default_rng(size).bytes(size)
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
-    assert portrait_digest(path) == blake3(content).hexdigest()
+    assert file_digest(path) == blake3(content).hexdigest()
 
 
 def test_an_unchanged_file_is_not_read_again(tmp_path, index):
     path = old_file(tmp_path / "photo.jpg", b"anna")
-    portrait_digest(path, index)
+    file_digest(path, index)
     index.remember_digest(path, file_stamp(path), "d" * 64)
-    assert portrait_digest(path, index) == "d" * 64
+    assert file_digest(path, index) == "d" * 64
 
 
 def test_a_young_file_is_always_read(tmp_path, index):
     path = tmp_path / "photo.jpg"
     path.write_bytes(b"anna")
-    assert portrait_digest(path, index) == blake3(b"anna").hexdigest()
+    assert file_digest(path, index) == blake3(b"anna").hexdigest()
     assert index.recall_digest(path, file_stamp(path)) is None
     index.remember_digest(path, file_stamp(path), "d" * 64)
-    assert portrait_digest(path, index) == blake3(b"anna").hexdigest()
+    assert file_digest(path, index) == blake3(b"anna").hexdigest()
 
 
 def test_a_file_with_times_in_the_future_is_always_read(tmp_path, index):
     path = tmp_path / "photo.jpg"
     path.write_bytes(b"anna")
     os.utime(path, (time.time() + 1000, time.time() + 1000))
-    portrait_digest(path, index)
+    file_digest(path, index)
     assert index.recall_digest(path, file_stamp(path)) is None
 
 
 def test_a_changed_file_is_read_again(tmp_path, index):
     path = old_file(tmp_path / "photo.jpg", b"anna")
     before = path.stat()
-    portrait_digest(path, index)
+    file_digest(path, index)
 
     old_file(path, b"annas")  # another size
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert portrait_digest(path, index) == blake3(b"annas").hexdigest()
+    assert file_digest(path, index) == blake3(b"annas").hexdigest()
 
     old_file(path, b"bert!")  # another time
-    assert portrait_digest(path, index) == blake3(b"bert!").hexdigest()
+    assert file_digest(path, index) == blake3(b"bert!").hexdigest()
 
     kept = path.stat()
     old_file(tmp_path / "other.jpg", b"carla").replace(path)  # another inode
     os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
-    assert portrait_digest(path, index) == blake3(b"carla").hexdigest()
+    assert file_digest(path, index) == blake3(b"carla").hexdigest()
 
     path.write_bytes(
         b"dora!"
     )  # same size, inode and time: only the time of change, which nobody can set, tells
     os.utime(path, ns=(kept.st_atime_ns, kept.st_mtime_ns))
-    assert portrait_digest(path, index) == blake3(b"dora!").hexdigest()
+    assert file_digest(path, index) == blake3(b"dora!").hexdigest()
 
 
 def test_digests_remembered_are_bounded(tmp_path, index):
@@ -210,7 +210,7 @@ def test_digests_remembered_are_bounded(tmp_path, index):
 def test_names_of_files_need_not_be_text(tmp_path, index):
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jpg"))
     old_file(path, b"anna")
-    assert portrait_digest(path, index) == portrait_digest(path, index) == blake3(b"anna").hexdigest()
+    assert file_digest(path, index) == file_digest(path, index) == blake3(b"anna").hexdigest()
 
 
 def test_unreadable_portraits(tmp_path):
@@ -224,5 +224,5 @@ def test_unreadable_portraits(tmp_path):
         (Path("x" * 5000), "too long"),
     ]:
         with pytest.raises(UnreadableMedia, match=reason) as failure:
-            portrait_digest(path)
+            file_digest(path)
         assert failure.value.hint

@@ -157,6 +157,14 @@ def test_only_what_an_option_touches_is_computed(kitchen, photo, store):
     assert after.features["toy.mask"].arrays["mask"][0] == 0.125
 
 
+def test_a_portrait_with_other_content_is_computed_anew(kitchen, photo, store):
+    for _ in range(2):
+        prepare(kitchen.recipe(), photo, store)
+    assert {entry.stage: entry.hits for entry in store.entries()} == dict.fromkeys(kitchen.computed, 1)
+    photo.write_bytes(b"somebody")
+    assert set(prepare(kitchen.recipe(), photo, store).outcome.values()) == {"miss"}
+
+
 def test_a_renamed_portrait_is_the_same_portrait(kitchen, photo, store):
     prepare(kitchen.recipe(), photo, store)
     moved = photo.rename(photo.with_name("moved.raw"))
@@ -227,7 +235,7 @@ def test_explain_tells_what_is_cached_without_computing(kitchen, photo, store):
     kitchen.computed.clear()
     os.utime(store.folder / keys["toy.load"][:2] / f"{keys['toy.load']}.safetensors", (1, 1))
     changed = kitchen.recipe(softness=0.1)
-    load, face, mask, _ = explain(changed, changed.portrait_keys(store.portrait_digest(photo)), store)
+    load, face, mask, _ = explain(changed, changed.portrait_keys(store.file_digest(photo)), store)
     assert (load.cached, face.cached, mask.cached) == (True, True, False)
     assert (load.parameters, mask.needs) == ({"size": 8}, ("toy.face",))
     assert (load.reads, mask.reads) == (("portrait",), ())

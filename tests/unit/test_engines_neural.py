@@ -1,13 +1,18 @@
+"""Batches of networks: their sizes, and what happens when memory runs out."""
+
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 
 from personare.engines import neural
 from personare.engines.neural import (
     BatchSize,
     NeuralOptions,
     batch_by_memory,
+    chosen_batch,
+    grouped,
     in_batches,
     memory,
     out_of_memory,
@@ -16,7 +21,7 @@ from personare.engines.neural import (
 from personare.errors import EngineError
 from personare.weights import resident
 
-torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.neural
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 
 
@@ -118,6 +123,18 @@ def test_batches_fit_the_memory() -> None:
     assert batch_by_memory(CPU, bytes_each=1, at_most=12).rows == 8
     assert batch_by_memory(CPU, bytes_each=free, at_most=12).rows == 1
     assert batch_by_memory(CPU, bytes_each=free // 10, at_most=64).rows == 4
+
+
+def test_the_batch_is_the_one_asked_for_or_fits_the_memory() -> None:
+    free, _ = memory(CPU)
+    assert chosen_batch(5, CPU, bytes_each=free, at_most=12).rows == 5
+    assert chosen_batch(0, CPU, bytes_each=1, at_most=12).rows == 8
+
+
+def test_groups_follow_a_size_that_changes() -> None:
+    sizes = iter([3, 3, 3, 2, 2, 2, 2])
+    assert list(grouped(range(8), lambda: next(sizes, 2))) == [[0, 1, 2], [3, 4], [5, 6], [7]]
+    assert list(grouped([], lambda: 3)) == []
 
 
 def test_a_missing_extra_is_one_line_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

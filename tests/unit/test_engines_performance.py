@@ -10,7 +10,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from personare.engines.performance import Made, Movement, Performance, Utterance
+from personare.engines.performance import Made, Movement, Performance
+from personare.engines.utterance import Utterance
 from personare.errors import Cancelled, EngineError, UnusableSpeech
 from personare.motion import Motion, Space
 

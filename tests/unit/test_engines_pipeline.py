@@ -1,3 +1,5 @@
+"""Steps that work at the same time: order, bounds, errors, and the end of every thread."""
+
 import gc
 import threading
 from collections.abc import Iterator
@@ -43,7 +45,7 @@ def test_without_rooms_or_items() -> None:
 
 
 def test_rooms_work_at_the_same_time() -> None:
-    """Each room waits for the other to be busy with another item: run one after another this
+    """Each step waits for the other to be busy with another item: run one after another this
     would never end.
     """
     meeting = threading.Barrier(2, timeout=20)
@@ -63,38 +65,41 @@ def test_rooms_work_at_the_same_time() -> None:
     )
 
 
-def test_the_source_is_read_only_as_far_as_the_belts_are_long() -> None:
-    read: list[int] = []
-    settled = threading.Event()
+@pytest.mark.parametrize(("steps", "depth"), [(0, 1), (1, 1), (1, 2), (3, 2)])
+def test_the_source_is_read_exactly_as_far_as_the_belts_are_long(steps: int, depth: int) -> None:
+    """While the consumer holds one item: full belts, one item in the hands of each step and one
+    in those of the source.
+    """
+    wanted = 1 + (depth + 1) * (steps + 1)
+    as_far, further = threading.Event(), threading.Event()
 
     def source() -> Iterator[int]:
-        for i in range(1000):
-            read.append(i)
+        for i in range(1, 1000):
+            if i == wanted:
+                as_far.set()
+            elif i > wanted:
+                further.set()
             yield i
-            if i == 7:
-                settled.set()
 
-    def slow(x: int) -> int:
-        settled.wait(0.1 if x else 0)
-        return x
-
-    pipeline = overlapped(source(), ("slow", slow), watch=Stopwatch(), depth=2)
-    assert next(pipeline) == 0
-    assert len(read) <= 1 + 3 * 2 + 2
+    same = [(f"step{i}", lambda x: x) for i in range(steps)]
+    pipeline = overlapped(source(), *same, watch=Stopwatch(), depth=depth)
+    assert next(pipeline) == 1
+    assert as_far.wait(60)
+    assert not further.wait(0.2)
     pipeline.close()
 
 
 @pytest.mark.parametrize("faulty", [0, 1, 2])
 def test_an_error_comes_after_the_results_before_it_and_ends_all_threads(faulty: int) -> None:
-    def room(place: int, x: int) -> int:
+    def step(place: int, x: int) -> int:
         if place == faulty and x == 5:
-            raise ValueError("room is on fire")
+            raise ValueError("step is on fire")
         return x
 
-    rooms = [(f"room{place}", lambda x, place=place: room(place, x)) for place in range(3)]
+    steps = [(f"step{place}", lambda x, place=place: step(place, x)) for place in range(3)]
     made: list[int] = []
     with pytest.raises(ValueError, match="on fire"):
-        made.extend(overlapped(range(1000), *rooms, watch=Stopwatch()))
+        made.extend(overlapped(range(1000), *steps, watch=Stopwatch()))
     assert made == [0, 1, 2, 3, 4]
     assert ours() == []
 

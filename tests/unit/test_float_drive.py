@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
+from personare.cache.recipe import StageInputs
 from personare.cache.run import hear
 from personare.cache.store import FeatureStore
 from personare.engines.float import drive
 from personare.engines.float.networks.config import FloatConfig
+from personare.types import Feature, frame_count
 from personare.voice.wav2vec2 import EMOTIONS, normalised
 from personare.weights.resident import Lease
 from tests.unit.float_networks import classifier, ears, noise
+
+pytestmark = pytest.mark.neural
 
 
 @pytest.mark.parametrize("fps", [24.0, 25.0, 29.97, 30.0])
 @pytest.mark.parametrize("samples", [1, 400, 640, 641, 16000, 123457])
 def test_the_frames_cover_the_speech(fps, samples):
-    frames = drive.frame_total(samples, fps)
+    frames = frame_count(samples, Fraction(fps))
     assert (frames - 1) * 16000 / fps < samples <= frames * 16000 / fps + 1e-9
     assert drive.padded_length(frames, fps) >= samples
 
@@ -39,7 +45,7 @@ def test_very_short_speech_is_heard(samples):
     single frame.
     """
     voice = drive.voice_of_frames(*ears(), noise(samples), 60)
-    assert voice.shape == (drive.frame_total(samples), 24)
+    assert voice.shape == (frame_count(samples, Fraction(25)), 24)
     assert np.isfinite(voice).all()
     scores = drive.emotion_scores(classifier(), noise(samples), 60)
     assert scores.shape == (7,)
@@ -79,7 +85,7 @@ def test_a_speech_in_windows_is_close_to_the_whole(monkeypatch):
     samples = noise(40 * 640)
     whole = drive.voice_of_frames(*ears(), samples, 60)
     monkeypatch.setattr(drive, "MODEL_FPS", 1)  # windows of 20 frames rather than 20 s
-    monkeypatch.setattr(drive, "frame_total", lambda n: -(-n // 640))
+    monkeypatch.setattr(drive, "frame_count", lambda n, fps: -(-n // 640))
     monkeypatch.setattr(drive, "padded_length", lambda frames: frames * 640)
     cut = drive.voice_of_frames(*ears(), samples, 20)
     assert cut.shape == whole.shape
@@ -88,18 +94,22 @@ def test_a_speech_in_windows_is_close_to_the_whole(monkeypatch):
 
 def test_a_voice_is_heard_once_for_all_and_the_classifier_only_if_asked(tmp_path):
     loaded = []
-    networks = drive.Ears(
+    networks = drive.HearingNetworks(
         lambda: loaded.append("voice") or Lease(ears()),
         lambda: loaded.append("emotion") or Lease(classifier()),
         ("a",),
         ("b",),
-        FloatConfig(),
+        FloatConfig(width=24),
     )
     store, samples = FeatureStore(tmp_path), noise(3000)
     given = hear(drive.recipe(networks, 60, "sad"), samples, store)
     assert (loaded, given.outcome) == (["voice"], {"float.voice": "miss"})
     heard = hear(drive.recipe(networks, 60, "auto"), samples, store)
     assert (loaded, heard.outcome) == (["voice", "emotion"], {"float.voice": "hit", "float.emotion": "miss"})
+    for stage in drive.recipe(networks, 60, "auto").stages:
+        inputs = StageInputs(stage.parameters, {}, {"speech": samples})
+        assert stage.misfit(inputs, heard.features[stage.name]) == ""
+        assert stage.misfit(inputs, Feature({})) != ""
     assert set(hear(drive.recipe(networks, 60, "auto"), samples, store).outcome.values()) == {"hit"}
     assert set(hear(drive.recipe(networks, 61, "auto"), samples, store).outcome.values()) == {"miss"}
 

@@ -15,6 +15,8 @@ from personare.engines.resampling import MotionResampler
 from personare.types import frame_count
 from tests.unit.float_networks import CPU, noise, state
 
+pytestmark = pytest.mark.neural
+
 
 @pytest.fixture(scope="module")
 def network():
@@ -43,7 +45,7 @@ def test_a_sampler_goes_on_where_another_stopped(network):
     whole = np.concatenate(list(sampler(network).chunks(voice)))
     first = sampler(network)
     start = first.sample(voice[:10])
-    rest = np.concatenate(list(sampler(network, carried=first.carried).chunks(voice[10:])))
+    rest = np.concatenate(list(sampler(network, continuation=first.continuation).chunks(voice[10:])))
     assert np.array_equal(np.concatenate([start, rest]), whole)
     assert (
         np.abs(np.concatenate(list(sampler(network).chunks(voice[10:]))) - rest).max() > 1e-3

@@ -20,6 +20,8 @@ from personare.networks.stylegan2 import blurred, doubled
 from tests.conformance import float_published
 from tests.unit.float_networks import CPU, noise, state
 
+pytestmark = pytest.mark.neural
+
 
 @pytest.fixture(scope="module")
 def seen():

@@ -18,6 +18,8 @@ from personare.media.paste import Square
 from personare.perception.s3fd import S3FD, surviving
 from personare.weights.resident import Lease
 
+pytestmark = pytest.mark.neural
+
 
 def boxes(*rows):
     return np.array(rows, np.float32).reshape(-1, 5)

@@ -115,6 +115,7 @@ def test_playlists_cannot_reach_other_files(tmp_path, voice):
             heard(open_speech(tmp_path / name))
 
 
+@pytest.mark.slow
 def test_three_hours_are_heard_in_constant_memory(tmp_path):
     """Three hours of flac silence; the process may not grow by more than a fraction of what
     they are in samples (691 MB).

@@ -1,3 +1,5 @@
+"""A square is put back into its picture without a seam."""
+
 from __future__ import annotations
 
 import cv2

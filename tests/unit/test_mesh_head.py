@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from personare.heads.mesh_head import EYES, TEETH, TONGUE, loop_refinement, mesh_head
-from personare.types import ARKIT_UNITS
+from personare.motion import ARKIT_UNITS
 
 TETRAHEDRON = np.array([[0, 1, 2], [0, 3, 1], [1, 3, 2], [2, 3, 0]], np.int32)
 

@@ -11,21 +11,24 @@ import numpy as np
 import pytest
 import torch
 
+from personare.cache.recipe import StageInputs
 from personare.cache.store import FeatureStore
+from personare.engines.musetalk import hearing
 from personare.engines.musetalk.drive import (
-    STREAMING_LATENCY_SECONDS,
     SpeechDrive,
     WindowRule,
     Windows,
     open_drive,
     positional_encoding,
-    published_frame_count,
 )
+from personare.engines.musetalk.engine import MuseTalk
 from personare.engines.musetalk.hearing import HEAR, PIECE_SAMPLES, Ears, Hearing, Pieces, Whole, Windowed
 from personare.engines.musetalk.options import MuseTalkOptions
-from personare.types import frame_count
+from personare.types import Feature, frame_count
 from personare.voice.whisper import EncoderConfig, SpeechEncoder, log_mel, mirrored, normalised, piece_mel
 from personare.weights.resident import Lease
+
+pytestmark = pytest.mark.neural
 
 RATES = [Fraction(24000, 1001), 24, 25, Fraction(30000, 1001), 30, 48, 50, Fraction(60000, 1001), 60, 12]
 
@@ -104,20 +107,17 @@ def test_an_hour_at_ntsc_rate_ends_where_the_voice_ends() -> None:
     last = frame_count(16000 * 3600, fps) - 1
     row = WindowRule(fps).first_row(last) + 4
     assert 0 <= 3600 * 50 - row <= 2
-    assert (
-        WindowRule(fps, published=True).first_row(last) > 3600 * 50
-    )  # the published reckoning is minutes ahead
+    assert WindowRule(fps, published=True).first_row(last) > 3600 * 50  # the published count is minutes ahead
 
 
-def test_the_published_length_of_18560_samples() -> None:
+def test_the_published_rows_of_18560_samples() -> None:
     rule = WindowRule(Fraction(25), published=True)
-    assert (published_frame_count(18560, Fraction(25)), rule.row_count(18560)) == (28, 57)
+    assert rule.row_count(18560) == 57
     assert WindowRule(Fraction(25)).row_count(18560) == 58
     np.testing.assert_array_equal(_places(18560, Fraction(25), published=True)[:28], _published(18560, 25))
 
 
 def test_speech_shorter_than_a_row_is_heard_as_silence() -> None:
-    assert published_frame_count(319, Fraction(25)) is None
     assert _places(319, Fraction(25)).tolist() == [[0] * 10]
     drive = SpeechDrive(Pieces(Ears(lambda: Lease(_no_encoder()), ()), None), WindowRule(Fraction(25)))
     assert [*drive.push(np.zeros(10, np.float32))] == []
@@ -158,8 +158,9 @@ def test_options_choose_how_speech_is_heard(version: str, audio: str, ears: Ears
     forms = {("v15", "exact"): Pieces, ("v1", "exact"): Whole}
     assert type(drive.hearing) is forms.get((version, audio), Windowed)
     at_once = list(drive.push(samples))
-    settled = len(samples) - int(STREAMING_LATENCY_SECONDS * 16000)
-    assert len(at_once) >= (settled * 25 // 16000 if audio == "streaming" else 0)
+    floor = MuseTalk().latency(options).floor_seconds
+    settled = len(samples) - int(floor * 16000) if audio == "streaming" else 0
+    assert len(at_once) >= settled * 25 // 16000
     assert len(at_once) + len(list(drive.finish())) == 75
 
 
@@ -183,6 +184,18 @@ def _voice(samples: int) -> np.ndarray:
 def _rows(hearing: Hearing, samples: np.ndarray, cuts: int = 1) -> np.ndarray:
     parts = [rows for piece in np.array_split(samples, cuts) for rows in hearing.push(piece)]
     return np.concatenate([*parts, *hearing.finish()])
+
+
+def test_what_is_heard_has_the_form_that_its_stage_declares(ears: Ears) -> None:
+    """Whole pieces, beginnings, and slices of the original front end with their context."""
+    for samples in (PIECE_SAMPLES, 16000, 5001):
+        (stage,) = hearing.recipe(ears, "current").stages
+        inputs = StageInputs(stage.parameters, {}, {"speech": _voice(samples)})
+        assert stage.misfit(inputs, stage.compute(inputs)) == ""
+        assert "shape" in stage.misfit(inputs, Feature({"rows": np.zeros((3, 2, 64), np.float32)}))
+    (stage,) = hearing.recipe(ears, "original", 1.0).stages
+    inputs = StageInputs(stage.parameters, {}, {"speech": _voice(16000 + 400 - 160)})
+    assert stage.misfit(inputs, stage.compute(inputs)) == ""
 
 
 def test_beyond_30_seconds_each_piece_is_heard_alone(ears: Ears) -> None:

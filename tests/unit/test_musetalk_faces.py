@@ -131,6 +131,7 @@ class _Mirrored:
         return (along_x * ramp[0])[:, None].repeat(1, 133, 1), (along_y * ramp[1])[:, None].repeat(1, 133, 1)
 
 
+@pytest.mark.neural
 def test_points_of_a_picture_and_of_its_mirror_image_agree() -> None:
     picture = np.zeros((240, 320, 3), np.uint8)
     picture[100:110, 200:212] = 255

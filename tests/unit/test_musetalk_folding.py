@@ -9,13 +9,15 @@ import pytest
 import torch
 
 from personare.engines.musetalk.drive import positional_encoding
-from personare.engines.musetalk.motion import Motion
+from personare.engines.musetalk.motion import FacePredictor
 from personare.engines.musetalk.render import FaceDecoder
 from personare.engines.musetalk.template import latents as published
 from personare.errors import EngineError
 from personare.networks.diffusion import unet_from_state, vae_from_state
 from personare.networks.folding import QuarterUpsample
 from tests.conformance.case import HERE, Replay
+
+pytestmark = pytest.mark.neural
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def relative(made: Any, wanted: Any) -> float:
 @pytest.mark.parametrize(("rows", "height", "width"), [(1, 16, 16), (3, 32, 32), (2, 16, 24)])
 def test_the_unet_is_the_librarys(tiny: Replay, rows: int, height: int, width: int) -> None:
     given, tokens = noise(rows, 8, height, width), noise(rows, 50, 48, seed=1)
-    folded = Motion(unet(tiny))
+    folded = FacePredictor(unet(tiny))
     made = folded.predict(given, tokens)
     assert relative(made, plain(unet(tiny), given, tokens)) < 1e-5
     assert relative(folded.predict(given, noise(rows, 50, 48, seed=2)), made) > 0.01  # it does listen
@@ -101,7 +103,7 @@ def test_bfloat16_paints_the_same_picture(tiny: Replay) -> None:
     def painted(dtype: Any) -> np.ndarray:
         return (
             FaceDecoder(vae(tiny, dtype))
-            .decode(Motion(unet(tiny, dtype)).predict(given, tokens))
+            .decode(FacePredictor(unet(tiny, dtype)).predict(given, tokens))
             .astype(float)
         )
 

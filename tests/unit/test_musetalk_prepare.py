@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +15,28 @@ from personare.cache.store import FeatureStore
 from personare.engines.engine import EngineOptions
 from personare.engines.musetalk import checkpoints
 from personare.engines.musetalk.options import MuseTalkOptions
+from personare.engines.musetalk.painter import Painter
 from personare.engines.musetalk.prepare import BOXES, LABELS, LATENTS, MASKS, POINTS, TRACK, recipe
 from personare.engines.musetalk.template import masks
 from personare.engines.musetalk.template.prepared import PreparedFaces
 from personare.errors import NoFaceFound, WeightsMismatch, WeightsMissing
+from personare.ground.stopwatch import Stopwatch
+from personare.types import Feature
 from personare.weights.finder import Weights
 from tests.conformance.seeded_checkpoint import main as seeded_checkpoint
 from tests.conformance.seeded_checkpoint import write_checkpoints
 from tests.unit.template_videos import moved_portrait, numbered, write_video
 
+pytestmark = pytest.mark.neural
+
 OURS = MuseTalkOptions(detector="landmarks", parser="landmarks", batch_size=2)
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Weights:
-    folder = tmp_path_factory.mktemp("weights")
-    write_checkpoints("musetalk", "tiny", folder, only={"sd-vae-ft-mse", "musetalk-unet-v15", "whisper-tiny"})
+def weights(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Weights:
+    """Those of all tests, without the network of 2024."""
+    folder = tmp_path_factory.mktemp("weights") / "without-v1"
+    shutil.copytree(weights, folder, copy_function=os.link, ignore=lambda *_: ["musetalk"])
     return Weights(folder)
 
 
@@ -48,11 +57,16 @@ def sometimes_a_face(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _template(tmp_path_factory.mktemp("template") / "template.mp4", pictures)
 
 
+@pytest.fixture(scope="module")
+def features(sometimes_a_face: Path, weights: Weights) -> Mapping[str, Feature]:
+    """Its features."""
+    return prepare(recipe(OURS, weights), sometimes_a_face, None).features
+
+
 def test_frames_without_a_face_misalign_nothing(
-    sometimes_a_face: Path, weights: Weights, store: FeatureStore, tmp_path: Path
+    features: Mapping[str, Feature], weights: Weights, store: FeatureStore, tmp_path: Path
 ) -> None:
-    made = prepare(recipe(OURS, weights), sometimes_a_face, store)
-    faces = PreparedFaces(made.features)
+    faces = PreparedFaces(features)
     assert (faces.frames, faces.size, faces.fps) == (5, (256, 256), 25)
     assert faces.present.tolist() == [True, True, False, True, True]
     assert faces.latents.shape == (5, 8, 32, 32)
@@ -72,10 +86,37 @@ def test_frames_without_a_face_misalign_nothing(
     assert x0 - width < mask.x < x1
 
 
+def test_a_mouth_at_rest_refers_to_the_frame_with_the_mouth_most_shut(
+    features: Mapping[str, Feature], weights: Weights
+) -> None:
+    """By what changes the face that is painted at rest on another frame: the reference half of
+    the most shut frame's latents, and not that of its own.
+    """
+    faces = PreparedFaces(features)
+    options = OURS.model_copy(update={"device": "cpu", "precision": "float32"})
+    own = next(i for i in range(5) if faces.present[i] and i != faces.most_shut)
+    tokens = np.zeros((1, 50, 48), np.float32)
+    painter = Painter(options, weights, faces, Stopwatch())
+
+    def painted(speaking: float) -> np.ndarray:
+        return painter.paint([own], tokens, np.full(1, speaking, np.float32), lambda: tokens)[0].astype(int)
+
+    at_rest, speaks = painted(0), painted(1)
+    faces.latents = faces.latents.copy()
+    faces.latents[own, 4:] += 1
+    assert np.array_equal(painted(0), at_rest)
+    assert np.abs(painted(1) - speaks).mean() > 1
+    faces.latents[own, 4:] -= 1
+    faces.latents[faces.most_shut, 4:] += 1
+    assert np.abs(painted(0) - at_rest).mean() > 1
+    assert np.abs(painted(1) - speaks).max() <= 1
+    painter.close()
+
+
 def test_an_option_computes_only_what_reads_it(
     sometimes_a_face: Path, weights: Weights, store: FeatureStore
 ) -> None:
-    digest = store.portrait_digest(sometimes_a_face)
+    digest = store.file_digest(sometimes_a_face)
     cold = recipe(OURS, weights)
 
     def changed(**options: object) -> set[str]:
@@ -103,7 +144,7 @@ def test_an_option_computes_only_what_reads_it(
 def test_what_is_automatic_is_decided_before_it_enters_a_key(
     sometimes_a_face: Path, weights: Weights, store: FeatureStore
 ) -> None:
-    digest = store.portrait_digest(sometimes_a_face)
+    digest = store.file_digest(sometimes_a_face)
     automatic = recipe(MuseTalkOptions(), weights)  # without dwpose, s3fd and bisenet: ours
     assert automatic.portrait_keys(digest) == recipe(OURS, weights).portrait_keys(digest)
     released = MuseTalkOptions().concrete(lambda name: True)
@@ -196,23 +237,19 @@ def test_a_configuration_that_is_none_is_refused(weights: Weights, tmp_path: Pat
         read_config(tmp_path / "config.json")
 
 
-def test_landmarks_draw_where_another_detector_sees_a_face(
-    sometimes_a_face: Path, weights: Weights, store: FeatureStore
-) -> None:
+def test_landmarks_draw_where_another_detector_sees_a_face(features: Mapping[str, Feature]) -> None:
     """Labels for a frame that only the detector knows are those of the nearest frame, moved
     into the box.
     """
     from personare.cache.recipe import StageInputs
     from personare.engines.musetalk.prepare import _drawn_labels
-    from personare.types import Feature
 
-    made = prepare(recipe(OURS, weights), sometimes_a_face, store)
-    around = {name: np.array(array) for name, array in made.features[BOXES].arrays.items()}
+    around = {name: np.array(array) for name, array in features[BOXES].arrays.items()}
     around["present"][2] = True
     around["boxes"][2] = around["boxes"][1]
-    features = {BOXES: Feature(around), TRACK: made.features[TRACK]}
+    seen = {BOXES: Feature(around), TRACK: features[TRACK]}
     drawn = _drawn_labels(
-        StageInputs({"parser": "landmarks", "expand": masks.EXPAND}, features, {"portrait": Path("none")})
+        StageInputs({"parser": "landmarks", "expand": masks.EXPAND}, seen, {"portrait": Path("none")})
     )
     assert len(drawn.arrays["ends"]) == 5
 

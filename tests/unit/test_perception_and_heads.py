@@ -13,9 +13,9 @@ import pytest
 from personare.errors import FaceTooSmall, FaceTurnedAway, InputError, NoFaceFound
 from personare.heads import CHIN, FACE_OVAL, LOWER_LIP_ROWS, UPPER_LIP_ROWS, Rasteriser, head468, similarity
 from personare.media.image import read_image
+from personare.motion import ARKIT_UNITS
 from personare.perception import NETWORK_SHA256, find_face, person_matte
 from personare.perception.networks import damaged_networks
-from personare.types import ARKIT_UNITS
 
 
 @pytest.fixture(scope="module")

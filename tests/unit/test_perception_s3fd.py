@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from personare.perception.s3fd import candidates, surviving
+
+pytestmark = pytest.mark.neural
 
 
 def _maps(level: int, row: int, column: int, logit: float = 5.0) -> list[tuple[np.ndarray, np.ndarray]]:

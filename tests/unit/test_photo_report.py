@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import cv2
@@ -9,10 +10,13 @@ import numpy as np
 import pytest
 
 from personare.engines.puppet.draw.face import FaceRenderer
+from personare.engines.puppet.options import PuppetOptions
 from personare.errors import NoFaceFound
 from personare.media.image import read_image
-from personare.perception.face import find_face
+from personare.perception.face import find_face, to_choose_from
 from personare.perception.photo_report import SOFT_BELOW, photo_report, sharpness
+from personare.studio.remarks import of_the_portrait
+from personare.types import Feature
 from tests.unit.puppet_avatars import face_state, prepare
 
 
@@ -81,11 +85,15 @@ def test_several_faces_are_told(picture, seen):
     assert any(line.startswith("2 faces seen") for line in two.advice)
 
 
-def test_people_far_behind_are_not_meant(picture, monkeypatch):
-    sizes = (100.0, 55.0, 45.0)
-    boxes = [SimpleNamespace(size_px=size) for size in sizes]
-    monkeypatch.setattr("personare.perception.photo_report.find_faces", lambda _: boxes)
-    assert photo_report(picture).faces == 2
+def test_people_far_behind_are_not_meant():
+    """As large as 55 % of the largest counts, 45 % does not."""
+    seen = [
+        SimpleNamespace(
+            pose=SimpleNamespace(eye_distance_px=size), detection=SimpleNamespace(box=[x, 0, x + size, size])
+        )
+        for x, size in ((300.0, 100.0), (500.0, 55.0), (0.0, 45.0))
+    ]
+    assert to_choose_from(seen) == seen[:2]
 
 
 @pytest.mark.parametrize("thickness", [0.012, 0.03])
@@ -142,3 +150,24 @@ def test_no_face_is_an_error_here_and_silence_on_the_command_line(cli, portrait,
     assert cli("avatar", "create", "bert", portrait, "--set", "size=256").out.startswith(
         "photo: 512x512, face"
     )
+
+
+@pytest.mark.parametrize(
+    ("probability", "score", "person"),
+    [(1.0, 0.55, True), (0.99, 0.9, True), (0.99, 0.6, False), (0.95, 0.75, False)],
+)
+def test_what_may_be_no_person_is_asked_about(picture, monkeypatch, probability, score, person):
+    """Animals that pass for faces do so with less certainty than people on both counts."""
+    face = replace(find_face(picture), probability=probability, score=score)
+    monkeypatch.setattr("personare.perception.photo_report.find_face", lambda *_: face)
+    report = photo_report(picture)
+    assert report.person == person
+    assert any("is this a person?" in line for line in report.advice) != person
+    facts = {"doubtful": True} if face.is_doubtful else {}
+    assert bool(of_the_portrait({"puppet.face": Feature({}, facts)}, PuppetOptions())) != person
+
+
+def test_the_bundled_portrait_is_a_person(picture):
+    face = find_face(picture)
+    assert face.probability > 0.999
+    assert not face.is_doubtful

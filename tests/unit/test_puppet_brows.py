@@ -12,9 +12,8 @@ from personare.engines.puppet.draw.deform import pose
 from personare.engines.puppet.fit import brows, eyes, frown, lips
 from personare.engines.puppet.fit.rig import FLIP_Y, Rig
 from personare.engines.puppet.move.emotion import EMOTIONS, offsets
-from personare.engines.puppet.move.state import UNIT, FaceState
 from personare.heads import MIRROR, head468
-from personare.types import ARKIT_UNITS
+from personare.motion import ARKIT_UNITS, UNIT, FaceState
 from tests.unit.puppet_avatars import PP, face_state, prepare
 
 UNIT_PX, SIZE = 200.0, 480
@@ -24,7 +23,7 @@ SKIN = (190, 150, 130)
 
 
 def neutral_points() -> np.ndarray:
-    """The carried face, from the front, in a picture: y down."""
+    """The bundled face, from the front, in a picture: y down."""
     return (head468().neutral * [UNIT_PX, -UNIT_PX, UNIT_PX] + [SIZE / 2, SIZE * 0.5, 0]).astype(np.float32)
 
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from personare.engines.puppet.motion import Motion
+from personare.engines.puppet.motion import FaceMotion
 from personare.engines.puppet.move.emotion import (
     CORNERS,
     EASE_IN_SECONDS,
@@ -16,8 +16,9 @@ from personare.engines.puppet.move.emotion import (
     Mood,
     offsets,
 )
-from personare.engines.puppet.move.state import UNIT, MouthFrame
+from personare.engines.puppet.move.state import MouthFrame
 from personare.engines.puppet.options import PuppetOptions
+from personare.motion import UNIT
 
 FPS = Fraction(25)
 MOUTH = np.array([name.startswith(("mouth", "jaw")) for name in UNIT])
@@ -79,7 +80,7 @@ def test_an_open_mouth_that_is_worn_does_not_add_to_one_that_talks() -> None:
 
 
 def test_a_clip_starts_in_the_photos_own_expression_and_no_step_is_large() -> None:
-    motion = Motion(PuppetOptions(emotion="angry", blink_rate=0))
+    motion = FaceMotion(PuppetOptions(emotion="angry", blink_rate=0))
     rest = MouthFrame(curves(), 0.0, 0.0, 0.0)
     seen = np.stack([motion.speak(rest).curves for _ in range(30)] + [motion.rest().curves for _ in range(3)])
     assert not seen[0].any()

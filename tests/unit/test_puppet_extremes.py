@@ -17,11 +17,12 @@ from personare.engines.puppet.draw.face import FaceRenderer
 from personare.engines.puppet.draw.mouth import MouthInterior
 from personare.engines.puppet.drive import MouthDrive
 from personare.engines.puppet.fit.rig import Rig
-from personare.engines.puppet.motion import Motion
+from personare.engines.puppet.motion import FaceMotion
 from personare.engines.puppet.move.emotion import EMOTIONS
-from personare.engines.puppet.move.state import UNIT, FaceState
 from personare.engines.puppet.options import PuppetOptions
+from personare.heads import CHIN
 from personare.media.image import read_image
+from personare.motion import UNIT, FaceState
 from tests.unit.puppet_avatars import AA, PP, face_state, prepare
 
 WORN = [name for name in EMOTIONS if name != "neutral"]
@@ -43,7 +44,7 @@ def wild_mouth(voice_samples):
 
 
 def states(mouth, **options: object) -> list[FaceState]:
-    motion = Motion(PuppetOptions(**options))
+    motion = FaceMotion(PuppetOptions(**options))
     return [motion.speak(frame) for frame in mouth]
 
 
@@ -96,6 +97,18 @@ def test_lips_shut_when_told(avatars, emotion: str, head: tuple[float, float, fl
     assert opening.size == 0 or opening.max() < 0.05
     spoken = FaceState(worn_over(AA, emotion), 0.0, head, (0.0, 0.0), (0.0, 0.0))
     assert MouthInterior(rig).opening(pose(rig, spoken))[0].sum() > 0.02 * rig.eye_distance_px**2
+
+
+@pytest.mark.parametrize("jaw", [0.1, 0.2, 0.3])
+def test_lips_shut_over_a_jaw_that_is_down(avatars, jaw: float) -> None:
+    """The portrait shows its teeth: its own gap does not come back with the jaw either."""
+    rig = Rig.from_feature(avatars[512]["puppet.rig"])
+    closed = face_state({**PP, "jawOpen": jaw, "mouthClose": jaw})
+    posed = pose(rig, closed)
+    opening, _ = MouthInterior(rig).opening(posed)
+    assert opening.size == 0 or opening.max() < 0.05
+    chin = posed.skin.vertices[CHIN] - pose(rig, face_state(PP)).skin.vertices[CHIN]
+    assert chin[1] > 0.15 * jaw * rig.eye_distance_px
 
 
 def worn_over(units: dict[str, float], emotion: str) -> np.ndarray:

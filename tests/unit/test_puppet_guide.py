@@ -13,11 +13,10 @@ import pytest
 from personare.cache.recipe import Recipe, StageInputs
 from personare.engines.puppet.draw.face import FaceRenderer
 from personare.engines.puppet.fit.guide import Mirror, motion_of, stage, watch
-from personare.engines.puppet.move.state import UNIT
-from personare.motion import ARKIT, row_of
+from personare.motion import ARKIT, UNIT, FaceState, row_of
 from personare.perception.head_motion import HeadMotion, angles, rotation, turned
 from personare.perception.watch import FaceWatcher
-from personare.types import FaceState, Guide
+from personare.types import Guide
 from tests.unit.puppet_avatars import face_state, prepare
 from tests.unit.template_videos import moved_portrait
 
@@ -84,6 +83,7 @@ def test_the_head_turns_as_it_did(clip, watched):
     assert (off.max(axis=0) < 2.5).all()
 
 
+@pytest.mark.slow
 def test_a_camera_sees_the_same_and_knows_nothing_of_what_comes(clip, watched):
     mirror, again = Mirror(FPS), Mirror(FPS)
     live = np.stack([row_of(mirror.see(picture)) for picture in clip[1]])
@@ -95,6 +95,7 @@ def test_a_camera_sees_the_same_and_knows_nothing_of_what_comes(clip, watched):
         assert np.corrcoef(live[:, place], column(watched, name))[0, 1] > 0.9
 
 
+@pytest.mark.slow
 def test_a_face_that_is_gone_is_held_then_rests_and_comes_back_without_a_jump(clip):
     turned_away = [clip[1][12]] * 8  # head to the side
     gone = np.full_like(clip[1][0], 90)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from personare.engines.puppet.draw.mesh import MeshRenderer, _Half
+from personare.motion import ARKIT_UNITS, FaceState
 from personare.perception import find_face
 from personare.perception.face import Face
-from personare.types import ARKIT_UNITS, FaceState
 
 
 def state(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from personare.engines.puppet.motion import HANDOVER_SECONDS, Motion
-from personare.engines.puppet.move.state import UNIT, MouthFrame
+from personare.engines.puppet.motion import HANDOVER_SECONDS, FaceMotion
+from personare.engines.puppet.move.state import MouthFrame
 from personare.engines.puppet.options import PuppetOptions
+from personare.motion import UNIT
 
 STILL = PuppetOptions(head_motion=0, blink_rate=0, gaze=0)
 
@@ -22,14 +23,14 @@ def jaw(state):
 
 
 def test_speech_moves_the_mouth_as_it_wants():
-    motion = Motion(STILL)
+    motion = FaceMotion(STILL)
     assert [jaw(motion.speak(vowel(opening))) for opening in (0.0, 0.4, 0.1)] == [
         np.float32(v) for v in (0.0, 0.4, 0.1)
     ]
 
 
 def test_after_an_end_in_mid_vowel_the_mouth_eases_to_rest():
-    motion = Motion(STILL)
+    motion = FaceMotion(STILL)
     motion.speak(vowel())
     motion.release()
     path = [0.4] + [jaw(motion.rest()) for _ in range(10)]
@@ -40,24 +41,25 @@ def test_after_an_end_in_mid_vowel_the_mouth_eases_to_rest():
 
 
 def test_new_speech_after_an_interruption_starts_from_where_the_mouth_is():
-    motion = Motion(STILL)
+    motion = FaceMotion(STILL)
     motion.speak(vowel())
     motion.release()
     assert 0.3 < jaw(motion.speak(vowel(0.0))) < 0.4
 
 
 def test_release_at_rest_changes_nothing():
-    motion = Motion(STILL)
+    motion = FaceMotion(STILL)
     motion.rest()
     motion.release()
     assert jaw(motion.speak(vowel())) == np.float32(0.4)
 
 
 def test_life_reaches_the_face():
-    motion = Motion(PuppetOptions())
+    motion = FaceMotion(PuppetOptions())
     states = [
         motion.speak(MouthFrame(np.zeros(52, np.float32), 0.0, 0.8, float(i % 40 < 5))) for i in range(200)
     ]
     assert max(state.curves[UNIT["eyeBlinkLeft"]] for state in states) > 0.8
-    assert max(state.curves[UNIT["browInnerUp"]] for state in states) > 0.1
+    assert max(state.curves[UNIT["browOuterUpLeft"]] for state in states) > 0.1
+    assert max(state.curves[UNIT["eyeLookDownLeft"]] for state in states) > 0.05
     assert len({state.head for state in states}) > 150

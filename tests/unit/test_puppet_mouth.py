@@ -1,10 +1,14 @@
+"""The drawn inside of the mouth: teeth, tones, sprites."""
+
 from __future__ import annotations
+
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
-from personare.engines.puppet.draw.deform import pose
+from personare.engines.puppet.draw.deform import pose, relaxation
 from personare.engines.puppet.draw.face import FaceRenderer
 from personare.engines.puppet.draw.mouth import MouthInterior, smooth_line
 from personare.engines.puppet.fit import light, lips, teeth
@@ -171,3 +175,62 @@ def test_shut_lips_show_what_is_safely_inside_them():
     assert (shift[lips.UPPER_INNER[between], 1] < -1).all()
     assert (shift[lips.LOWER_INNER[between], 1] > 1).all()
     assert not lips.tuck(closed_mouth(0.0), 100.0).any()
+
+
+def shows_teeth(picture, rig) -> bool:
+    points, unit_px = rig.points[:468], rig.eye_distance_px
+    skin = light.cheek_colour(picture, points)
+    return bool(teeth.photo_teeth(picture, points, rig.mouth_axes, unit_px, skin).rgba[..., 3].any())
+
+
+def between_lips(picture, rig) -> np.ndarray:
+    """bool [S, S]"""
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    outline = np.concatenate([rig.points[lips.UPPER_INNER, :2], rig.points[lips.LOWER_INNER[::-1], :2]])
+    cv2.fillPoly(mask, [np.rint(outline).astype(np.int32)], 1)
+    return mask > 0
+
+
+def test_only_a_whole_row_of_teeth_is_the_pictures_own(avatar, rig):
+    """Not a glossy lip, which is as red as the cheek, nor what covers one half of the mouth."""
+    picture = avatar["puppet.crop"].arrays["picture"]
+    mouth = between_lips(picture, rig)
+    assert shows_teeth(picture, rig)
+    glossy = picture.copy()
+    glossy[mouth] = np.rint(glossy[mouth] * [1.0, 0.62, 0.62]).astype(np.uint8)
+    assert not shows_teeth(glossy, rig)
+    half = picture.copy()
+    half[mouth & (np.arange(picture.shape[1]) > rig.mouth_axes[0, 0])] = (40, 20, 20)
+    assert not shows_teeth(half, rig)
+
+
+def test_the_pictures_teeth_hardly_tint_the_drawn_ones(avatar, rig):
+    picture = avatar["puppet.crop"].arrays["picture"].copy()
+    mouth = between_lips(picture, rig)
+    picture[mouth] = np.rint(picture[mouth] * [1.0, 0.95, 0.6]).astype(np.uint8)
+    points, skin = rig.points[:468], light.cheek_colour(picture, rig.points)
+    own = teeth.photo_teeth(picture, points, rig.mouth_axes, rig.eye_distance_px, skin)
+    assert own.rgba[..., 3].any()
+    cast, usual = own.light / own.light.mean(), light.mouth_light(skin) / light.mouth_light(skin).mean()
+    assert np.abs(cast / usual - 1).max() < 1.4 * teeth.LIGHT_CAST
+
+
+def test_round_lips_shade_the_teeth(avatar, rig):
+    open_mouth, rounded = (
+        middle_of_mouth(avatar, rig, face_state({"jawOpen": 0.3, "mouthFunnel": 0.3, "mouthPucker": pucker}))
+        for pucker in (0.0, 0.5)
+    )
+    assert np.percentile(rounded.mean(axis=1), 90) < 0.85 * np.percentile(open_mouth.mean(axis=1), 90)
+
+
+def test_a_smile_of_the_picture_relaxes_as_the_mouth_opens(rig):
+    """Its corners come in and down; while the lips are shut, also over a lowered jaw, it stays."""
+    assert rig.smile > 0.5
+    aa = face_state(AA)
+    assert relaxation(rig, aa.curves) > 0.15
+    assert relaxation(rig, face_state({"jawOpen": 0.3, "mouthClose": 0.3}).curves) == 0
+    serious = replace(rig, mouth_axes=rig.mouth_axes * np.array([[1], [1], [-1]], np.float32))
+    assert serious.smile == 0
+    relaxed, kept = (pose(face, aa).skin.vertices[list(lips.CORNERS)] for face in (rig, serious))
+    assert (relaxed[:, 1] > kept[:, 1] + 0.01 * rig.eye_distance_px).all()
+    assert np.linalg.norm(relaxed[0] - relaxed[1]) < np.linalg.norm(kept[0] - kept[1])

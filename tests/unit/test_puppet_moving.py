@@ -46,6 +46,7 @@ def difference(a, b):
     return np.abs(a.astype(int) - b.astype(int)).max(axis=-1)
 
 
+@pytest.mark.slow
 def test_only_the_lower_face_changes(avatar, video):
     landmarks = avatar.features["puppet.face"].arrays["landmarks"]
     own = list(Template(video))
@@ -67,6 +68,7 @@ def test_only_the_lower_face_changes(avatar, video):
     shown.close()
 
 
+@pytest.mark.slow
 def test_the_video_s_own_mouth_does_not_show(tmp_path, engine):
     """Her teeth are painted green: shut lips hide them in every picture, an open mouth shows
     them (they are her upper teeth).
@@ -238,6 +240,7 @@ def test_the_whole_photo_is_kept_around_the_moving_face(tmp_path, engine):
     assert np.median(rest) == 0
 
 
+@pytest.mark.slow
 def test_a_large_face_is_drawn_smaller_and_put_back_enlarged(tmp_path, engine):
     photo = cv2.resize(read_image(PORTRAIT)[:400], None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC)
     path = tmp_path / "large.jpg"

@@ -1,3 +1,5 @@
+"""The recipe of a portrait: what each option recomputes, and where the crop lies."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -8,7 +10,7 @@ from personare.engines.puppet.options import PuppetOptions
 from personare.engines.puppet.prepare import CROP, FACE, RIG, recipe
 from personare.errors import NoFaceFound
 from personare.media.image import read_image
-from tests.unit.puppet_avatars import PORTRAIT, prepare, write_picture
+from tests.unit.puppet_avatars import PORTRAIT, prepare, prepare_anew, write_picture
 
 
 def declared(**options: object) -> dict[str, tuple[object, ...]]:
@@ -103,7 +105,7 @@ def test_rig_survives_the_store(features):
 
 
 def test_preparation_is_deterministic(features):
-    again = prepare(size=256)
+    again = prepare_anew(size=256)
     for stage in (FACE, CROP, RIG):
         for name, array in features[stage].arrays.items():
             assert np.array_equal(array, again[stage].arrays[name]), (stage, name)

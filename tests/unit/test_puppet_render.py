@@ -1,3 +1,5 @@
+"""The face that is drawn from a state: lips, lids, head, background."""
+
 from __future__ import annotations
 
 import threading
@@ -122,6 +124,16 @@ def test_fetching_in_windows_leaves_nothing_out(background, monkeypatch):
     )
     for state, frame in zip(states, in_windows, strict=True):
         assert np.array_equal(FaceRenderer(features).render(state), frame)
+
+
+def test_what_is_drawn_is_composed_whenever(avatar):
+    renderer = FaceRenderer(avatar)
+    left, right = (face_state(head=(yaw, 0.0, 0.0)) for yaw in (-12.0, 12.0))
+    wanted = renderer.render(left)
+    drawn = renderer.draw(left)
+    renderer.draw(right)
+    assert np.array_equal(renderer.compose(drawn), wanted)
+    renderer.close()
 
 
 def test_closing_ends_the_second_thread(avatar):

@@ -11,9 +11,9 @@ import pytest
 from personare.engines.puppet.draw.face import FaceRenderer
 from personare.engines.puppet.draw.shade import CROWS_FEET, FOREHEAD, SkinShade, marks_on
 from personare.engines.puppet.fit.rig import BLINKS, Rig
-from personare.engines.puppet.move.state import UNIT
 from personare.heads import CHIN, head468
 from personare.media.image import read_image
+from personare.motion import UNIT
 from personare.perception import find_face
 from tests.unit.puppet_avatars import AA, BLINK, face_state, prepare, write_picture
 
@@ -23,16 +23,16 @@ GREY_SKIN = np.full(3, 180, np.float32)
 
 
 def face_points() -> np.ndarray:
-    """The carried face from the front in the middle of a picture."""
+    """The bundled face from the front in the middle of a picture."""
     return (head468().neutral * [UNIT_PX, -UNIT_PX, UNIT_PX] + [SIZE / 2, SIZE * 0.35, 0]).astype(np.float32)
 
 
-def shaded(**weights: float) -> np.ndarray:
+def shaded(relaxed: float = 0.0, **weights: float) -> np.ndarray:
     curves = np.zeros(len(UNIT), np.float32)
     for name, weight in weights.items():
         curves[UNIT[name]] = weight
     frame = np.full((SIZE, SIZE, 3), 200, np.uint8)
-    SkinShade(face_points(), UNIT_PX, GREY_SKIN).draw(frame, face_points(), curves)
+    SkinShade(face_points(), UNIT_PX, GREY_SKIN).draw(frame, face_points(), curves, relaxed)
     return frame[..., 0].astype(int)
 
 
@@ -56,6 +56,16 @@ def test_an_open_jaw_deepens_the_crease_between_lip_and_chin() -> None:
     assert abs(x - SIZE / 2) < 5
     assert wide.min() < half.min() < 195
     assert (shaded(jawOpen=5.0) == wide).all()
+
+
+def test_the_folds_of_a_smile_that_relaxes_fade_and_no_other_mark_does() -> None:
+    fold = within(129, 212)
+    relaxed = shaded(relaxed=0.3)
+    assert relaxed.min() == 200
+    assert relaxed[fold].max() > 212
+    assert shaded(relaxed=0.3, mouthStretchRight=0.8)[fold].max() > 205
+    crease = within(17, CHIN)
+    assert (shaded(relaxed=0.3, jawOpen=0.4)[crease] == shaded(jawOpen=0.4)[crease]).all()
 
 
 def test_a_smile_of_one_side_folds_that_side() -> None:

@@ -14,10 +14,11 @@ from personare.media.audio import speech_from_samples
 from personare.media.image import read_image
 from personare.media.video import VideoFrameAt
 from personare.perception.face import find_face
-from personare.score.battery import count_blinks, lag_seconds, least_opening, meets, mouth_of, parts, rows
-from personare.score.follow import FaceFollower
+from personare.score.battery import lag_seconds, least_opening, meets, mouth_of, parts, rows
+from personare.score.figures import at_least, at_most, value_text, within
+from personare.score.landmark_reader import LandmarkReader
+from personare.score.life import agrees, count_blinks, count_raises, quick_share, together
 from personare.score.opening import FaceSeen, measure, spikes_px, watch
-from personare.score.report import at_least, at_most, value_text, within
 from personare.score.sound import FRAME_SECONDS, SoundHeard, listen, smooth, spans
 from personare.types import Phone
 
@@ -62,6 +63,7 @@ def seen_of(opening: np.ndarray, late_frames: float = 0.0) -> FaceSeen:
     still = np.zeros(n)
     return FaceSeen(
         seconds=seconds, gap=0.01 + 0.2 * curve, width=np.full(n, 0.5), eye_opening=np.full(n, 0.35),
+        brow=np.full(n, 0.2), chin=np.full(n, 0.6), corners_tilt=still,
         yaw=still, pitch=still, roll=still, skin_spike_px=still, lip_spike_px=still,
         sharpness=np.full(n, 7.0), brightness=np.full(n, 120.0),
     )  # fmt: skip
@@ -122,17 +124,17 @@ def test_a_mouth_that_follows_correlates_and_another_does_not() -> None:
     assert lag_seconds(mouth_of(seen_of(np.ones(1000))), heard_of(target)) is None
 
 
-def test_silence_is_where_nobody_speaks_and_the_mouth_must_shut_there() -> None:
+def test_silence_is_where_nobody_speaks_and_the_mouth_rests_there() -> None:
     target = syllables(6.0)
     target[200:300] = 0
     shut = seen_of(target)
-    gaping = replace(shut, gap=np.where((shut.seconds > 2.0) & (shut.seconds < 3.0), 0.1, shut.gap))
+    gaping = replace(shut, gap=np.where((shut.seconds > 2.0) & (shut.seconds < 3.0), 0.12, shut.gap))
     heard = heard_of(target, silences=((2.0, 3.0),))
     good, bad = ({row.name: row for row in rows(seen, heard, FPS)} for seen in (shut, gaping))
-    assert good["closed in silence"].value == 100
-    assert bad["closed in silence"].value == 0
+    assert good["opening in silence, median"].value < 0.01
+    assert bad["opening in silence, median"].value == pytest.approx(0.1, abs=0.02)
     assert good["opening in silence, median absolute deviation"].value < 0.005
-    none = {row.name: row for row in rows(shut, heard_of(target), FPS)}["closed in silence"]
+    none = {row.name: row for row in rows(shut, heard_of(target), FPS)}["opening in silence, median"]
     assert (none.value, none.verdict) == (None, "not measured")
 
 
@@ -153,6 +155,71 @@ def test_blinks_are_short_dips_of_the_lids() -> None:
         lids[start : start + 4] = 0.1
     lids[200:230] = 0.1  # eyes closed for more than a second: no blink
     assert count_blinks(lids, 25.0) == 3
+
+
+def test_head_and_brows_beside_peoples() -> None:
+    seconds = np.arange(500) / 25
+    still = seen_of(np.zeros(2000))
+    alive = replace(
+        still,
+        yaw=3 * np.sin(2 * np.pi * 0.4 * seconds),
+        pitch=2.5 * np.sin(2 * np.pi * 0.6 * seconds),
+        roll=2 * np.sin(2 * np.pi * 1.2 * seconds),
+        brow=0.2 + 0.05 * (np.sin(2 * np.pi * 0.3 * seconds) > 0.8),
+    )
+    dead, lively = (
+        {row.name: row for row in rows(seen, heard_of(np.zeros(2000)), FPS)} for seen in (still, alive)
+    )
+    for name in ("yaw, standard deviation", "brows, standard deviation", "brows raised"):
+        assert (dead[name].verdict, lively[name].verdict) == ("below", "pass"), name
+    assert lively["yaw, standard deviation"].value == pytest.approx(3 / 2**0.5, rel=0.05)
+    assert lively["brows raised"].value == 18
+    assert lively["head motion above 1 Hz, share"].value == pytest.approx(
+        (4 / (9 + 6.25 + 4)) ** 0.5, abs=0.03
+    )
+    assert 6 < lively["head speed, median"].value < 13
+
+
+def test_a_slow_rise_of_the_brows_is_no_raise() -> None:
+    assert count_raises(np.linspace(0, 0.1, 250), 25.0) == 0
+    assert count_raises(np.repeat([0.0, 0.03, 0.0, 0.03], 25), 25.0) == 2
+    assert quick_share(np.zeros((3, 100)), 25.0) == 0
+
+
+def test_what_the_head_does_is_taken_out_of_what_the_mouth_does() -> None:
+    source = np.random.default_rng(0)
+    pose, mouth = source.normal(size=(400, 3)), source.normal(size=400)
+    where = np.arange(400) < 300
+    turned = mouth + 5 * pose[:, 0]
+    assert together(turned, mouth - 5 * pose[:, 0], pose, where) == pytest.approx(1)
+    assert together(turned, -mouth, pose, where) == pytest.approx(-1)
+    assert together(turned, np.zeros(400), pose, where) is None
+
+
+def test_the_mouth_beside_peoples_mouths() -> None:
+    """Lips that open and widen together at 3 Hz, from shut."""
+    curve = (1 - np.cos(2 * np.pi * 3 * np.arange(2000) / 100)) / 2
+    seen = seen_of(curve)
+    wide = replace(
+        seen, width=0.5 + seen.gap / 5, chin=0.6 + seen.gap, corners_tilt=0.02 * np.sin(seen.seconds)
+    )
+    found = {row.name: row for row in rows(wide, heard_of(curve), FPS)}
+    assert found["opening with width, r"].value == pytest.approx(1)
+    assert found["opening with chin, r"].verdict == "below"
+    assert found["opening speed, 95th percentile"].value == pytest.approx(0.2 * np.pi * 3, rel=0.05)
+    assert found["lips seen shut"].value == pytest.approx(3, abs=0.1)
+    assert found["mouth corners, height difference, standard deviation"].value == pytest.approx(
+        0.014, abs=0.001
+    )
+
+
+def test_theval_lip_sync_is_distance_from_the_amplitude() -> None:
+    loudness = np.linspace(0, 1, 200)
+    amplitude = 10 ** ((loudness - 1) * 35 / 20)
+    spoken = np.ones(200, bool)
+    assert agrees(amplitude, loudness, spoken).value == pytest.approx(0, abs=1e-9)
+    assert agrees(1 - amplitude, loudness, spoken).value > 0.5
+    assert agrees(amplitude, loudness, ~spoken).verdict == "not measured"
 
 
 def test_speech_and_silence_of_a_voice(voice_samples) -> None:
@@ -203,7 +270,7 @@ def test_a_face_is_followed_without_smoothing_and_found_again(portrait) -> None:
     picture = read_image(portrait)
     moved = np.roll(picture, 25, axis=1)
     nothing = np.zeros_like(picture)
-    follower = FaceFollower()
+    follower = LandmarkReader()
     looked = [follower.landmarks(image) for image in (picture, picture, moved, nothing, picture)]
     assert [found is None for found in looked] == [False, False, False, True, False]
     first, again, shifted, _, back = looked

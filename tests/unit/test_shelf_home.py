@@ -58,7 +58,7 @@ def test_the_store_of_a_home_knows_what_its_avatars_pin(tmp_path):
     here = home()
     store = here.store()
     store.fetch(Stage("toy.one", 1, lambda inputs: Feature({})), "a" * 64, lambda: Feature({}))
-    avatar = Avatar("toy", {}, store.portrait_digest(photo), {"toy.one": "a" * 64}, {})
+    avatar = Avatar("toy", {}, store.file_digest(photo), {"toy.one": "a" * 64}, {})
     here.shelf(store).save("anna", avatar, photo)
     store.close()
     (here.features / "index.sqlite3").unlink()

@@ -106,6 +106,7 @@ def test_a_guide_is_followed_from_the_command_line(cli, portrait, guide, tmp_pat
     assert np.allclose(brightness(clip), [20 * i for i in range(12)], atol=4)
 
 
+@pytest.mark.slow
 def test_the_sound_of_a_guide_is_kept(guide, portrait, voice, tmp_path) -> None:
     spoken = tmp_path / "spoken.mp4"
     options = {"size": 256, "fps": "30"}

@@ -14,6 +14,7 @@ import pytest
 from tools import gallery
 
 
+@pytest.mark.slow
 def test_a_folder_becomes_sheets_and_an_index(
     portrait: Path, voice_samples: np.ndarray, tmp_path: Path
 ) -> None:

@@ -10,8 +10,8 @@ import pytest
 
 from personare.errors import EngineError, UnknownName, WeightsMissing
 from personare.voice.tts import find_back_ends, open_text, voices
-from personare.voice.tts.backends import EspeakLibrary, EspeakProgram, Phoneme, Sound
-from personare.voice.tts.catalogue import match_voice, working_back_end
+from personare.voice.tts.backends import Catalogue, EspeakLibrary, EspeakProgram, Phoneme, Sound
+from personare.voice.tts.catalogue import choose_voice, match_voice, working_back_end
 
 PRELUDE = """
 import json, os, struct, sys, time
@@ -231,3 +231,14 @@ def test_an_unknown_voice_gets_a_hint(wanted):
     assert caught.value.hint
     if wanted == "Germann":
         assert "German" in caught.value.hint
+
+
+def test_a_program_that_is_no_synthesiser_is_told_at_once(tmp_path):
+    """PERSONARE_ESPEAK=/bin/true; the search for a language once went round for ever."""
+    program = tmp_path / "true"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    with pytest.raises(EngineError, match="lists no voices"):
+        choose_voice("en", [EspeakProgram("true", str(program))])
+    with pytest.raises(UnknownName):
+        match_voice(Catalogue((), ()), "en")

@@ -7,12 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personare.errors import InputError, UnusableSpeech
+from personare.voice.tts.scripts import first_kanji, guess_language
 from personare.voice.tts.text import (
     LONGEST_TEXT,
     PIECE_LENGTH,
     clean_text,
-    first_kanji,
-    guess_language,
     split_text,
 )
 

@@ -1,3 +1,5 @@
+"""The network that hears sounds, in a stream: any cut, silence, noise."""
+
 from itertools import pairwise
 from pathlib import Path
 

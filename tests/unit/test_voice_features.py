@@ -1,3 +1,5 @@
+"""Mel power, the high-pass filter and the running level of a voice."""
+
 import numpy as np
 import pytest
 

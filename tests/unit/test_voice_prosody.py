@@ -1,3 +1,5 @@
+"""Presence, loudness and emphasis of a voice, frame by frame."""
+
 from personare.voice.prosody import Prosody, ProsodyFrame, RunningQuantile
 
 SPEAKING = {"voice": 0.95, "silence": 0.02}
@@ -16,7 +18,7 @@ def test_presence_rises_with_speech_and_falls_to_exactly_nothing() -> None:
     prosody = Prosody()
     assert _run(prosody, 50, -70, **PAUSING).presence == 0
     assert _run(prosody, 8, -25, **SPEAKING).presence == 1
-    assert _run(prosody, 14, -70, **PAUSING).presence == 1
+    assert _run(prosody, 10, -70, **PAUSING).presence == 1
     assert 0 < _run(prosody, 12, -70, **PAUSING).presence < 1
     rest = _run(prosody, 20, -70, **PAUSING)
     assert (rest.presence, rest.loudness, rest.emphasis) == (0, 0, 0)

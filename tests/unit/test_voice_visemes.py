@@ -1,3 +1,5 @@
+"""From phones to visemes, painted on the frames of a clip."""
+
 import pytest
 
 from personare.types import Phone

@@ -14,6 +14,8 @@ from personare.voice import wav2vec2
 from personare.voice.wav2vec2 import normalised, read_sizes, speech_features
 from tests.unit.float_networks import classifier, ears, noise, replay
 
+pytestmark = pytest.mark.neural
+
 
 @pytest.fixture
 def audio():

@@ -19,6 +19,8 @@ from personare.voice.whisper import (
     piece_mel,
 )
 
+pytestmark = pytest.mark.neural
+
 CONFIG = EncoderConfig(width=64, layers=2, heads=1, feed_forward=32)
 
 

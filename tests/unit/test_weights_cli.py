@@ -10,6 +10,8 @@ import pytest
 from tests.conftest import Ended, error_lines
 from tests.unit.fake_hub import FakeHub, running_hub
 
+pytestmark = pytest.mark.slow
+
 CONFIG, WEIGHTS = b"{}", b"\x80\x02}."
 EMOTION = "wav2vec-english-speech-emotion-recognition"
 Cli = Callable[..., Ended]
@@ -17,7 +19,8 @@ Cli = Callable[..., Ended]
 
 @pytest.fixture(autouse=True)
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    huggingface_hub = pytest.importorskip("huggingface_hub")
+    import huggingface_hub
+
     with running_hub() as running:
         monkeypatch.setenv("HF_ENDPOINT", running.url)
         monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from personare.errors import InvalidOption
-from personare.weights.device import Machine, choose_device, choose_dtype, this_machine
+from personare.weights.device import Devices, choose_device, choose_dtype, devices_here
 
-torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.neural
 
-PLAIN = Machine()
-GPUS = Machine(cuda=("NVIDIA A", "NVIDIA B"))
-APPLE = Machine(mps=True)
-SERVER = Machine(cpu_bfloat16=True)
+PLAIN = Devices()
+GPUS = Devices(cuda=("NVIDIA A", "NVIDIA B"))
+APPLE = Devices(mps=True)
+SERVER = Devices(cpu_bfloat16=True)
 
 
 @pytest.mark.parametrize(
-    ("machine", "name", "expected"),
+    ("devices", "name", "expected"),
     [
         (PLAIN, "auto", "cpu"),
         (PLAIN, "cpu", "cpu"),
@@ -29,12 +30,12 @@ SERVER = Machine(cpu_bfloat16=True)
         (APPLE, "mps", "mps"),
     ],
 )
-def test_devices(machine: Machine, name: str, expected: str) -> None:
-    assert choose_device(name, machine) == torch.device(expected)
+def test_devices(devices: Devices, name: str, expected: str) -> None:
+    assert choose_device(name, devices) == torch.device(expected)
 
 
 @pytest.mark.parametrize(
-    ("machine", "name"),
+    ("devices", "name"),
     [
         (PLAIN, "cuda"),
         (PLAIN, "mps"),
@@ -45,10 +46,10 @@ def test_devices(machine: Machine, name: str, expected: str) -> None:
         (PLAIN, ""),
     ],
 )
-def test_devices_that_are_not_there(machine: Machine, name: str) -> None:
+def test_devices_that_are_not_there(devices: Devices, name: str) -> None:
     with pytest.raises(InvalidOption, match="is not available") as caught:
-        choose_device(name, machine)
-    for device in machine.devices:
+        choose_device(name, devices)
+    for device in devices.names:
         assert device in caught.value.hint
 
 
@@ -59,7 +60,7 @@ def test_the_hint_names_the_cards() -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "machine", "precision", "expected"),
+    ("device", "devices", "precision", "expected"),
     [
         ("cuda", GPUS, "auto", "float16"),
         ("cuda:1", GPUS, "auto", "float16"),
@@ -73,8 +74,8 @@ def test_the_hint_names_the_cards() -> None:
         ("cuda", GPUS, "bfloat16", "bfloat16"),
     ],
 )
-def test_formats(device: str, machine: Machine, precision: str, expected: str) -> None:
-    assert choose_dtype(torch.device(device), precision, machine) == getattr(torch, expected)
+def test_formats(device: str, devices: Devices, precision: str, expected: str) -> None:
+    assert choose_dtype(torch.device(device), precision, devices) == getattr(torch, expected)
 
 
 def test_formats_that_do_not_exist() -> None:
@@ -84,6 +85,6 @@ def test_formats_that_do_not_exist() -> None:
 
 
 def test_this_machine_is_consistent() -> None:
-    machine = this_machine()
-    assert str(choose_device("auto")) in machine.devices
-    assert len(machine.cuda) == torch.cuda.device_count()
+    devices = devices_here()
+    assert str(choose_device("auto")) in devices.names
+    assert len(devices.cuda) == torch.cuda.device_count()

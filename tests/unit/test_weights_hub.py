@@ -9,13 +9,11 @@ from pathlib import Path
 import pytest
 
 from personare.errors import LicenceNotAccepted, UnwritableOutput, WeightsMismatch, WeightsMissing
-from personare.weights import transfer
+from personare.weights import download
 from personare.weights.catalogue import Component, read_catalogue
 from personare.weights.finder import Weights
 from personare.weights.hub import pull
 from tests.unit.fake_hub import FakeHub, running_hub
-
-pytest.importorskip("huggingface_hub")
 
 UNET = bytes(range(256)) * 4000
 CONFIG = b'{"sample_size": 64}'
@@ -31,7 +29,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
         monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
         for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "PERSONARE_WEIGHTS"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr(transfer, "PAUSE_SECONDS", 0.0)
+        monkeypatch.setattr(download, "PAUSE_SECONDS", 0.0)
         running.add("someone/net/v2/unet.pth", UNET)
         running.add("someone/net/v2/net.json", CONFIG, is_large=False)
         yield running
@@ -126,7 +124,7 @@ def test_a_transfer_that_brings_nothing_ends_with_what_was_fetched_kept(hub: Fak
     with pytest.raises(WeightsMissing, match="cannot be reached") as caught:
         pull(entry())
     assert "kept" in caught.value.hint
-    assert len(hub.ranges) == 1 + transfer.ATTEMPTS
+    assert len(hub.ranges) == 1 + download.ATTEMPTS
     assert next((tmp_path / "hub").rglob("*.part")).stat().st_size == 200_000
 
 

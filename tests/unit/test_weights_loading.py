@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from personare.errors import EngineError, WeightsMismatch
 from personare.weights.loading import load_strictly, read_state, unallocated
 
-torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.neural
 nn = torch.nn
 
 
@@ -174,7 +175,7 @@ def test_ignored_parameters_without_values_are_refused(state: dict[str, Any]) ->
 
 
 def test_library_classes_give_the_same_numbers(state: dict[str, Any]) -> None:
-    transformers = pytest.importorskip("transformers")
+    import transformers
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
     config = transformers.WhisperConfig(

@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from personare.errors import WeightsMismatch
 from personare.weights.loading import read_checkpoint, read_state
 from personare.weights.records import Record, module_tensors
 from tests.conformance.seeded_weights import seeded_state_dict
 
-torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.neural
 
 TRAP = Path(__file__).parents[1] / "conformance" / "nerffacespeech"
 

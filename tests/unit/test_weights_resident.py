@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from personare.errors import InvalidOption, WeightsMismatch
 from personare.weights import footprint
 from personare.weights.resident import BUDGET_VARIABLE, Lease, NetworkKey, NetworkPool
 
-torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.neural
 
 LARGE = 1 << 40
 

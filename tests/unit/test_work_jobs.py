@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from personare.cache.keys import portrait_digest
+from personare.cache.keys import file_digest
 from personare.errors import Busy, InvalidOption, PersonareError, UnreadableMedia
 from personare.work.jobs import Defaults, folder_jobs, read_jobs
 from personare.work.journal import Journal, alone
@@ -146,16 +147,16 @@ def test_the_journal_believes_only_whole_lines_and_unchanged_clips(tmp_path):
     one, two = tmp_path / "one.mp4", tmp_path / "two.mp4"
     one.write_bytes(b"clip one")
     two.write_bytes(b"clip two")
-    journal = Journal(tmp_path, portrait_digest)
+    journal = Journal(tmp_path, file_digest)
     journal.add("k1", one)
     journal.add("k2", two)
     journal.path.write_bytes(journal.path.read_bytes()[:-20])
-    again = Journal(tmp_path, portrait_digest)
+    again = Journal(tmp_path, file_digest)
     assert again.has("k1", one)
     assert not again.has("k1 of other options", one)
     assert not again.has("k2", two)
     again.add("k2", two)
-    last = Journal(tmp_path, portrait_digest)
+    last = Journal(tmp_path, file_digest)
     assert last.has("k1", one)
     assert last.has("k2", two)
     one.write_bytes(b"changed")
@@ -170,7 +171,7 @@ def test_the_journal_believes_only_whole_lines_and_unchanged_clips(tmp_path):
 def test_a_strange_journal_is_no_journal(tmp_path, text):
     (tmp_path / ".personare-batch.jsonl").write_bytes(text)
     (tmp_path / "a").write_bytes(b"x")
-    assert not Journal(tmp_path, portrait_digest).has("k", tmp_path / "a")
+    assert not Journal(tmp_path, file_digest).has("k", tmp_path / "a")
 
 
 def test_two_batches_do_not_share_a_folder(tmp_path):
@@ -179,3 +180,40 @@ def test_two_batches_do_not_share_a_folder(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(PersonareError), alone(tmp_path / "file"):
         pass
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lists_of_other_programs(tmp_path, encoding, end):
+    """PowerShell writes UTF-16 with `>`."""
+    path = tmp_path / "jobs.jsonl"
+    lines = [{**GOOD, "output": f"语{i}.mp4"} for i in range(3)]
+    path.write_bytes(end.join(json.dumps(line, ensure_ascii=False) for line in lines).encode(encoding))
+    assert [job.name for job in read_jobs(path, tmp_path.resolve(), DEFAULTS)] == [
+        line["output"] for line in lines
+    ]
+
+
+def test_a_pipe_or_a_device_is_no_list(tmp_path):
+    import os
+
+    os.mkfifo(tmp_path / "pipe")
+    for place in (tmp_path / "pipe", Path("/dev/zero")):
+        with pytest.raises(UnreadableMedia, match="not a regular file"):
+            read_jobs(place, tmp_path.resolve(), DEFAULTS)
+
+
+@pytest.mark.parametrize("fps", ["1e99999999", "1e-99999999"])
+def test_a_rate_with_an_exponent_is_refused_by_the_engine(fps):
+    from personare.engines.engine import load_engine
+
+    with pytest.raises(InvalidOption, match="frame rate"):
+        load_engine("puppet").read_options({"fps": fps})
+
+
+@pytest.mark.parametrize("fps", [None, [25], {"rate": 25}])
+def test_what_is_no_rate_at_all_is_refused_by_the_engine(fps):
+    from personare.engines.engine import load_engine
+
+    with pytest.raises(InvalidOption, match="a frame rate is a number or a text"):
+        load_engine("float").read_options({"fps": fps})

@@ -1,4 +1,4 @@
-"""Write the network that the package carries from trained weights, and check it.
+"""Write the network that the package bundles, from trained weights, and check it.
 
     python tools/articulation/export.py first.pt second.pt --out src/personare/voice/networks
 

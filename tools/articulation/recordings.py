@@ -1,4 +1,4 @@
-"""Real speech that Debian packages carry with its text -> shards, by forced alignment.
+"""Real speech in Debian packages, with its text -> shards, by forced alignment.
 
     apt-get download asterisk-core-sounds-{fr,it,ru}{,-g722} fillets-ng-data{,-cs,-nl}; for d in
     *.deb; do dpkg -x $d packages; done PYTHONPATH=src python tools/articulation/recordings.py

@@ -1,11 +1,11 @@
-"""The medians of a bench as a picture: what each room takes, cold and warm."""
+"""The medians of a bench as a picture: what each step takes, cold and warm."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from personare.bench.runs import ROOMS, Bench
+from personare.bench.runs import STEPS, Bench
 from personare.errors import UnwritableOutput, WeightsMissing
 from personare.ground.durable import replaced_when_complete
 from personare.shelf.home import home
@@ -27,7 +27,9 @@ def check_plot(target: Path) -> None:
             "matplotlib, which draws --plot, is not installed", hint="pip install 'personare[bench]'"
         )
     if target.suffix.lower() != ".png":
-        raise UnwritableOutput(f"{target} does not end in .png", hint="plots are PNG files; name it so")
+        raise UnwritableOutput(
+            f"{target} does not end in .png", hint="plots are PNG files: end its name in .png"
+        )
     if not target.parent.is_dir():
         raise UnwritableOutput(
             f"there is no folder {target.parent} for {target.name!r}", hint="make it first"
@@ -35,17 +37,17 @@ def check_plot(target: Path) -> None:
 
 
 def parts(medians: dict[str, float]) -> dict[str, float]:
-    """Seconds that add up to the total: the rooms, what the performance takes beside them, and
+    """Seconds that add up to the total: the steps, what the performance takes beside them, and
     what is in no row.
 
-    Rooms that work side by side add up to more than the performance took; they are then drawn
+    Steps that work side by side add up to more than the performance took; they are then drawn
     as shares of it.
     """
-    rooms = {room: medians[room] for room in ROOMS if room in medians}
-    perform, told = medians["perform"], sum(rooms.values())
+    steps = {step: medians[step] for step in STEPS if step in medians}
+    perform, told = medians["perform"], sum(steps.values())
     if told > perform:
-        rooms = {room: seconds * perform / told for room, seconds in rooms.items()}
-    drawn = {"start": medians["start"], "preprocess": medians["preprocess"], **rooms}
+        steps = {step: seconds * perform / told for step, seconds in steps.items()}
+    drawn = {"start": medians["start"], "preprocess": medians["preprocess"], **steps}
     drawn["perform (rest)"] = max(0.0, perform - told)
     drawn["encode"] = medians["encode"]
     drawn["other"] = max(0.0, medians["total"] - sum(drawn.values()))

@@ -34,12 +34,12 @@ Temperature = Literal["cold", "warm"]
 
 STAGES = ("start", "preprocess", "drive", "motion", "render", "compose", "perform", "encode", "total")
 """Rows of the table. start: Python, imports and everything outside the run. preprocess: all
-stages of the portrait. drive ... compose: the rooms of the performance, as the engine tells
-them. perform: all of the performance, rooms included. encode: waiting for encoder and file.
+stages of the portrait. drive ... compose: the steps of the performance, as the engine tells
+them. perform: all of the performance, steps included. encode: waiting for encoder and file.
 total: of the process, from its start to its end.
 """
 
-ROOMS = ("drive", "motion", "render", "compose")
+STEPS = ("drive", "motion", "render", "compose")
 SENTENCE = (
     "Every picture of this film is made while you wait, and the clock on the wall tells how long it took."
 )
@@ -47,8 +47,8 @@ _SYLLABLES_SECONDS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """One process. seconds: by row of the table; rooms that the engine does not tell are left
+class ProcessRun:
+    """One process. seconds: by row of the table; steps that the engine does not tell are left
     out.
     """
 
@@ -74,7 +74,7 @@ class Bench:
     width: int
     height: int
     fps: float
-    runs: tuple[Run, ...]
+    runs: tuple[ProcessRun, ...]
     medians: dict[str, dict[str, float]]
     realtime_factor: dict[str, float]
     peak_memory_mb: dict[str, float]
@@ -107,7 +107,7 @@ def run_bench(
             options=dict(options or {}),
             output=folder / "clip.mp4",
         )
-        done: list[tuple[Run, dict[str, Any]]] = []
+        done: list[tuple[ProcessRun, dict[str, Any]]] = []
         for number in range(runs):
             for temperature in get_args(Temperature):
                 progress("runs", len(done), 2 * runs)
@@ -157,7 +157,7 @@ def command(order: Order, settings: Settings) -> list[str]:
     return [*words, "--", str(order.portrait), str(order.speech)]
 
 
-def _run(temperature: Temperature, command: Sequence[str]) -> tuple[Run, dict[str, Any]]:
+def _run(temperature: Temperature, command: Sequence[str]) -> tuple[ProcessRun, dict[str, Any]]:
     began = time.perf_counter()
     with _ended(command) as (out, code):
         total = time.perf_counter() - began
@@ -172,19 +172,19 @@ def _run(temperature: Temperature, command: Sequence[str]) -> tuple[Run, dict[st
     return read_run(temperature, report, total), report
 
 
-def read_run(temperature: Temperature, report: Mapping[str, Any], total: float) -> Run:
+def read_run(temperature: Temperature, report: Mapping[str, Any], total: float) -> ProcessRun:
     """What the report of one `speak` says in rows of the table. total: seconds of the process."""
     timings = report["timings"]
     stages = {name: timings[name] for name in report["cache"]["stages"] if name in timings}
     seconds = {
         "start": max(0.0, total - timings["total"]),
         "preprocess": sum(stages.values()),
-        **{room: timings[room] for room in ROOMS if room in timings},
+        **{step: timings[step] for step in STEPS if step in timings},
         "perform": timings["perform"],
         "encode": timings["write"],
         "total": total,
     }
-    return Run(
+    return ProcessRun(
         temperature,
         {name: round(value, 4) for name, value in seconds.items()},
         report["realtime_factor"],
@@ -218,7 +218,7 @@ def _ended(command: Sequence[str]) -> Iterator[tuple[str, int]]:
 
 def _sentence(target: Path) -> tuple[Path, str]:
     """A wav of the sentence where this machine has a voice to say it, else of syllables that
-    are reckoned.
+    are computed.
     """
     from personare.voice.tts import open_text
 

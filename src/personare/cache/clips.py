@@ -54,6 +54,7 @@ class ClipFacts(BaseModel):
     width: Annotated[int, Field(gt=0)]
     height: Annotated[int, Field(gt=0)]
     audio_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    warnings: tuple[str, ...] = ()
 
 
 class _Header(BaseModel):

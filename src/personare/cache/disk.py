@@ -2,7 +2,8 @@
 
 FOLDER/ab/abcd....safetensors      features, by the first two digits of their key
 FOLDER/quarantine/                 damaged files, each with its reason in a .txt beside it
-FOLDER/locks/                      a file per feature being computed
+FOLDER/locks/                      a file per feature being computed (waiting.py)
+FOLDER/workspaces/                 checkpoints of stages of minutes (checkpoint.py)
 FOLDER/index.sqlite3               see index.py
 
 A file is never changed once it has its name: who has it mapped keeps reading what it was.

@@ -22,7 +22,15 @@ from typing import Any, TypeVar
 
 from filelock import FileLock
 
-from personare.cache.index_rows import Misfit, Row, digest_checksum, read_digest, read_key, read_pin, read_row
+from personare.cache.index_rows import (
+    DamagedRow,
+    Row,
+    digest_checksum,
+    read_digest,
+    read_key,
+    read_pin,
+    read_row,
+)
 from personare.cache.keys import FileStamp
 from personare.errors import CacheError
 
@@ -241,7 +249,10 @@ class Index:
                         result = action(db)
                     self._just_deleted = False
                     return result
-                except (Misfit, UnicodeDecodeError) as damage:  # SQLite's own messages quote what is damaged
+                except (
+                    DamagedRow,
+                    UnicodeDecodeError,
+                ) as damage:  # SQLite's own messages quote what is damaged
                     self._recover(damage, damaged=True)
                 except sqlite3.DatabaseError as error:
                     code = getattr(error, "sqlite_errorcode", None)
@@ -349,7 +360,7 @@ def _set_pins(
 def _all(
     db: sqlite3.Connection, query: str, read: Callable[[Sequence[Any]], Result], *values: Any
 ) -> list[Result]:
-    """The rows of a query, each read and checked. Raises Misfit."""
+    """The rows of a query, each read and checked. Raises DamagedRow."""
     return [read(row) for row in db.execute(query, values)]
 
 

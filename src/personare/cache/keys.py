@@ -131,7 +131,7 @@ class DigestMemo(Protocol):
     def remember_digest(self, path: Path, stamp: FileStamp, digest: str) -> None: ...
 
 
-def portrait_digest(path: Path, memo: DigestMemo | None = None) -> str:
+def file_digest(path: Path, memo: DigestMemo | None = None) -> str:
     """The blake3 digest of a file's bytes, 64 hex digits; read in blocks, or recalled from
     `memo` if the file is unchanged.
 
@@ -173,12 +173,12 @@ def speech_digest(samples: Samples) -> str:
     return blake3(np.ascontiguousarray(samples, dtype="<f4").view(np.uint8).data).hexdigest()
 
 
-def guide_digest(guide: Guide, file_digest: Callable[[Path], str]) -> str:
+def guide_digest(guide: Guide, digest_of: Callable[[Path], str]) -> str:
     """The blake3 digest of a guide: of its files' content, in order, and of its rate.
 
-    file_digest: 64 hex digits of a file's bytes, such as `FeatureStore.portrait_digest`.
+    digest_of: 64 hex digits of a file's bytes, such as `FeatureStore.file_digest`.
     """
-    content = {"files": [file_digest(path) for path in guide.files], "fps": guide.fps}
+    content = {"files": [digest_of(path) for path in guide.files], "fps": guide.fps}
     return blake3(canonical_json(content).encode("ascii")).hexdigest()
 
 

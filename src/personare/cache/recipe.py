@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
+from personare.cache.checkpoint import Workspace
 from personare.cache.form import Form, Misfit
 from personare.cache.keys import stage_key
 from personare.errors import EngineError, PersonareError
@@ -18,6 +19,9 @@ from personare.types import Feature, Guide, Progress, Samples, Source, no_progre
 
 Sources = Mapping[Source, Any]
 """What a recipe runs on: a Path as "portrait", Samples as "speech", a Guide as "guide"."""
+
+Cost = Literal["seconds", "minutes"]
+"""How long a stage may take; one of "minutes" (or hours) has a workspace for checkpoints."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +33,16 @@ class StageInputs:
     parameters: those that the stage declared.
     features: of the stages that it needs.
     sources: those that it declared.
+    progress: to be told how far the stage is; it may raise Cancelled.
+    workspace: where a stage of minutes keeps checkpoints and finds the last one; keeps nothing
+        for a stage of seconds.
     """
 
     parameters: Mapping[str, Any]
     features: Mapping[str, Feature]
     sources: Sources
     progress: Progress = no_progress
+    workspace: Workspace = field(default_factory=Workspace)
 
     @property
     def portrait(self) -> Path:
@@ -70,6 +78,7 @@ class Stage:
     numeric_format: for example "float32"; part of the key because results differ with it.
     form: the form of its feature for given inputs. None: a feature of it is never taken from
         others.
+    cost: no part of the key.
     """
 
     name: str
@@ -81,6 +90,7 @@ class Stage:
     weights: tuple[str, ...] = ()
     numeric_format: str = "float32"
     form: Callable[[StageInputs], Form] | None = None
+    cost: Cost = "seconds"
 
     def __post_init__(self) -> None:
         engine, _, rest = self.name.partition(".")

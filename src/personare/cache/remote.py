@@ -3,11 +3,10 @@
 
     URL/ab/abcd....safetensors      the same files, by the same names, as on disk
 
-What comes from there is read as if a stranger wrote it: bounded in size, compared with its
-checksum, its key and its stage, and only then put among the features. Nothing of it is ever
-executed. A remote that fails or stalls is warned about once and then left alone for the rest of
-the process; nobody waits longer than STALL_SECONDS for its next sign of life, nor
-LONGEST_SECONDS in all.
+What comes from there is untrusted: bounded in size, compared with its checksum, its key and its
+stage, and only then put among the features. Nothing of it is ever executed. A remote that fails
+or stalls is warned about once and then left alone for the rest of the process; nobody waits
+longer than STALL_SECONDS for its next sign of life, nor LONGEST_SECONDS in all.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class StageTotals:
 @dataclass(frozen=True, slots=True)
 class Stats:
     """The store as a whole. The memory figures are of this process; writable is what the
-    folder's permissions say.
+    folder's permissions say; workspaces hold checkpoints of stages that are not finished.
     """
 
     folder: str
@@ -50,6 +50,8 @@ class Stats:
     pinned_features: int
     pinned_bytes: int
     quarantined: int
+    workspaces: int
+    workspace_bytes: int
     memory_features: int
     memory_bytes: int
     memory_max_bytes: int
@@ -57,7 +59,7 @@ class Stats:
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A feature file that failed its check."""
+    """A feature or a checkpoint that failed its check."""
 
     key: str
     stage: str
@@ -66,19 +68,28 @@ class Damage:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """Every file that was checked; the damaged ones are in quarantine now."""
+    """Every file that was checked; the damaged features are in quarantine now, the damaged
+    checkpoints are gone.
+
+    checked: features. workspaces: how many there were, beside those. bytes: of all of them.
+    """
 
     checked: int
     bytes: int
     damaged: tuple[Damage, ...]
+    workspaces: int
 
 
 @dataclass(frozen=True, slots=True)
 class PruneReport:
-    """What was deleted and what is left. pinned_bytes: how much of it named avatars hold."""
+    """What was deleted and what is left of the features. pinned_bytes: how much of it named
+    avatars hold. workspaces, workspace_bytes: what was deleted of these.
+    """
 
     removed: int
     freed_bytes: int
     kept: int
     kept_bytes: int
     pinned_bytes: int
+    workspaces: int
+    workspace_bytes: int

@@ -13,10 +13,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from personare.cache.checkpoint import Workspace
 from personare.cache.keys import FileStamp, file_stamp, guide_digest, speech_digest
 from personare.cache.recipe import Recipe, Sources, Stage, StageInputs
 from personare.cache.store import FeatureStore
-from personare.errors import EngineError, PersonareError, UnreadableMedia
+from personare.errors import Cancelled, EngineError, PersonareError, UnreadableMedia
 from personare.types import Feature, Guide, Progress, Samples, Source, no_progress
 
 log = logging.getLogger(__name__)
@@ -109,12 +110,17 @@ def run(
 
 
 def inputs_of(
-    stage: Stage, sources: Sources, features: Mapping[str, Feature], progress: Progress = no_progress
+    stage: Stage, sources: Sources, features: Mapping[str, Feature], workspace: Workspace | None = None
 ) -> StageInputs:
-    """What a stage may look at, of the sources and features that there are."""
+    """What a stage may look at, of the sources and features that there are.
+
+    workspace: the one that it works in; None for one that keeps nothing.
+    """
+    workspace = workspace or Workspace(stage=stage.name)
     read = {source: sources[source] for source in stage.reads if source in sources}
     needed = MappingProxyType({name: features[name] for name in stage.needs})
-    return StageInputs(MappingProxyType(dict(stage.parameters)), needed, read, progress)
+    parameters = MappingProxyType(dict(stage.parameters))
+    return StageInputs(parameters, needed, read, workspace.progress, workspace)
 
 
 def _files(given: Any) -> tuple[Path, ...]:
@@ -127,9 +133,9 @@ def _digests(sources: Sources, store: FeatureStore) -> dict[Source, str]:
     digests: dict[Source, str] = {}
     for source, given in sources.items():
         if isinstance(given, Guide):
-            digests[source] = guide_digest(given, store.portrait_digest)
+            digests[source] = guide_digest(given, store.file_digest)
         elif isinstance(given, Path):
-            digests[source] = store.portrait_digest(given)
+            digests[source] = store.file_digest(given)
         else:
             digests[source] = speech_digest(given)
     return digests
@@ -162,12 +168,16 @@ def _run(
     for done, stage in enumerate(recipe.stages):
         progress(stage.name, done, total)
         began = time.perf_counter()
-        inputs = inputs_of(stage, sources, features, progress)
+        if store is None:
+            workspace = Workspace(stage=stage.name, progress=progress)
+        else:
+            workspace = store.workspace(stage, keys[stage.name], progress)
+        inputs = inputs_of(stage, sources, features, workspace)
         make = partial(compute, stage, inputs)
         if store is None:
             features[stage.name], hit = make(), False
         else:
-            features[stage.name], hit = store.fetch(stage, keys[stage.name], make, inputs)
+            features[stage.name], hit = store.fetch(stage, keys[stage.name], make, inputs=inputs)
         outcome[stage.name] = "hit" if hit else "miss"
         seconds[stage.name] = time.perf_counter() - began
         log.info("%s %s in %.3f s", stage.name, "found" if hit else "computed", seconds[stage.name])
@@ -213,12 +223,20 @@ def changed_by(recipe: Recipe, changed: Recipe, digests: Mapping[Source, str]) -
 
 
 def _computed(stage: Stage, inputs: StageInputs, source: str) -> Feature:
+    workspace = inputs.workspace
     try:
         feature = stage.compute(inputs)
+    except (KeyboardInterrupt, Cancelled) as stop:
+        if workspace.kept is not None:
+            step, steps = workspace.kept
+            stop.add_note(f"step {step} of {steps} is kept")
+        raise
     except PersonareError:
         raise
     except Exception as error:
         hint = "this is a fault of the engine: please report it with the output of --debug"
+        if workspace.resumed:
+            hint += "; it went on from a checkpoint: `personare cache prune --workspace-days 0` deletes it"
         raise EngineError(
             f"{stage.name} failed on {source}: {type(error).__name__}: {error}", hint
         ) from error

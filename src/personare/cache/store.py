@@ -12,26 +12,25 @@ import os
 import time
 import weakref
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
-from filelock import FileLock, Timeout
-
-from personare.cache.disk import DiskTier, FileFacts
+from personare.cache.checkpoint import Workspace, Workspaces
+from personare.cache.disk import DiskTier
 from personare.cache.feature_file import read_feature, storable
-from personare.cache.index import Index, IndexBusy, Surroundings
-from personare.cache.index_rows import Row
-from personare.cache.keys import portrait_digest
+from personare.cache.index import Index, Surroundings
+from personare.cache.keys import file_digest
 from personare.cache.memory import MemoryTier
 from personare.cache.recipe import Stage, StageInputs
 from personare.cache.remote import RemoteTier
-from personare.cache.reports import Damage, Entry, PruneReport, StageTotals, Stats, VerifyReport
+from personare.cache.reports import Entry, PruneReport, StageTotals, Stats, VerifyReport
+from personare.cache.upkeep import WORKSPACE_DAYS, Upkeep, bytes_of, entry_of, row_of
+from personare.cache.waiting import Turns
 from personare.errors import InvalidOption
 from personare.ground.durable import replaced_when_complete
-from personare.types import Feature
+from personare.types import Feature, Progress, no_progress
 
 log = logging.getLogger(__name__)
 
@@ -90,8 +89,11 @@ class FeatureStore:
         self.max_bytes = max_bytes
         self._memory = MemoryTier(memory_bytes)
         self._disk = DiskTier(self.folder)
+        self._turns = Turns(self.folder / "locks", self._warn_once)
+        self._workspaces = Workspaces(self.folder / "workspaces")
         self._remote = remote
         self._index = Index(self.folder / "index.sqlite3", partial(_look_around, self._disk, None))
+        self._upkeep = Upkeep(self._disk, self._index, self._turns, self._workspaces)
         self._warned = False
         weakref.finalize(self, self._index.close)  # also at exit: the last uses are still to be written
 
@@ -99,23 +101,40 @@ class FeatureStore:
         """Let this shelf say what is pinned, also after the index was lost."""
         self._index.look = partial(_look_around, self._disk, shelf)
 
+    def workspace(self, stage: Stage, key: str, progress: Progress = no_progress) -> Workspace:
+        """What a computation of this stage has at hand, as part of its StageInputs."""
+        keeps = stage.cost == "minutes" and self.mode != "off"
+        folder = self._workspaces.path(key) if keeps else None
+        return Workspace(folder, key, stage.name, progress, refresh=self.mode == "refresh")
+
     def fetch(
-        self, stage: Stage, key: str, compute: Callable[[], Feature], inputs: StageInputs | None = None
+        self,
+        stage: Stage,
+        key: str,
+        compute: Callable[[], Feature],
+        *,
+        inputs: StageInputs | None = None,
     ) -> tuple[Feature, bool]:
         """The feature of a stage, and whether it was there already. `compute` runs in one
-        process at a time per key.
+        process at a time per key (see waiting.py for stopped ones).
 
-        inputs: of the stage; what a remote has must have the form that they ask for. None: no
-            remote is asked.
+        inputs: of the stage. What a remote has must have the form that they ask for; None asks no
+            remote. The caller of their workspace is told what a process says that is waited for;
+            the workspace is emptied when the feature is kept.
 
-        Raises what `compute` raises, and EngineError for a feature that no file can hold; never
-        because the cache cannot be read or written.
+        Raises what `compute` and the workspace's caller raise, and EngineError for a feature that
+        no file can hold; never because the cache cannot be read or written.
         """
         if self.mode == "off":
             return storable(compute(), stage.name), False
         if self.mode == "use" and (known := self.get(key)) is not None:
             return known, True
-        with self._alone(key, stage.name):
+        workspace = inputs.workspace if inputs else self.workspace(stage, key)
+        if stage.cost == "minutes":
+            self._upkeep.sweep_workspaces(self.max_bytes, spare=key)
+        with self._turns.alone(stage, key, workspace) as alone:
+            if not alone:
+                workspace.keep_nothing()
             # Another process may have computed it while this one waited.
             if (
                 self.mode == "use"
@@ -123,7 +142,8 @@ class FeatureStore:
             ):
                 return known, True
             feature = storable(compute(), stage.name)
-            self._keep(key, feature, stage.name)
+            if self._keep(key, feature, stage.name):
+                workspace.clear()
         return feature, False
 
     def get(self, key: str) -> Feature | None:
@@ -140,7 +160,7 @@ class FeatureStore:
             feature, stage, facts = found
             self._memory.put(key, feature)
             if not self._index.knows(key):  # its writer was killed before it could enter it
-                self._index.record(_row(key, stage, facts))
+                self._index.record(row_of(key, stage, facts))
         self._index.touch(key, time.time())
         return feature
 
@@ -156,14 +176,12 @@ class FeatureStore:
             stage = self._disk.stage(key)
             if stage is None:
                 return None
-            row = _row(key, stage, facts)
-        return _entry(row, self._index.pins().get(key, ()))
+            row = row_of(key, stage, facts)
+        return entry_of(row, self._index.pins().get(key, ()))
 
     def entries(self) -> list[Entry]:
         """All features, least recently used first."""
-        self._index.reconcile()
-        pins = self._index.pins()
-        return [_entry(row, pins.get(row.key, ())) for row in self._index.rows()]
+        return self._upkeep.entries()
 
     def stats(self) -> Stats:
         """The store in numbers."""
@@ -172,51 +190,51 @@ class FeatureStore:
         for entry in entries:
             by_stage[entry.stage].append(entry)
         pinned = [entry for entry in entries if entry.pinned_by]
+        workspaces = self._workspaces.kept()
         return Stats(
             folder=str(self.folder),
             mode=self.mode,
             writable=_is_writable(self.folder),
             features=len(entries),
-            bytes=_bytes(entries),
+            bytes=bytes_of(entries),
             max_bytes=self.max_bytes,
             hits=sum(entry.hits for entry in entries),
             by_stage={
-                stage: StageTotals(len(these), _bytes(these), sum(entry.hits for entry in these))
+                stage: StageTotals(len(these), bytes_of(these), sum(entry.hits for entry in these))
                 for stage, these in sorted(by_stage.items())
             },
             pinned_features=len(pinned),
-            pinned_bytes=_bytes(pinned),
+            pinned_bytes=bytes_of(pinned),
             quarantined=len(self._disk.quarantined()),
+            workspaces=len(workspaces),
+            workspace_bytes=sum(each.bytes for each in workspaces),
             memory_features=len(self._memory),
             memory_bytes=self._memory.nbytes,
             memory_max_bytes=self._memory.max_bytes,
         )
 
     def verify(self) -> VerifyReport:
-        """Check every file against its checksum; damaged ones go to quarantine."""
-        files = list(self._disk.scan())
-        reasons = {key: reason for key, _ in files if (reason := self._disk.damage(key))}
-        stages = {
-            row.key: row.stage for row in self._index.rows()
-        }  # a lost index is rebuilt from sound files only
-        damaged = tuple(Damage(key, stages.get(key, ""), reason) for key, reason in reasons.items())
-        self._memory.clear()
-        self._index.reconcile()
-        return VerifyReport(len(files), sum(facts.bytes for _, facts in files), damaged)
-
-    def prune(self, max_bytes: int) -> PruneReport:
-        """Delete what is in quarantine, then the least recently used features until the rest
-        fits.
-
-        What avatars pin stays, even if it alone takes more. Raises InvalidOption for a negative
-        budget.
+        """Check every file against its checksum; damaged ones go to quarantine, damaged
+        checkpoints go.
         """
-        return self._remove(_checked_budget(max_bytes))
+        self._memory.clear()
+        return self._upkeep.verify()
+
+    def prune(self, max_bytes: int, *, workspace_days: float = WORKSPACE_DAYS) -> PruneReport:
+        """Delete what is in quarantine, then the least recently used features until the rest
+        fits; likewise workspaces, and those that nobody touched for so many days.
+
+        What avatars pin stays, even if it alone takes more; so does the workspace of a stage under
+        way. Raises InvalidOption for a negative budget.
+        """
+        return self._upkeep.remove(_checked_budget(max_bytes), workspace_days)
 
     def clear(self, *, keep_pinned: bool = True) -> PruneReport:
-        """Delete what is in quarantine and all features, or all that no avatar pins."""
+        """Delete what is in quarantine, all workspaces but those of stages under way, and all
+        features, or all that no avatar pins.
+        """
         self._memory.clear()
-        return self._remove(0, keep_pinned=keep_pinned)
+        return self._upkeep.remove(0, 0.0, keep_pinned=keep_pinned)
 
     def flush(self) -> None:
         """Note on disk what was used, for eviction; otherwise this happens about once a second
@@ -233,11 +251,11 @@ class FeatureStore:
         """Leave an avatar's features to eviction."""
         self._index.unpin(str(shelf.absolute()), avatar)
 
-    def portrait_digest(self, path: Path) -> str:
-        """The digest of a portrait file, recalled where the file is unchanged. Raises
+    def file_digest(self, path: Path) -> str:
+        """The digest of a file, recalled where the file is unchanged. Raises
         UnreadableMedia.
         """
-        return portrait_digest(path, None if self.mode == "off" else self._index)
+        return file_digest(path, None if self.mode == "off" else self._index)
 
     def close(self) -> None:
         """Write what is known of the last uses and let go of the index; a later call opens it
@@ -265,8 +283,8 @@ class FeatureStore:
             self._warn_once(error)
             return False
         if (facts := self._disk.facts(key)) is not None:
-            self._index.record(_row(key, stage, facts))
-        self._make_room(spare=key)
+            self._index.record(row_of(key, stage, facts))
+        self._upkeep.make_room(self.max_bytes, spare=key)
         return True
 
     def file(self, key: str) -> Path | None:
@@ -295,74 +313,20 @@ class FeatureStore:
         log.info("%s came from %s", stage.name, remote.url)
         return self.get(key)
 
-    def _keep(self, key: str, feature: Feature, stage: str) -> None:
+    def _keep(self, key: str, feature: Feature, stage: str) -> bool:
+        """Keep a feature in every tier; whether the disk has it."""
         self._memory.put(key, feature)
         self._index.open()
         try:
             facts = self._disk.write(key, feature, stage)
         except OSError as error:
             self._warn_once(error)
-            return
-        self._index.record(_row(key, stage, facts))
+            return False
+        self._index.record(row_of(key, stage, facts))
         if self._remote is not None:
             self._remote.upload(key, self._disk.path(key))
-        self._make_room(spare=key)
-
-    def _make_room(self, spare: str) -> None:
-        with suppress(IndexBusy):  # whoever writes next finds the cache too large again
-            if self._index.total_bytes() > self.max_bytes:
-                self._evict(self.max_bytes, spare=spare)
-
-    def _evict(self, max_bytes: int, *, keep_pinned: bool = True, spare: str = "") -> tuple[int, int]:
-        """Delete features, least recently used first, until the rest fits; how many, and their
-        bytes.
-        """
-        self._index.reconcile()
-        pinned = self._index.pins() if keep_pinned else {}
-        keys = [row.key for row in to_evict(self._index.rows(), max_bytes, {spare, *pinned})]
-        self._index.forget(
-            keys
-        )  # before the files: one without a row is found again, a row without a file misleads
-        freed = sum(self._disk.remove(key) for key in keys)
-        if keys:
-            log.info("evicted %d features (%d bytes) from %s", len(keys), freed, self.folder)
-        return len(keys), freed
-
-    def _remove(self, max_bytes: int, *, keep_pinned: bool = True) -> PruneReport:
-        quarantined_bytes = self._disk.empty_quarantine()
-        removed, freed_bytes = self._evict(max_bytes, keep_pinned=keep_pinned)
-        left = self.entries()
-        pinned_bytes = _bytes([entry for entry in left if entry.pinned_by])
-        return PruneReport(removed, freed_bytes + quarantined_bytes, len(left), _bytes(left), pinned_bytes)
-
-    @contextmanager
-    def _alone(self, key: str, stage: str) -> Iterator[None]:
-        """Only one process (and thread) at a time computes a key; where no lock can be made,
-        nobody waits.
-        """
-        lock = self._locked(key, stage)
-        try:
-            yield
-        finally:
-            if lock is not None:
-                with suppress(OSError):  # while it is held: whoever waits for this very file then starts over
-                    Path(lock.lock_file).unlink(missing_ok=True)
-                lock.release()
-
-    def _locked(self, key: str, stage: str) -> FileLock | None:
-        path = self.folder / "locks" / f"{key}.lock"
-        lock: FileLock = FileLock(path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                log.info("waiting for another process that computes %s", stage)
-                lock.acquire()
-        except OSError as error:
-            self._warn_once(error)
-            return None
-        return lock
+        self._upkeep.make_room(self.max_bytes, spare=key)
+        return True
 
     def _warn_once(self, error: OSError) -> None:
         if not self._warned:
@@ -375,27 +339,12 @@ class _NotTaken(Exception):
     """Ends the writing of a file that is not to appear."""
 
 
-def to_evict(rows: Collection[Row], max_bytes: int, spared: Collection[str]) -> list[Row]:
-    """Which of these rows (least recently used first) have to go so that the rest takes at most
-    max_bytes.
-    """
-    excess = sum(row.bytes for row in rows) - max_bytes
-    chosen = []
-    for row in rows:
-        if excess <= 0:
-            break
-        if row.key not in spared:
-            chosen.append(row)
-            excess -= row.bytes
-    return chosen
-
-
 def _look_around(
     disk: DiskTier, shelf: Shelf | None, known: Collection[str], pinned: Collection[tuple[str, str]]
 ) -> Surroundings:
     files = dict(disk.scan())
     new = sorted(files.keys() - set(known))
-    unknown = [_row(key, stage, files[key]) for key in new if (stage := disk.stage(key)) is not None]
+    unknown = [row_of(key, stage, files[key]) for key in new if (stage := disk.stage(key)) is not None]
     if shelf is None:
         return Surroundings(files, unknown)
     ours = [avatar for where, avatar in pinned if where == shelf.place]
@@ -412,15 +361,3 @@ def _checked_budget(max_bytes: int) -> int:
 def _is_writable(folder: Path) -> bool:
     nearest = next(path for path in (folder, *folder.parents) if path.exists())
     return nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
-
-
-def _bytes(entries: Collection[Entry]) -> int:
-    return sum(entry.bytes for entry in entries)
-
-
-def _row(key: str, stage: str, facts: FileFacts) -> Row:
-    return Row(key, stage, facts.bytes, created=facts.modified, last_used=facts.modified)
-
-
-def _entry(row: Row, pinned_by: tuple[str, ...]) -> Entry:
-    return Entry(row.key, row.stage, row.bytes, row.created, row.last_used, row.hits, pinned_by)

@@ -76,7 +76,7 @@ def voices(given: Given) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Diagnosis:
     """One thing that doctor looked at. advice: what to do about it if it is not well."""
 
     what: str
@@ -111,22 +111,22 @@ def doctor(given: Given) -> None:
         raise EngineError(f"{len(broken)} of {len(findings)} checks failed", hint=broken[0].advice)
 
 
-def _python() -> Finding:
+def _python() -> Diagnosis:
     import platform
 
-    return Finding("python", True, f"{platform.python_version()} on {platform.platform(terse=True)}")
+    return Diagnosis("python", True, f"{platform.python_version()} on {platform.platform(terse=True)}")
 
 
-def _machine() -> Finding:
+def _machine() -> Diagnosis:
     import os
 
     cores = os.cpu_count() or 1
-    return Finding(
+    return Diagnosis(
         "processor", True, f"{cores} cores" + ("" if cores > 1 else " (encoding and rendering share it)")
     )
 
 
-def _libraries() -> list[Finding]:
+def _libraries() -> list[Diagnosis]:
     from importlib.metadata import PackageNotFoundError, requires, version
 
     from packaging.requirements import Requirement
@@ -139,23 +139,25 @@ def _libraries() -> list[Finding]:
         try:
             have = version(requirement.name)
         except PackageNotFoundError:
-            findings.append(Finding(requirement.name, False, "not installed", f"pip install '{requirement}'"))
+            findings.append(
+                Diagnosis(requirement.name, False, "not installed", f"pip install '{requirement}'")
+            )
             continue
         well = requirement.specifier.contains(have, prereleases=True)
-        findings.append(Finding(requirement.name, well, have, f"pip install '{requirement}'"))
+        findings.append(Diagnosis(requirement.name, well, have, f"pip install '{requirement}'"))
     return findings
 
 
-def _encoder() -> Finding:
+def _encoder() -> Diagnosis:
     import av
 
     well = {"libx264", "aac"} <= av.codecs_available
-    return Finding(
+    return Diagnosis(
         "H.264 and AAC", well, "in PyAV" if well else "missing from PyAV", "pip install --force-reinstall av"
     )
 
 
-def _engines() -> list[Finding]:
+def _engines() -> list[Diagnosis]:
     from personare.engines.engine import engine_entry_points, load_engine
 
     findings = []
@@ -165,7 +167,7 @@ def _engines() -> list[Finding]:
         except PersonareError as error:
             missing = [error.message]
         findings.append(
-            Finding(
+            Diagnosis(
                 f"engine {name}",
                 not missing,
                 "; ".join(missing) or "ready",
@@ -176,21 +178,21 @@ def _engines() -> list[Finding]:
     return findings
 
 
-def _text() -> Finding:
+def _text() -> Diagnosis:
     from personare.voice.tts import voices as all_voices
 
     ready = [voice for voice in all_voices() if voice.available]
     advice = "pip install 'personare[tts]' (espeak-ng, GPL-3.0), or install espeak-ng"
-    return Finding("voices for --text", bool(ready), f"{len(ready)} voices", advice, required=False)
+    return Diagnosis("voices for --text", bool(ready), f"{len(ready)} voices", advice, required=False)
 
 
-def _networks() -> Finding:
+def _networks() -> Diagnosis:
     """What networks hold of main memory in this process, and how much they may keep."""
     from personare.weights import resident
 
     held = resident.report()
     names = f" ({', '.join(entry.part for entry in held)})" if held else ""
-    return Finding(
+    return Diagnosis(
         "networks in memory",
         True,
         f"{size_text(resident.resident_bytes())} in {len(held)} networks{names}; those that nobody uses "
@@ -199,7 +201,7 @@ def _networks() -> Finding:
     )
 
 
-def _folders(cache_dir: Path | None) -> list[Finding]:
+def _folders(cache_dir: Path | None) -> list[Diagnosis]:
     import os
     import shutil
 
@@ -213,6 +215,6 @@ def _folders(cache_dir: Path | None) -> list[Finding]:
         free = shutil.disk_usage(existing).free
         finding = f"{folder} ({size_text(free)} free)" if writable else f"{folder} is not writable"
         findings.append(
-            Finding(what, writable, finding, "set PERSONARE_HOME to a writable folder", required=False)
+            Diagnosis(what, writable, finding, "set PERSONARE_HOME to a writable folder", required=False)
         )
     return findings

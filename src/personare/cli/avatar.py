@@ -65,11 +65,11 @@ def look_at(portrait: Path) -> PhotoReport | None:
     """What the photo, or a video's first picture, is good for; None where no face is found
     (engines may see more than we do).
     """
-    from personare.media.template import Template
     from personare.perception.photo_report import photo_report
+    from personare.perception.portrait import portrait_template
 
     try:
-        template = Template(portrait)
+        template = portrait_template(portrait)
         return photo_report(next(iter(template)), portrait.name, moving=template.moving)
     except InputError:
         return None
@@ -212,7 +212,7 @@ def import_file(
     given: Given,
     file: Annotated[Path, typer.Argument(help="A file that `personare avatar export` wrote.")],
     name: Annotated[
-        str | None, typer.Option("--name", help="Another name than its own.", show_default=False)
+        str | None, typer.Option("--name", help="Another name for it.", show_default=False)
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an avatar of the same name.")] = False,
     trust: Annotated[

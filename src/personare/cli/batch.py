@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from personare.cli.session import print_json, print_table, progress_bar, say
+from personare.cli.session import complain, print_json, print_table, progress_bar, say
 from personare.cli.switches import Given, switches
 
 if TYPE_CHECKING:
@@ -45,12 +45,13 @@ def batch(
     becomes a clip of --portrait, or of the picture of the same name. Exit code 3 if any job
     failed.
     """
+    from personare.ground.paths import expanded
     from personare.work.batch import run_batch
     from personare.work.jobs import Defaults, folder_jobs, read_jobs
 
     defaults = Defaults(engine=given.engine, voice=voice, options=given.options)
     is_folder = jobs.is_dir()
-    target = (output_dir or (jobs / "clips" if is_folder else jobs.parent)).expanduser().resolve()
+    target = expanded(output_dir or (jobs / "clips" if is_folder else jobs.parent)).resolve()
     if is_folder:
         wanted = folder_jobs(jobs.absolute(), target, defaults, portrait)
     elif portrait is not None:
@@ -82,6 +83,9 @@ def _tell(summary: Summary) -> None:
         for r in summary.results
     ]
     print_table(["clip", "state", "length", "took", "real time", "error"], rows)
+    for r in summary.results:
+        for line in r.report["warnings"] if r.report else ():
+            complain(f"warning: {r.output}: {line}")
     ratio = f", {summary.audio_seconds / summary.seconds:.2f}x real time in all" if summary.made else ""
     say(
         f"{summary.output_dir}: {summary.made} made, {summary.kept} kept, {summary.failed} failed; "

@@ -29,7 +29,7 @@ def bench(
     ] = None,
 ) -> None:
     """Measure ENGINE: cold runs (an empty cache) and warm ones, each in a process of its own;
-    medians, room by room.
+    medians, step by step.
     """
     from personare.bench.plot import check_plot
     from personare.bench.plot import plot as draw

@@ -39,6 +39,11 @@ def stats(given: Given) -> None:
     print_table(["stage", "features", "size", "hits"], rows, empty="the cache is empty")
     if clips.clips:
         say(f"{studio.clips.folder}: {clips.clips} finished clips, {size_text(clips.bytes)}")
+    if numbers.workspaces:
+        say(
+            f"{numbers.workspaces} unfinished stages, {size_text(numbers.workspace_bytes)} of checkpoints: "
+            "the commands that were interrupted go on from there"
+        )
     if numbers.quarantined:
         say(f"{numbers.quarantined} damaged files in quarantine")
 
@@ -69,17 +74,27 @@ def list_features(given: Given) -> None:
 @app.command()
 @switches("cache_dir")
 def verify(given: Given) -> None:
-    """Check every file; damaged ones go to quarantine and are recomputed when they are next
-    needed.
+    """Check every file; damaged features go to quarantine and are recomputed when they are next
+    needed, damaged checkpoints are deleted.
     """
     outcome = given.studio().store.verify()
     if given.as_json:
         print_json(outcome)
     else:
-        say(f"{outcome.checked} checked, {len(outcome.damaged)} damaged")
+        checkpoints = f" features and {outcome.workspaces} checkpoints" if outcome.workspaces else ""
+        say(f"{outcome.checked}{checkpoints} checked, {len(outcome.damaged)} damaged")
     if outcome.damaged and not given.as_json:
+        lost = sum(damage.reason.startswith("checkpoint: ") for damage in outcome.damaged)
+        found = [
+            f"{count} damaged {what}"
+            for count, what in (
+                (len(outcome.damaged) - lost, "features were moved to quarantine"),
+                (lost, "checkpoints were deleted"),
+            )
+            if count
+        ]
         raise CacheError(
-            f"{len(outcome.damaged)} damaged features were moved to quarantine",
+            ", ".join(found),
             hint="they are recomputed when they are next needed; check the disk if this happens again",
         )
 
@@ -88,13 +103,31 @@ def verify(given: Given) -> None:
 @switches("cache_dir")
 def prune(
     given: Given,
-    max_size: Annotated[str, typer.Option("--max-size", help="What may stay, for example 20GB.")],
+    max_size: Annotated[
+        str | None,
+        typer.Option(
+            "--max-size",
+            help="What may stay, for example 20GB; by default what the cache may take anyway.",
+            show_default=False,
+        ),
+    ] = None,
+    workspace_days: Annotated[
+        float,
+        typer.Option(
+            "--workspace-days",
+            help="Remove checkpoints of unfinished stages that nobody touched for so many days.",
+            min=0,
+        ),
+    ] = 30,
 ) -> None:
-    """Remove the least recently used features, and clips, until the rest of each fits; what
-    named avatars need stays.
+    """Remove the least recently used features, clips and checkpoints, until the rest of each
+    fits; what named avatars need stays, and so does what is under way.
     """
-    studio, size = given.studio(), read_size(max_size)
-    _tell_removed(studio.store.prune(size), studio.clips.prune(size), given.as_json)
+    studio = given.studio()
+    size = studio.store.max_bytes if max_size is None else read_size(max_size)
+    clip_size = studio.clips.max_bytes if max_size is None else size
+    features = studio.store.prune(size, workspace_days=workspace_days)
+    _tell_removed(features, studio.clips.prune(clip_size), given.as_json)
 
 
 @app.command()
@@ -103,7 +136,9 @@ def clear(
     given: Given,
     everything: Annotated[bool, typer.Option("--all", help="Also what named avatars need.")] = False,
 ) -> None:
-    """Remove all finished clips, and all features but those that named avatars need."""
+    """Remove all finished clips, all checkpoints of unfinished stages (but not of those under
+    way), and all features but those that named avatars need.
+    """
     studio = given.studio()
     _tell_removed(studio.store.clear(keep_pinned=not everything), studio.clips.prune(0), given.as_json)
 
@@ -118,6 +153,11 @@ def _tell_removed(features: PruneReport, clips: ClipsKept, as_json: bool) -> Non
     )
     if clips.clips:
         say(f"removed {clips.clips} finished clips, {size_text(clips.bytes)}")
+    if features.workspaces:
+        say(
+            f"removed checkpoints of {features.workspaces} unfinished stages, "
+            f"{size_text(features.workspace_bytes)}"
+        )
 
 
 @app.command()

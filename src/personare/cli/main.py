@@ -1,118 +1,64 @@
-"""`personare`: the commands in one place, and how the program ends."""
+"""The program `personare`: its first lines, which answer signals, and its last, which give the
+exit code. The commands are in `cli.app`.
+"""
 
 from __future__ import annotations
 
-import gc
 import os
-import signal
 import sys
-from types import FrameType
-from typing import Annotated
 
-import typer
+from personare.cli import interrupts
 
-from personare.cli import (
-    about,
-    avatar,
-    batch,
-    bench,
-    cache,
-    demo,
-    follow,
-    move,
-    schema,
-    score,
-    speak,
-    styles,
-    weights,
-)
-from personare.cli.session import SESSION, report_error, several_settings, start_logging
-from personare.errors import EngineError, PersonareError
-
-app = typer.Typer(
-    name="personare",
-    help="Turn a portrait and a voice into a talking person.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command("speak")(speak.speak)
-app.command("follow")(follow.follow)
-app.command("move")(move.move)
-app.add_typer(avatar.app, name="avatar")
-app.add_typer(styles.app, name="styles")
-app.add_typer(cache.app, name="cache")
-app.add_typer(weights.app, name="weights")
-app.command("score")(score.score)
-app.command("batch")(batch.batch)
-app.command("bench")(bench.bench)
-app.command("demo")(demo.demo)
-app.command("engines")(about.engines)
-app.command("voices")(about.voices)
-app.command("schema")(schema.schema)
-app.command("doctor")(about.doctor)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"personare {version('personare')}")
-        raise typer.Exit
-
-
-@app.callback()
-def main(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
-    ] = False,
-) -> None:
-    pass
+# Not in a worker process, which reads the program's script too and leaves Ctrl-C to its parent.
+if "--multiprocessing-fork" not in sys.orig_argv:
+    interrupts.watch()
 
 
 def run() -> None:
-    """The program: runs the command and exits with the code that `personare.errors` gives."""
-    # Our rooms work side by side. OpenCV's own threads would spin between its many small calls:
+    """Run the command of `sys.argv` and exit with the code that `personare.errors` gives."""
+    interrupts.watch()
+    _open_standard_streams()
+    # Our steps work side by side. OpenCV's own threads would spin between its many small calls:
     # a seventh of all processor time.
     os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
-    start_logging(0)
-    signal.signal(signal.SIGTERM, _terminated)
-    code = _run_command()
+    from personare.cli.app import run_command
+
+    code = interrupts.EXIT_CODE
+    try:
+        interrupts.command_begins()
+        code = run_command(sys.argv[1:])
+        interrupts.ignore()
+    except KeyboardInterrupt:
+        interrupts.ignore()
+    _end(code)
+
+
+def _end(code: int) -> None:
+    import gc
+
+    from personare.cli.session import flush
+
     # The error is forgotten by now, and with it the decoders and networks that its traceback
     # held: they end before Python does.
     gc.collect()
-    if code == 130:
+    flush()
+    if code == interrupts.EXIT_CODE:
         # Every block has ended by now. What an interrupted call still holds, Python would
         # complain about.
-        sys.stdout.flush()
-        sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
 
 
-def _run_command() -> int:
-    try:
-        app(several_settings(sys.argv[1:]))
-    except PersonareError as error:
-        return report_error(error)
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 1
-    except SystemExit as end:
-        if end.code == 130:
-            typer.echo("error: interrupted; nothing half-written is left", err=True)
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    except Exception as error:
-        if SESSION.debug:
-            raise
-        wrapped = EngineError(
-            f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}",
-            hint="run again with --debug and report what it prints",
-        )
-        return report_error(wrapped)
-    return 0
-
-
-def _terminated(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def _open_standard_streams() -> None:
+    """A stream that the caller closed becomes the null device: else the next file that is opened
+    gets its number, and what libraries print goes into that file.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)

@@ -43,7 +43,7 @@ def score(
         raise typer.BadParameter("--voice is for --text")
 
     from personare.score.battery import score_clip
-    from personare.score.report import table
+    from personare.score.figures import table
 
     spoken = (
         read_phones(phones) if phones is not None else None if text is None else phones_of_text(text, voice)
@@ -66,21 +66,20 @@ def read_phones(path: Path) -> list[Phone]:
     """Phones from JSON: a list, or the list under "phones", of [start s, end s, IPA]. Raises
     UnreadableMedia.
     """
+    from personare.media.text_file import read_text_file
     from personare.types import SAMPLE_RATE, Phone
 
     hint = (
         'give [[0.00, 0.12, "h"], ...] or {"phones": [...]}: start and end in seconds, then the sound in IPA'
     )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_text_file(path))
         listed = content["phones"] if isinstance(content, dict) else content
         return [
             Phone(str(symbol), round(float(a) * SAMPLE_RATE), round(float(b) * SAMPLE_RATE))
             for a, b, symbol in listed
         ]
-    except OSError as error:
-        raise UnreadableMedia(f"{path}: {error.strerror or error}", hint="check the path") from None
-    except (ValueError, KeyError, TypeError, OverflowError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         raise UnreadableMedia(f"{path}: not a list of phones", hint=hint) from None
 
 

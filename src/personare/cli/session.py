@@ -4,14 +4,16 @@ end the program.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import os
 import re
 import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from personare.types import Progress
 
 PROGRESS_AFTER_SECONDS = 0.7
+PACE_SECONDS = 300.0
+"""The time left follows from the pace of so long: a step of a network may take half a minute."""
 _SETTING = re.compile(r"[a-z][a-z0-9_]*=")
 
 
@@ -34,9 +38,24 @@ class Session:
 
     as_json: bool = False
     debug: bool = False
+    answered: bool = False
+    """Whether the one JSON object was begun."""
+    unsaid: str = ""
+    """Why stdout took no more; "" if it took everything."""
+    kept: str = ""
+    """What an interruption left to go on from; "" if there is nothing."""
 
 
 SESSION = Session()
+
+
+def begin(*, as_json: bool) -> None:
+    """A command begins; as_json: until it reads its own switches, which a wrong command line
+    prevents.
+    """
+    SESSION.as_json, SESSION.debug, SESSION.answered = as_json, False, False
+    SESSION.unsaid = SESSION.kept = ""
+    write_any_letter()
 
 
 def _set_json(value: bool) -> bool:
@@ -85,7 +104,7 @@ Device = Annotated[
         "--device", help="auto, cpu, cuda, cuda:1 or mps, for engines that have it.", show_default=False
     ),
 ]
-FrameRate = Annotated[
+Fps = Annotated[
     str | None,
     typer.Option("--fps", help="Frames per second: the engine option fps.", show_default=False),
 ]
@@ -93,7 +112,8 @@ NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Neither read nor write cached features and clips.")
 ]
 Refresh = Annotated[
-    bool, typer.Option("--refresh", help="Make cached features and finished clips anew, and keep those.")
+    bool,
+    typer.Option("--refresh", help="Make cached features and finished clips again, and keep the new ones."),
 ]
 CacheRemote = Annotated[
     str | None,
@@ -143,10 +163,57 @@ def several_settings(arguments: Sequence[str]) -> list[str]:
 
 
 def print_json(value: Any) -> None:
-    """One JSON object on stdout; dataclasses and paths are written plainly."""
-    json.dump(_plain(value), sys.stdout, ensure_ascii=False, allow_nan=False)
-    sys.stdout.write("\n")
-    sys.stdout.flush()
+    """One JSON object on stdout; dataclasses and paths are written plainly.
+
+    It is composed first and written once, in ASCII where the stream's encoding lacks a letter.
+    """
+    plain = _plain(value)
+    text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(plain, allow_nan=False)
+    SESSION.answered = True
+    _write(text + "\n")
+
+
+def _write(text: str) -> None:
+    """The text on stdout. A stream that takes no more (a full disk, a reader that went away) is
+    no reason to fail: what was made is made, and `Session.unsaid` keeps the reason.
+    """
+    if SESSION.unsaid:
+        return
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _give_up_stdout("its reader went away")
+    except (OSError, ValueError) as error:  # ValueError: closed in this process
+        _give_up_stdout(getattr(error, "strerror", None) or str(error))
+
+
+def _give_up_stdout(reason: str) -> None:
+    SESSION.unsaid = reason
+    # what the buffer still holds would fail once more when Python ends
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+
+
+def flush() -> None:
+    """Before the program ends: what the streams hold is written, or dropped if they do not take
+    it.
+    """
+    _write("")
+    with suppress(OSError, ValueError):
+        sys.stderr.flush()
+
+
+def write_any_letter() -> None:
+    """stdout writes what its encoding lacks as escapes instead of failing."""
+    stream = sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        # a path may have bytes that are no letters, which only this handler gives back as they were
+        whole = stream.errors == "surrogateescape" and stream.encoding.lower() in ("utf-8", "utf8")
+        stream.reconfigure(errors="surrogateescape" if whole else "backslashreplace")
 
 
 def _plain(value: Any) -> Any:
@@ -167,20 +234,28 @@ def print_table(
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console(highlight=False)
     if not rows:
-        console.print(escape(empty))
+        say(empty)
         return
+    page = io.StringIO()
+    console = Console(file=page, highlight=False, force_terminal=sys.stdout.isatty() or None)
     table = Table(*columns, title=title, title_justify="left", box=None, pad_edge=False)
     table.columns[0].no_wrap = True  # a name is of no use when it is cut
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print(table)
+    _write(page.getvalue())
 
 
 def say(line: str) -> None:
     """A line for people on stdout."""
-    typer.echo(line)
+    _write(line + "\n")
+
+
+def complain(line: str) -> None:
+    """A line for people on stderr, if it takes one."""
+    with suppress(OSError, ValueError):
+        typer.echo(line, err=True)
 
 
 def size_text(count: int) -> str:
@@ -206,9 +281,32 @@ def age_text(seconds: float) -> str:
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """A bar on stderr for whatever takes longer than a moment; silent with --json or without a
-    terminal.
+    """A bar on stderr, with the time left, for whatever takes longer than a moment; silent with
+    --json or without a terminal. What an interruption says of itself is left in `Session.kept`:
+    the parser of the command line forgets the exception.
     """
+    with _bar() as show:
+        try:
+            yield show
+        except BaseException as error:
+            SESSION.kept = _kept(error)
+            raise
+
+
+def _kept(error: BaseException) -> str:
+    """The note of a stage of minutes on the interruption that this error is, or came of; "" if
+    there is none.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt) and (notes := getattr(cause, "__notes__", None)):
+            return str(notes[0])
+        cause = cause.__cause__ or cause.__context__
+    return ""
+
+
+@contextmanager
+def _bar() -> Iterator[Progress]:
     if SESSION.as_json or not sys.stderr.isatty():
         yield lambda what, done, total: None
         return
@@ -224,6 +322,7 @@ def progress_bar() -> Iterator[Progress]:
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
+        speed_estimate_period=PACE_SECONDS,
     )
     tasks: dict[str, TaskID] = {}
 
@@ -232,9 +331,10 @@ def progress_bar() -> Iterator[Progress]:
             return
         if not tasks:
             bar.start()
-        if what not in tasks:
-            tasks[what] = bar.add_task(what, total=total)
-        bar.update(tasks[what], completed=done, total=total)
+        name = what.partition(",")[0]
+        if name not in tasks:
+            tasks[name] = bar.add_task(what, total=total, completed=done)
+        bar.update(tasks[name], description=what, completed=done, total=total)
 
     try:
         yield show
@@ -246,15 +346,14 @@ def progress_bar() -> Iterator[Progress]:
 
 
 class _LogLine(logging.Formatter):
-    """logfmt: time=... level=... room=... msg="..." """
+    """logfmt: time=... level=... module=... msg="..." """
 
     def format(self, record: logging.LogRecord) -> str:
-        room = record.name.removeprefix("personare.")
+        module = record.name.removeprefix("personare.")
         stamp = self.formatTime(record, "%Y-%m-%dT%H:%M:%S")
         message = json.dumps(record.getMessage(), ensure_ascii=False)
-        return (
-            f"time={stamp}.{int(record.msecs):03d} level={record.levelname.lower()} room={room} msg={message}"
-        )
+        when = f"{stamp}.{int(record.msecs):03d}"
+        return f"time={when} level={record.levelname.lower()} module={module} msg={message}"
 
 
 class _Warning(logging.Formatter):
@@ -275,12 +374,14 @@ def start_logging(verbosity: int) -> None:
 
 
 def report_error(error: PersonareError) -> int:
-    """Print `error:` and `hint:` lines (and one JSON object with --json); the exit code."""
+    """Print `error:` and `hint:` lines (and one JSON object with --json, unless one was begun);
+    the exit code.
+    """
     if SESSION.debug:
         traceback.print_exception(error)
-    typer.echo(f"error: {error.message}", err=True)
+    complain(f"error: {error.message}")
     if error.hint:
-        typer.echo(f"hint: {error.hint}", err=True)
-    if SESSION.as_json:
+        complain(f"hint: {error.hint}")
+    if SESSION.as_json and not SESSION.answered:
         print_json({"error": error.message, "hint": error.hint, "kind": type(error).__name__})
     return error.exit_code

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from personare.cli.session import print_json, progress_bar, say
+from personare.cli.session import complain, print_json, progress_bar, say
 from personare.cli.switches import Given, switches
 from personare.errors import UnreadableMedia
 
@@ -42,6 +42,15 @@ def speak(
         Path | None, typer.Argument(help="A voice: any audio file.", show_default=False)
     ] = None,
     output: Output = ...,  # type: ignore[assignment]
+    track: Annotated[
+        int | None,
+        typer.Option(
+            "--track",
+            min=1,
+            help="Which sound track of SPEECH is the voice, from 1; by default the one that speaks.",
+            show_default=False,
+        ),
+    ] = None,
     text: Annotated[str | None, typer.Option("--text", help="Speak this text instead of a voice.")] = None,
     text_file: Annotated[
         Path | None, typer.Option("--text-file", help="Speak the text in this file; - is stdin.")
@@ -49,12 +58,20 @@ def speak(
     voice: Annotated[
         str | None, typer.Option("--voice", help="Voice or language for text: see `personare voices`.")
     ] = None,
+    timing: Annotated[
+        str | None,
+        typer.Option(
+            "--timing",
+            help="Of a text that is subtitles: cues (each at its time) or flow (without their times).",
+            show_default="cues",
+        ),
+    ] = None,
     curves: Annotated[
         Path | None,
         typer.Option(
             "--curves",
             help="With a voice or text: write its ARKit curves here (.json or .csv). Without: read them from "
-            "here (.json).",
+            "here (.json or .csv, of other programs too: see docs/voices.md).",
             show_default=False,
         ),
     ] = None,
@@ -87,11 +104,18 @@ def speak(
         )
     if sound is not None and voices:
         raise typer.BadParameter("--sound is for curves that are read: give --curves and no voice")
+    if track is not None and speech is None:
+        raise typer.BadParameter("--track is for SPEECH")
     if voice is not None and speech is not None:
         raise typer.BadParameter("--voice is for --text and --text-file")
+    if timing not in (None, "cues", "flow"):
+        raise typer.BadParameter("--timing is cues or flow")
+    if timing is not None and text is None and text_file is None:
+        raise typer.BadParameter("--timing is for --text and --text-file")
     if str(text_file) == "-":
         text, text_file = stdin_text(), None
     moved: dict[str, Any] = {"speech": speech, "text": text, "text_file": text_file, "voice": voice}
+    moved |= {"timing": timing, "track": track}
     if voices:
         moved |= {"curves_out": curves, "motion_out": motion}
     else:
@@ -117,6 +141,8 @@ def make(given: Given, order: Order) -> None:
         print_json(report)
     else:
         say(summary(report))
+    for line in report.warnings:
+        complain(f"warning: {line}")
 
 
 def _sole(given: Given, argument: str) -> tuple[str | None, Path | None]:
@@ -127,12 +153,15 @@ def _sole(given: Given, argument: str) -> tuple[str | None, Path | None]:
 
 def stdin_text() -> str:
     """The text on stdin. Raises UnreadableMedia."""
-    from personare.studio.voices import decoded_text
+    from personare.media.text_file import MAX_BYTES, decode_text
 
     try:
-        return decoded_text(sys.stdin.buffer.read(), "-")
+        raw = sys.stdin.buffer.read(MAX_BYTES + 1)
     except OSError as error:
         raise UnreadableMedia(f"-: {error.strerror or error}", hint="check what is piped in") from None
+    if len(raw) > MAX_BYTES:
+        raise UnreadableMedia(f"stdin holds more than {MAX_BYTES:,} bytes", hint="split the text")
+    return decode_text(raw, "stdin")
 
 
 def summary(report: Report) -> str:

@@ -18,7 +18,7 @@ from personare.cli.session import (
     Debug,
     Device,
     EngineName,
-    FrameRate,
+    Fps,
     NoCache,
     NoClipCache,
     Refresh,
@@ -36,7 +36,7 @@ Group = Literal["engine", "options", "weights", "caching", "cache_dir", "cache_r
 
 _GROUPS: dict[Group, dict[str, tuple[Any, Any]]] = {
     "engine": {"engine": (EngineName, None)},
-    "options": {"settings": (Setting, None), "fps": (FrameRate, None), "device": (Device, None)},
+    "options": {"settings": (Setting, None), "fps": (Fps, None), "device": (Device, None)},
     "weights": {"weights": (WeightsDir, None)},
     "caching": {
         "no_cache": (NoCache, False),

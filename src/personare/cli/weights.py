@@ -71,7 +71,7 @@ def pull(
         bool, typer.Option("--optional", help="With --engine: also what only some options need.")
     ] = False,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Read what is here, and fetch anew what is damaged.")
+        bool, typer.Option("--repair", help="Check what is here, and fetch damaged files again.")
     ] = False,
     to: Annotated[
         Path | None,
@@ -199,7 +199,7 @@ def _in_folder(finder: Weights, name: str, folder: Path) -> Any:
     from personare.ground.paths import expanded
 
     located = finder.locate(name)
-    return located if located and located.folder.is_relative_to(expanded(folder)) else None
+    return located if located and located.folder.is_relative_to(expanded(folder).absolute()) else None
 
 
 def _megabytes(progress: Progress) -> Progress:

@@ -11,6 +11,8 @@ from itertools import islice
 
 import numpy as np
 
+from personare.cache.recipe import Sources
+from personare.cache.run import inputs_of
 from personare.contract.cases import Case, pictures, spoken
 from personare.engines.performance import Performance
 from personare.errors import EngineError, UnusableSpeech
@@ -273,7 +275,21 @@ def repetition(case: Case) -> None:
         _want(np.array_equal(pictures(first), pictures(second)), "two runs of the same give other pictures")
 
 
+def forms(case: Case) -> None:
+    """What a stage makes has the form that it declares: else nothing of it is ever taken from a
+    remote or an archive.
+    """
+    sources: Sources = {"portrait": case.avatar.portrait_file}
+    for stage in case.engine.recipe(case.options).within("portrait").stages:
+        if stage.form is not None:
+            misfit = stage.misfit(
+                inputs_of(stage, sources, case.avatar.features), case.avatar.features[stage.name]
+            )
+            _want(not misfit, f"{stage.name}: {misfit}")
+
+
 CHECKS: tuple[Check, ...] = (
+    forms,
     counts,
     cuts,
     shapes,

@@ -15,18 +15,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, ValidationError
 
 from personare.cache.recipe import Recipe
 from personare.engines.performance import Movement as Movement
 from personare.engines.performance import Performance as Performance
 from personare.errors import EngineError, InvalidOption, UnknownName
 from personare.motion import Space
-from personare.types import Avatar, Guide, Source
+from personare.types import Avatar, Guide, Source, frame_rate
 
 if TYPE_CHECKING:
     from personare.cache.store import FeatureStore
@@ -44,6 +45,17 @@ class EngineOptions(BaseModel):
 
 
 Options = TypeVar("Options", bound=EngineOptions)
+
+
+def _exact_rate(value: Any) -> Fraction:
+    try:
+        return frame_rate(value)
+    except TypeError:  # pydantic would let it through as a bug of ours
+        raise ValueError("a frame rate is a number or a text, such as 25, 29.97 or 30000/1001") from None
+
+
+FrameRate = Annotated[Fraction, BeforeValidator(_exact_rate), PlainSerializer(str, return_type=str)]
+"""An option that is a frame rate: what `types.frame_rate` reads, and a text in JSON."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from personare.engines.performance import Made, Movement, Performance, Utterance
+from personare.engines.performance import Made, Movement, Performance
+from personare.engines.utterance import Utterance
 from personare.errors import EngineError
 from personare.heads.retarget import Retarget
 from personare.motion import Motion

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Rows = TypeVar("Rows", bound=Any)
+Item = TypeVar("Item")
 
 EXTRA = ("torch", "transformers", "diffusers", "huggingface_hub")
 
@@ -49,6 +50,13 @@ class NeuralOptions(DeviceOptions):
     batch_size: int = Field(
         0, ge=0, le=256, description="frames that go through the networks together; 0 chooses by free memory"
     )
+
+
+def device_of(options: NeuralOptions) -> torch.device:
+    """Where networks run. Raises InvalidOption."""
+    from personare.weights.device import choose_device
+
+    return choose_device(options.device)
 
 
 def torch_missing() -> list[str]:
@@ -176,6 +184,27 @@ def out_of_memory(error: BaseException) -> bool:
         or "MPS backend out of memory" in text
         or "DefaultCPUAllocator" in text
     )
+
+
+def chosen_batch(asked: int, device: torch.device, bytes_each: int, at_most: int) -> BatchSize:
+    """The batch of an option batch_size: as many rows as are `asked` for, or with 0 as many as
+    `batch_by_memory` finds.
+    """
+    return BatchSize(asked, device) if asked else batch_by_memory(device, bytes_each, at_most)
+
+
+def grouped(items: Iterable[Item], size: Callable[[], int]) -> Iterator[list[Item]]:
+    """The items in order, `size()` at a time, which may change from group to group; the last
+    group may be smaller.
+    """
+    group: list[Item] = []
+    for item in items:
+        group.append(item)
+        if len(group) >= size():
+            yield group
+            group = []
+    if group:
+        yield group
 
 
 def batch_by_memory(device: torch.device, bytes_each: int, at_most: int, share: float = 0.5) -> BatchSize:

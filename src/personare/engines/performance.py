@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -21,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.cache.run import Outcome
-from personare.errors import Cancelled, EngineError, UnusableSpeech
+from personare.engines.utterance import Utterance, one_dimensional
+from personare.errors import Cancelled, EngineError
 from personare.ground.stopwatch import Stopwatch
 from personare.motion import Motion, Space
 from personare.types import Frames, Phone, Progress, Samples, frame_count, no_progress
@@ -39,56 +38,6 @@ class Made(NamedTuple):
 
     images: Images
     motion: Floats | None = None
-
-
-class Cut:
-    """Tells whoever works for an utterance that it was interrupted."""
-
-    def __init__(self) -> None:
-        self._set = threading.Event()
-        self._lock = threading.Lock()
-        self._told: list[Any] = []
-
-    def __bool__(self) -> bool:
-        return self._set.is_set()
-
-    def set(self) -> None:
-        """Interrupt; whoever asked to be told is told, in this thread."""
-        with self._lock:
-            self._set.set()
-            told, self._told = self._told, []
-        for tell in told:
-            tell()
-
-    def tell(self, listener: Any) -> None:
-        """Call `listener()` at the interruption, or now if it has been. It must neither block
-        nor raise.
-        """
-        with self._lock:
-            if not self._set.is_set():
-                self._told.append(listener)
-                return
-        listener()
-
-
-@dataclass
-class Utterance:
-    """One utterance, or one motion that is shown.
-
-    number: from 1.
-    cut: set when it is interrupted.
-    samples: how many were fed.
-    shown: how many of its frames were handed out.
-    expected: how many frames it has if that is known without speech.
-    """
-
-    number: int
-    cut: Cut = field(default_factory=Cut)
-    samples: int = 0
-    shown: int = 0
-    expected: int | None = None
-    ending: bool = False
-    work: deque[Iterator[Any]] = field(default_factory=deque)
 
 
 Product = TypeVar("Product")
@@ -110,7 +59,7 @@ class Run(ABC, Generic[Product, Piece]):
 
     fps: Fraction
     watch: Stopwatch
-    """Seconds spent in each room of the wing: "drive", "motion", "render", "compose"."""
+    """Seconds spent in each step of the wing: "drive", "motion", "render", "compose"."""
     heard: dict[str, Outcome]
     """Stages of the speech or guide that came from the cache, and those that did not."""
     progress: Progress
@@ -425,7 +374,7 @@ class Movement(Run[Motion, Floats]):
 class Stream(Iterator[Product]):
     """The frames of an utterance that are settled by now.
 
-    utterance: its number, which its frames carry too.
+    utterance: its number, which its frames have too.
     """
 
     def __init__(self, run: Run[Product, Any], said: Utterance) -> None:
@@ -441,16 +390,3 @@ def _close_all(work: Iterable[Iterator[Any]]) -> None:
     for items in work:
         if (close := getattr(items, "close", None)) is not None:
             close()
-
-
-def one_dimensional(samples: NDArray[Any]) -> Samples:
-    """The samples given to `feed` as float32 [n], a copy: they are heard later, when the caller
-    may have reused his buffer.
-
-    Raises EngineError for any other shape, UnusableSpeech for NaN or infinite samples.
-    """
-    if samples.ndim != 1:
-        raise EngineError(f"speech must be one-dimensional 16 kHz mono, not of shape {samples.shape}")
-    if not np.isfinite(samples).all():
-        raise UnusableSpeech("the speech has NaN or infinite samples", hint="check what makes the samples")
-    return np.array(samples, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Rooms that work at the same time: while one batch is being composed, the next is rendered and
+"""Steps that work at the same time: while one batch is being composed, the next is rendered and
 a third is on its way.
 """
 
@@ -11,48 +11,48 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-from personare.engines.performance import Cut
+from personare.engines.utterance import Cut
 from personare.ground.stopwatch import Stopwatch
 
-Room = tuple[str, Callable[[Any], Any]]
-"""The name under which its seconds are counted ("" for a room that counts its own), and what it
+Step = tuple[str, Callable[[Any], Any]]
+"""The name under which its seconds are counted ("" for a step that counts its own), and what it
 does with one item.
 """
 
 
 def overlapped(
-    items: Iterable[Any], *rooms: Room, watch: Stopwatch, depth: int = 2, cut: Cut | None = None
+    items: Iterable[Any], *steps: Step, watch: Stopwatch, depth: int = 2, cut: Cut | None = None
 ) -> Generator[Any, None, None]:
-    """Each item through all rooms, in order: the results of running one room after another,
+    """Each item through all steps, in order: the results of running one step after another,
     byte for byte.
 
     items: read in a thread of its own, at most as far ahead as the belts are long.
-    rooms: each works in one thread, so its state needs no lock; names are distinct.
-    watch: gets the seconds of each room.
-    depth: finished items that may wait before each room and before the consumer, so memory is
-        bounded by (depth + 1) * (rooms + 1) items.
+    steps: each works in one thread, so its state needs no lock; names are distinct.
+    watch: gets the seconds of each step.
+    depth: finished items that may wait before each step and before the consumer, so memory is
+        bounded by (depth + 1) * (steps + 1) items.
     cut: an interruption closes the belts at once, in whatever thread it comes from.
 
-    An error in a room, or in `items`, is raised here after the results of the items before it;
+    An error in a step, or in `items`, is raised here after the results of the items before it;
     then all threads have ended. Closing the generator ends them too, each after the item that
     it has in hand. Threads start with the first `next`. torch's inference mode belongs to a
-    thread: a room that runs a network has to enter it itself.
+    thread: a step that runs a network has to enter it itself.
     """
-    belts = _Belts(len(rooms) + 1, depth)
+    belts = _Belts(len(steps) + 1, depth)
     threads = [threading.Thread(target=_carry, args=(items, belts), name="personare-source", daemon=True)]
-    for place, (name, work) in enumerate(rooms):
+    for place, (name, work) in enumerate(steps):
         arguments = (name, work, place, belts, watch)
         threads.append(threading.Thread(target=_work, args=arguments, name=f"personare-{name}", daemon=True))
     if cut is not None:
-        cut.tell(partial(belts.close, len(rooms)))
+        cut.tell(partial(belts.close, len(steps)))
     for thread in threads:
         thread.start()
     try:
-        for result in belts.taken_from(len(rooms)):
+        for result in belts.taken_from(len(steps)):
             yield result
             del result
     finally:
-        belts.close(upto=len(rooms))
+        belts.close(upto=len(steps))
         for thread in threads:
             thread.join()
 
@@ -68,7 +68,7 @@ _END = object()
 
 
 class _Belts:
-    """Bounded queues in a row under one lock: belt 0 leads to the first room, the last one to
+    """Bounded queues in a row under one lock: belt 0 leads to the first step, the last one to
     the consumer.
 
     A closed belt takes nothing more and has nothing more to give; whoever waits at it is woken.
@@ -81,7 +81,7 @@ class _Belts:
         self._changed = threading.Condition()
 
     def put(self, belt: int, item: Any) -> bool:
-        """Lay the item on the belt as soon as there is room; False if the belt is closed."""
+        """Lay the item on the belt as soon as there is space; False if the belt is closed."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed[belt] or len(self._belts[belt]) < self._depth)
             if not self._closed[belt]:
@@ -131,7 +131,7 @@ def _carry(items: Iterable[Any], belts: _Belts) -> None:
 
 
 def _work(name: str, work: Callable[[Any], Any], place: int, belts: _Belts, watch: Stopwatch) -> None:
-    """The thread of one room."""
+    """The thread of one step."""
     while True:
         item = belts.get(place)
         if item is _END or isinstance(item, _Failure):

@@ -11,7 +11,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-_PART = re.compile(r"^\.(?P<name>.+)\.(?P<token>[0-9a-f]{12})\.part$", re.DOTALL)
+_LONGEST_NAME_BYTES = 120
+"""Of the target's name in that of its part, which is 24 bytes longer with its lock: file systems
+take 255 bytes, some that encrypt 143 less a few.
+"""
+_PART = re.compile(r"^(?P<part>\.(?P<name>.+)\.[0-9a-f]{12}\.part)(\.lock)?$", re.DOTALL)
 
 
 @contextmanager
@@ -24,7 +28,7 @@ def replaced_when_complete(target: Path) -> Iterator[Path]:
     another live process writes is locked and stays. Raises OSError as the file system does.
     """
     remove_abandoned_parts(target.parent, target.name)
-    part = target.parent / f".{target.name[-120:]}.{secrets.token_hex(6)}.part"
+    part = target.parent / f".{_name_end(target.name)}.{secrets.token_hex(6)}.part"
     lock = FileLock(f"{part}.lock")
     with lock:
         try:
@@ -41,21 +45,33 @@ def replaced_when_complete(target: Path) -> Iterator[Path]:
 
 
 def remove_abandoned_parts(folder: Path, name: str | None = None) -> int:
-    """Delete `.part` files in `folder` (of `name` only, if given) whose writer no longer lives;
-    how many there were.
+    """Delete `.part` files in `folder` (of `name` only, if given) whose writer no longer lives,
+    and their locks; how many there were.
     """
-    removed = 0
     with suppress(OSError):
-        for part in folder.iterdir():
-            match = _PART.match(part.name)
-            if not match or (name is not None and match["name"] != name[-120:]):
-                continue
-            with suppress(OSError, Timeout):
-                with FileLock(f"{part}.lock", timeout=0):
-                    part.unlink(missing_ok=True)
-                    removed += 1
-                Path(f"{part}.lock").unlink(missing_ok=True)
-    return removed
+        found = [match for path in folder.iterdir() if (match := _PART.match(path.name))]
+        parts = {match["part"] for match in found if name is None or match["name"] == _name_end(name)}
+        return sum(_abandoned(folder / part) for part in sorted(parts))
+    return 0
+
+
+def _abandoned(part: Path) -> bool:
+    """Whether nobody writes this part any more; it is gone then."""
+    with suppress(OSError, Timeout), FileLock(f"{part}.lock", timeout=0):
+        part.unlink(missing_ok=True)
+        Path(f"{part}.lock").unlink(missing_ok=True)  # while it is held, as in waiting.py
+        return True
+    return False
+
+
+def _name_end(name: str) -> str:
+    """The last letters of a name that take at most _LONGEST_NAME_BYTES in the file system."""
+    end = os.fsencode(name)[-_LONGEST_NAME_BYTES:]
+    # not in the middle of a letter, which some file systems refuse
+    if len(end) == _LONGEST_NAME_BYTES:
+        while end and end[0] & 0xC0 == 0x80:
+            end = end[1:]
+    return os.fsdecode(end)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,13 +8,12 @@ from personare.errors import InvalidOption
 
 
 def expanded(path: Path | str) -> Path:
-    """The absolute path, `~` and `~NAME` replaced by home folders.
-
-    Raises InvalidOption where there is no such user, or the home folder is not known.
+    """The path with a leading ~ or ~user resolved. Raises InvalidOption for a user who has no
+    home or does not exist.
     """
     try:
-        return Path(path).expanduser().absolute()
-    except RuntimeError as error:
+        return Path(path).expanduser()
+    except RuntimeError:
         raise InvalidOption(
-            f"{str(path)!r} cannot be found: {error}", hint="write the folder's whole path"
+            f"{str(path)!r}: there is no such user's home folder", hint="write the path out in full"
         ) from None

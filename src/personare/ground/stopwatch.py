@@ -1,4 +1,4 @@
-"""Seconds by name: what each room of a run took."""
+"""Seconds by name: what each step of a run took."""
 
 from __future__ import annotations
 

@@ -40,25 +40,24 @@ from personare.heads.signals import (
     PLACES,
     SIGNALS,
 )
-from personare.types import ARKIT_UNITS
+from personare.motion import UNIT
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
-UNIT = {name: i for i, name in enumerate(ARKIT_UNITS)}
 USUAL = {
     "jawOpen": 0.35,
     "jawLeft": 0.15,
     "jawRight": 0.15,
-    "mouthFunnel": 0.45,
+    "mouthFunnel": 0.30,
     "mouthPucker": 0.60,
     "mouthLeft": 0.20,
     "mouthRight": 0.20,
     "mouthSmile": 0.60,
     "mouthFrown": 0.80,
     "mouthStretch": 0.18,
-    "mouthLowerDown": 0.22,
-    "mouthUpperUp": 0.22,
+    "mouthLowerDown": 0.35,
+    "mouthUpperUp": 0.35,
     "mouthPress": 0.12,
     "mouthRollLower": 0.15,
     "mouthRollUpper": 0.12,

@@ -92,7 +92,7 @@ class Head468:
 
 @cache
 def head468() -> Head468:
-    """The carried head, read-only. Made by tools/build_head_data.py from MakeHuman (CC0) and
+    """The bundled head, read-only. Made by tools/build_head_data.py from MakeHuman (CC0) and
     MediaPipe's topology (Apache-2.0).
     """
     arrays = safetensors.numpy.load((files("personare.heads") / "data" / "head468.safetensors").read_bytes())

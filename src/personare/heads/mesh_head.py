@@ -35,7 +35,7 @@ EYES, TEETH, TONGUE = (1, 2), (3, 4), 5
 
 
 @dataclass(frozen=True, slots=True)
-class Patch:
+class PaintPatch:
     """A part of the paint of its own. corner: (x, y) px; size: (w, h) px."""
 
     corner: tuple[int, int]
@@ -46,9 +46,9 @@ class Patch:
         return np.asarray(self.corner + self.size / 2)
 
 
-EYE_PATCH = Patch((0, 1024), np.array([256, 256]))
-TEETH_PATCHES = (Patch((256, 1024), np.array([512, 128])), Patch((256, 1152), np.array([512, 128])))
-TONGUE_PATCH = Patch((768, 1024), np.array([256, 256]))
+EYE_PATCH = PaintPatch((0, 1024), np.array([256, 256]))
+TEETH_PATCHES = (PaintPatch((256, 1024), np.array([512, 128])), PaintPatch((256, 1152), np.array([512, 128])))
+TONGUE_PATCH = PaintPatch((768, 1024), np.array([256, 256]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +167,7 @@ def loop_refinement(triangles: Ints, count: int) -> tuple[Refinement, Ints]:
 
 @cache
 def mesh_head() -> MeshHead:
-    """The carried head, subdivided once; read-only by convention."""
+    """The bundled head, subdivided once; read-only by convention."""
     folder = files("personare.heads") / "data"
     arrays = safetensors.numpy.load((folder / "mesh_head.safetensors").read_bytes())
     unit, step = float(arrays["eye_distance_dm"][0]), float(arrays["move_step_dm"][0])

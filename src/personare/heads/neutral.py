@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.heads.expression import SHUT_SHARE, SHUT_USUAL, UNIT, Neutral, moves
+from personare.heads.expression import SHUT_SHARE, SHUT_USUAL, Neutral, moves
 from personare.heads.head468 import head468
 from personare.heads.signals import CORNERS, MOUTH_POINTS, PLACES
+from personare.motion import UNIT
 
 Floats = NDArray[np.float32]
 
@@ -21,7 +22,7 @@ MOST_PARTED = 0.06
 PARTED_DIFFERS = 0.02
 """Lips that are at the start this little further apart than at their nearest are together."""
 SHUT_QUANTILE, OPEN_QUANTILE, BLINK_QUANTILE = 0.05, 0.60, 0.004
-LEVEL, LEVEL_DIFFERS = 0.010, 0.040
+LEVEL, LEVEL_DIFFERS = 0.010, 0.050
 """Height of the corners of a mouth at rest above the middle of its lips, and how much people
 differ: what is more is a smile or a frown, however long it lasts.
 """

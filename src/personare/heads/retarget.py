@@ -29,8 +29,7 @@ from personare.heads.head468 import (
     similarity,
 )
 from personare.heads.signals import CHIN_POINTS, CORNERS, MOUTH_POINTS, PLACES, SIGNALS
-from personare.motion import ARKIT, FLAME, Motion, row_of
-from personare.types import FaceState
+from personare.motion import ARKIT, FLAME, FaceState, Motion, row_of
 
 if TYPE_CHECKING:
     from personare.weights.finder import Weights

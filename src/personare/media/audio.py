@@ -5,64 +5,55 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import av
 import numpy as np
-from av.audio.frame import AudioFrame
-from av.audio.stream import AudioStream
-from av.container import InputContainer
 from numpy.typing import NDArray
 
-from personare.errors import UnreadableMedia, UnusableSpeech
-from personare.media.demux import claimed_seconds, decoded_frames, opened_container
+from personare.errors import UnusableSpeech
 from personare.media.local import shown
+from personare.media.mix import Mix, chosen_track, mix_of, track_mix
 from personare.media.resample import StreamResampler
+from personare.media.sound_track import RATES_HZ, SoundTrack, Voice, empty, sound_tracks
 from personare.types import SAMPLE_RATE, Phone, Speech, SpeechChunk
 
 CHUNK_SECONDS = 0.25
 """Chunks are at least this long (but the last) and at most one codec packet longer."""
 
-_RATES_HZ = range(1000, 768001)
 _MAX_CHANNELS = 64
 """Of an array; more are samples, and the array lies on its side."""
 
-Voice = NDArray[np.float32]
-"""float32 [m, channels] in [-1, 1] at the voice's own rate, one or two channels."""
 
+def open_speech(path: Path, track: int | None = None) -> Speech:
+    """A sound track of a file as Speech; memory does not grow with its length.
 
-def open_speech(path: Path) -> Speech:
-    """The first (or default) sound track of a file as Speech; memory does not grow with its
-    length.
+    track: its number from 1; None for the one that speaks: the container's default unless that
+        is silent, or hum, noise or music, and another speaks.
 
     Any rate, layout and sample format that FFmpeg decodes. Encoder delay is left out where the
-    container declares it; gaps in the time stamps are closed. More than two channels are mixed
-    down to stereo with the ITU-R BS.775 weights (channels of unknown place: to their mean);
-    `samples` is the mean of `voice` over channels; both are limited to [-1, 1].
+    container declares it; a pause that was not sent, or a start later than the container's
+    other tracks, is silence of that length (up to ten minutes; what is longer is a clock that
+    jumped, and closed). More than two channels are mixed down to stereo with the ITU-R BS.775
+    weights (channels of unknown place: to their mean). `samples` is the mean of `voice` over
+    channels, where one in opposite phase to the loudest is turned round first; clean voices
+    that are never louder than QUIET_DBFS are raised in it by one gain. Both are limited to
+    [-1, 1].
 
     A file that ends too early plays up to its end, and packets that cannot be decoded are left
-    out. Raises UnreadableMedia at once for a file without sound that can be decoded,
-    UnusableSpeech at once for one with zero samples, and UnusableSpeech from `chunks()` on NaN
-    or infinite samples.
+    out. Raises UnreadableMedia at once for a file without sound that can be decoded, or without
+    that track, UnusableSpeech at once for one with zero samples, and UnusableSpeech from
+    `chunks()` on NaN or infinite samples.
     """
-    with opened_container(path, "sound") as container:
-        stream = _sound_track(container, path)
-        first = next(_decoded(container, stream, path), None)
-        if first is None:
-            raise _empty(shown(path))
-        rate, layout = first.sample_rate, _voice_layout(first)
-        if rate not in _RATES_HZ:
-            raise UnreadableMedia(
-                f"{shown(path)} has an impossible sample rate of {rate} Hz", hint="convert it to 48000 Hz"
-            )
-        seconds = claimed_seconds(container, stream)
+    chosen = chosen_track(sound_tracks(path, track))
+    mix = track_mix(chosen)
+    # The mean of channels of unknown place is the voice itself, with their signs in it already.
+    heard = Mix((1,), mix.gain) if chosen.layout == "mean" else mix
 
     def chunks() -> Iterator[SpeechChunk]:
-        with opened_container(path, "sound") as container:
-            stream = _sound_track(container, path)
-            yield from _heard(_voice(container, stream, path, rate, layout), rate, shown(path), phones=None)
+        yield from _heard(_voice(chosen, mix), chosen.rate, shown(path), None, heard)
 
-    return Speech(shown(path), rate, _channels(layout), seconds, chunks)
+    channels = 2 if chosen.layout == "stereo" else 1
+    return Speech(shown(path), chosen.rate, channels, chosen.seconds, chunks)
 
 
 def speech_from_samples(
@@ -75,7 +66,7 @@ def speech_from_samples(
     goes with the chunk in which it starts. Raises UnusableSpeech for no samples, another shape
     or type, an impossible rate, NaN or infinite samples.
     """
-    if rate not in _RATES_HZ:
+    if rate not in RATES_HZ:
         raise UnusableSpeech(
             f"{name} has an impossible sample rate of {rate} Hz", hint="give 1000 to 768000 Hz"
         )
@@ -85,24 +76,25 @@ def speech_from_samples(
     if voice.ndim != 2 or not 0 < voice.shape[1] <= _MAX_CHANNELS:
         raise UnusableSpeech(f"{name} has shape {samples.shape}", hint="give an array [n] or [n, channels]")
     if len(voice) == 0:
-        raise _empty(name)
-    if voice.shape[1] > 2:
-        voice = voice.mean(axis=1, keepdims=True, dtype=np.float32)
+        raise empty(name)
     voice = _finite(voice, 0, rate, name)
+    step = _chunk_length(rate)
+    mix = mix_of((voice[start : start + step] for start in range(0, len(voice), step)), rate, voice.shape[1])
+    if voice.shape[1] > 2:
+        voice, mix = mix.channels(voice)[:, None], Mix((1,), mix.gain)
 
     def pieces() -> Iterator[Voice]:
-        step = _chunk_length(rate)
         for start in range(0, len(voice), step):
             yield voice[start : start + step]
 
     def chunks() -> Iterator[SpeechChunk]:
-        return _heard(pieces(), rate, name, phones)
+        return _heard(pieces(), rate, name, phones, mix)
 
     return Speech(name, rate, voice.shape[1], len(voice) / rate, chunks)
 
 
 def _heard(
-    pieces: Iterator[Voice], rate: int, name: str, phones: Sequence[Phone] | None
+    pieces: Iterator[Voice], rate: int, name: str, phones: Sequence[Phone] | None, mix: Mix
 ) -> Iterator[SpeechChunk]:
     """Pieces of a voice with what engines hear of them: 16 kHz mono."""
     resampler = StreamResampler(rate, SAMPLE_RATE)
@@ -113,7 +105,7 @@ def _heard(
     # are left.
     for upcoming in itertools.chain(pieces, [None]):
         if piece is not None:
-            samples = resampler.push(piece.mean(axis=1, dtype=np.float32))
+            samples = resampler.push(mix(piece))
             if upcoming is None:
                 samples = np.concatenate([samples, resampler.finish()])
             heard += len(samples)
@@ -123,71 +115,26 @@ def _heard(
                 spoken, waiting = tuple(starting), waiting[len(starting) :]
             yield SpeechChunk(np.clip(samples, -1, 1), piece, spoken)
         elif upcoming is None:
-            raise _empty(name)
+            raise empty(name)
         piece = upcoming
 
 
-def _voice(
-    container: InputContainer, stream: AudioStream, path: Path, rate: int, layout: str
-) -> Iterator[Voice]:
-    """The track in pieces of CHUNK_SECONDS or a little more, [m, channels], finite and within
+def _voice(track: SoundTrack, mix: Mix) -> Iterator[Voice]:
+    """The track in pieces of CHUNK_SECONDS or a little more, [m, 1 or 2], finite and within
     [-1, 1].
     """
     gathered: list[Voice] = []
     length = done = 0
-    for piece in _converted(_decoded(container, stream, path), rate, layout):
-        gathered.append(_finite(piece, done, rate, shown(path)))
+    for decoded in track.pieces():
+        piece = mix.channels(decoded)[:, None] if track.layout == "mean" else decoded
+        gathered.append(_finite(piece, done, track.rate, shown(track.path)))
         length += len(piece)
         done += len(piece)
-        if length >= _chunk_length(rate):
+        if length >= _chunk_length(track.rate):
             yield np.concatenate(gathered)
             gathered, length = [], 0
     if length:
         yield np.concatenate(gathered)
-
-
-def _decoded(container: InputContainer, stream: AudioStream, path: Path) -> Iterator[AudioFrame]:
-    frames = cast(Iterator[AudioFrame], decoded_frames(container, stream, path, "sound"))
-    return (frame for frame in frames if frame.samples)
-
-
-def _converted(frames: Iterator[AudioFrame], rate: int, layout: str) -> Iterator[Voice]:
-    """Frames of any format as [m, channels] at one rate and layout, also where the format
-    changes on the way.
-    """
-    resampler, source = None, None
-    for frame in frames:
-        if resampler is None or (frame.format.name, frame.layout.name, frame.sample_rate) != source:
-            if resampler is not None:
-                yield from _planar(resampler.resample(None), layout)
-            resampler = av.AudioResampler(
-                format="fltp", layout=frame.layout.name if layout == "mean" else layout, rate=rate
-            )
-            source = (frame.format.name, frame.layout.name, frame.sample_rate)
-        frame.pts = None  # else gaps in the time stamps would be filled with silence
-        yield from _planar(resampler.resample(frame), layout)
-    if resampler is not None:
-        yield from _planar(resampler.resample(None), layout)
-
-
-def _planar(frames: list[AudioFrame], layout: str) -> Iterator[Voice]:
-    for frame in frames:
-        voice = np.asarray(frame.to_ndarray().T, dtype=np.float32)
-        yield voice.mean(axis=1, keepdims=True, dtype=np.float32) if layout == "mean" else voice
-
-
-def _voice_layout(frame: AudioFrame) -> str:
-    """What the voice keeps of a frame's channels: "mono", "stereo", or "mean" for many channels
-    of unknown place.
-    """
-    if frame.layout.nb_channels <= 2:
-        return "mono" if frame.layout.nb_channels == 1 else "stereo"
-    placed = all(channel.name not in ("", "NONE", "UNK", "UNSD") for channel in frame.layout.channels)
-    return "stereo" if placed and not frame.layout.name.endswith("channels") else "mean"
-
-
-def _channels(layout: str) -> int:
-    return 2 if layout == "stereo" else 1
 
 
 def _chunk_length(rate: int) -> int:
@@ -205,10 +152,6 @@ def _finite(voice: Voice, position: int, rate: int, name: str) -> Voice:
     return np.clip(voice, -1, 1)
 
 
-def _empty(name: str) -> UnusableSpeech:
-    return UnusableSpeech(f"{name} is empty: its sound has zero samples", hint="give a recording of a voice")
-
-
 def _unit_range(samples: NDArray[Any], name: str) -> NDArray[np.float32]:
     if np.issubdtype(samples.dtype, np.floating):
         with np.errstate(over="ignore"):
@@ -220,14 +163,3 @@ def _unit_range(samples: NDArray[Any], name: str) -> NDArray[np.float32]:
     raise UnusableSpeech(
         f"{name} has samples of type {samples.dtype}", hint="give float32, int16, int32 or uint8"
     )
-
-
-def _sound_track(container: InputContainer, path: Path) -> AudioStream:
-    stream = container.streams.best("audio")
-    if not isinstance(stream, AudioStream):
-        raise UnreadableMedia(f"{shown(path)} has no sound", hint="give a file with a voice in it")
-    if stream.codec_context is None:
-        raise UnreadableMedia(
-            f"the sound of {shown(path)} is in a format without a decoder", hint="convert it to wav"
-        )
-    return stream

@@ -1,6 +1,8 @@
-"""RGB pictures as the planes that H.264 keeps."""
+"""RGB pictures over a colour, and as the planes that H.264 keeps."""
 
 from __future__ import annotations
+
+import re
 
 import cv2
 import numpy as np
@@ -14,6 +16,27 @@ from personare.types import Image
 _CHROMA = (
     np.array([[-37.797, -74.203, 112.0, 128 * 255], [112.0, -93.786, -18.214, 128 * 255], [0, 0, 0, 0]]) / 255
 )
+
+
+Colour = tuple[int, int, int]
+"""Red, green, blue, 0..255, sRGB."""
+WHITE: Colour = (255, 255, 255)
+"""What is laid behind transparent pictures unless another colour is asked for."""
+
+
+def colour(text: str) -> Colour:
+    """#RRGGBB. Raises ValueError for anything else."""
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", text):
+        raise ValueError(f"{text!r} is not a colour: write #RRGGBB, for example #00ff00")
+    red, green, blue = bytes.fromhex(text[1:])
+    return red, green, blue
+
+
+def over(image: Image, alpha: NDArray[np.uint8], ground: Colour) -> Image:
+    """A picture uint8 [H, W, 3], opaque where alpha [H, W] is 255, over a colour."""
+    share = alpha[..., None].astype(np.uint16)
+    mixed = image * share + np.array(ground, np.uint16) * (255 - share)
+    return ((mixed + 127) // 255).astype(np.uint8)
 
 
 def even_sized(image: Image) -> Image:

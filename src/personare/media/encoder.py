@@ -92,6 +92,8 @@ class Sink:
         rest = memoryview(data)
         while rest:
             taken = self._target.write(bytes(rest))
+            if taken is not None and not 0 < taken <= len(rest):
+                raise OSError(errno.EIO, f"it took {taken} of {len(rest)} bytes")
             rest = rest[len(rest) if taken is None else taken :]
         return len(data)
 
@@ -203,6 +205,7 @@ class EncodingThread:
         self._clip, self._sink, self._name = clip, sink, name
         self._items: queue.Queue[NDArray[Any] | None] = queue.Queue(_QUEUE_LENGTH)
         self._abandoned = False
+        self._end_taken = False
         self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._encode, name="personare-encoder", daemon=True)
         self._thread.start()
@@ -241,13 +244,16 @@ class EncodingThread:
                     encoder.picture(item)
                 else:
                     encoder.sound(item)
+            self._end_taken = True
             if not self._abandoned:
                 encoder.finish()
         except Exception as error:  # handed to the caller's thread, whatever it is
             self._failure = error
             self._sink.closed = True  # else PyAV would try to end the file when it drops the container
-            while not self._abandoned and self._items.get() is not None:
-                pass  # the caller must not wait for a queue that nobody empties
+            # The caller must not wait for a queue that nobody empties, nor this thread for an
+            # end that it took already.
+            while not (self._abandoned or self._end_taken):
+                self._end_taken = self._items.get() is None
 
 
 @contextmanager

@@ -19,7 +19,7 @@ MAX_PICTURES = 200_000
 """A folder with more is refused: over two hours at 25 pictures a second."""
 
 
-def open_guide(path: Path, fps: Fraction | None = None) -> Guide:
+def open_guide(path: str | Path, fps: Fraction | None = None) -> Guide:
     """A video, or a folder of pictures in natural order (2.png before 10.png), as a guide.
 
     path: a picture alone is a guide of one frame.
@@ -28,6 +28,7 @@ def open_guide(path: Path, fps: Fraction | None = None) -> Guide:
     Raises UnreadableMedia for what is neither, for a folder without pictures and, from
     `pictures()`, for pictures of another size than the first.
     """
+    path = Path(path)
     if path.is_dir():
         return _folder(path, fps or PHOTO_FPS)
     template = Template(path, None if not is_picture(path) else fps)

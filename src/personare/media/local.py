@@ -6,11 +6,7 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
-from blake3 import blake3
-
 from personare.errors import UnreadableMedia
-
-_DIGEST_BLOCK_BYTES = 1 << 20
 
 
 def open_local(path: Path) -> BinaryIO:
@@ -41,19 +37,25 @@ def open_local(path: Path) -> BinaryIO:
         raise UnreadableMedia(f"{shown(path)} is not a path: {error}", hint="check the path") from error
 
 
-def file_digest(path: Path) -> str:
-    """blake3 of the file's bytes as 64 hex digits, read in blocks. Raises UnreadableMedia as
-    `open_local`.
+def read_at_most(path: Path, most_bytes: int) -> bytes:
+    """The whole file, which is never read further than `most_bytes`: what is written to it
+    meanwhile, or a device behind it, cannot fill the memory.
+
+    Raises UnreadableMedia as `open_local`, for a file that is larger, and for one whose reading
+    fails.
     """
-    digest = blake3()
     with open_local(path) as file:
         try:
-            while block := file.read(_DIGEST_BLOCK_BYTES):
-                digest.update(block)
+            data = file.read(most_bytes + 1)
         except OSError as error:
             reason = error.strerror or str(error)
             raise UnreadableMedia(f"{shown(path)} cannot be read: {reason}", hint="check the disk") from error
-    return digest.hexdigest()
+    if len(data) > most_bytes:
+        raise UnreadableMedia(
+            f"{shown(path)} is larger than {_size_text(most_bytes)}, the limit for a file of this kind",
+            hint="check that it is the right file, or split it",
+        )
+    return data
 
 
 def shown(path: Path) -> str:
@@ -62,3 +64,7 @@ def shown(path: Path) -> str:
     """
     text = str(path)
     return text if text.isprintable() else repr(text)
+
+
+def _size_text(size: int) -> str:
+    return f"{size / 1e6:g} MB" if size >= 1_000_000 else f"{size} bytes"

@@ -17,7 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.errors import InvalidOption, UnreadableMedia, UnwritableOutput
+from personare.errors import InvalidOption, PersonareError, UnreadableMedia, UnwritableOutput
 from personare.ground.durable import replaced_when_complete
 from personare.media.local import open_local, shown
 from personare.media.motion_files import CurveSink, curves_written, read_curves
@@ -94,11 +94,13 @@ def checked_motion_target(path: Path, space: Space | None) -> Space:
     return space
 
 
-def read_motion(path: Path) -> Motion:
-    """The motion in a file. Raises UnreadableMedia with what is wrong and where."""
+def read_motion(path: Path, fps: Fraction | None = None) -> Motion:
+    """The motion in a file. fps: for curves without a rate of their own (see read_curves). Raises
+    UnreadableMedia with what is wrong and where.
+    """
     if path.suffix.lower() == ".npz":
         return _read_npz(path)
-    track = read_curves(path)
+    track = read_curves(path, fps)
     return motion_of(track.states, track.fps)
 
 
@@ -133,8 +135,11 @@ def _read_npz(path: Path) -> Motion:
                 values = np.asarray(arrays["values"])
                 space, fps = str(arrays["space"]), frame_rate(str(arrays["fps"]))
                 columns = tuple(str(name) for name in arrays["columns"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
-            raise UnreadableMedia(f"{shown(path)} is no motion: {error}", hint=hint) from None
+        except PersonareError:
+            raise
+        except Exception as error:  # whatever the parsers of zip, numpy and Python meet in its headers
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise UnreadableMedia(f"{shown(path)} is no motion: {reason}", hint=hint) from None
     if values.ndim != 2 or values.shape[1] != len(columns) or values.dtype.kind != "f":
         raise UnreadableMedia(f"{shown(path)}: values {values.dtype} {values.shape}", hint=hint)
     return Motion(Space(space, columns), fps, _finite(path, values))

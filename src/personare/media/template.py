@@ -15,9 +15,11 @@ from fractions import Fraction
 from math import floor
 from pathlib import Path
 
+import numpy as np
 from av.video.frame import VideoFrame
 
 from personare.errors import UnreadableMedia
+from personare.media.colour import WHITE, Colour
 from personare.media.demux import opened_container
 from personare.media.image import MAX_PIXELS, is_picture, read_image
 from personare.media.local import shown
@@ -33,6 +35,9 @@ _USUAL_RATES = [Fraction(rate) for rate in (25, 30, 24, 50, 60)] + [
 ]
 _EVEN = Fraction(1, 2)
 """Pictures are at even times if none is off its place by this share of a frame."""
+_USUAL_SHARE, _SAME_STEP = 0.5, 0.2
+"""A step is usual if this share of all differs from it by less than that share of it."""
+_NEAR_USUAL = 0.01
 _RATE_LIMITS = (Fraction(1), Fraction(120))
 
 
@@ -47,27 +52,36 @@ class Template:
 
     size: (height, width). fps: the template's own rate (a video whose pictures come at uneven
     times is evened out to a round one), or the one asked for. frames: how many there are at
-    that rate; exact, known without decoding. moving: whether it is a video. Frame i shows what
+    that rate; exact, known without decoding. moving: whether it is a video. background: laid
+    behind what is transparent. photo: what to show in place of the first picture of an
+    animation. Frame i shows what
     the video shows in the middle of it, at (i + 1/2) / fps; what does not decode is replaced by
     the picture before. Raises UnreadableMedia if it is neither picture nor video, or a video
     without pictures; PictureTooLarge above `max_pixels` a picture.
     """
 
-    def __init__(self, path: Path, fps: Fraction | None = None, max_pixels: int = MAX_PIXELS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        fps: Fraction | None = None,
+        max_pixels: int = MAX_PIXELS,
+        background: Colour = WHITE,
+        photo: Image | None = None,
+    ) -> None:
         self.path = path
         self.moving = not is_picture(path)
         self._photo: Image | None = None
         if not self.moving:
-            self._photo = read_image(path, max_pixels)
+            self._photo = read_image(path, max_pixels, background) if photo is None else photo
             self.size = (self._photo.shape[0], self._photo.shape[1])
             self.fps = fps or PHOTO_FPS
             self.frames = 1
             return
-        self._source = _video(path, max_pixels)
+        self._source = _video(path, max_pixels, background)
         self.size = self._source.size
         self._timeline = timeline = self._source.timeline()
         self.fps = fps or own_rate(timeline, self._source.fps)
-        self._start = timeline.times[0]
+        self._start = timeline.shown[0]
         self._ticks_per_frame = 1 / self.fps / timeline.tick
         self.frames = max(1, round((timeline.end - self._start) / self._ticks_per_frame))
 
@@ -120,7 +134,7 @@ class Template:
     def _time(self, frame: int) -> int:
         """Of the picture that is to be seen at a frame, in ticks."""
         middle = self._start + (frame + Fraction(1, 2)) * self._ticks_per_frame
-        return self._timeline.times[max(0, bisect_right(self._timeline.times, middle) - 1)]
+        return self._timeline.times[max(0, bisect_right(self._timeline.shown, middle) - 1)]
 
     def _forward(self, first: int) -> Iterator[tuple[int, Image]]:
         """Frames from `first` to the last."""
@@ -195,19 +209,33 @@ class Template:
 
 
 def own_rate(timeline: Timeline, claimed: Fraction) -> Fraction:
-    """The rate of pictures that come at even times: the claimed one if it fits. Uneven ones get
-    a whole rate near their mean.
+    """The rate of pictures that come at even times: the claimed one if it fits. Where some were
+    lost, the rate of the usual step, at which those that are there fall on their places; where
+    no step is usual, a whole rate near the mean.
     """
-    times, tick = timeline.times, timeline.tick
+    times, tick = timeline.shown, timeline.tick
     start = times[0]
     for rate in (claimed, *_USUAL_RATES):
         if all(abs((time - start) * tick * rate - i) < _EVEN for i, time in enumerate(times)):
-            return min(max(rate, _RATE_LIMITS[0]), _RATE_LIMITS[1])
+            return _within_limits(rate)
+    steps = np.diff(np.array(times, np.float64)) * float(tick)
+    usual = float(np.median(steps))
+    if np.mean(np.abs(steps - usual) < _SAME_STEP * usual) >= _USUAL_SHARE:
+        # Steps are rounded to ticks; their mean is closer than any of them.
+        step = float(steps[np.abs(steps - usual) < _SAME_STEP * usual].mean())
+        nearest = min((claimed, *_USUAL_RATES), key=lambda rate: abs(float(rate) * step - 1))
+        if abs(float(nearest) * step - 1) < _NEAR_USUAL:
+            return _within_limits(nearest)
+        return _within_limits(Fraction(max(1, round(1 / step))))
     mean = len(times) / ((timeline.end - start) * tick)
-    return min(max(Fraction(round(mean)), _RATE_LIMITS[0]), _RATE_LIMITS[1])
+    return _within_limits(Fraction(round(mean)))
 
 
-def _video(path: Path, max_pixels: int) -> VideoSource:
+def _within_limits(rate: Fraction) -> Fraction:
+    return min(max(rate, _RATE_LIMITS[0]), _RATE_LIMITS[1])
+
+
+def _video(path: Path, max_pixels: int, background: Colour) -> VideoSource:
     try:
         with opened_container(path, "video"):
             pass
@@ -216,7 +244,7 @@ def _video(path: Path, max_pixels: int) -> VideoSource:
         raise UnreadableMedia(
             message, hint="give a JPEG, PNG or WebP picture, or an mp4, mov, webm or mkv video"
         ) from None
-    return VideoSource(path, max_pixels)
+    return VideoSource(path, max_pixels, background)
 
 
 def _nbytes(picture: VideoFrame) -> int:

@@ -169,7 +169,7 @@ def checked_target(target: Path) -> Path:
     if target.suffix.lower() not in _CONTAINERS:
         raise UnwritableOutput(
             f"{shown(target)} does not end in {', '.join(_CONTAINERS)}",
-            hint="clips are MP4 files; name it so",
+            hint="clips are MP4 files: end its name in .mp4",
         )
     try:
         target = target.resolve()

@@ -15,7 +15,7 @@ from personare.perception.head_pose import HeadPose, head_pose
 from personare.perception.iris import eyes
 from personare.perception.landmarks import face_landmarks
 from personare.perception.regions import Region
-from personare.types import Image
+from personare.types import LARGEST, Image
 
 MAX_YAW_DEGREES = 35.0
 MAX_PITCH_DEGREES = 25.0
@@ -30,6 +30,13 @@ _SURE_PART = 0.12
 """The detector misses no face wider than this part of what it is shown."""
 MAX_LANDMARKS_OUTSIDE = 0.15
 _UPSIDE_DOWN_MARGIN = 0.1
+DOUBTFUL_PROBABILITY, DOUBTFUL_SCORE = 0.998, 0.80
+"""A face below both may be no person's. Animals and puppets that pass for faces lie below them (11
+of 11 cases in 900 views of six pictures), and so do a few per cent of people who are blurred,
+dark and tilted at once; a person who looks at the camera has a probability of 1.000.
+"""
+ALSO_A_FACE = 0.5
+"""Share of the largest face's size from which on another one may be the one that is meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,8 @@ class Face:
         (image left) first; see `iris.eyes`. yaw, pitch, roll in degrees: yaw > 0 nose to image
         right, pitch > 0 nose up, roll > 0 clockwise in the picture.
     eye_distance_px: between the outer eye corners (33, 263), as seen from the front.
+    faces: how many there were to choose from.
+    probability: that it is a face, of the landmark network.
     """
 
     box: NDArray[np.float32]
@@ -55,15 +64,25 @@ class Face:
     pitch: float
     roll: float
     eye_distance_px: float
+    faces: int = 1
+    probability: float = 1.0
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it may be no person's: an animal's, or a doll's."""
+        return self.probability < DOUBTFUL_PROBABILITY and self.score < DOUBTFUL_SCORE
 
 
 @dataclass(frozen=True, slots=True)
 class SeenFace:
-    """A detection that the landmark network confirms. landmarks: float32 [468, 3] as in Face."""
+    """A detection that the landmark network confirms. landmarks: float32 [468, 3] as in Face.
+    probability: that it is a face.
+    """
 
     detection: Detection
     landmarks: NDArray[np.float32]
     pose: HeadPose
+    probability: float = 1.0
 
 
 def find_faces(image: Image) -> list[Detection]:
@@ -82,22 +101,29 @@ def find_face(
     max_yaw: float = MAX_YAW_DEGREES,
     max_pitch: float = MAX_PITCH_DEGREES,
     min_eye_distance_px: float = MIN_EYE_DISTANCE_PX,
+    choice: str = LARGEST,
 ) -> Face:
-    """The face to animate: the largest, where a face at the picture's corner counts half as
-    large as one in its middle.
+    """The face to animate: as `chosen_face` says.
 
-    image: uint8 [H, W, 3] RGB. `name` is for messages. Raises NoFaceFound (also where the
-    picture's edge cuts the face), FaceTooSmall or FaceTurnedAway (to the side, up, down, or the
-    whole picture), with what was measured and the limit.
+    image: uint8 [H, W, 3] RGB. `name` is for messages. choice: see `types.face_choice`. Raises
+    NoFaceFound (also where the picture's edge cuts the face, or has too few of them for the
+    choice), FaceTooSmall or FaceTurnedAway (to the side, up, down, or the whole picture), with
+    what was measured and the limit.
     """
-    seen = confirmed_faces(image)
+    seen, every = faces_of_all_sizes(image)
     if not seen:
         raise NoFaceFound(
             f"{name}: no face found",
             hint="use a sharp, well-lit picture of one person who looks towards the camera; both eyes must "
             "be visible",
         )
-    best = main_face(seen, image)
+    best = chosen_face(seen if choice == LARGEST else every, image, choice)
+    faces = len(to_choose_from(every))
+    if best is None:
+        raise NoFaceFound(
+            f"{name}: face={choice} is asked for, and {faces} {'is' if faces == 1 else 'are'} seen",
+            hint="largest, left, right, or a number counted from the left",
+        )
     _check_pose(best.pose, name, max_yaw, max_pitch, min_eye_distance_px)
     _check_upright(image, best, name)
     _check_whole(image, best, name)
@@ -112,14 +138,29 @@ def find_face(
         pitch=best.pose.pitch,
         roll=best.pose.roll,
         eye_distance_px=best.pose.eye_distance_px,
+        faces=faces,
+        probability=best.probability,
     )
 
 
-def main_face(seen: Sequence[SeenFace], image: Image) -> SeenFace:
-    """The largest, where a face at the picture's corner counts half as large as one in its
-    middle. At least one is given.
+def to_choose_from(seen: Sequence[SeenFace]) -> list[SeenFace]:
+    """The faces about as large as the largest, from left to right as one looks at the picture."""
+    largest = max((face.pose.eye_distance_px for face in seen), default=0.0)
+    near = [face for face in seen if face.pose.eye_distance_px >= ALSO_A_FACE * largest]
+    return sorted(near, key=lambda face: float(face.detection.box[0] + face.detection.box[2]))
+
+
+def chosen_face(seen: Sequence[SeenFace], image: Image, choice: str = LARGEST) -> SeenFace | None:
+    """The face that is meant, at least one being given; None if there are not so many.
+
+    largest: where a face at the picture's corner counts half as large as one in its middle.
+    left, right, or a number counted from the left: of those about as large as the largest.
     """
-    return max(seen, key=lambda face: face.pose.eye_distance_px * _centrality(face.detection, image))
+    if choice == LARGEST:
+        return max(seen, key=lambda face: face.pose.eye_distance_px * _centrality(face.detection, image))
+    near = to_choose_from(seen)
+    place = {"left": 1, "right": len(near)}.get(choice) or int(choice)
+    return near[place - 1] if place <= len(near) else None
 
 
 def _check_pose(
@@ -173,13 +214,38 @@ def confirmed_faces(image: Image) -> list[SeenFace]:
     been missed.
     """
     faces: list[SeenFace] = []
+    for side, faces in _by_scale(image):
+        if _none_missed(faces, side):
+            break
+    return faces
+
+
+def faces_of_all_sizes(image: Image) -> tuple[list[SeenFace], list[SeenFace]]:
+    """`confirmed_faces`, and the same with all that are about as large as the largest: for them
+    one has to look closer.
+    """
+    first: list[SeenFace] | None = None
+    faces: list[SeenFace] = []
+    for side, faces in _by_scale(image):
+        if first is None and _none_missed(faces, side):
+            first = faces
+        if _none_missed(faces, side / ALSO_A_FACE):
+            break
+    return faces if first is None else first, faces
+
+
+def _by_scale(image: Image) -> Iterator[tuple[float, list[SeenFace]]]:
+    """(side in px of what the detector was shown, all faces seen until then, largest first)."""
+    faces: list[SeenFace] = []
     for side, detections in detections_by_scale(image):
         for seen in confirmed(image, detections):
             if not any(_same(seen, other) for other in faces):
                 faces.append(seen)
-        if any(face.detection.size_px >= _SURE_PART * side for face in faces):
-            break
-    return sorted(faces, key=lambda face: -face.pose.eye_distance_px)
+        yield side, sorted(faces, key=lambda face: -face.pose.eye_distance_px)
+
+
+def _none_missed(faces: list[SeenFace], side: float) -> bool:
+    return any(face.detection.size_px >= _SURE_PART * side for face in faces)
 
 
 def confirmed(image: Image, detections: Sequence[Detection]) -> Iterator[SeenFace]:
@@ -187,7 +253,7 @@ def confirmed(image: Image, detections: Sequence[Detection]) -> Iterator[SeenFac
     for detection in detections:
         landmarks, probability = face_landmarks(image, detection)
         if probability >= MIN_FACE_PROBABILITY:
-            yield SeenFace(detection, landmarks, head_pose(landmarks))
+            yield SeenFace(detection, landmarks, head_pose(landmarks), float(probability))
 
 
 def _same(a: SeenFace, b: SeenFace) -> bool:

@@ -1,4 +1,4 @@
-"""The four face networks that the package carries, ready to run.
+"""The four face networks that are bundled, ready to run.
 
 They are MediaPipe's (Apache-2.0), converted to ONNX by tools/convert_face_networks.py;
 `networks/networks.toml` says from which file each came and what its bytes must be.
@@ -52,7 +52,7 @@ class Network:
 
 
 def network(name: str) -> Network:
-    """The carried network of that name (a key of NETWORK_SHA256), loaded and verified once per
+    """The bundled network of that name (a key of NETWORK_SHA256), loaded and verified once per
     process.
 
     Raises WeightsMismatch if the file is missing or its bytes are not those that were released.
@@ -75,7 +75,7 @@ def _leased(name: str) -> Lease[Network]:
 
 
 def damaged_networks() -> list[str]:
-    """Names of the carried networks whose files are missing or not those that were released;
+    """Names of the bundled networks whose files are missing or not those that were released;
     reads all of them.
     """
     return [name for name in NETWORK_SHA256 if not _is_intact(name, _read(name))]

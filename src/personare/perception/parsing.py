@@ -135,7 +135,7 @@ class FeatureFusion(nn.Module):
         return features * gate + features
 
 
-class Head(nn.Module):
+class ScoreHead(nn.Module):
     def __init__(self, entering: int, channels: int, classes: int) -> None:
         super().__init__()
         self.conv = ConvBNReLU(entering, channels)
@@ -154,9 +154,9 @@ class BiSeNet(nn.Module):
         classes = (config or BiSeNetConfig()).classes
         self.cp = ContextPath()
         self.ffm = FeatureFusion()
-        self.conv_out = Head(256, 256, classes)
-        self.conv_out16 = Head(128, 64, classes)
-        self.conv_out32 = Head(128, 64, classes)
+        self.conv_out = ScoreHead(256, 256, classes)
+        self.conv_out16 = ScoreHead(128, 64, classes)
+        self.conv_out32 = ScoreHead(128, 64, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         eighth, context8, _ = self.cp(x)

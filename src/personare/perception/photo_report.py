@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.perception.face import Face, find_face, find_faces
+from personare.perception.face import Face, find_face
 from personare.perception.glasses import EYE_DISTANCE_PX, look_for_glasses
 from personare.types import Image
 
@@ -27,8 +27,6 @@ TURNED_DEGREES, TILTED_DEGREES, LEANING_DEGREES = 12.0, 18.0, 20.0
 SOFT_BELOW = 0.45
 OPEN_FROM, WIDE_OPEN_FROM = 0.035, 0.20
 """Gap of the lips in eye distances; smiles shut well, mouths open wider than that less well."""
-ALSO_A_FACE = 0.5
-"""Share of the largest face's size from which on another one may be the one that is meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +40,7 @@ class PhotoReport:
     glasses, dark_lenses: a guess.
     glasses_evidence: what it is from, 1 where it changes.
     faces: those about as large.
+    person: whether it surely is one; False for what may be an animal or a doll.
     advice: lines, none if the photo is good.
     """
 
@@ -58,6 +57,7 @@ class PhotoReport:
     dark_lenses: bool
     glasses_evidence: float
     faces: int
+    person: bool
     advice: tuple[str, ...]
 
     @property
@@ -88,7 +88,8 @@ def photo_report(picture: Image, name: str = "picture", *, moving: bool = False)
         glasses=glasses.worn,
         dark_lenses=glasses.dark,
         glasses_evidence=round(glasses.evidence, 2),
-        faces=_faces_about_as_large(picture),
+        faces=face.faces,
+        person=not face.is_doubtful,
         advice=(),
     )
     return _with_advice(report, moving)
@@ -110,11 +111,6 @@ def sharpness(grey: NDArray[np.float32]) -> float:
     return 1.0 - max(blurs)
 
 
-def _faces_about_as_large(picture: Image) -> int:
-    sizes = [face.size_px for face in find_faces(picture)]
-    return sum(size >= ALSO_A_FACE * max(sizes) for size in sizes)
-
-
 def _as_shown(picture: Image, face: Face) -> NDArray[np.float32]:
     """The face's box, grey, as it is; a large one scaled down to what a clip of 512 px shows of
     it.
@@ -134,10 +130,12 @@ def _as_shown(picture: Image, face: Face) -> NDArray[np.float32]:
 
 def _with_advice(report: PhotoReport, moving: bool) -> PhotoReport:
     advice = []
+    if not report.person:
+        advice.append("is this a person? It may be an animal or a doll, and gets a person's lips and teeth")
     if report.faces > 1:
         advice.append(
-            f"{report.faces} faces seen: the largest, or the one nearest the middle, speaks; crop the photo "
-            f"for another"
+            f"{report.faces} faces seen: the largest, or the one nearest the middle, speaks; for another "
+            f"--set face=left, face=right or face=N, counted from the left"
         )
     if report.eye_distance_px < SMALL_EYE_DISTANCE_PX and not moving:
         advice.append(

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from personare.weights.loading import load_strictly, unallocated
 
-COMPONENT = "s3fd"
 PIXEL_MEAN = (104.0, 117.0, 123.0)
 """What the network has subtracted from its three colour planes, in their order."""
 MIN_CANDIDATE = 0.05

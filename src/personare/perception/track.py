@@ -22,15 +22,17 @@ from personare.perception.face import (
     MAX_YAW_DEGREES,
     MIN_EYE_DISTANCE_PX,
     SeenFace,
+    chosen_face,
     confirmed,
     confirmed_faces,
-    main_face,
+    faces_of_all_sizes,
+    to_choose_from,
 )
 from personare.perception.head_pose import HeadPose, head_pose
 from personare.perception.landmarks import face_region, landmarks_in
 from personare.perception.regions import Region
 from personare.perception.smooth import smoothed
-from personare.types import Image, Progress, no_progress
+from personare.types import LARGEST, Image, Progress, no_progress
 
 Floats = NDArray[np.float32]
 
@@ -67,12 +69,14 @@ class Track:
         away, cut by the border).
     begins: bool [n], True where the face is there but not continuous with the frame before.
     raw: float32 [n, 468, 3], as the network saw them.
+    faces: how many there were to choose from.
     """
 
     landmarks: Floats
     present: NDArray[np.bool_]
     begins: NDArray[np.bool_]
     raw: Floats
+    faces: int = 1
 
 
 def track_face(
@@ -81,18 +85,22 @@ def track_face(
     total: int | None = None,
     progress: Progress = no_progress,
     min_eye_distance_px: float = MIN_EYE_DISTANCE_PX,
+    choice: str = LARGEST,
 ) -> Track:
-    """Follow the main face of the first frame that has one: the largest, rather in the middle
-    (as `face.find_face` picks).
+    """Follow the face that is meant (see `face.chosen_face`) of the first frame that has it.
 
     frames: uint8 [H, W, 3] RGB at a constant rate, each looked at once. total: how many, for
     progress. No face in any frame is no error: `present` is False everywhere.
     """
-    follower = FaceFollower(fps, min_eye_distance_px)
+    follower = FaceFollower(fps, min_eye_distance_px, choice)
     landmarks: list[Floats] = []
     present: list[bool] = []
+    faces = 1
     for done, image in enumerate(frames, 1):
+        waits = not follower.has_begun
         points, usable = follower.look(image)
+        if waits and follower.has_begun:
+            faces = len(to_choose_from(faces_of_all_sizes(image)[1]))
         landmarks.append(points)
         present.append(usable)
         progress("tracking the face", done, total)
@@ -105,7 +113,7 @@ def track_face(
         after = np.flatnonzero((~seen | begins)[start + 1 :])
         end = start + 1 + int(after[0]) if len(after) else len(raw)
         smooth[start:end] = smoothed(raw[start:end], fps)
-    return Track(smooth, seen, begins, raw)
+    return Track(smooth, seen, begins, raw, faces)
 
 
 class FaceFollower:
@@ -114,7 +122,8 @@ class FaceFollower:
     faces: the most that were there at once where it had to look for one.
     """
 
-    def __init__(self, fps: Fraction, min_eye_distance_px: float) -> None:
+    def __init__(self, fps: Fraction, min_eye_distance_px: float, choice: str = LARGEST) -> None:
+        self._choice = choice
         self._min_eye_distance_px = min_eye_distance_px
         self._search_every = max(1, round(SEARCH_SECONDS * fps))
         self._give_up_after = round(GIVE_UP_SECONDS * fps)
@@ -122,6 +131,11 @@ class FaceFollower:
         self._size_px = 0.0
         self._lost_for = 0
         self.faces = 0
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether the person was seen yet."""
+        return self._last is not None
 
     def look(self, image: Image) -> tuple[Floats, bool]:
         """Landmarks [468, 3] of the person (zeros if there is none) and whether they can be
@@ -162,7 +176,10 @@ class FaceFollower:
         if not seen:
             return None
         if self._last is None:
-            best = main_face(seen, image)
+            chosen = chosen_face(seen, image, self._choice)
+            if chosen is None:
+                return None
+            best = chosen
         else:
             best = min(seen, key=self._distance)
             if (
@@ -174,6 +191,8 @@ class FaceFollower:
         return best.landmarks, best.pose
 
     def _searched(self, image: Image) -> list[SeenFace]:
+        if self._last is None and self._choice != LARGEST:
+            return faces_of_all_sizes(image)[1]
         if self._lost_for % self._search_every == 0:
             return confirmed_faces(image)
         height, width = image.shape[:2]

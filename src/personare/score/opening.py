@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.heads import (
+    CHIN,
     LEFT_EYE_LOWER,
     LEFT_EYE_UPPER,
     LOWER_INNER_LIP,
@@ -28,9 +29,10 @@ from personare.heads import (
     head468,
 )
 from personare.media.video import VideoFrameAt
+from personare.motion import UNIT
 from personare.perception.head_pose import head_pose
-from personare.score.follow import FaceFollower, Landmarks
-from personare.types import ARKIT_UNITS, Image
+from personare.score.landmark_reader import LandmarkReader, Landmarks
+from personare.types import Image
 
 Floats = NDArray[np.float64]
 
@@ -41,7 +43,10 @@ _EYES = ((RIGHT_EYE_UPPER, RIGHT_EYE_LOWER), (LEFT_EYE_UPPER, LEFT_EYE_LOWER))
 _STILL_DELTA = 0.004
 """A point that no unit of mouth, jaw, lids or brows moves by more is skin that should be still."""
 _LIPS = sorted({point for row in (*UPPER_LIP_ROWS, *LOWER_LIP_ROWS) for point in row})
+_BROWS = ((105, 66, 107), (334, 296, 336))
+"""The inner two thirds of either brow, image left first, as the eyes in _EYES."""
 _NOSE_BRIDGE, _NOSE_BASE = 6, 2
+_NOSE_TIP = 1
 _PATCH_HALF_WIDTH = 0.45
 _PATCH_FROM, _PATCH_TO = 0.25, 0.85
 """The patch between eyes and mouth: across in eye distances, down in shares of the way from the
@@ -57,6 +62,9 @@ class FaceSeen:
     gap: between the inner lips, mean of the three middle pairs of points.
     width: corner to corner of the mouth.
     eye_opening: between the lids, mean of both eyes, in widths of the eye.
+    brow: height of the brows over the middle of their eyes, mean of both.
+    chin: from the tip of the nose to the chin.
+    corners_tilt: how much lower the mouth's corner at image right is.
     yaw, pitch, roll: degrees.
     skin_spike_px, lip_spike_px: how far the worst point of the still skin, or of the lips,
         jumps away for this one picture and back.
@@ -68,6 +76,9 @@ class FaceSeen:
     gap: Floats
     width: Floats
     eye_opening: Floats
+    brow: Floats
+    chin: Floats
+    corners_tilt: Floats
     yaw: Floats
     pitch: Floats
     roll: Floats
@@ -85,7 +96,7 @@ class FaceSeen:
 
 
 def watch(frames: Iterable[VideoFrameAt], tell: Callable[[int], None] | None = None) -> FaceSeen:
-    """Measure a clip picture by picture; 88 bytes of each picture are kept. tell(pictures done)
+    """Measure a clip picture by picture; 112 bytes of each picture are kept. tell(pictures done)
     is called after each.
     """
     columns = {field.name: array("d") for field in fields(FaceSeen)}
@@ -108,6 +119,9 @@ def measure(image: Image, landmarks: Landmarks) -> dict[str, float]:
         "gap": float(np.linalg.norm(lower - upper, axis=1).mean() / unit),
         "width": float(np.linalg.norm(points[_CORNERS[0]] - points[_CORNERS[1]]) / unit),
         "eye_opening": float(np.mean([_eye_opening(points, *lids) for lids in _EYES])),
+        "brow": _brow_height(points) / unit,
+        "chin": float(np.linalg.norm(points[CHIN] - points[_NOSE_TIP]) / unit),
+        "corners_tilt": float((points[_CORNERS[1]] - points[_CORNERS[0]])[1] / unit),
         "yaw": pose.yaw,
         "pitch": pose.pitch,
         "roll": pose.roll,
@@ -131,7 +145,7 @@ def spikes_px(before: Landmarks, here: Landmarks, after: Landmarks) -> Floats:
 
 def _measured(frames: Iterable[VideoFrameAt]) -> Iterator[dict[str, float]]:
     """One picture behind, for a spike is known when the next picture is."""
-    follower = FaceFollower()
+    reader = LandmarkReader()
     nothing = {field.name: float("nan") for field in fields(FaceSeen)}
     before: Landmarks | None = None
     here: Landmarks | None = None
@@ -139,7 +153,7 @@ def _measured(frames: Iterable[VideoFrameAt]) -> Iterator[dict[str, float]]:
     scale = 1.0
     for frame in frames:
         scale = SPIKE_SIDE_PX / min(frame.image.shape[:2])
-        after = follower.landmarks(frame.image)
+        after = reader.landmarks(frame.image)
         if row is not None:
             yield {**row, **_spikes(before, here, after, scale)}
         measures = {} if after is None else measure(frame.image, after)
@@ -162,9 +176,7 @@ def _spikes(
 
 @cache
 def _still_skin() -> NDArray[np.intp]:
-    moving = [
-        i for i, name in enumerate(ARKIT_UNITS) if name.startswith(("mouth", "jaw", "eyeBlink", "brow"))
-    ]
+    moving = [i for name, i in UNIT.items() if name.startswith(("mouth", "jaw", "eyeBlink", "brow"))]
     reach = np.linalg.norm(head468().deltas[moving], axis=2).max(axis=0)
     return np.flatnonzero(reach < _STILL_DELTA)
 
@@ -172,6 +184,15 @@ def _still_skin() -> NDArray[np.intp]:
 def _eye_opening(points: Floats, upper: tuple[int, ...], lower: tuple[int, ...]) -> float:
     lids = np.linalg.norm(points[list(upper[3:6])] - points[list(lower[3:6])], axis=1).mean()
     return float(lids / max(np.linalg.norm(points[upper[0]] - points[upper[-1]]), 1e-6))
+
+
+def _brow_height(points: Floats) -> float:
+    """Pixels that the brows lie above the middle between their eye's corners, mean of both."""
+    heights = [
+        points[[upper[0], upper[-1]], 1].mean() - points[list(brow), 1].mean()
+        for brow, (upper, _) in zip(_BROWS, _EYES, strict=True)
+    ]
+    return float(np.mean(heights))
 
 
 def _brightness(patch: NDArray[np.float32]) -> float:

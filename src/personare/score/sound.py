@@ -30,7 +30,7 @@ SHORTEST_SILENCE_SECONDS = 0.3
 STEADY_VOWEL_SECONDS = 0.25
 _SILENT_BELOW_LOUD_DB = 32.0
 _LOUD_PERCENTILE = 95
-_LOUDNESS_RANGE_DB = 35.0
+LOUDNESS_RANGE_DB = 35.0
 _NO_VOICE = 0.5
 _FIRST_VOWEL = VISEME["aa"]
 
@@ -80,7 +80,7 @@ def listen(
     heard.append(_reduced(stream.finish(), painter))
     aperture, sil, voice, level = np.concatenate(heard, axis=1)
     loud = (
-        max(float(np.percentile(level, _LOUD_PERCENTILE)), SILENT_DBFS + _LOUDNESS_RANGE_DB)
+        max(float(np.percentile(level, _LOUD_PERCENTILE)), SILENT_DBFS + LOUDNESS_RANGE_DB)
         if len(level)
         else SILENT_DBFS
     )
@@ -88,7 +88,7 @@ def listen(
     silent = quiet & ((voice < _NO_VOICE) | (sil > _NO_VOICE))
     return SoundHeard(
         target=smooth(aperture),
-        loudness=smooth(np.clip(1 + (level - loud) / _LOUDNESS_RANGE_DB, 0, 1)),
+        loudness=smooth(np.clip(1 + (level - loud) / LOUDNESS_RANGE_DB, 0, 1)),
         spoken=_near(~quiet & (voice >= _NO_VOICE), round(0.3 / FRAME_SECONDS)),
         silences=spans(silent, SHORTEST_SILENCE_SECONDS),
         closures=None if phones is None else _spoken(phones, "PP"),

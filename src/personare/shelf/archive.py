@@ -5,7 +5,7 @@ and its features.
     portrait-5b2d....jpg            the portrait's own bytes
     features/abcd....safetensors    the features, in the order of their keys
 
-`tar tf` lists it. It is read strictly and front to back, as if a stranger wrote it: these
+`tar tf` lists it. It is untrusted, and read strictly from front to back: these
 members in this order and nothing else, regular files only (no links, no long names, no
 extensions), sizes bounded before a byte is read. Names in the archive are never used as paths,
 and since nothing is compressed, nothing in it can be larger than the file itself.

@@ -44,6 +44,7 @@ from personare.shelf.manifest import (
     manifest_text,
     manifests,
     read_manifest,
+    with_digest,
 )
 from personare.types import Avatar
 
@@ -72,14 +73,16 @@ class AvatarShelf:
         """
         name = checked_name(name)
         suffix = portrait.suffix.lower() if _SUFFIX.fullmatch(portrait.suffix.lower()) else ""
-        manifest = AvatarManifest(
-            name=name,
-            engine=avatar.engine,
-            options=_json_options(avatar),
-            portrait=avatar.portrait,
-            portrait_file=f"portrait-{avatar.portrait[:16]}{suffix}",
-            keys=dict(avatar.keys),
-            created=datetime.now(UTC),
+        manifest = with_digest(
+            AvatarManifest(
+                name=name,
+                engine=avatar.engine,
+                options=_json_options(avatar),
+                portrait=avatar.portrait,
+                portrait_file=f"portrait-{avatar.portrait[:16]}{suffix}",
+                keys=dict(avatar.keys),
+                created=datetime.now(UTC),
+            )
         )
         folder = self.folder / folder_name(name)
         with self._writing(f"save avatar {name!r}"):
@@ -115,7 +118,7 @@ class AvatarShelf:
         path = self.folder / folder_name(manifest.name) / manifest.portrait_file
         hint = "create the avatar again from the photo"
         try:
-            digest = self._store.portrait_digest(path)
+            digest = self._store.file_digest(path)
         except UnreadableMedia as error:
             raise CacheError(
                 f"the portrait of avatar {manifest.name!r} is lost: {error.message}", hint=hint

@@ -57,12 +57,12 @@ def home(cache_dir: Path | None = None) -> Home:
     folder inside it.
     """
     if place := os.environ.get("PERSONARE_HOME"):
-        root = expanded(place)
+        root = expanded(place).absolute()
         caches, avatars = root, root / "avatars"
     else:
         caches = user_cache_path("personare", appauthor=False)
         avatars = user_data_path("personare", appauthor=False) / "avatars"
     if cache_dir is None:
         return Home(caches / "features", avatars, caches / "clips")
-    chosen = expanded(cache_dir)
+    chosen = expanded(cache_dir).absolute()
     return Home(chosen, avatars, chosen / "clips")

@@ -1,5 +1,5 @@
-"""The file that is an avatar: which engine, which options, which features, which portrait. Read
-as if a stranger wrote it.
+"""The file that is an avatar: which engine, which options, which features, which portrait. It
+is untrusted when it is read.
 """
 
 from __future__ import annotations
@@ -56,9 +56,14 @@ def manifest_digest(manifest: AvatarManifest) -> str:
     return blake3(canonical_json(content).encode("ascii")).hexdigest()
 
 
+def with_digest(manifest: AvatarManifest) -> AvatarManifest:
+    """The manifest, its digest that of its content."""
+    return manifest.model_copy(update={"digest": manifest_digest(manifest)})
+
+
 def manifest_text(manifest: AvatarManifest) -> str:
     """The manifest as it is written, with its digest."""
-    return manifest.model_copy(update={"digest": manifest_digest(manifest)}).model_dump_json(indent=2)
+    return with_digest(manifest).model_dump_json(indent=2)
 
 
 def parse_manifest(text: bytes) -> AvatarManifest:

@@ -20,11 +20,13 @@ from personare.media.writer import ClipWriter
 from personare.studio.finished import Finished
 from personare.studio.leads import Lead, Part, Voice
 from personare.studio.motions import motion_written
+from personare.studio.remarks import Remarks
 from personare.studio.report import Report
 from personare.types import (
     SAMPLE_RATE,
     Avatar,
     Frames,
+    Guide,
     Progress,
     Speech,
     SpeechChunk,
@@ -91,12 +93,20 @@ class Clip:
         samples = frames = voiced = 0
         limit = performance.longest  # the sound ends with the last frame
         most_voice = None if limit is None else int(limit * speech.voice_rate / fps)
+        remarks = Remarks(self.lead, speech, self.engine.moves)
 
         def facts() -> ClipFacts:
             seconds = samples / SAMPLE_RATE
             if limit is not None:
                 seconds = min(seconds, float(limit / fps))
-            return ClipFacts(frames=frames, fps=float(fps), width=width, height=height, audio_seconds=seconds)
+            return ClipFacts(
+                frames=frames,
+                fps=float(fps),
+                width=width,
+                height=height,
+                audio_seconds=seconds,
+                warnings=remarks.lines(self.avatar, self.options),
+            )
 
         target = ClipWriter(
             Path(output),
@@ -114,11 +124,13 @@ class Clip:
                 with watch("write"):
                     writer.write_frames(made.images)
                 _tell(sink, made)
+                remarks.see(made)
                 frames += len(made)
                 progress("speaking", frames, expected)
 
             for chunk in watch.each("hear", speech.chunks()):
                 samples += len(chunk.samples)
+                remarks.hear(chunk)
                 voice = chunk.voice if most_voice is None else chunk.voice[: most_voice - voiced]
                 voiced += len(voice)
                 with watch("write"):
@@ -170,3 +182,8 @@ def sound_for(samples: int, name: str, sound: Speech | None = None) -> Speech:
             yield SpeechChunk(np.zeros(n, np.float32), np.zeros((m, channels), np.float32))
 
     return Speech(sound.name if sound else name, rate, channels, samples / SAMPLE_RATE, chunks)
+
+
+def sound_of(guide: Guide) -> Speech:
+    """The sound of a clip that follows a guide: the guide's own, as long as its pictures."""
+    return sound_for(int(guide.frames * SAMPLE_RATE / guide.fps), guide.name, guide.sound)

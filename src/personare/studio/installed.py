@@ -38,7 +38,7 @@ def check_can(engine: Engine, order: Order, motion: Motion | None) -> None:
         can = engines_that(lambda other: other.moves is not None)
         raise InvalidOption(f"{engine.name} has no motion to write", hint=f"engines that have: {can}")
     if order.curves_out and order.motion_out:
-        raise InvalidOption("curves and motion are written by one run each", hint="leave one of them out")
+        raise InvalidOption("one run writes curves or motion, not both", hint="leave one of them out")
     if motion is not None:
         _check_shows(engine, motion.space.name, "of this file")
     mover = engine if order.moved_by is None else load_engine(order.moved_by)

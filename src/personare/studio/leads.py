@@ -76,7 +76,7 @@ class Other(Lead):
 
 
 @dataclass(frozen=True, slots=True)
-class Given(Lead):
+class GivenMotion(Lead):
     """A motion is shown, resampled to the rate of the clip; the sound moves nothing."""
 
     motion: Motion

@@ -17,11 +17,13 @@ from personare.media.motions import Floats, MotionSink
 from personare.motion import FLAME, Motion, Space
 
 
-def read_motion(path: Path) -> Motion:
+def read_motion(path: Path, fps: Fraction | None = None) -> Motion:
     """The motion in a file. Raises UnreadableMedia with what is wrong and where, and what
     `read_flame_motion` raises.
+
+    fps: for curves without a rate of their own.
     """
-    return read_flame_motion(path) if path.suffix.lower() == SUFFIX else motions.read_motion(path)
+    return read_flame_motion(path) if path.suffix.lower() == SUFFIX else motions.read_motion(path, fps)
 
 
 def checked_motion_target(path: Path, space: Space | None) -> Space:

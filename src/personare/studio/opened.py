@@ -17,11 +17,13 @@ from typing import Any
 from personare.engines import DEFAULT_ENGINE
 from personare.engines.engine import Engine, EngineOptions, Performance
 from personare.errors import EngineError
-from personare.studio.clip import Clip
+from personare.media.guide import open_guide
+from personare.studio.clip import Clip, sound_of
 from personare.studio.in_memory import Picture, Sound, open_voice_of, portrait_file
+from personare.studio.leads import Followed
 from personare.studio.settings import CacheMode, Settings
 from personare.studio.studio import Studio
-from personare.types import Avatar, Speech
+from personare.types import Avatar, Guide, Speech
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,22 @@ class OpenEngine:
         """
         heard = open_voice_of(speech)
         return Clip(self.engine, self._options(avatar, options), avatar, heard, self.studio.store)
+
+    def follow(self, avatar: Avatar, guide: str | Path | Guide, **options: Any) -> Clip:
+        """A clip in which the avatar does what a guide shows, with the guide's sound; not yet
+        made.
+
+        guide: a video, or a folder of pictures, as a path; `open_guide` opens one at a rate.
+
+        Raises EngineError if the engine follows no guides, UnreadableMedia for what is none.
+        """
+        chosen = self._options(avatar, options)
+        if "guide" not in self.engine.drives(chosen):
+            raise EngineError(
+                f"{self.engine.name} cannot follow a guide", hint="personare engines says which can"
+            )
+        opened = guide if isinstance(guide, Guide) else open_guide(guide)
+        return Clip(self.engine, chosen, avatar, sound_of(opened), self.studio.store, Followed(opened))
 
     def perform(self, avatar: Avatar, **options: Any) -> Performance:
         """A live run: feed it speech as it comes."""

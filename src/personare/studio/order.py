@@ -52,9 +52,15 @@ class Order(CheckedModel):
     portrait: File | None = Field(None, description="file of a photo or of a template video")
     avatar: Name | None = Field(None, description="name of a kept avatar, instead of a portrait")
     speech: File | None = Field(None, description="file of a voice: any sound, or a video's sound")
+    track: int | None = Field(
+        None, ge=1, description="which of its sound tracks speaks, from 1; none: the one that does"
+    )
     text: str | None = Field(None, description="a text to be spoken")
-    text_file: File | None = Field(None, description="file of a text to be spoken, UTF-8")
+    text_file: File | None = Field(None, description="file of a text to be spoken: plain, subtitles or SSML")
     voice: Name | None = Field(None, description="voice or language of a text")
+    timing: Literal["cues", "flow"] | None = Field(
+        None, description="of subtitles: each cue at its time (cues, the default), or without times (flow)"
+    )
     guide: File | None = Field(
         None, description="a video, or a folder of pictures, that shows what the portrait does"
     )
@@ -85,6 +91,8 @@ class Order(CheckedModel):
             raise InvalidOption("an order has a portrait or an avatar, not both", hint="leave one out")
         for field, kind, hint in (
             ("voice", "text", "a speech has its own voice"),
+            ("track", "speech", "it is for files with several sound tracks"),
+            ("timing", "text", "it is for texts that are subtitles"),
             ("sound", "motion", "speech and guides bring their own sound"),
         ):
             if getattr(self, field) is not None and self.kind != kind:

@@ -18,8 +18,8 @@ class Report:
     """What was made and what it cost.
 
     timings: seconds of each preparation stage that was computed or read, of "perform" (voice to
-        frames), of the rooms inside it where the engine tells them ("drive", "motion",
-        "render", "compose"; rooms that work side by side may add up to more), of "write"
+        frames), of the steps inside it where the engine tells them ("drive", "motion",
+        "render", "compose"; steps that work side by side may add up to more), of "write"
         (waiting for the encoder and the file) and "total". A clip that was found finished has
         "hear" (the speech, once) and "copy" instead.
     cache: hits and misses among the stages, and "clip": whether the whole clip was found
@@ -27,6 +27,8 @@ class Report:
     realtime_factor: seconds of clip made per second of perform + write (preparation not
         counted), or of hearing and copying; above 1 is faster than real time.
     peak_memory_mb: of the whole process, None where the system does not tell.
+    warnings: what should be told about the clip, a plain sentence each: a mouth that never opened, a
+        voice that is too quiet, several faces to choose from, a portrait that may not be a person.
     resident_bytes: what networks hold in this process when the clip is done, on all devices;
         the next clip finds them.
     """
@@ -44,6 +46,7 @@ class Report:
     realtime_factor: float
     peak_memory_mb: float | None
     resident_bytes: int
+    warnings: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -59,7 +62,7 @@ class Report:
         working_seconds: float,
     ) -> Report:
         """The report of a clip with these facts. working_seconds: what the realtime factor is
-        reckoned from.
+        counted from.
         """
         return cls(
             output=str(output),

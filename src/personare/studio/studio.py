@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -28,18 +29,18 @@ from personare.motion import Motion
 from personare.shelf.avatars import AvatarShelf
 from personare.shelf.home import home
 from personare.shelf.manifest import AvatarManifest
-from personare.studio.clip import Clip, sound_for
+from personare.studio.clip import Clip, sound_for, sound_of
 from personare.studio.effects import without_portrait
 from personare.studio.finished import Finished, clip_key
 from personare.studio.first_look import check_order
 from personare.studio.installed import check_can
-from personare.studio.leads import Followed, Given, Lead, Other, Voice
+from personare.studio.leads import Followed, GivenMotion, Lead, Other, Voice
 from personare.studio.motions import checked_motion_target, read_motion
 from personare.studio.order import Order, who
 from personare.studio.report import Report
 from personare.studio.settings import Settings
 from personare.studio.voices import open_voice
-from personare.types import SAMPLE_RATE, Avatar, Guide, Progress, Speech, no_progress
+from personare.types import SAMPLE_RATE, Avatar, Guide, Progress, Speech, frame_rate, no_progress
 from personare.weights.finder import Weights
 
 
@@ -75,7 +76,7 @@ class Studio:
         """The one way to a finished clip; one that was made before is copied. Raises
         PersonareError; then there is no file.
         """
-        motion = None if order.motion is None else read_motion(order.motion)
+        motion = None if order.motion is None else read_motion(order.motion, _rate(order.options.get("fps")))
         options = order.options if motion is None else {"fps": str(motion.fps), **order.options}
         cast = self._cast_of_order(order, options)
         check_order(order, cast.portrait)
@@ -86,7 +87,7 @@ class Studio:
         guide = None if order.guide is None else open_guide(order.guide)
         return self.speak(
             cast,
-            open_voice(order) if guide is None else sound_for(_samples(guide), guide.name, guide.sound),
+            open_voice(order) if guide is None else sound_of(guide),
             order.output,
             progress,
             motion=order.curves_out or order.motion_out,
@@ -267,7 +268,7 @@ class Studio:
         checked_target(output)
         avatar, preparation = self.prepare(cast, progress)
         heard = sound_for(int(len(motion) * SAMPLE_RATE / motion.fps), "the motion", sound)
-        clip = Clip(cast.engine, cast.options, avatar, heard, self.store, Given(motion))
+        clip = Clip(cast.engine, cast.options, avatar, heard, self.store, GivenMotion(motion))
         return clip.save(output, progress, preparation=preparation, watch=watch)
 
     def _finished(self, cast: Cast, avatar: Avatar, output: Path) -> Finished:
@@ -280,6 +281,9 @@ class Studio:
         )
 
 
-def _samples(guide: Guide) -> int:
-    """Of sound at 16 kHz, as long as a guide."""
-    return int(guide.frames * SAMPLE_RATE / guide.fps)
+def _rate(fps: object) -> Fraction | None:
+    """The frame rate that is asked for, as far as it is one: the engine says what is wrong."""
+    try:
+        return frame_rate(fps) if isinstance(fps, str | int | float) else None
+    except ValueError:
+        return None

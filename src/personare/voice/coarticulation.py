@@ -18,21 +18,22 @@ people's mouths do, with every closure kept.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.types import ARKIT_UNITS
+from personare.motion import ARKIT_UNITS, UNIT
 from personare.voice.articulation import ArticulationFrames
+from personare.voice.jaw import Jaw
 from personare.voice.prosody import Prosody, ProsodyFrame, RunningQuantile
 from personare.voice.visemes import VISEMES
 
 LOOKAHEAD_FRAMES = 3
 """Curves of frame t are settled once the articulation of frame t + 3 is known."""
 
-_UNIT = {name: i for i, name in enumerate(ARKIT_UNITS)}
 _TONGUE = len(ARKIT_UNITS)
 _CHANNELS = len(ARKIT_UNITS) + 1
 
@@ -41,7 +42,7 @@ def _channels(*names: str) -> list[int]:
     """Positions of ARKit units; a name without a side means both sides; "tongue" is the channel
     after them.
     """
-    known = {**_UNIT, "tongue": _TONGUE}
+    known = {**UNIT, "tongue": _TONGUE}
     return [
         known[full]
         for name in names
@@ -49,15 +50,18 @@ def _channels(*names: str) -> list[int]:
     ]
 
 
-_JAW = _channels("jawOpen")
-_ROUNDING = _channels("mouthFunnel", "mouthPucker", "mouthStretch", "mouthSmile")
+_JAW, _SHUTTING = _channels("jawOpen"), _channels("mouthClose")
+_ROUNDING = _channels("mouthFunnel", "mouthPucker", "mouthStretch", "mouthSmile", "mouthDimple")
+_CORNERS = _channels("mouthStretch", "mouthDimple")
 _LIFTS = _channels("mouthLowerDown", "mouthUpperUp")
-_PARTING = _channels("jawOpen", "mouthLowerDown", "mouthUpperUp", "mouthFunnel")
-"""What must be zero for lips to meet."""
+_LIFTED = np.array([1.35, 1.35, 0.65, 0.65])
+"""How much of what lips open by themselves is the lower one's, left and right, and the upper's."""
+_PARTING = _channels("mouthLowerDown", "mouthUpperUp", "mouthFunnel")
+"""What must be zero for lips to meet, but for the jaw."""
 
 _TARGETS: Mapping[str, Mapping[str, float]] = {
     "sil": {},
-    "PP": {"mouthPress": 0.25, "mouthRollLower": 0.15, "mouthRollUpper": 0.10},
+    "PP": {"mouthPress": 0.10, "mouthRollLower": 0.16, "mouthRollUpper": 0.12},
     "FF": {"jawOpen": 0.05, "mouthRollLower": 0.45, "mouthUpperUp": 0.22},
     "TH": {"jawOpen": 0.06, "mouthLowerDown": 0.18, "mouthUpperUp": 0.10, "tongue": 0.8},
     "DD": {
@@ -70,17 +74,17 @@ _TARGETS: Mapping[str, Mapping[str, float]] = {
     "kk": {"jawOpen": 0.12, "mouthLowerDown": 0.16, "mouthUpperUp": 0.10, "tongue": 0.1},
     "CH": {
         "jawOpen": 0.04,
-        "mouthFunnel": 0.48,
-        "mouthPucker": 0.38,
+        "mouthFunnel": 0.44,
+        "mouthPucker": 0.30,
         "mouthLowerDown": 0.16,
         "mouthUpperUp": 0.12,
         "tongue": 0.5,
     },
     "SS": {
         "jawOpen": 0.03,
-        "mouthStretch": 0.44,
-        "mouthSmile": 0.20,
-        "mouthLowerDown": 0.30,
+        "mouthStretch": 0.28,
+        "mouthSmile": 0.10,
+        "mouthLowerDown": 0.34,
         "mouthUpperUp": 0.18,
         "tongue": 0.5,
     },
@@ -91,26 +95,32 @@ _TARGETS: Mapping[str, Mapping[str, float]] = {
         "mouthStretch": 0.14,
         "tongue": 1.0,
     },
-    "RR": {"jawOpen": 0.03, "mouthFunnel": 0.38, "mouthPucker": 0.38, "mouthLowerDown": 0.12, "tongue": 0.4},
-    "aa": {"jawOpen": 0.58, "mouthLowerDown": 0.32, "mouthUpperUp": 0.22, "mouthStretch": 0.08},
+    "RR": {"jawOpen": 0.03, "mouthFunnel": 0.32, "mouthPucker": 0.28, "mouthLowerDown": 0.12, "tongue": 0.4},
+    "aa": {
+        "jawOpen": 0.70,
+        "mouthStretch": 0.20,
+        "mouthDimple": 0.14,
+        "mouthLowerDown": 0.50,
+        "mouthUpperUp": 0.22,
+    },
     "E": {
-        "jawOpen": 0.36,
-        "mouthStretch": 0.38,
-        "mouthSmile": 0.20,
-        "mouthLowerDown": 0.32,
-        "mouthUpperUp": 0.18,
+        "jawOpen": 0.34,
+        "mouthStretch": 0.32,
+        "mouthSmile": 0.16,
+        "mouthLowerDown": 0.44,
+        "mouthUpperUp": 0.20,
         "tongue": 0.1,
     },
     "ih": {
-        "jawOpen": 0.19,
-        "mouthStretch": 0.56,
-        "mouthSmile": 0.32,
-        "mouthLowerDown": 0.30,
+        "jawOpen": 0.17,
+        "mouthStretch": 0.42,
+        "mouthSmile": 0.22,
+        "mouthLowerDown": 0.38,
         "mouthUpperUp": 0.18,
         "tongue": 0.3,
     },
-    "oh": {"jawOpen": 0.32, "mouthFunnel": 0.54, "mouthPucker": 0.55, "mouthLowerDown": 0.08},
-    "ou": {"jawOpen": 0.04, "mouthPucker": 1.0, "mouthFunnel": 0.50},
+    "oh": {"jawOpen": 0.36, "mouthFunnel": 0.36, "mouthPucker": 0.30, "mouthLowerDown": 0.10},
+    "ou": {"jawOpen": 0.04, "mouthPucker": 0.80, "mouthFunnel": 0.42},
 }
 """The mouth of each viseme, as ARKit weights, if it were held."""
 
@@ -130,26 +140,42 @@ _HALF_LIVES_MS = np.array([
     [70, 30, 32, 40, 40, 45, 45, 45, 40, 45, 55, 55, 50, 55, 55],
 ])  # fmt: skip
 _PAST_FRAMES = 32
-_PAST_LENGTH = 0.45
+_PAST_LENGTH = 0.30
 _CONTRAST = 1.5
 """Posteriors of an unsure network (mean top .55) are raised to this power, or the mouth would
 stay in the average.
 """
 
-_JAW_QUIET, _JAW_LOUD, _JAW_BASE, _JAW_SLOPE = 0.32, 1.10, 0.50, 0.90
-_JAW_WIDEST, _JAW_WIDEST_EVER = 0.62, 0.72
-"""Loud syllables open the jaw further, quiet ones less; more than .62 looks dislocated on a
-face that smiles. No expressiveness goes beyond the second.
+_JAW_QUIET, _JAW_LOUD, _JAW_BASE, _JAW_SLOPE = 0.55, 1.10, 0.72, 0.40
+"""Loud syllables open the jaw further, quiet ones less; not by much: people's openings hardly
+follow their loudness.
+"""
+_JAW_KNEE = 0.80
+"""However much is asked of the jaw, it comes nearer and nearer to this and never stays at a
+limit; more looks dislocated on a face that smiles.
 """
 _REACH_QUANTILE, _USUAL_REACH, _REACH_STEP = 0.90, 0.36, 0.004
 """The widest tenth of a voice's frames usually opens the jaw this far before loudness; how fast
 it is learnt, per frame.
 """
-_MOST_GAIN, _EMPHASIS_GAIN = 1.45, 0.10
+_CORNERS_PER_JAW = 0.70
+"""Corners go out and up as the mouth opens, by this weight per weight of jaw (the jaw alone
+draws them in and down): people's opening and width correlate by .6.
+"""
+_MOST_GAIN, _EMPHASIS_GAIN, _EMPHASIS_FRAMES, _USUAL_EMPHASIS = 1.45, 0.40, 40.0, 0.25
+"""Stress opens the jaw further over a phrase, not in each of its frames."""
 _CLOSING, _CLOSED = 0.50, 0.62
 _BITING, _BITTEN_BY = 0.35, 0.50
 """Probabilities at which a contact begins and is complete."""
 _CLOSING_FRAMES, _RELEASE_FRAMES = 2, 3
+_PARTED: Mapping[str, float] = {"jawOpen": 0.07, "mouthLowerDown": 0.20, "mouthUpperUp": 0.10}
+_PARTED_FRAMES, _PARTED_EASES_FRAMES, _PARTED_AFTER_FRAMES = 30, 25, 40
+"""The mouth of a short pause, as people's: a little open, unless it shut for the last sound;
+for so long, then it shuts, over so many frames. Only a voice that spoke as long as the third
+leaves it so, not a noise.
+"""
+_SOUNDS = 0.5
+"""Probability of silence below which a frame is of a sound."""
 _BITE_LEAVES_FUNNEL = 0.4
 
 
@@ -165,8 +191,12 @@ def _kernels() -> NDArray[np.float64]:
 
 
 def _target(viseme: str) -> NDArray[np.float64]:
+    return _target_of(_TARGETS[viseme])
+
+
+def _target_of(weights: Mapping[str, float]) -> NDArray[np.float64]:
     target = np.zeros(_CHANNELS)
-    for name, weight in _TARGETS[viseme].items():
+    for name, weight in weights.items():
         target[_channels(name)] = weight
     return target
 
@@ -182,9 +212,10 @@ def _targets() -> NDArray[np.float64]:
 _KERNELS = _kernels()
 _TARGETS_BY_GROUP = _targets().reshape(3 * len(VISEMES), _CHANNELS)
 _PRESSED, _BITTEN = _target("PP"), _target("FF")
+_AJAR = _target_of(_PARTED)
 _AT_REST = np.eye(1, len(VISEMES))
 _PRESSING = np.flatnonzero(_PRESSED)
-_NOT_ROUNDING = np.setdiff1d(np.arange(_CHANNELS), _ROUNDING)
+_LIPS = np.setdiff1d(np.arange(_CHANNELS), [*_ROUNDING, *_JAW, *_SHUTTING])
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +279,9 @@ class Coarticulation:
         self._prosody = Prosody()
         self._reach = RunningQuantile(_REACH_QUANTILE, _USUAL_REACH, _REACH_STEP)
         self._unsettled = LOOKAHEAD_FRAMES
+        self._jaw = Jaw()
+        self._stressed = 0.0
+        self._ajar, self._paused, self._presence = 0.0, 0, 0.0
 
     def push(self, frames: ArticulationFrames) -> MouthCurves:
         """The curves that these frames settle: of frames first - 3 .. first + n - 4, from frame
@@ -283,20 +317,38 @@ class Coarticulation:
         contrasted = visemes**_CONTRAST
         self._history[:-1] = self._history[1:]
         self._history[-1] = contrasted / contrasted.sum()
-        if prosody.presence == 0:
+        self._stressed += (prosody.emphasis - self._stressed) / _EMPHASIS_FRAMES
+        ajar = self._rest(prosody.presence, closed, sounds=visemes[0] < _SOUNDS)
+        if prosody.presence == 0 and ajar == 0:
+            self._jaw = Jaw()
             return np.zeros(_CHANNELS)
         dominance = (_KERNELS * self._history).sum(axis=1)
         dominance /= dominance.sum(axis=1, keepdims=True)
         channels: NDArray[np.float64] = dominance.reshape(-1) @ _TARGETS_BY_GROUP
         loud = min(_JAW_LOUD, max(_JAW_QUIET, _JAW_BASE + _JAW_SLOPE * prosody.relative_level))
-        channels[_JAW] = np.minimum(
-            channels[_JAW] * loud * self._liveliness(float(channels[_JAW[0]]), prosody), _JAW_WIDEST
-        )
-        channels[_LIFTS] *= loud
+        asked = loud * self._liveliness(float(channels[_JAW[0]]), prosody) * float(channels[_JAW[0]])
         channels[:_TONGUE] *= self._expressiveness
-        channels[_JAW] = np.minimum(channels[_JAW], _JAW_WIDEST_EVER)
-        channels = _bite(channels, bitten)
-        return np.minimum(_close(channels, closed), 1) * prosody.presence
+        channels *= prosody.presence
+        channels += ajar * _AJAR
+        asked = _JAW_KNEE * math.tanh(asked * self._expressiveness / _JAW_KNEE) * prosody.presence
+        opened = self._jaw.push(asked + ajar * _AJAR[_JAW[0]], closed, bitten)
+        channels[_JAW], channels[_SHUTTING] = opened.jaw, opened.close
+        channels[_LIFTS] += _LIFTED * opened.lift
+        channels[_CORNERS] += _CORNERS_PER_JAW * opened.opening
+        return np.minimum(_close(_bite(channels, bitten), closed), 1)
+
+    def _rest(self, presence: float, closed: float, sounds: bool) -> float:
+        """How far the mouth is as in a short pause, 0..1."""
+        if presence == 1:
+            self._paused = 0
+            self._ajar = min(1 - closed, self._ajar + sounds / _PARTED_AFTER_FRAMES)
+        elif presence < self._presence or presence == 0:
+            self._paused += 1
+        self._presence = presence
+        left = min(1.0, max(0.0, 1 - (self._paused - _PARTED_FRAMES) / _PARTED_EASES_FRAMES))
+        if left == 0:
+            self._ajar = 0.0
+        return self._ajar * (1 - presence) * left * left * (3 - 2 * left)
 
     def _liveliness(self, jaw: float, prosody: ProsodyFrame) -> float:
         """Gain of the jaw: on stressed syllables, and for voices of which the network is so
@@ -305,13 +357,13 @@ class Coarticulation:
         if prosody.presence == 1:
             self._reach.push(jaw)
         unsure = min(_MOST_GAIN, max(1.0, _USUAL_REACH / max(self._reach.value, 1e-3)))
-        return unsure * (1 + _EMPHASIS_GAIN * prosody.emphasis)
+        return unsure * (1 + _EMPHASIS_GAIN * (self._stressed - _USUAL_EMPHASIS))
 
 
 def _bite(channels: NDArray[np.float64], contact: float) -> NDArray[np.float64]:
     bitten = channels.copy()
-    bitten[_NOT_ROUNDING] += contact * (_BITTEN - channels)[_NOT_ROUNDING]
-    bitten[_UNIT["mouthFunnel"]] *= 1 - contact * (1 - _BITE_LEAVES_FUNNEL)
+    bitten[_LIPS] += contact * (_BITTEN - channels)[_LIPS]
+    bitten[UNIT["mouthFunnel"]] *= 1 - contact * (1 - _BITE_LEAVES_FUNNEL)
     return bitten
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 _VOICE_ON, _VOICE_STAYS = 0.5, 0.35
 _SILENCE_OFF, _SILENCE_STAYS = 0.5, 0.65
 _FRAMES_TO_START = 3
-_FRAMES_TO_STOP = 18
+_FRAMES_TO_STOP = 12
 _ABOVE_FLOOR_DB = 6.0
 _FLOOR_AT_START_DBFS = -40.0
 _FRAMES_TO_FIND_FLOOR = 30
@@ -26,7 +26,7 @@ class SpeechActivity:
 
     To start it takes three frames in a row that sound like speech and stand 6 dB above the
     noise floor, which steady noise does not, though the network takes it for speech now and
-    then. To stop it takes 180 ms without a voice. The floor is the lowest level so far, rising
+    then. To stop it takes 120 ms without a voice. The floor is the lowest level so far, rising
     5 dB per second; for 300 ms, until something is known, at most -40 dBFS.
     """
 

@@ -28,7 +28,6 @@ Floats = NDArray[np.float32]
 
 PIECE_SAMPLES = 30 * SAMPLE_RATE
 WINDOW, HOP = 400, 160  # samples
-PIECE_FRAMES = PIECE_SAMPLES // HOP
 """Spectra in a piece; the encoder makes one row of every two."""
 ROW_SAMPLES = 2 * HOP
 PIECE_ROWS = PIECE_SAMPLES // ROW_SAMPLES
@@ -55,7 +54,7 @@ _NOT_THE_ENCODER = (r"^(?:model\.)?decoder\.", r"^proj_out\.")
 
 
 def log_mel(padded: NDArray[np.floating[Any]]) -> Floats:
-    """log10 of the mel power of samples that carry half a window of context on both sides.
+    """log10 of the mel power of samples with half a window of context on both sides.
 
     [n] to float32 [80, (n - 400) // 160 + 1]. A periodic Hann window of 400, hop 160, 80 Slaney
     filters from 0 to 8000 Hz; nothing below 1e-10.

@@ -38,7 +38,7 @@ class NotThere(Exception):
     """A source has not got this file."""
 
 
-class Broken(Exception):
+class TransferBroken(Exception):
     """A transfer broke; the message is the reason. Asking again may help."""
 
 
@@ -69,7 +69,7 @@ def require_hub() -> None:
 
 
 def ask(repo: str, path: str, revision: str) -> RemoteFile:
-    """What the hub says of a file. Raises NotThere, Broken, WeightsMissing, LicenceNotAccepted."""
+    """What the hub says of a file. Raises NotThere, TransferBroken, WeightsMissing, LicenceNotAccepted."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     endpoint = _endpoint()
@@ -93,21 +93,21 @@ def ask(repo: str, path: str, revision: str) -> RemoteFile:
 
 
 def _first(answers: Iterator[Item | None]) -> Item:
-    """Raises Broken if there is none in time."""
+    """Raises TransferBroken if there is none in time."""
     began = time.monotonic()
     for answer in answers:
         if answer is not None:
             return answer
         if time.monotonic() - began >= LONGEST_ANSWER_SECONDS:
             break
-    raise Broken(f"no answer within {LONGEST_ANSWER_SECONDS:g} s")
+    raise TransferBroken(f"no answer within {LONGEST_ANSWER_SECONDS:g} s")
 
 
 def fetched(remote: RemoteFile, have: int) -> Generator[tuple[int, bytes] | None, None, None]:
     """One request for the bytes from `have` on: (position in the file, bytes) as they come; None
     whenever nothing came for a second. A server that cannot continue begins at 0.
 
-    Raises Broken, WeightsMissing, LicenceNotAccepted, NotThere.
+    Raises TransferBroken, WeightsMissing, LicenceNotAccepted, NotThere.
     """
     yield from _beside(lambda: _streamed(remote, have))
 
@@ -181,7 +181,7 @@ def _beside(make: Callable[[], Iterator[Item]]) -> Iterator[Item | None]:
 def plain_errors(where: str) -> Iterator[None]:
     """What the client raises, in our words. where: the repository or address, for messages.
 
-    Raises Broken for what may be better at the next attempt.
+    Raises TransferBroken for what may be better at the next attempt.
     """
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -209,14 +209,14 @@ def plain_errors(where: str) -> Iterator[None]:
             f"the hub answered {status} for {where}", hint="try again later; what was fetched is kept"
         ) from None
     except client.TransportError as error:
-        raise Broken(_said(error)) from None
+        raise TransferBroken(_said(error)) from None
     except (client.HTTPError, client.InvalidURL, ValueError) as error:
         raise WeightsMissing(
             f"{where} cannot be fetched from {hub_address()}: {_said(error)}", hint=_CHECK_ENDPOINT
         ) from None
 
 
-def unreachable(broken: Broken) -> WeightsMissing:
+def unreachable(broken: TransferBroken) -> WeightsMissing:
     """The error for a hub that broke too often."""
     return WeightsMissing(
         f"{hub_address()} cannot be reached: {broken}",

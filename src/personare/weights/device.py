@@ -15,7 +15,7 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class Devices:
     """What this machine can compute on. cuda: names of its CUDA (or ROCm) devices.
     cpu_bfloat16: the CPU multiplies bfloat16.
     """
@@ -25,12 +25,12 @@ class Machine:
     cpu_bfloat16: bool = False
 
     @property
-    def devices(self) -> tuple[str, ...]:
+    def names(self) -> tuple[str, ...]:
         """Names that `choose_device` accepts, besides auto and cuda."""
         return ("cpu", *(f"cuda:{index}" for index in range(len(self.cuda))), *(("mps",) if self.mps else ()))
 
 
-def this_machine() -> Machine:
+def devices_here() -> Devices:
     """What torch sees here."""
     import torch
 
@@ -42,10 +42,10 @@ def this_machine() -> Machine:
     # Reported by torch >= 2.7; where it is not, float32 is merely slower.
     capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     bfloat16 = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "amx_tile"))
-    return Machine(cuda, torch.backends.mps.is_available(), bfloat16)
+    return Devices(cuda, torch.backends.mps.is_available(), bfloat16)
 
 
-def choose_device(name: str = "auto", machine: Machine | None = None) -> torch.device:
+def choose_device(name: str = "auto", devices: Devices | None = None) -> torch.device:
     """The device of that name: auto (the first CUDA device, else MPS, else the CPU), cpu, cuda,
     cuda:1, mps.
 
@@ -53,16 +53,16 @@ def choose_device(name: str = "auto", machine: Machine | None = None) -> torch.d
     """
     import torch
 
-    machine = machine or this_machine()
+    devices = devices or devices_here()
     wanted = name.strip().lower()
     if wanted == "auto":
-        wanted = "cuda" if machine.cuda else "mps" if machine.mps else "cpu"
+        wanted = "cuda" if devices.cuda else "mps" if devices.mps else "cpu"
     if wanted == "cuda":
         wanted = "cuda:0"
-    if wanted not in machine.devices:
+    if wanted not in devices.names:
         names = [
-            f"{device} ({machine.cuda[int(device[5:])]})" if ":" in device else device
-            for device in machine.devices
+            f"{device} ({devices.cuda[int(device[5:])]})" if ":" in device else device
+            for device in devices.names
         ]
         raise InvalidOption(
             f"device {name!r} is not available", hint=f"this machine has: {', '.join(names)}; auto chooses"
@@ -71,7 +71,7 @@ def choose_device(name: str = "auto", machine: Machine | None = None) -> torch.d
 
 
 def choose_dtype(
-    device: torch.device, precision: str = "auto", machine: Machine | None = None
+    device: torch.device, precision: str = "auto", devices: Devices | None = None
 ) -> torch.dtype:
     """The format that networks compute in. auto: float16 on CUDA and MPS, on the CPU bfloat16
     or float32.
@@ -88,5 +88,5 @@ def choose_dtype(
         return named
     if device.type in ("cuda", "mps"):
         return torch.float16
-    machine = machine or this_machine()
-    return torch.bfloat16 if machine.cpu_bfloat16 else torch.float32
+    devices = devices or devices_here()
+    return torch.bfloat16 if devices.cpu_bfloat16 else torch.float32

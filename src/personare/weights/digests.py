@@ -26,7 +26,7 @@ _MAX_ENTRIES = 512
 def memo_file() -> Path:
     """Where digests are remembered; it may be deleted at any time."""
     if place := os.environ.get("PERSONARE_HOME"):
-        return expanded(place) / "weights-digests.json"
+        return expanded(place).absolute() / "weights-digests.json"
     return user_cache_path("personare", appauthor=False) / "weights-digests.json"
 
 

@@ -24,12 +24,13 @@ def footprint(network: object) -> Footprint:
     """The memory of the tensors in a network. Tensors over the same memory are one piece: the
     parts of a file that is mapped, and the parameters that are made of them.
     """
-    if "torch" not in sys.modules:
+    torch = sys.modules.get("torch")
+    if torch is None:
         return {}
     held: dict[Hashable, int] = {}
     for tensor in _tensors(network, set(), _DEPTH):
         # oneDNN's own layouts tell no address.
-        opaque = tensor.layout is not sys.modules["torch"].strided
+        opaque = tensor.layout is not torch.strided
         place: Hashable = ("tensor", id(tensor)) if opaque else (str(tensor.device), tensor.data_ptr())
         held[place] = max(held.get(place, 0), tensor.numel() * tensor.element_size())
     return held
@@ -61,9 +62,9 @@ def _tensors(thing: object, seen: set[int], depth: int) -> Iterator[torch.Tensor
 
 def total_memory(device: str) -> int:
     """Bytes of the memory that "cpu", "cuda:0" or "mps" computes in."""
-    if device == "cpu" or "torch" not in sys.modules:
+    torch = sys.modules.get("torch")
+    if device == "cpu" or torch is None:
         return main_memory()[1]
-    torch = sys.modules["torch"]
     if device.startswith("cuda"):
         return int(torch.cuda.get_device_properties(device).total_memory)
     if device == "mps":

@@ -23,11 +23,11 @@ from personare.ground.durable import replaced_when_complete
 from personare.ground.paths import expanded
 from personare.types import Progress, no_progress
 from personare.weights.catalogue import CatalogueFile, Component, Source
-from personare.weights.client import Broken, NotThere, RemoteFile, ask, require_hub, unreachable
+from personare.weights.client import NotThere, RemoteFile, TransferBroken, ask, require_hub, unreachable
 from personare.weights.digests import file_sha256
+from personare.weights.download import transfer
 from personare.weights.finder import Located, Weights, how_to_get
 from personare.weights.places import hub_cache, is_offline, repo_folder
-from personare.weights.transfer import transfer
 
 log = logging.getLogger(__name__)
 
@@ -96,9 +96,9 @@ def _fetch_first(
             if to is None:
                 _fetch_into_cache(source, file, remote, progress)
             else:
-                _fetch_into_folder(expanded(to) / entry.places[0], source, file, remote, progress)
+                _fetch_into_folder(expanded(to).absolute() / entry.places[0], source, file, remote, progress)
             return
-        except Broken as broken:
+        except TransferBroken as broken:
             raise unreachable(broken) from None
         except NotThere:
             if file is alternatives[-1]:
@@ -157,12 +157,16 @@ def _fetch(source: Source, file: CatalogueFile, remote: RemoteFile, target: Path
     with _writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{part}.lock"):
-            if not (target.exists() and target.name == remote.etag):  # another process was quicker
-                _check_space(part, remote.size)
-                transfer(remote, part, file.name, progress)
-                _verify(source, file, remote, part, progress)
-                part.replace(target)
-        Path(f"{part}.lock").unlink(missing_ok=True)
+            try:
+                if not (target.exists() and target.name == remote.etag):  # another process was quicker
+                    _check_space(part, remote.size)
+                    transfer(remote, part, file.name, progress)
+                    _verify(source, file, remote, part, progress)
+                    part.replace(target)
+            finally:
+                if part.exists() and not part.stat().st_size:
+                    part.unlink()
+                Path(f"{part}.lock").unlink(missing_ok=True)
 
 
 def _link_or_copy(blob: Path, pointer: Path) -> None:

@@ -226,7 +226,7 @@ def _reconstructed(kind: Any, _base: Any = None, state: Any = None, *_: Any) -> 
 
 
 def _persistent_object(meta: Any, *_: Any) -> Record:
-    """An object of NVIDIA's torch_utils.persistence, whose pickle carries the source of its
+    """An object of NVIDIA's torch_utils.persistence, whose pickle contains the source of its
     class: only its state is taken.
     """
     if not isinstance(meta, dict):

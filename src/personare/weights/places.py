@@ -18,7 +18,7 @@ def weights_folders(folder: Path | None = None) -> list[Path]:
     """
     named = [folder] if folder else []
     named += [Path(part) for part in os.environ.get("PERSONARE_WEIGHTS", "").split(os.pathsep) if part]
-    return [expanded(path) for path in named]
+    return [expanded(path).absolute() for path in named]
 
 
 def hub_cache() -> Path:
@@ -32,7 +32,7 @@ def hub_cache() -> Path:
     cache = (
         environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE") or str(Path(home) / "hub")
     )
-    return expanded(os.path.expandvars(cache))
+    return expanded(os.path.expandvars(cache)).absolute()
 
 
 def is_offline() -> bool:

@@ -165,7 +165,7 @@ class NetworkPool:
         load: may lease other networks, such as the file that this one is a part of.
         size: bytes of what holds no tensors (for an onnxruntime session that of its file); None
             counts the tensors that are found in modules, containers and objects.
-        expected: bytes for which room is made before `load` is called.
+        expected: bytes for which space is made before `load` is called.
         """
         self.budget(key.device)  # a budget that cannot be read is told before anything is loaded
         with self._lock:

@@ -76,7 +76,7 @@ def run_batch(
     began = time.perf_counter()
     with alone(output_dir):
         studio = Studio(settings)
-        journal = Journal(output_dir, studio.store.portrait_digest)
+        journal = Journal(output_dir, studio.store.file_digest)
         results: dict[str, Result] = {}
         keys: dict[str, str] = {}
         for job in jobs:
@@ -117,9 +117,10 @@ def job_key(job: Job, studio: Studio) -> str:
     """
     order = job.order
     cast = studio.cast_for(order)
-    portrait = studio.store.portrait_digest(cast.portrait)
+    portrait = studio.store.file_digest(cast.portrait)
     spoken = (
-        {"file": studio.store.portrait_digest(order.speech)}
+        {"file": studio.store.file_digest(order.speech)}
+        | ({"track": order.track} if order.track is not None else {})
         if order.speech
         else {"text": order_text(order), "voice": order.voice}
     )

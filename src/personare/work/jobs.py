@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from personare.errors import InvalidOption, UnreadableMedia
 from personare.ground.outputs import first_clash
+from personare.media.text_file import text_lines
 from personare.studio.order import Order, local_path, refuse_url, who
 
 MAX_LINE_BYTES = 1 << 20
@@ -34,6 +35,8 @@ PORTRAITS = (
     ".tif",
     ".tiff",
     ".avif",
+    ".heic",
+    ".heif",
     ".mp4",
     ".mov",
     ".webm",
@@ -58,6 +61,7 @@ class JobLine(BaseModel):
     text: Annotated[str, Field(min_length=1, max_length=MAX_LINE_BYTES)] | None = None
     engine: Name | None = None
     voice: Name | None = None
+    track: Annotated[int, Field(ge=1)] | None = None
     options: dict[str, Value] = {}
 
 
@@ -97,9 +101,13 @@ def read_jobs(path: Path, output_dir: Path, defaults: Defaults) -> list[Job]:
         line = _read_line(text, where)
         if (line.speech is None) == (line.text is None):
             raise InvalidOption(f"{where}: give exactly one of speech and text")
-        spoken: dict[str, Any] = {"text": line.text, "voice": line.voice or defaults.voice}
+        spoken: dict[str, Any] = {
+            "text": line.text,
+            "voice": line.voice or defaults.voice,
+            "track": line.track,
+        }
         if line.speech is not None:
-            spoken = {"speech": _joined(path.parent, line.speech, where), "voice": line.voice}
+            spoken |= {"speech": _joined(path.parent, line.speech, where), "text": None, "voice": line.voice}
         _check_path(line.portrait, where)
         whom = who(line.portrait, path.parent.absolute())
         output = _inside(output_dir, line.output, where)
@@ -159,30 +167,24 @@ def _partner(voice: Path, files: Sequence[Path]) -> Path:
     return partners[0] if partners else voice.with_suffix(".jpg")
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    try:
-        with path.open("rb") as file:
-            number = 0
-            while line := file.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                if len(line) > MAX_LINE_BYTES:
-                    raise InvalidOption(f"{path.name} line {number}: longer than {MAX_LINE_BYTES} bytes")
-                if line.strip():
-                    yield number, line
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UnreadableMedia(f"{path} cannot be read: {reason}", hint="check the path") from None
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    for number, line in text_lines(path, MAX_LINE_BYTES):
+        if len(line) > MAX_LINE_BYTES:
+            raise InvalidOption(f"{path.name} line {number}: longer than {MAX_LINE_BYTES} bytes")
+        if line.strip():
+            yield number, line
 
 
-def _read_line(text: bytes, where: str) -> JobLine:
+def _read_line(text: str, where: str) -> JobLine:
     try:
-        value = json.loads(
-            text.decode("utf-8-sig"), object_pairs_hook=_no_repeats, parse_constant=_no_constant
-        )
+        text.encode()  # a line with bytes that are no letters is refused
+        value = json.loads(text, object_pairs_hook=_no_repeats, parse_constant=_no_constant)
     except _Repeated as error:
         raise InvalidOption(f"{where}: the field {error} is given twice") from None
     except (ValueError, RecursionError) as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
+        if isinstance(error, UnicodeEncodeError):
+            reason = "not a UTF-8 text"
         raise InvalidOption(
             f"{where}: not a JSON object ({reason})", hint="one object on each line"
         ) from None

@@ -12,13 +12,17 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
 from personare.errors import Busy, PersonareError, UnwritableOutput
+from personare.media.local import open_local
 
 JOURNAL = ".personare-batch.jsonl"
 _MAX_LINE_BYTES = 1 << 16
+_MAX_BYTES = 1 << 28
+"""What is further back in a longer journal counts as not made."""
 
 
 class Journal:
@@ -58,19 +62,30 @@ class Journal:
 
     def _read(self) -> Iterator[tuple[str, tuple[str, str]]]:
         try:
-            with self.path.open("rb") as file:
-                while line := file.readline(_MAX_LINE_BYTES):
-                    try:
-                        entry = json.loads(line)
-                        yield str(entry["output"]), (str(entry["key"]), str(entry["digest"]))
-                    except (ValueError, KeyError, TypeError, RecursionError):
-                        continue  # a torn line: its clip is made again
-        except FileNotFoundError:
+            if not self.path.lstat().st_size:
+                return
+        except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
-            raise UnwritableOutput(
-                f"{self.path} cannot be read: {error.strerror}", hint="check its permissions"
-            ) from None
+            raise self._unreadable(error) from None
+        left = _MAX_BYTES
+        with open_local(self.path) as file:
+            while left > 0 and (line := self._line(file)):
+                left -= len(line)
+                try:
+                    entry = json.loads(line)
+                    yield str(entry["output"]), (str(entry["key"]), str(entry["digest"]))
+                except (ValueError, KeyError, TypeError, RecursionError):
+                    continue  # a torn line: its clip is made again
+
+    def _line(self, file: BinaryIO) -> bytes:
+        try:
+            return file.readline(_MAX_LINE_BYTES)
+        except OSError as error:
+            raise self._unreadable(error) from None
+
+    def _unreadable(self, error: OSError) -> UnwritableOutput:
+        return UnwritableOutput(f"{self.path} cannot be read: {error.strerror}", hint="check its permissions")
 
     def _ends_a_line(self) -> bool:
         with self.path.open("rb") as file:

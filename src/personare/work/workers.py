@@ -10,8 +10,9 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
@@ -53,6 +54,23 @@ def work_off(queue: Queue, count: int, settings: Settings) -> Iterator[Ended]:
         _dismiss(crew)
 
 
+_OF_THE_PARENT = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Signals wait until the block has ended; processes that it starts begin in that state."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # which lets signals through again when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [*_OF_THE_PARENT, signal.SIGTERM])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 class _Worker:
     """One process and the job it is at."""
 
@@ -61,7 +79,10 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process: BaseProcess = context.Process(target=_work, args=(theirs, settings), daemon=True)
-        self.process.start()
+        # The child begins with them held back, until `_work` has said what they mean to it:
+        # before, it would end with a traceback of its own.
+        with _held_back():
+            self.process.start()
         theirs.close()
         self.job: Job | None = None
 
@@ -111,15 +132,19 @@ def _dismiss(crew: Sequence[_Worker]) -> None:
 
 
 def _work(connection: Connection, settings: Settings) -> None:
-    """A worker's whole life. Ctrl-C is the parent's to answer: it ends its workers with
-    SIGTERM.
+    """A worker's whole life. Ctrl-C and the end of a terminal are the parent's to answer: it
+    ends its workers with SIGTERM.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _interrupted)
+    for number in _OF_THE_PARENT:
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # nothing is held yet
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [*_OF_THE_PARENT, signal.SIGTERM])
     threading.Thread(target=_end_with_parent, daemon=True).start()
     logging.basicConfig(format="%(levelname)s: %(message)s".lower())
     studio = Studio(settings)
     try:
+        signal.signal(signal.SIGTERM, _interrupted)
         while isinstance(job := connection.recv(), Job):
             connection.send(make(job, studio))
     except (KeyboardInterrupt, EOFError, BrokenPipeError):

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from personare.engines.performance import Made, Performance, Utterance
+from personare.engines.performance import Made, Performance
+from personare.engines.utterance import Utterance
 from personare.types import SAMPLE_RATE, Avatar, Phone, Samples, frame_count
 from personare_lamp.options import LampOptions
 from personare_lamp.prepare import PICTURE

@@ -24,8 +24,9 @@ from personare.engines.artalk.prepare import AVATAR
 from personare.engines.artalk.render import GaussianLook, Look, MeshLook
 from personare.engines.artalk.smoothing import StreamSmoother, finished
 from personare.engines.artalk.styles import find_style
-from personare.engines.performance import Made, Movement, Performance, Run, Utterance
+from personare.engines.performance import Made, Movement, Performance, Run
 from personare.engines.resampling import MotionResampler
+from personare.engines.utterance import Utterance
 from personare.heads.flame import Flame, flame_file
 from personare.motion import FLAME, Motion
 from personare.types import Avatar, Phone, Progress, Samples, frame_count, no_progress

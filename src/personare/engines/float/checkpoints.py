@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from personare.engines.float.drive import Ears
+from personare.engines.float.drive import HearingNetworks
 from personare.engines.float.networks.config import FloatConfig
 from personare.engines.float.options import FloatOptions
 from personare.engines.float.prepare import Sight
-from personare.engines.neural import released_or_ours
+from personare.engines.neural import device_of, released_or_ours
 from personare.weights.resident import Lease, NetworkKey, lease, lease_component
 
 if TYPE_CHECKING:
@@ -62,11 +62,11 @@ def sight(options: FloatOptions, weights: Weights) -> Sight:
     )
 
 
-def ears(options: FloatOptions, weights: Weights) -> Ears:
+def ears(options: FloatOptions, weights: Weights) -> HearingNetworks:
     """What `drive` hears with. Raises WeightsMissing."""
     hears_emotion = options.emotion == "auto"
     paths = weights.require(FLOAT, VOICE, *([EMOTION] if hears_emotion else []))
-    return Ears(
+    return HearingNetworks(
         lease_voice=lambda: lease_voice(weights, device_of(options)),
         lease_emotion=lambda: lease_emotion(weights, device_of(options)),
         voice_sha256=(*float_sha256(weights), weights.sha256(VOICE)),
@@ -165,16 +165,9 @@ def lease_emotion(weights: Weights, device: torch.device) -> Lease[EmotionClassi
     return _lease_part(weights, "emotion", device, torch.float32, made, EMOTION)
 
 
-def device_of(options: FloatOptions) -> torch.device:
-    """Where networks run. Raises InvalidOption."""
-    from personare.weights.device import choose_device
-
-    return choose_device(options.device)
-
-
 def formats_of(options: FloatOptions, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
     """(of sampling, of decoding). Sampling is float32 unless another precision is asked for by
-    name: it is a tenth of the work, and its errors are carried from chunk to chunk.
+    name: it is a tenth of the work, and its errors pass from chunk to chunk.
     """
     import torch
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from personare.cache.form import Form
 from personare.cache.recipe import Recipe, Stage, StageInputs
 from personare.engines.float import forms
 from personare.engines.float.networks.config import MODEL_FPS, FloatConfig
-from personare.types import SAMPLE_RATE, Feature, Progress, Samples, no_progress
+from personare.types import SAMPLE_RATE, Feature, Progress, Samples, frame_count, no_progress
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,11 +38,12 @@ VOICE, EMOTION = "float.voice", "float.emotion"
 OVERLAP_SECONDS = 5
 FRAME_SAMPLES = SAMPLE_RATE // MODEL_FPS
 _FEATURES_PER_SECOND = 50
+_RATE = Fraction(MODEL_FPS)
 
 Floats = NDArray[np.float32]
 
 
-class Ears:
+class HearingNetworks:
     """The networks that hear, leased when they are first needed, and what names them in keys."""
 
     def __init__(
@@ -80,7 +82,7 @@ class Ears:
                 lease.close()
 
 
-def recipe(ears: Ears, whole_seconds: int, emotion: str) -> Recipe:
+def recipe(ears: HearingNetworks, whole_seconds: int, emotion: str) -> Recipe:
     """The stages of hearing a speech. The classifier's is among them only if the emotion is to
     be heard ("auto").
     """
@@ -95,7 +97,7 @@ def recipe(ears: Ears, whole_seconds: int, emotion: str) -> Recipe:
         return Feature({"scores": emotion_scores(ears.emotion, inputs.speech, whole_seconds)})
 
     def form(inputs: StageInputs) -> Form:
-        return forms.voice(frame_total(len(inputs.speech)), ears.sizes.width)
+        return forms.voice(frame_count(len(inputs.speech), _RATE), ears.sizes.width)
 
     stages = [Stage(VOICE, 1, voice, parameters, reads=("speech",), weights=ears.voice_sha256, form=form)]
     if emotion == "auto":
@@ -113,11 +115,6 @@ def recipe(ears: Ears, whole_seconds: int, emotion: str) -> Recipe:
     return Recipe(tuple(stages))
 
 
-def frame_total(samples: int, fps: float = MODEL_FPS) -> int:
-    """Frames of a speech: ceil(samples * fps / 16000)."""
-    return int(np.ceil(samples * fps / SAMPLE_RATE))
-
-
 def padded_length(frames: int, fps: float = MODEL_FPS) -> int:
     """Samples of so many whole frames. In this order, in float64: the other order is one sample
     short for some at 24 fps.
@@ -133,7 +130,7 @@ def padded(audio: Samples, length: int) -> Samples:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class FrameWindow:
     """Frames first .. last are heard together; of these, keep .. until are taken."""
 
     first: int
@@ -142,17 +139,17 @@ class Window:
     until: int
 
 
-def windows(frames: int, whole: int, overlap: int) -> Iterator[Window]:
+def windows(frames: int, whole: int, overlap: int) -> Iterator[FrameWindow]:
     """One window of all frames up to `whole`; beyond, as few as reach, of equal steps, each
     `overlap` wider on both sides.
     """
     if frames <= whole:
-        yield Window(0, frames, 0, frames)
+        yield FrameWindow(0, frames, 0, frames)
         return
     count = -(-frames // (whole - 2 * overlap))
     edges = [frames * n // count for n in range(count + 1)]
     for keep, until in itertools.pairwise(edges):
-        yield Window(max(0, keep - overlap), min(frames, until + overlap), keep, until)
+        yield FrameWindow(max(0, keep - overlap), min(frames, until + overlap), keep, until)
 
 
 def voice_of_frames(
@@ -167,7 +164,7 @@ def voice_of_frames(
 
     from personare.voice.wav2vec2 import normalised
 
-    frames = frame_total(len(samples))
+    frames = frame_count(len(samples), _RATE)
     with torch.inference_mode():
         audio = torch.from_numpy(padded(normalised(samples), padded_length(frames)))[None].to(features.device)
         affine = features.statistics(audio)

@@ -27,6 +27,10 @@ class PictureFacts(Metadata):
     width: Side
 
 
+class FaceFacts(Metadata):
+    faces: Annotated[int, Field(ge=1, le=1000)] = 1
+
+
 class SquareFacts(PictureFacts):
     x: Place
     y: Place
@@ -43,7 +47,7 @@ def face(inputs: StageInputs) -> Form:
         return bool(is_box and 0 <= x0 + x1 <= 2 * width and 0 <= y0 + y1 <= 2 * height)
 
     reach = 2.0 * max(height, width)
-    return Form({"box": Array("int32", (4,), -reach, reach)}, agrees=agrees)
+    return Form({"box": Array("int32", (4,), -reach, reach)}, FaceFacts, agrees=agrees)
 
 
 def crop(inputs: StageInputs, square: tuple[int, int, int] | None) -> Form:

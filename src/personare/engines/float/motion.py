@@ -50,7 +50,7 @@ class Guidance:
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
+class Continuation:
     """All that the next chunk needs of those before: latents and voice of the last frames
     [previous, width], and its number.
     """
@@ -67,7 +67,7 @@ class MotionSampler:
         published): points - 1 Euler steps.
     seed: noise is fresh in every chunk but reproducible, and the same on all devices.
     fixed: every chunk begins with the noise of the first, as published.
-    carried: to go on where another sampler stopped.
+    continuation: to go on where another sampler stopped.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class MotionSampler:
         guidance: Guidance = Guidance(),
         seed: int = 15,
         fixed: bool = False,
-        carried: Carried | None = None,
+        continuation: Continuation | None = None,
     ) -> None:
         import torch
 
@@ -91,7 +91,7 @@ class MotionSampler:
         self._branches = guidance.branches()
         self._seed, self._fixed = seed, fixed
         nothing = np.zeros((config.previous, config.width), np.float32)
-        self.carried = carried or Carried(nothing, nothing)
+        self.continuation = continuation or Continuation(nothing, nothing)
         with torch.inference_mode():
             times = torch.linspace(0, 1, points)
             self._steps = (times[1:] - times[:-1]).tolist()
@@ -119,11 +119,13 @@ class MotionSampler:
             raise ValueError(f"a chunk has 1 to {config.chunk} frames, not {frames}")
         # The last chunk is filled up with its last frame.
         filled = np.concatenate([voice, np.repeat(voice[-1:], config.chunk - frames, axis=0)])
-        noise = self.noise(self.carried.chunk) if noise is None else noise
+        noise = self.noise(self.continuation.chunk) if noise is None else noise
         with torch.inference_mode():
             motion = self._integrated(self._tensor(filled), torch.from_numpy(noise).to(self._weight.device))
             made = np.asarray(motion.cpu().numpy(), np.float32)
-        self.carried = Carried(made[-config.previous :], filled[-config.previous :], self.carried.chunk + 1)
+        self.continuation = Continuation(
+            made[-config.previous :], filled[-config.previous :], self.continuation.chunk + 1
+        )
         return made[:frames]
 
     def chunks(self, voice: Floats) -> Iterator[Floats]:
@@ -135,7 +137,7 @@ class MotionSampler:
         import torch
 
         rows, index = self.conditions(voice)
-        before = torch.from_numpy(np.array(self.carried.motion)).to(x)
+        before = torch.from_numpy(np.array(self.continuation.motion)).to(x)
         for step, time in zip(self._steps, self._times, strict=True):
             x = x + step * self.velocity(torch.cat([before, x]), rows + time, index, len(x))
         return x
@@ -155,13 +157,13 @@ class MotionSampler:
         """Distinct conditions [n, hidden] and which of them each frame of each branch has [B,
         previous + chunk].
 
-        The voice of carried frames is heard in every branch; new frames without a voice are all
+        The voice of context frames is heard in every branch; new frames without a voice are all
         alike.
         """
         import torch
 
         config = self._network.config
-        before, silence = self._tensor(self.carried.voice), torch.zeros_like(voice[:1])
+        before, silence = self._tensor(self.continuation.voice), torch.zeros_like(voice[:1])
         parts: dict[tuple[str, bool], tuple[int, int]] = {}
         rows: list[Tensor] = []
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import BeforeValidator, Field
 
+from personare.engines.engine import FrameRate
 from personare.engines.neural import NeuralOptions
-from personare.types import frame_rate
-
-FrameRate = Annotated[Fraction, BeforeValidator(frame_rate), PlainSerializer(str, return_type=str)]
+from personare.engines.portrait import BACKGROUND, FACE_CHOICE, WHITE_TEXT, Background, FaceChoice
 
 
 def _lower(value: Any) -> Any:
@@ -26,11 +25,13 @@ Emotion = Annotated[
 class FloatOptions(NeuralOptions):
     detector: Literal["auto", "s3fd", "landmarks"] = Field(
         "auto",
-        description="what finds the face: s3fd (as released), landmarks (carried with personare), auto (s3fd "
+        description="what finds the face: s3fd (as released), landmarks (bundled), auto (s3fd "
         "if it is there)",
     )
+    face: FaceChoice = Field("largest", description=f"{FACE_CHOICE}; s3fd takes the surest for the largest")
+    background: Background = Field(WHITE_TEXT, description=BACKGROUND)
     no_crop: bool = Field(
-        False, description="true: the whole picture, squeezed to a square, is the face's square, as published"
+        False, description="true: the whole picture is scaled to a square and used uncropped, as published"
     )
     emotion: Emotion = Field(
         "auto", description="auto (heard in the voice), angry, disgust, fear, happy, neutral, sad or surprise"
@@ -69,7 +70,7 @@ class FloatOptions(NeuralOptions):
         1.0, ge=0, le=1, description="scale of motion outside the mouth, 0 (lips only) to 1 (as sampled)"
     )
     rest_in_silence: float = Field(
-        0.0, ge=0, le=1, description="how far the mouth goes back to the portrait's own in silence, 0 to 1"
+        0.0, ge=0, le=1, description="how far the mouth returns to that of the portrait in silence, 0 to 1"
     )
     framing: Literal["square", "original"] = Field(
         "square",

@@ -16,20 +16,22 @@ from numpy.typing import NDArray
 
 from personare.cache.run import hear
 from personare.engines.float import drive
-from personare.engines.float.checkpoints import device_of, ears, formats_of, lease_decoder, lease_transformer
+from personare.engines.float.checkpoints import ears, formats_of, lease_decoder, lease_transformer
 from personare.engines.float.compose import OriginalFraming, SquareFraming
-from personare.engines.float.motion import Carried, Guidance, MotionSampler
+from personare.engines.float.motion import Continuation, Guidance, MotionSampler
 from personare.engines.float.networks.config import MODEL_FPS
 from personare.engines.float.options import FloatOptions
 from personare.engines.float.prepare import APPEARANCE, CROP, REACH
 from personare.engines.float.reach import MouthAndHead
 from personare.engines.float.render import FrameDecoder
-from personare.engines.neural import BatchSize, batch_by_memory, in_batches
-from personare.engines.performance import Made, Performance, Utterance
+from personare.engines.neural import BatchSize, chosen_batch, device_of, grouped, in_batches
+from personare.engines.performance import Made, Performance
 from personare.engines.pipeline import overlapped
+from personare.engines.portrait import ground
 from personare.engines.resampling import MotionResampler
+from personare.engines.utterance import Utterance
 from personare.errors import EngineError
-from personare.media.image import read_image
+from personare.perception.portrait import read_portrait
 from personare.types import Avatar, Phone, Samples
 from personare.voice.activity import ActivityGate
 
@@ -68,7 +70,7 @@ class FloatPerformance(Performance):
         self._mouth = self._mouth_of(avatar)
         self._emotion = drive.requested_emotion("neutral" if options.emotion == "auto" else options.emotion)
         self._speech: list[Samples] = []
-        self._last: Carried | None = None
+        self._last: Continuation | None = None
         self._trail: _Trail | None = None
         self._idle: Iterator[Floats] | None = None
         self._idled = 0
@@ -92,8 +94,8 @@ class FloatPerformance(Performance):
             self._emotion = np.asarray(heard.features[drive.EMOTION].arrays["scores"], np.float32)
         voice = np.asarray(heard.features[drive.VOICE].arrays["voice"], np.float32)
         motion = self._motion(voice, self._silent_frames(speech, len(voice)), self._count(said))
-        rooms = (("render", self._rendered), ("compose", self._framing.compose))
-        with closing(overlapped(motion, *rooms, watch=self.watch, depth=1, cut=said.cut)) as made:
+        steps = (("render", self._rendered), ("compose", self._framing.compose))
+        with closing(overlapped(motion, *steps, watch=self.watch, depth=1, cut=said.cut)) as made:
             yield from map(Made, made)
         if not said.cut:
             self._leave(said.shown)
@@ -135,7 +137,8 @@ class FloatPerformance(Performance):
             return SquareFraming(crop.arrays["picture"].shape[0])
         if avatar.portrait_file is None:
             raise EngineError("framing=original needs the avatar's photo", hint="prepare the avatar again")
-        return OriginalFraming(read_image(avatar.portrait_file), crop.metadata)
+        photo = read_portrait(avatar.portrait_file, ground(self._options.background))
+        return OriginalFraming(photo, crop.metadata)
 
     def _mouth_of(self, avatar: Avatar) -> MouthAndHead | None:
         if REACH not in avatar.features:
@@ -166,10 +169,12 @@ class FloatPerformance(Performance):
 
     @cached_property
     def _batch(self) -> BatchSize:
-        if self._options.batch_size:
-            return BatchSize(self._options.batch_size, self._device)
-        pixels = self._decoder.side**2
-        return batch_by_memory(self._device, _BYTES_A_PIXEL * pixels, _AT_MOST.get(self._device.type, 32))
+        return chosen_batch(
+            self._options.batch_size,
+            self._device,
+            _BYTES_A_PIXEL * self._decoder.side**2,
+            _AT_MOST.get(self._device.type, 32),
+        )
 
     def _silent_frames(self, speech: Samples, count: int) -> Floats:
         """float32 [count] at the model's rate: 1 where nobody speaks; only asked where the mouth
@@ -192,7 +197,7 @@ class FloatPerformance(Performance):
         yield from self._batches(resampler.finish(count))
 
     def _chunks(self, sampler: MotionSampler, voice: Floats) -> Iterator[Floats]:
-        self._trail = trail = _Trail(sampler.carried)
+        self._trail = trail = _Trail(sampler.continuation)
         size = self._transformer.config.chunk
         for first, motion in zip(range(0, len(voice), size), sampler.chunks(voice), strict=True):
             trail.add(motion, voice[first : first + size])
@@ -202,7 +207,7 @@ class FloatPerformance(Performance):
         """Motion [width] of frame after frame without a voice."""
         voice, silence = self._silent_voice, np.ones(len(self._silent_voice), np.float32)
         sampler, resampler = self._sampler(), MotionResampler(self._options.fps)
-        self._trail = trail = _Trail(sampler.carried)
+        self._trail = trail = _Trail(sampler.continuation)
         while True:
             with self.watch("motion"):
                 motion = sampler.sample(voice)
@@ -230,15 +235,14 @@ class FloatPerformance(Performance):
             guidance=Guidance(options.a_cfg_scale, options.e_cfg_scale),
             seed=options.seed,
             fixed=options.fixed_noise,
-            carried=self._last,
+            continuation=self._last,
         )
 
     def _adjusted(self, motion: Floats, silence: Floats) -> Floats:
         return motion if self._mouth is None else self._mouth.apply(motion, silence)
 
     def _batches(self, motion: Floats) -> Iterator[Floats]:
-        for indices in in_batches(lambda rows: rows, len(motion), BatchSize(self._batch.rows, self._device)):
-            yield motion[indices]
+        return map(np.stack, grouped(motion, lambda: self._batch.rows))
 
     def _rendered(self, motion: Floats) -> Pictures:
         return np.concatenate(
@@ -249,7 +253,7 @@ class FloatPerformance(Performance):
 class _Trail:
     """The last chunks as they were sampled, with their voice, to go on from any frame of them."""
 
-    def __init__(self, start: Carried) -> None:
+    def __init__(self, start: Continuation) -> None:
         self._motion, self._voice, self._chunk = start.motion, start.voice, start.chunk
         self._previous = len(start.motion)
         self._from = -self._previous
@@ -264,8 +268,8 @@ class _Trail:
         self._voice = np.concatenate([self._voice[-keep:], voice])
         self._chunk += 1
 
-    def at(self, frame: int) -> Carried:
+    def at(self, frame: int) -> Continuation:
         """What a sampler needs to go on with this frame of the utterance."""
         end = min(frame - self._from, len(self._motion))
         first = end - self._previous
-        return Carried(self._motion[first:end], self._voice[first:end], self._chunk)
+        return Continuation(self._motion[first:end], self._voice[first:end], self._chunk)

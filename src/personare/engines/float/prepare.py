@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -22,11 +22,13 @@ from personare.cache.recipe import Recipe, Stage, StageInputs
 from personare.engines.float import forms
 from personare.engines.float.networks.config import FloatConfig
 from personare.engines.float.options import FloatOptions
+from personare.engines.portrait import background_parameter, chosen, face_parameter, picture_of
 from personare.errors import FaceTooSmall, NoFaceFound
 from personare.media.image import read_image
 from personare.media.paste import Square
 from personare.perception import NETWORK_SHA256, find_face
-from personare.types import Feature, Image
+from personare.perception.face import ALSO_A_FACE
+from personare.types import LARGEST, Feature, Image
 
 if TYPE_CHECKING:
     from personare.engines.float.networks.decoder import StyleDecoder
@@ -74,13 +76,16 @@ def recipe(sight: Sight, options: FloatOptions, detector: str) -> Recipe:
                 FACE,
                 1,
                 partial(_face, sight),
-                {"detector": detector},
+                {"detector": detector}
+                | face_parameter(options.face)
+                | background_parameter(options.background),
                 reads=("portrait",),
                 weights=weights,
                 form=forms.face,
             )
         )
-    parameters = {"no_crop": options.no_crop, "side": sight.sizes.side}
+    parameters: dict[str, Any] = {"no_crop": options.no_crop, "side": sight.sizes.side}
+    parameters |= background_parameter(options.background)
     stages.append(Stage(CROP, 1, _crop, parameters, needs, reads=("portrait",), form=_crop_form))
     stages.append(
         Stage(
@@ -110,14 +115,18 @@ def recipe(sight: Sight, options: FloatOptions, detector: str) -> Recipe:
 
 
 def _face(sight: Sight, inputs: StageInputs) -> Feature:
-    picture, name = read_image(inputs.portrait), inputs.portrait.name
+    picture, name = picture_of(inputs), inputs.portrait.name
+    choice = chosen(inputs.parameters)
     if inputs.parameters["detector"] == "s3fd":
         with sight.s3fd() as network:
-            box = first_face(detected(network, picture), picture.shape[0], name)
+            found = detected(network, picture)
+            box = first_face(found, picture.shape[0], name, choice)
+            faces = len(about_as_large(found))
     else:
         # From brows to chin it is the same part of the head as S3FD's box, which begins at the
         # hairline, but for a sixth.
-        landmarks = find_face(picture, name).landmarks
+        face = find_face(picture, name, choice=choice)
+        landmarks, faces = face.landmarks, face.faces
         low, high = landmarks[:, :2].min(axis=0), landmarks[:, :2].max(axis=0)
         box = (int(low[0]), int(low[1]), int(high[0]), int(high[1]))
     if min(box[2] - box[0], box[3] - box[1]) < MIN_FACE_PX:
@@ -125,7 +134,7 @@ def _face(sight: Sight, inputs: StageInputs) -> Feature:
             f"{name}: the face is {box[2] - box[0]}x{box[3] - box[1]} px, at least {MIN_FACE_PX} are needed",
             hint="use a larger picture or a closer crop of the face",
         )
-    return Feature({"box": np.array(box, np.int32)})
+    return Feature({"box": np.array(box, np.int32)}, {"faces": faces} if faces > 1 else {})
 
 
 def detection_picture(picture: Image) -> Image:
@@ -158,12 +167,31 @@ def detected(network: S3FD, picture: Image) -> Floats:
     return face_boxes(network, tensor.to(next(network.parameters()).device))
 
 
-def first_face(boxes: Floats, picture_height: int, name: str = "picture") -> tuple[int, int, int, int]:
-    """The surest face (not the largest) in whole px of the picture, cut off toward zero. Raises
-    NoFaceFound.
+def about_as_large(boxes: Floats) -> Floats:
+    """Of the sure faces those about as large as the largest, from left to right, [n, 5]."""
+    sure = boxes[boxes[:, 4] > MIN_SCORE]
+    sizes = (sure[:, 2:4] - sure[:, :2]).max(axis=1, initial=0.0)
+    near = sure[sizes >= ALSO_A_FACE * sizes.max(initial=0.0)]
+    return np.asarray(near[np.argsort(near[:, 0] + near[:, 2], kind="stable")])
+
+
+def first_face(
+    boxes: Floats, picture_height: int, name: str = "picture", choice: str = LARGEST
+) -> tuple[int, int, int, int]:
+    """The surest face (not the largest), or the one that is chosen, in whole px of the picture,
+    cut off toward zero. Raises NoFaceFound.
     """
     scale = DETECTION_HEIGHT / picture_height
     sure = boxes[boxes[:, 4] > MIN_SCORE]
+    if choice != LARGEST and len(sure):
+        near = about_as_large(boxes)
+        place = {"left": 1, "right": len(near)}.get(choice) or int(choice)
+        if place > len(near):
+            raise NoFaceFound(
+                f"{name}: face={choice} is asked for, and {len(near)} seen",
+                hint="largest, left, right, or a number counted from the left",
+            )
+        sure = near[place - 1 : place]
     if len(sure) == 0:
         raise NoFaceFound(
             f"{name}: no face found",
@@ -178,7 +206,7 @@ def first_face(boxes: Floats, picture_height: int, name: str = "picture") -> tup
 
 
 def _crop(inputs: StageInputs) -> Feature:
-    picture, side = read_image(inputs.portrait), int(inputs.parameters["side"])
+    picture, side = picture_of(inputs), int(inputs.parameters["side"])
     height, width = picture.shape[:2]
     if inputs.parameters["no_crop"]:
         return Feature({"picture": squeezed(picture, side)}, {"height": height, "width": width})

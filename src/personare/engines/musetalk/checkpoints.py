@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from personare.engines.musetalk.hearing import Ears
 from personare.engines.musetalk.options import DETECTOR, PARSER, POSE, UNET, VAE, WHISPER, MuseTalkOptions
+from personare.engines.neural import device_of
 from personare.weights.resident import Lease, NetworkKey, lease, lease_component
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from personare.engines.musetalk.motion import Motion
+    from personare.engines.musetalk.motion import FacePredictor
     from personare.engines.musetalk.render import FaceDecoder
     from personare.perception.parsing import BiSeNet
     from personare.perception.s3fd import S3FD
@@ -72,15 +73,15 @@ def load_whisper(path: Path, device: torch.device, dtype: torch.dtype) -> Speech
 
 def lease_motion(
     options: MuseTalkOptions, weights: Weights, device: torch.device, dtype: torch.dtype
-) -> Lease[Motion]:
+) -> Lease[FacePredictor]:
     """The generator of the chosen version, folded. Raises WeightsMissing, WeightsMismatch, as
     all of these.
     """
-    from personare.engines.musetalk.motion import Motion
+    from personare.engines.musetalk.motion import FacePredictor
     from personare.networks.diffusion import load_unet
 
-    def load(file: Path) -> Motion:
-        return Motion(load_unet(file, device, dtype))
+    def load(file: Path) -> FacePredictor:
+        return FacePredictor(load_unet(file, device, dtype))
 
     return lease_component(weights, UNET[options.version], load, device, dtype)
 
@@ -128,13 +129,6 @@ def lease_parser(options: MuseTalkOptions, weights: Weights) -> Lease[BiSeNet]:
     from personare.perception.parsing import bisenet_from_state
 
     return _lease_float32(options, weights, PARSER, bisenet_from_state)
-
-
-def device_of(options: MuseTalkOptions) -> torch.device:
-    """Where networks run. Raises InvalidOption."""
-    from personare.weights.device import choose_device
-
-    return choose_device(options.device)
 
 
 def _lease_float32(

@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 
 from personare.engines.musetalk.hearing import (
     ROWS_PER_SECOND,
-    WINDOWED_LOOKAHEAD_SECONDS,
-    WINDOWED_STEP_SECONDS,
     Ears,
     Hearing,
     Pieces,
@@ -37,11 +35,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
-STREAMING_LATENCY_SECONDS = WINDOWED_STEP_SECONDS + WINDOWED_LOOKAHEAD_SECONDS + 6 / ROWS_PER_SECOND
-"""With audio=streaming, a frame is settled at the latest when this much after its time has been
-heard.
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class WindowRule:
@@ -50,7 +43,7 @@ class WindowRule:
     edge: what stands for rows before the first and after the last: "zeros" (the current front
         end) or "repeat" (the original one).
     left, right: rows of context in frames at 25 fps.
-    published: as the published program reckons, drift and all.
+    published: as the published program counts, with its drift.
     """
 
     fps: Fraction
@@ -79,25 +72,6 @@ class WindowRule:
         if self.published:
             return math.floor(samples / SAMPLE_RATE * ROWS_PER_SECOND)  # 18560 samples: 57 rather than 58
         return samples * ROWS_PER_SECOND // SAMPLE_RATE
-
-
-def published_frame_count(samples: int, fps: Fraction) -> int | None:
-    """Frames that the published program makes of a speech; None where it ends with an error.
-    Ours makes `types.frame_count`.
-    """
-    rule = WindowRule(fps, published=True)
-    frames, rows = math.floor(samples / SAMPLE_RATE * int(fps)), rule.row_count(samples)
-    padding = math.ceil(ROWS_PER_SECOND / int(fps))
-    padded = min(padding * rule.left, rows) + rows + min(3 * padding * rule.right, rows)
-    last = math.floor((frames - 1) * (ROWS_PER_SECOND / int(fps))) + rule.rows
-    return frames if frames > 0 and last <= padded else None
-
-
-def original_frame_count(rows: int, fps: Fraction) -> int:
-    """Frames that the program of 2024 makes of so many rows: until one that starts beyond the
-    last row has been emitted.
-    """
-    return math.ceil((rows + 1) * fps / ROWS_PER_SECOND) + 1
 
 
 class SpeechDrive:

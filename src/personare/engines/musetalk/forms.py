@@ -32,6 +32,7 @@ class TemplateFacts(Metadata):
     width: Count
     fps: str
     frames: Count
+    faces: Annotated[int, Field(ge=1, le=1000)] = 1
 
 
 class BoxFacts(TemplateFacts):
@@ -64,7 +65,7 @@ def points(inputs: StageInputs) -> Form:
             "found": Array("bool", (n,)),
         },
         TemplateFacts,
-        agrees=lambda feature: dict(feature.metadata) == about(template),
+        agrees=lambda feature: about(template).items() <= dict(feature.metadata).items(),
     )
 
 
@@ -75,7 +76,7 @@ def track(inputs: StageInputs) -> Form:
     return Form(
         {"landmarks": Array("float32", (n, 468, 3), -reach, reach), "present": Array("bool", (n,))},
         TemplateFacts,
-        agrees=lambda feature: dict(feature.metadata) == about(template),
+        agrees=lambda feature: about(template).items() <= dict(feature.metadata).items(),
     )
 
 

@@ -81,7 +81,7 @@ class Ears:
 def recipe(ears: Ears, front_end: FrontEnd, peak: float | None = None) -> Recipe:
     """What is heard in one piece: "rows" float32 [n, layers + 1, width].
 
-    current: of at most 30 s of samples, n = samples // 320. original: of samples that carry 200
+    current: of at most 30 s of samples, n = samples // 320. original: of samples with 200
     more on both sides, given the peak (log10) of the whole speech's spectrum; n = (samples -
     400 + 160) // 320.
     """

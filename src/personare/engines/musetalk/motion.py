@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 
-class Motion:
+class FacePredictor:
     """The UNet, folded for its one timestep. Stateless: any thread, any session.
 
     unet: as `checkpoints.load_unet` gives it; it is changed.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import BeforeValidator, Field, model_validator
 
+from personare.engines.engine import FrameRate
 from personare.engines.neural import NeuralOptions, released_or_ours
-from personare.types import frame_rate
+from personare.engines.portrait import BACKGROUND, FACE_CHOICE, WHITE_TEXT, Background, FaceChoice
+from personare.types import LARGEST
 
 UNET = {"v15": "musetalk-unet-v15", "v1": "musetalk-unet-v1"}
 VAE = "sd-vae-ft-mse"
@@ -18,28 +19,21 @@ WHISPER = ("whisper-tiny", "whisper-tiny-openai")
 POSE, DETECTOR, PARSER = "dwpose", "s3fd", "face-parse-bisent"
 
 
-def _rate_or_none(value: Any) -> Fraction | None:
-    return None if value is None or value == "template" else frame_rate(value)
-
-
-FrameRate = Annotated[
-    Fraction | None,
-    BeforeValidator(_rate_or_none),
-    PlainSerializer(lambda rate: None if rate is None else str(rate)),
-]
+def _own_rate_is_none(value: Any) -> Any:
+    return None if value == "template" else value
 
 
 class MuseTalkOptions(NeuralOptions):
     version: Literal["v15", "v1"] = Field(
         "v15", description="which released network: v15 (MuseTalk 1.5) or v1 (1.0)"
     )
-    fps: FrameRate = Field(
+    fps: Annotated[FrameRate | None, BeforeValidator(_own_rate_is_none)] = Field(
         None, description="frames per second of the clip, 1 to 120; none: the template's own (25 for a photo)"
     )
     detector: Literal["auto", "dwpose", "landmarks"] = Field(
         "auto",
-        description="what finds the face: dwpose (with s3fd, as released), landmarks (ours, carried, smooth "
-        "to parts of a pixel), "
+        description="what finds the face: dwpose (with s3fd, as released), landmarks (bundled, smooth "
+        "to fractions of a pixel), "
         "auto: dwpose if its two files are there, else landmarks",
     )
     parser: Literal["auto", "bisenet", "landmarks"] = Field(
@@ -48,6 +42,8 @@ class MuseTalkOptions(NeuralOptions):
         "before the face), "
         "auto: bisenet if its file is there, else landmarks",
     )
+    face: FaceChoice = Field("largest", description=f"{FACE_CHOICE}; but for largest, found by landmarks")
+    background: Background = Field(WHITE_TEXT, description=BACKGROUND)
     bbox_shift: int = Field(
         0,
         ge=-200,
@@ -124,13 +120,21 @@ class MuseTalkOptions(NeuralOptions):
         "off keeps time exactly",
     )
 
+    @model_validator(mode="after")
+    def _one_who_chooses(self) -> Self:
+        if self.face != LARGEST and self.detector == "dwpose":
+            raise ValueError("dwpose cannot choose a face: leave detector out, or say detector=landmarks")
+        return self
+
     def concrete(self, there: Callable[[str], bool]) -> MuseTalkOptions:
         """The same with every auto decided. there: whether a component of the weights is on
         this machine.
         """
         v15 = self.version == "v15"
         chosen: dict[str, Any] = {
-            "detector": released_or_ours(self.detector, "dwpose", (POSE, DETECTOR), there),
+            "detector": "landmarks"
+            if self.face != LARGEST
+            else released_or_ours(self.detector, "dwpose", (POSE, DETECTOR), there),
             "parser": released_or_ours(self.parser, "bisenet", (PARSER,), there),
         }
         if self.parsing_mode == "auto":

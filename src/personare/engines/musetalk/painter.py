@@ -17,13 +17,13 @@ from personare.engines.musetalk.drive import open_drive
 from personare.engines.musetalk.hearing import Ears
 from personare.engines.musetalk.options import UNET, VAE, MuseTalkOptions
 from personare.engines.musetalk.template.prepared import PreparedFaces
-from personare.engines.neural import BatchSize, batch_by_memory, in_batches
+from personare.engines.neural import chosen_batch, device_of, in_batches
 from personare.ground.stopwatch import Stopwatch
 from personare.types import SAMPLE_RATE, Image
 
 if TYPE_CHECKING:
     from personare.cache.store import FeatureStore
-    from personare.engines.musetalk.motion import Motion
+    from personare.engines.musetalk.motion import FacePredictor
     from personare.engines.musetalk.render import FaceDecoder
     from personare.weights.finder import Weights
     from personare.weights.resident import Lease
@@ -48,13 +48,14 @@ class Painter:
 
         self._options, self._weights, self._faces, self._watch = options, weights, faces, watch
         weights.require(UNET[options.version], VAE)
-        self._device = checkpoints.device_of(options)
+        self._device = device_of(options)
         self._dtype = choose_dtype(self._device, options.precision)
-        if options.batch_size:
-            self._batch = BatchSize(options.batch_size, self._device)
-        else:
-            at_most = _MOST_AT_ONCE.get(self._device.type, 32)
-            self._batch = batch_by_memory(self._device, _BYTES_EACH[self._dtype.itemsize], at_most)
+        self._batch = chosen_batch(
+            options.batch_size,
+            self._device,
+            _BYTES_EACH[self._dtype.itemsize],
+            _MOST_AT_ONCE.get(self._device.type, 32),
+        )
 
     @property
     def batch_size(self) -> int:
@@ -94,12 +95,12 @@ class Painter:
             lease.close()
 
     @property
-    def _networks(self) -> tuple[Motion, FaceDecoder]:
+    def _networks(self) -> tuple[FacePredictor, FaceDecoder]:
         motion, decoder = self._leases
         return motion.network, decoder.network
 
     @cached_property
-    def _leases(self) -> tuple[Lease[Motion], Lease[FaceDecoder]]:
+    def _leases(self) -> tuple[Lease[FacePredictor], Lease[FaceDecoder]]:
         return (
             checkpoints.lease_motion(self._options, self._weights, self._device, self._dtype),
             checkpoints.lease_decoder(self._weights, self._device, self._dtype),

@@ -1,4 +1,4 @@
-"""One run of musetalk: what is heard meets the template frame by frame, in rooms that work side
+"""One run of musetalk: what is heard meets the template frame by frame, in steps that work side
 by side.
 
     drive (windows), gate (speaking or not), template -> batches | motion, render (networks) |
@@ -11,7 +11,7 @@ pasted back.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -26,10 +26,12 @@ from personare.engines.musetalk.drive import SpeechDrive, open_drive
 from personare.engines.musetalk.options import MuseTalkOptions
 from personare.engines.musetalk.painter import Painter, silent_tokens
 from personare.engines.musetalk.template.prepared import PreparedFaces
-from personare.engines.performance import Made, Performance, Utterance
+from personare.engines.neural import grouped
+from personare.engines.performance import Made, Performance
 from personare.engines.pipeline import overlapped
+from personare.engines.portrait import shown_template
+from personare.engines.utterance import Utterance
 from personare.errors import EngineError
-from personare.media.template import Template
 from personare.types import SAMPLE_RATE, Avatar, Image, Phone, Samples
 from personare.voice.activity import ActivityGate
 
@@ -124,7 +126,7 @@ class MuseTalkPerformance(Performance):
 
     def _drop(self, said: Utterance) -> None:  # noqa: ARG002
         self._speech = None
-        # What the rooms had taken of the template was not shown: the walk goes on after the last
+        # What the steps had taken of the template was not shown: the walk goes on after the last
         # frame that was.
         self._walk.close()
         self._walk = self._walk_from(self._next_frame)
@@ -156,9 +158,9 @@ class MuseTalkPerformance(Performance):
             yield Moment(index, picture, tokens, speaking)
 
     def _made(self, said: Utterance, moments: Iterator[Moment]) -> Iterator[Made]:
-        batches = _batches(moments, lambda: self._painter.batch_size)
-        rooms = (("", self._painted), ("compose", self._pasted))
-        with closing(overlapped(batches, *rooms, watch=self.watch, depth=1, cut=said.cut)) as made:
+        batches = grouped(moments, lambda: self._painter.batch_size)
+        steps = (("", self._painted), ("compose", self._pasted))
+        with closing(overlapped(batches, *steps, watch=self.watch, depth=1, cut=said.cut)) as made:
             yield from map(Made, made)
 
     def _painted(self, batch: list[Moment]) -> tuple[list[Moment], list[Image | None]]:
@@ -220,18 +222,8 @@ class MuseTalkPerformance(Performance):
         """
         nearest = self._options.faceless == "nearest"
         good = None
-        with closing(Template(self._portrait, self._faces.fps).shown_at(self.fps, frame)) as pictures:
+        template = shown_template(self._portrait, self._options.background, fps=self._faces.fps)
+        with closing(template.shown_at(self.fps, frame)) as pictures:
             for shown in pictures:
                 good = shown if self._faces.present[shown[0]] else good
                 yield good if nearest and good is not None else shown
-
-
-def _batches(moments: Iterable[Moment], size: Callable[[], int]) -> Iterator[list[Moment]]:
-    batch: list[Moment] = []
-    for moment in moments:
-        batch.append(moment)
-        if len(batch) >= size():
-            yield batch
-            batch = []
-    if batch:
-        yield batch

@@ -17,7 +17,6 @@ usable face have a row of zeros and count as not present.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,9 +27,10 @@ from personare.engines.musetalk import checkpoints, forms
 from personare.engines.musetalk.options import DETECTOR, PARSER, POSE, VAE, MuseTalkOptions
 from personare.engines.musetalk.template import boxes, masks
 from personare.engines.musetalk.template.packing import packed, tight, unpacked
+from personare.engines.portrait import background_parameter, chosen, face_parameter, template_of
 from personare.errors import NoFaceFound
 from personare.media.template import Template
-from personare.types import Feature, Image
+from personare.types import Feature, Image, frame_rate
 
 if TYPE_CHECKING:
     from personare.weights.finder import Weights
@@ -77,7 +77,7 @@ class _Stages:
         def compute(inputs: StageInputs) -> Feature:
             from personare.perception.whole_body.dwpose import FACE, find_points
 
-            template = Template(inputs.portrait)
+            template = template_of(inputs)
             points = np.zeros((template.frames, 68, 2))
             detected = np.zeros((template.frames, 4), np.int32)
             found = np.zeros(template.frames, np.bool_)
@@ -94,22 +94,42 @@ class _Stages:
 
         weights = (self.weights.sha256(POSE), self.weights.sha256(DETECTOR))
         return Stage(
-            POINTS, version=1, compute=compute, reads=("portrait",), weights=weights, form=forms.points
+            POINTS,
+            version=1,
+            compute=compute,
+            parameters=background_parameter(self.options.background),
+            reads=("portrait",),
+            weights=weights,
+            form=forms.points,
         )
 
     def track(self) -> Stage:
         def compute(inputs: StageInputs) -> Feature:
             from personare.perception.track import track_face
 
-            template = Template(inputs.portrait)
-            track = track_face(template, template.fps, template.frames, inputs.progress, MIN_EYE_DISTANCE_PX)
-            return Feature({"landmarks": track.landmarks, "present": track.present}, forms.about(template))
+            template = template_of(inputs)
+            track = track_face(
+                template,
+                template.fps,
+                template.frames,
+                inputs.progress,
+                MIN_EYE_DISTANCE_PX,
+                chosen(inputs.parameters),
+            )
+            facts = forms.about(template) | ({"faces": track.faces} if track.faces > 1 else {})
+            return Feature({"landmarks": track.landmarks, "present": track.present}, facts)
 
         from personare.perception import NETWORK_SHA256
 
         weights = tuple(NETWORK_SHA256[name] for name in _TRACK_NETWORKS)
         return Stage(
-            TRACK, version=1, compute=compute, reads=("portrait",), weights=weights, form=forms.track
+            TRACK,
+            version=1,
+            compute=compute,
+            parameters=face_parameter(self.options.face) | background_parameter(self.options.background),
+            reads=("portrait",),
+            weights=weights,
+            form=forms.track,
         )
 
     def boxes(self) -> Stage:
@@ -133,7 +153,8 @@ class _Stages:
             LATENTS,
             version=1,
             compute=compute,
-            parameters={"latents": self.options.latents, "seed": seed},
+            parameters={"latents": self.options.latents, "seed": seed}
+            | background_parameter(self.options.background),
             needs=(BOXES,),
             reads=("portrait",),
             weights=(self.weights.sha256(VAE),),
@@ -163,7 +184,7 @@ class _Stages:
             LABELS,
             version=1,
             compute=compute,
-            parameters=parameters,
+            parameters=parameters | background_parameter(self.options.background),
             needs=(BOXES,),
             reads=("portrait",),
             weights=weights,
@@ -200,7 +221,9 @@ def _boxes(inputs: StageInputs) -> Feature:
             )
         else:
             exact[i] = boxes.smooth_box(boxes.points_of_mesh(seen.arrays["landmarks"][i]), shift)
-    exact = boxes.steadied(exact, present, inputs.parameters["box_smoothing"] * float(Fraction(about["fps"])))
+    exact = boxes.steadied(
+        exact, present, inputs.parameters["box_smoothing"] * float(frame_rate(about["fps"]))
+    )
     whole = np.zeros((frames, 4), np.int32)
     for i in np.flatnonzero(present):
         box = boxes.within(exact[i].tolist(), size, inputs.parameters["extra_margin"])
@@ -225,13 +248,14 @@ def _boxes(inputs: StageInputs) -> Feature:
 def _encoded_frames(vae: Any, inputs: StageInputs, seed: int | None, batch_size: int) -> NDArray[np.float32]:
     """Latents float32 [n, 8, 32, 32]; zeros where there is no face."""
     from personare.engines.musetalk.template.latents import encoded, frame_noise
-    from personare.engines.neural import BatchSize, batch_by_memory, in_batches
+    from personare.engines.neural import chosen_batch, grouped, in_batches
 
     device = vae.quant_conv.weight.device
-    batch = BatchSize(batch_size, device) if batch_size else batch_by_memory(device, _ENCODE_BYTES, _AT_ONCE)
+    batch = chosen_batch(batch_size, device, _ENCODE_BYTES, _AT_ONCE)
     around = inputs.features[BOXES].arrays
     latents: NDArray[np.float32] | None = None
-    for rows, crops in _chunks(_crops(inputs), batch.rows):
+    for group in grouped(_crops(inputs), lambda: batch.rows):
+        rows, crops = [row for row, _ in group], [crop for _, crop in group]
         # The shape of the noise is that of the latents: 8 channels at an eighth of the side.
         shape = (2 * vae.config.latent_channels, crops[0].shape[0] // 8, crops[0].shape[1] // 8)
         noise = None if seed is None else np.stack([frame_noise(seed, row, shape) for row in rows])
@@ -252,28 +276,15 @@ def _encoded_frames(vae: Any, inputs: StageInputs, seed: int | None, batch_size:
 def _crops(inputs: StageInputs) -> Iterator[tuple[int, Image]]:
     """(frame, face crop) of every frame with a face."""
     around = inputs.features[BOXES].arrays
-    for i, picture in enumerate(_watched(Template(inputs.portrait), inputs, LATENTS)):
+    for i, picture in enumerate(_watched(template_of(inputs), inputs, LATENTS)):
         if around["present"][i]:
             yield i, boxes.face_crop(picture, around["boxes"][i].tolist())
-
-
-def _chunks(items: Iterable[tuple[int, Image]], size: int) -> Iterator[tuple[list[int], list[Image]]]:
-    rows: list[int] = []
-    crops: list[Image] = []
-    for row, crop in items:
-        rows.append(row)
-        crops.append(crop)
-        if len(rows) == size:
-            yield rows, crops
-            rows, crops = [], []
-    if rows:
-        yield rows, crops
 
 
 def _squares(inputs: StageInputs) -> Iterator[Image]:
     """The square around every face, in order of the frames that have one."""
     around = inputs.features[BOXES].arrays
-    for i, picture in enumerate(_watched(Template(inputs.portrait), inputs, LABELS)):
+    for i, picture in enumerate(_watched(template_of(inputs), inputs, LABELS)):
         if around["present"][i]:
             yield masks.cut_square(
                 picture, masks.square_around(around["boxes"][i], inputs.parameters["expand"])

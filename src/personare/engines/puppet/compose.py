@@ -29,12 +29,12 @@ class KeptBackground:
             cv2.resize(cut, None, fx=1 / COARSE, fy=1 / COARSE, interpolation=cv2.INTER_AREA), np.uint8
         )
 
-    def person(self, carried: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """carried: the cut where the head has taken it, at its own size. The person's share of
+    def person(self, moved: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """moved: the cut where the head has taken it, at its own size. The person's share of
         every pixel, uint8 [S, S].
         """
         return np.asarray(
-            cv2.resize(carried, self.plate.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.uint8
+            cv2.resize(moved, self.plate.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.uint8
         )
 
 

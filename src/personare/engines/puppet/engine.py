@@ -12,7 +12,7 @@ from personare.engines.engine import Engine, EngineOptions, Latency, own_options
 from personare.engines.puppet.options import PuppetOptions
 from personare.errors import WeightsError
 from personare.motion import ARKIT, Space
-from personare.types import Avatar, Guide
+from personare.types import Avatar, Guide, Source
 
 if TYPE_CHECKING:
     from personare.cache.store import FeatureStore
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 class Puppet(Engine):
     name: ClassVar[str] = "puppet"
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     summary: ClassVar[str] = (
         "the photo itself talks: 2.5-D warp, drawn mouth, faster than real time on any CPU"
     )
@@ -44,7 +44,7 @@ class Puppet(Engine):
             open_network(NETWORK, NETWORK_SHA256)
         except WeightsError:
             damaged.append("articulation")
-        return [f"carried network {name} is missing or damaged: reinstall personare" for name in damaged]
+        return [f"bundled network {name} is missing or damaged: reinstall personare" for name in damaged]
 
     def recipe(self, options: EngineOptions) -> Recipe:
         from personare.engines.puppet.prepare import recipe
@@ -66,25 +66,28 @@ class Puppet(Engine):
         frame = 1 / own_options(options, PuppetOptions, self.name).rate
         return Latency(float(frame), MouthDrive.lookahead_seconds)
 
+    def drives(self, options: EngineOptions) -> frozenset[Source]:  # noqa: ARG002
+        return frozenset({"speech", "guide"})
+
     def perform(
         self,
         avatar: Avatar,
         options: EngineOptions,
         *,
-        guide: Guide | None = None,  # noqa: ARG002
-        store: FeatureStore | None = None,  # noqa: ARG002
+        guide: Guide | None = None,
+        store: FeatureStore | None = None,
     ) -> PuppetPerformance:
         from personare.engines.puppet.performance import PuppetPerformance
 
-        return PuppetPerformance(avatar, own_options(options, PuppetOptions, self.name))
+        return PuppetPerformance(avatar, own_options(options, PuppetOptions, self.name), guide, store)
 
     def move(
         self,
         options: EngineOptions,
         *,
-        guide: Guide | None = None,  # noqa: ARG002
-        store: FeatureStore | None = None,  # noqa: ARG002
+        guide: Guide | None = None,
+        store: FeatureStore | None = None,
     ) -> PuppetMovement:
         from personare.engines.puppet.performance import PuppetMovement
 
-        return PuppetMovement(own_options(options, PuppetOptions, self.name))
+        return PuppetMovement(own_options(options, PuppetOptions, self.name), guide, store)

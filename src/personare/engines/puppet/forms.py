@@ -21,9 +21,11 @@ from personare.engines.puppet.fit import rings
 from personare.heads import head468, similarity
 from personare.media.image import is_picture, read_image
 from personare.media.template import Template
-from personare.types import ARKIT_UNITS, Feature
+from personare.motion import ARKIT_UNITS
+from personare.types import Feature
 
-FACE, CROP = "puppet.face", "puppet.crop"
+FACE, CROP, RIG, PLATE = "puppet.face", "puppet.crop", "puppet.rig", "puppet.plate"
+"""The features of a portrait, by stage name."""
 POINTS = 468
 VERTICES = POINTS + len(rings.RADII) * len(rings.OVAL)
 UNLIKE = 0.5
@@ -36,6 +38,7 @@ CUT_PX = 0.05
 Floats = NDArray[np.float32]
 Degrees = Annotated[float, Field(ge=-180, le=180)]
 Side = Annotated[int, Field(ge=8, le=100_000)]
+Faces = Annotated[int, Field(ge=1, le=1000)]
 Place = Annotated[int, Field(ge=-1_000_000, le=1_000_000)]
 
 
@@ -48,6 +51,8 @@ class PhotoFace(Metadata):
     height: Side
     glasses: bool
     dark_lenses: bool
+    faces: Faces = 1
+    doubtful: bool = False
 
 
 class VideoFace(Metadata):
@@ -57,6 +62,7 @@ class VideoFace(Metadata):
     reference: Annotated[int, Field(ge=0)]
     width: Side
     height: Side
+    faces: Faces = 1
 
 
 class CropPlace(Metadata):

@@ -10,23 +10,23 @@ import numpy as np
 
 from personare.engines.puppet.move.emotion import Mood
 from personare.engines.puppet.move.life import Life
-from personare.engines.puppet.move.state import UNIT, FaceState, MouthFrame
+from personare.engines.puppet.move.state import MouthFrame
 from personare.engines.puppet.options import PuppetOptions
+from personare.motion import UNIT, FaceState
 
 HANDOVER_SECONDS = 0.14
 """How long the mouth takes from where an utterance left it to where idle motion or the next
 utterance wants it.
 """
 
-BROW_INNER_WEIGHT, BROW_OUTER_WEIGHT = 0.16, 0.12
-"""ARKit weights at LifeFrame.brow == 1: raised brows that one notices only when they are
-missing.
-"""
+BLINKS = [UNIT["eyeBlinkLeft"], UNIT["eyeBlinkRight"]]
+LIDS = [i for name, i in UNIT.items() if name.startswith(("eyeLook", "eyeWide"))]
+"""What moves lids that a blink shuts."""
 
 _REST = MouthFrame(curves=np.zeros(len(UNIT), np.float32), tongue=0.0, loudness=0.0, emphasis=0.0)
 
 
-class Motion:
+class FaceMotion:
     """One face over one timeline: call `speak` or `rest` once per frame, `release` where an
     utterance ends.
     """
@@ -49,12 +49,11 @@ class Motion:
 
     def speak(self, mouth: MouthFrame) -> FaceState:
         """The next frame, with the mouth as the voice wants it."""
-        life = self._life.next(mouth.loudness, mouth.emphasis)
+        life = self._life.next(mouth)
         mouth = self._handed_over(mouth)
-        curves = mouth.curves.copy()
-        curves[[UNIT["eyeBlinkLeft"], UNIT["eyeBlinkRight"]]] = life.blink
-        curves[UNIT["browInnerUp"]] = BROW_INNER_WEIGHT * life.brow
-        curves[[UNIT["browOuterUpLeft"], UNIT["browOuterUpRight"]]] = BROW_OUTER_WEIGHT * life.brow
+        curves = np.minimum(mouth.curves + life.curves, np.float32(1))
+        curves[BLINKS] = life.blink
+        curves[LIDS] *= np.float32(1 - life.blink)
         curves = self._mood.add(curves)
         return FaceState(curves=curves, tongue=mouth.tongue, head=life.head, shift=life.shift, gaze=life.gaze)
 

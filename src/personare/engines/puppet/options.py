@@ -5,19 +5,26 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer
+from pydantic import AfterValidator, Field
 
-from personare.engines.engine import EngineOptions
+from personare.engines.engine import EngineOptions, FrameRate
+from personare.engines.portrait import FACE_CHOICE, FaceChoice, colour_text
 from personare.engines.puppet.move.emotion import Emotion
 from personare.media.template import PHOTO_FPS
-from personare.types import frame_rate
 
-FrameRate = Annotated[Fraction, BeforeValidator(frame_rate), PlainSerializer(str, return_type=str)]
+
+def _kept_or_colour(value: str) -> str:
+    if value in ("keep", "stretch"):
+        return value
+    try:
+        return colour_text(value)
+    except ValueError:
+        raise ValueError("write keep, stretch, or a colour as #RRGGBB") from None
 
 
 class PuppetOptions(EngineOptions):
     look: Literal["photo", "mesh"] = Field(
-        "photo", description="photo: the portrait itself; mesh: the carried 3-D head, without a portrait"
+        "photo", description="photo: the portrait itself; mesh: the bundled 3-D head, without a portrait"
     )
     size: int = Field(
         512,
@@ -42,10 +49,12 @@ class PuppetOptions(EngineOptions):
         description="square: a crop around the face; original: the whole picture at its own size. Videos "
         "keep theirs",
     )
-    background: Literal["keep", "stretch"] = Field(
+    background: Annotated[str, AfterValidator(_kept_or_colour)] = Field(
         "keep",
-        description="keep: what is behind the head stays still; stretch: it bends a little as the head turns",
+        description="keep: what is behind the head stays still; stretch: it bends a little as the head "
+        "turns; #RRGGBB: as keep, and this lies behind what is transparent in the portrait, not white",
     )
+    face: FaceChoice = Field("largest", description=FACE_CHOICE)
     seed: int = Field(
         0,
         ge=0,
@@ -56,7 +65,7 @@ class PuppetOptions(EngineOptions):
     expressiveness: float = Field(1.0, ge=0.5, le=1.5, description="scale of mouth movement, 0.5 to 1.5")
     emotion: Emotion = Field(
         "neutral",
-        description="neutral, happy, sad, surprised or angry, worn over what is said; of a video only the "
+        description="neutral, happy, sad, surprised or angry, added to the speech; of a video only the "
         "mouth's part shows",
     )
     emotion_strength: float = Field(1.0, ge=0, le=1, description="how much of the emotion, 0 (none) to 1")

@@ -6,14 +6,19 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from personare.engines.performance import Floats, Made, Movement, Performance, Utterance
+from personare.cache.recipe import Recipe
+from personare.cache.run import run
+from personare.cache.store import FeatureStore
+from personare.engines.performance import Floats, Made, Movement, Performance
 from personare.engines.puppet.drive import MouthDrive
-from personare.engines.puppet.motion import Motion as FaceMotion
+from personare.engines.puppet.fit import guide as guides
+from personare.engines.puppet.motion import FaceMotion
 from personare.engines.puppet.options import PuppetOptions
 from personare.engines.puppet.render import is_moving, open_show
+from personare.engines.utterance import Utterance
 from personare.ground.stopwatch import Stopwatch
 from personare.motion import ARKIT, Motion, row_of, state_of
-from personare.types import SAMPLE_RATE, Avatar, Phone, Samples
+from personare.types import SAMPLE_RATE, Avatar, Guide, Phone, Samples
 
 _FEED_PIECE = SAMPLE_RATE
 """Speech is taken in pieces of at most a second, so that a long array does not become a long
@@ -21,20 +26,31 @@ list of motion.
 """
 
 
+RETURN_SECONDS = 0.5
+"""How long a face takes from where a guide left it to its own motion."""
+_HEAD = [ARKIT.columns.index(name) for name in ("headYaw", "headPitch", "headRoll", "shiftX", "shiftY")]
+
+
 class PuppetMovement(Movement):
     """Speech becomes motion in ARKIT, one frame at a time; no portrait takes part."""
 
     space = ARKIT
 
-    def __init__(self, options: PuppetOptions) -> None:
-        super().__init__()
+    def __init__(
+        self, options: PuppetOptions, guide: Guide | None = None, store: FeatureStore | None = None
+    ) -> None:
+        super().__init__(guided=guide is not None)
+        options = _at_rate_of(guide, options)
         self.fps = options.rate
         self._face = _Face(options, self.watch)
+        self._guide, self._store = guide, store
 
     def _hear(self, said: Utterance, samples: Samples, phones: Sequence[Phone] | None) -> Iterator[Floats]:  # noqa: ARG002
         return (row[None] for row in self._face.hear(samples, phones))
 
-    def _end(self, said: Utterance) -> Iterator[Floats]:  # noqa: ARG002
+    def _end(self, said: Utterance) -> Iterator[Floats]:
+        if self._guide is not None and not said.samples:
+            return (row[None] for row in _followed(self, said, self._guide, self._store, self._face))
         return (row[None] for row in self._face.end())
 
     def _rest(self, n: int) -> Floats:
@@ -49,8 +65,16 @@ class PuppetPerformance(Performance):
 
     shows = frozenset({ARKIT.name})
 
-    def __init__(self, avatar: Avatar, options: PuppetOptions) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        avatar: Avatar,
+        options: PuppetOptions,
+        guide: Guide | None = None,
+        store: FeatureStore | None = None,
+    ) -> None:
+        super().__init__(guided=guide is not None)
+        options = _at_rate_of(guide, options)
+        self._guide, self._store = guide, store
         self._pictures = open_show(avatar, options)
         self._pictures.watch = self.watch
         self.fps, self.size = self._pictures.fps, self._pictures.size
@@ -61,7 +85,9 @@ class PuppetPerformance(Performance):
     def _hear(self, said: Utterance, samples: Samples, phones: Sequence[Phone] | None) -> Iterator[Made]:  # noqa: ARG002
         return map(self._drawn, self._face.hear(samples, phones))
 
-    def _end(self, said: Utterance) -> Iterator[Made]:  # noqa: ARG002
+    def _end(self, said: Utterance) -> Iterator[Made]:
+        if self._guide is not None and not said.samples:
+            return map(self._drawn, _followed(self, said, self._guide, self._store, self._face))
         return map(self._drawn, self._face.end())
 
     def _show(self, motion: Motion) -> Iterator[Made]:
@@ -89,6 +115,9 @@ class _Face:
         self._options, self._watch = options, watch
         self._drive: MouthDrive | None = None
         self._motion = FaceMotion(options)
+        self._return_frames = max(1, round(RETURN_SECONDS * float(options.rate)))
+        self._left: Floats = np.zeros(ARKIT.width, np.float32)
+        self._frames_to_go = 0
 
     def hear(self, samples: Samples, phones: Sequence[Phone] | None) -> Iterator[Floats]:
         self._drive = drive = self._drive or MouthDrive(self._options.rate, self._options.expressiveness)
@@ -99,7 +128,7 @@ class _Face:
                 mouths = drive.push(piece, phones if start == 0 or phones is None else ())
             for mouth in mouths:
                 with self._watch("motion"):
-                    row = row_of(self._motion.speak(mouth))
+                    row = self._returned(row_of(self._motion.speak(mouth)))
                 yield row
 
     def end(self) -> Iterator[Floats]:
@@ -109,13 +138,56 @@ class _Face:
                 mouths = drive.finish()
             for mouth in mouths:
                 with self._watch("motion"):
-                    row = row_of(self._motion.speak(mouth))
+                    row = self._returned(row_of(self._motion.speak(mouth)))
                 yield row
         self._motion.release()
 
+    def follow(self, motion: Motion) -> Iterator[Floats]:
+        """The rows of a guide's motion, with as much of its head as the options say. Wherever it
+        is left, what comes next starts from there.
+        """
+        for values in motion.values:
+            row = values.copy()
+            row[_HEAD] *= np.float32(self._options.head_motion)
+            self._left, self._frames_to_go = row, self._return_frames
+            yield row
+
     def rest(self) -> Floats:
-        return row_of(self._motion.rest())
+        return self._returned(row_of(self._motion.rest()))
+
+    def _returned(self, row: Floats) -> Floats:
+        """The row, or after a guide the way from its last one."""
+        if not self._frames_to_go:
+            return row
+        linear = self._frames_to_go / (self._return_frames + 1)
+        kept = np.float32(linear * linear * (3 - 2 * linear))
+        self._frames_to_go -= 1
+        back: Floats = kept * self._left + (1 - kept) * row
+        return back
 
     def drop(self) -> None:
         self._drive = None
         self._motion.release()
+
+
+def _at_rate_of(guide: Guide | None, options: PuppetOptions) -> PuppetOptions:
+    """Without a rate of its own, what follows a guide has the guide's."""
+    if guide is None or options.fps is not None:
+        return options
+    return options.model_copy(update={"fps": guide.fps})
+
+
+def _followed(
+    performance: PuppetMovement | PuppetPerformance,
+    said: Utterance,
+    guide: Guide,
+    store: FeatureStore | None,
+    face: _Face,
+) -> Iterator[Floats]:
+    """What the face of a guide does, float32 [60] a frame."""
+    with performance.watch("drive"):
+        seen = run(Recipe((guides.stage(),)), {"guide": guide}, store, performance._told(said))
+    performance.heard.update(seen.outcome)
+    motion = guides.motion_of(seen.features[guides.WATCHED]).resampled(performance.fps)
+    said.expected = len(motion)
+    yield from face.follow(motion)

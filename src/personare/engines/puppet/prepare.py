@@ -19,11 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.cache.recipe import Recipe, Stage, StageInputs
+from personare.engines.portrait import (
+    background_parameter,
+    chosen,
+    face_parameter,
+    picture_of,
+    template_of,
+)
 from personare.engines.puppet import forms
 from personare.engines.puppet.fit import following, plate, rig
+from personare.engines.puppet.forms import CROP, FACE, PLATE, RIG
 from personare.engines.puppet.options import PuppetOptions
 from personare.errors import PictureTooLarge
-from personare.media.image import is_picture, read_image
+from personare.media.image import is_picture
 from personare.media.paste import Square, resized
 from personare.perception import NETWORK_SHA256, find_face, person_matte
 from personare.perception.glasses import look_for_glasses
@@ -31,7 +39,6 @@ from personare.types import Feature, Image
 
 Floats = NDArray[np.float32]
 
-FACE, CROP, RIG, PLATE = "puppet.face", "puppet.crop", "puppet.rig", "puppet.plate"
 FACE_NETWORKS = ("face_detection_short_range", "face_landmark", "iris_landmark")
 MATTE_NETWORK = "selfie_segmentation"
 
@@ -59,7 +66,7 @@ ENLARGED_BLUR = 0.35
 
 def recipe(options: PuppetOptions) -> Recipe:
     """The stages that turn a portrait into the features that `render.FaceRenderer` needs; none
-    for the carried head.
+    for the bundled head.
     """
     if options.look == "mesh":
         return Recipe(())
@@ -70,6 +77,7 @@ def recipe(options: PuppetOptions) -> Recipe:
                 name=FACE,
                 version=4,
                 compute=_face,
+                parameters=face_parameter(options.face) | background_parameter(options.background),
                 reads=("portrait",),
                 weights=tuple(NETWORK_SHA256[name] for name in FACE_NETWORKS),
                 form=forms.face,
@@ -78,14 +86,14 @@ def recipe(options: PuppetOptions) -> Recipe:
                 name=CROP,
                 version=3,
                 compute=_crop,
-                parameters=_framing(options),
+                parameters=_framing(options) | background_parameter(options.background),
                 needs=(FACE,),
                 reads=("portrait",),
                 weights=(NETWORK_SHA256[MATTE_NETWORK],),
                 form=forms.crop,
             ),
-            Stage(name=RIG, version=8, compute=_rig, needs=(FACE, CROP), form=forms.rig),
-            *([behind] if options.background == "keep" else []),
+            Stage(name=RIG, version=9, compute=_rig, needs=(FACE, CROP), form=forms.rig),
+            *([behind] if options.background != "stretch" else []),
         )
     )
 
@@ -98,9 +106,9 @@ def _framing(options: PuppetOptions) -> dict[str, Any]:
 
 def _face(inputs: StageInputs) -> Feature:
     if not is_picture(inputs.portrait):
-        return following.face(inputs.portrait, inputs.progress)
-    picture = read_image(inputs.portrait)
-    face = find_face(picture, inputs.portrait.name)
+        return following.face(template_of(inputs), inputs.progress, chosen(inputs.parameters))
+    picture = picture_of(inputs)
+    face = find_face(picture, inputs.portrait.name, choice=chosen(inputs.parameters))
     height, width = picture.shape[:2]
     glasses = look_for_glasses(picture, face)
     return Feature(
@@ -114,15 +122,17 @@ def _face(inputs: StageInputs) -> Feature:
             "height": height,
             "glasses": glasses.worn,
             "dark_lenses": glasses.dark,
+            **({"faces": face.faces} if face.faces > 1 else {}),
+            **({"doubtful": True} if face.is_doubtful else {}),
         },
     )
 
 
 def _crop(inputs: StageInputs) -> Feature:
     if not is_picture(inputs.portrait):
-        return following.crop(inputs.portrait, inputs.features[FACE])
+        return following.crop(template_of(inputs), inputs.features[FACE])
     face = inputs.features[FACE].arrays
-    picture = read_image(inputs.portrait)
+    picture = picture_of(inputs)
     if inputs.parameters.get("framing") == "original":
         square = _whole_surroundings(face["landmarks"], picture, inputs.portrait.name)
         size = min(square.side, MAX_SIDE)

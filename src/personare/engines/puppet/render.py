@@ -1,5 +1,5 @@
 """What is shown: a photo that is moved as a whole, a template video whose mouth alone is moved,
-or the carried 3-D head.
+or the bundled 3-D head.
 """
 
 from __future__ import annotations
@@ -8,14 +8,17 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
+from personare.engines.portrait import ground
 from personare.engines.puppet.draw.face import FaceRenderer
 from personare.engines.puppet.draw.moving import MovingFace
+from personare.engines.puppet.forms import CROP, FACE
 from personare.engines.puppet.options import PuppetOptions
 from personare.errors import EngineError
 from personare.ground.stopwatch import Stopwatch
-from personare.media.image import read_image
 from personare.media.paste import PasteBack, Square
-from personare.types import Avatar, FaceState, Image
+from personare.motion import FaceState
+from personare.perception.portrait import read_portrait
+from personare.types import Avatar, Image
 
 
 class Show(Protocol):
@@ -36,7 +39,7 @@ class Show(Protocol):
 
 def is_moving(avatar: Avatar) -> bool:
     """Whether the avatar was prepared from a video."""
-    face = avatar.features.get("puppet.face")
+    face = avatar.features.get(FACE)
     return face is not None and bool(face.metadata.get("moving"))
 
 
@@ -45,12 +48,12 @@ def open_show(avatar: Avatar, options: PuppetOptions) -> Show:
     if options.look == "mesh":
         return MeshFace(options)
     if is_moving(avatar):
-        return MovingFace(avatar.features, own_file(avatar), options.fps)
+        return MovingFace(avatar.features, own_file(avatar), options.fps, options.background)
     return StillFace(avatar, options)
 
 
 class MeshFace:
-    """Frames of the carried head."""
+    """Frames of the bundled head."""
 
     def __init__(self, options: PuppetOptions) -> None:
         from personare.engines.puppet.draw.mesh import MeshRenderer
@@ -74,14 +77,14 @@ class StillFace:
     """
 
     def __init__(self, avatar: Avatar, options: PuppetOptions) -> None:
-        crop = avatar.features["puppet.crop"]
+        crop = avatar.features[CROP]
         self.fps = options.rate
         self.size = crop.arrays["picture"].shape[:2]
         self.watch = Stopwatch()
         self._renderer = FaceRenderer(avatar.features)
         self._paste: PasteBack | None = None
         if options.framing == "original":
-            self._photo = read_image(own_file(avatar))
+            self._photo = read_portrait(own_file(avatar), ground(options.background))
             self.size = self._photo.shape[:2]
             square = Square(*(int(crop.metadata[name]) for name in ("x", "y", "side")))
             self._paste = PasteBack(square, self.size, alpha=self._renderer.still.feathered())

@@ -183,8 +183,11 @@ class EspeakProgram(BackEnd):
     reads_kanji = False
 
     def catalogue(self) -> Catalogue:
+        listed = tuple(_read_voice_table(self._run(["--voices"])))
+        if not listed:
+            raise EngineError(f"{self.name} lists no voices: it is no espeak-ng", hint=HINT)
         return Catalogue(
-            voices=tuple(_read_voice_table(self._run(["--voices"]))),
+            voices=listed,
             variants=tuple(
                 v.identifier.removeprefix("!v/") for v in _read_voice_table(self._run(["--voices=variant"]))
             ),

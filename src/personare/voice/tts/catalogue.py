@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 
-from personare.errors import EngineError, UnknownName, WeightsMissing
+from personare.errors import EngineError, InputError, UnknownName, WeightsMissing
 from personare.voice.tts import kokoro, network, piper
 from personare.voice.tts.backends import BackEnd, Catalogue, CatalogueVoice, EspeakLibrary, find_back_ends
-from personare.voice.tts.neural import Phonemizer
+from personare.voice.tts.neural_voice import Phonemizer
 
 INSTALL_HINT = "pip install 'personare[tts]'  or  apt install espeak-ng"
 
@@ -71,9 +71,11 @@ def working_back_end(back_ends: Sequence[BackEnd] | None = None) -> tuple[BackEn
     raise WeightsMissing("no speech synthesiser is installed", hint=INSTALL_HINT)
 
 
-def choose_voice(
-    wanted: str, back_ends: Sequence[BackEnd] | None = None
-) -> tuple[BackEnd, str, CatalogueVoice]:
+Chosen = tuple[BackEnd, str, CatalogueVoice]
+"""A back end, what it calls the voice (with its variant), and the voice."""
+
+
+def choose_voice(wanted: str, back_ends: Sequence[BackEnd] | None = None) -> Chosen:
     """The back end, the identifier (with variant) and the voice that a name means.
 
     A name with a prefix ("piper:", "kokoro:", "gtts:", "edge:") or the path of a Piper voice
@@ -91,6 +93,34 @@ def choose_voice(
     back_end, catalogue = working_back_end(back_ends)
     identifier, entry = match_voice(catalogue, wanted)
     return back_end, identifier, entry
+
+
+def voice_for(language: str, text: str, like: str, back_ends: Sequence[BackEnd] | None = None) -> Chosen:
+    """A voice that reads `text` beside the voice that `like` names, in its style where there is one.
+
+    For a Kokoro voice one of Kokoro, of the same sex if possible; for a neural voice the first one
+    on this disk that knows the language; else espeak's, with the same variant ("+f3"). language:
+    a tag, or the name of a script that no language here is written in. Raises InputError.
+    """
+    kind, colon, name = like.strip().partition(":")
+    neural = bool(colon) or like.strip().endswith(".onnx")
+    if neural and kind == "kokoro":
+        known = [voice for voice, tag in kokoro.on_disk() if tag == language]
+        for voice in sorted(known, key=lambda voice: voice[1:2] != name.strip()[1:2]):
+            return choose_voice(f"kokoro:{voice}", back_ends)
+    if neural:
+        for found in piper.on_disk():
+            if found.language in (language, {"zh": "cmn"}.get(language)):
+                return choose_voice(f"piper:{found.name}", back_ends)
+    _, plus, variant = like.partition("+") if not neural else ("", "", "")
+    try:
+        return choose_voice(f"{language}{plus}{variant}", back_ends)
+    except UnknownName:
+        letter = next((c for c in text if c.isalpha() and not c.isascii()), text[:1])
+        raise InputError(
+            f"no installed voice reads {letter!r} (language or script: {language})",
+            hint="leave it out, or write it in letters that the voice reads; `personare voices` lists them",
+        ) from None
 
 
 def _ipa_of(back_ends: Sequence[BackEnd] | None) -> Phonemizer:
@@ -182,7 +212,9 @@ def _find(catalogue: Catalogue, name: str) -> CatalogueVoice | None:
             return voice
     tag = name.replace("_", "-")
     tag = _ALIASES.get(tag, tag)
-    while tag:
+    tried: set[str] = set()
+    while tag and tag not in tried:  # "en-us" is cut to "en", which means "en-us"
+        tried.add(tag)
         matches = [
             (priority, i) for i, v in enumerate(catalogue.voices) for priority, t in v.languages if t == tag
         ]

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from personare.errors import UnknownName, WeightsMismatch, WeightsMissing
 from personare.voice.tts.backends import CatalogueVoice
-from personare.voice.tts.neural import NeuralVoice, Phonemizer, Said, open_graph, run, voice_folders
+from personare.voice.tts.neural_voice import NeuralVoice, Phonemizer, Said, open_graph, run, voice_folders
 
 NEEDED = "put kokoro-v1.0.onnx and voices-v1.0.bin into a folder named by PERSONARE_VOICES"
 LATE_SECONDS = 0.080

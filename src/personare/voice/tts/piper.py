@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from personare.errors import UnknownName, WeightsMismatch, WeightsMissing
 from personare.ground.paths import expanded
 from personare.voice.tts.backends import CatalogueVoice
-from personare.voice.tts.neural import NeuralVoice, Phonemizer, Said, open_graph, run, voice_folders
+from personare.voice.tts.neural_voice import NeuralVoice, Phonemizer, Said, open_graph, run, voice_folders
 
 NEEDED = "put NAME.onnx and NAME.onnx.json into a folder named by PERSONARE_VOICES"
 LATE_SECONDS = 0.040

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import soxr
@@ -11,45 +13,110 @@ from numpy.typing import NDArray
 
 from personare.errors import EngineError, InputError, UnusableSpeech
 from personare.types import SAMPLE_RATE, Phone, Samples, Speech, SpeechChunk
+from personare.voice.tts import japanese
 from personare.voice.tts.backends import BackEnd, CatalogueVoice, Phoneme, Sound
-from personare.voice.tts.catalogue import choose_voice
+from personare.voice.tts.catalogue import Chosen, choose_voice, voice_for
 from personare.voice.tts.child import HINT
-from personare.voice.tts.text import clean_text, first_kanji, guess_language, split_text
+from personare.voice.tts.cues import TextPart, Timing, parts_of
+from personare.voice.tts.joined import Segment, joined
+from personare.voice.tts.scripts import (
+    ScriptRun,
+    first_kanji,
+    guess_language,
+    readable_scripts,
+    split_by_script,
+)
+from personare.voice.tts.text import can_be_spoken, checked_length, clean_text, split_text, tidy
 from personare.voice.tts.timing import SHORTEST_PAUSE_SECONDS, phones_of
 
 _LONGEST_CLAUSE_SECONDS = 10
 
 
-def open_text(text: str, voice: str | None = None, back_ends: Sequence[BackEnd] | None = None) -> Speech:
+def open_text(
+    text: str,
+    voice: str | None = None,
+    back_ends: Sequence[BackEnd] | None = None,
+    timing: Timing = "cues",
+) -> Speech:
     """A speech that says `text`, with phone times if the back end is a library.
 
-    text: plain text; markup is read out. voice: a language tag (en, zh, ja, de, fr, es, en-gb,
-    ...) or a voice name of `voices()`, either with a variant ("en-us+f3"), a neural voice
-    ("piper:en_US-joe-medium", "kokoro:af_heart", or the path of a Piper voice), a network voice
-    ("gtts:fr", "edge:de-DE-KatjaNeural"); None guesses the language from the script (see
-    guess_language). back_ends: those of find_back_ends() by default. Every chunk ends in a
-    pause if the text has any within 10 s.
+    Letters that the voice cannot read are read by one that can, in the same style where there is
+    one (see voice_for). Every chunk ends in a pause if the text has any within 10 s.
 
-    Raises UnusableSpeech (nothing to speak), InputError (too long; kanji for a Japanese voice,
-    which knows kana only), UnknownName (no such voice), WeightsMissing (no synthesiser).
-    `chunks()` raises EngineError if synthesis fails.
+    text: plain text, markdown, HTML, SSML or subtitles; nothing of the markup is read out (see
+        markup.py and cues.py).
+    voice: a language tag (en, zh, ja, de, fr, es, en-gb, ...) or a voice name of `voices()`, either
+        with a variant ("en-us+f3"), a neural voice ("piper:en_US-joe-medium", "kokoro:af_heart",
+        or the path of a Piper voice), a network voice ("gtts:fr", "edge:de-DE-KatjaNeural"); None
+        guesses the language from the script (see guess_language).
+    back_ends: those of find_back_ends() by default.
+    timing: of subtitles; "cues": each at its time, silence between; "flow": without their times.
+
+    Raises UnusableSpeech (nothing to speak), InputError (too long; letters that no installed voice
+    reads; kanji without the extra `japanese`; SSML that cannot be done), UnknownName (no such
+    voice), WeightsMissing (no synthesiser). `chunks()` raises EngineError if synthesis fails.
     """
-    plain = clean_text(text)
-    back_end, identifier, entry = choose_voice(voice or guess_language(plain), back_ends)
-    kanji = first_kanji(plain)
-    if kanji and not back_end.reads_kanji and any(tag == "ja" for _, tag in entry.languages):
-        raise InputError(
-            f"the Japanese voice of {back_end.name} reads kana only, and the text has {kanji!r}",
-            hint="write the text in kana, or give a recording instead of a text",
-        )
-    pieces = split_text(plain)
+    parts = [replace(part, text=tidy(part.text)) for part in parts_of(checked_length(text), timing)]
+    plain = clean_text("\n".join(part.text for part in parts))
+    wanted = voice or guess_language(plain)
+    main = choose_voice(wanted, back_ends)
+    rate = main[2].rate
+    segments, phones = _segments(parts, wanted, main, back_ends)
     first_words = plain[:30].replace("\n", " ")
+
+    def chunks() -> Iterator[SpeechChunk]:
+        if len(segments) == 1 and segments[0].speak and not segments[0].start and not segments[0].pause:
+            return segments[0].speak()
+        return joined(segments, rate, phones=phones)
+
     return Speech(
         name=f"text {first_words + ('…' if len(plain) > 30 else '')!r}",
-        voice_rate=entry.rate,
+        voice_rate=rate,
         voice_channels=1,
         seconds=None,
-        chunks=lambda: _speak(back_end, pieces, identifier, entry),
+        chunks=chunks,
+    )
+
+
+def _segments(
+    parts: Sequence[TextPart], wanted: str, main: Chosen, back_ends: Sequence[BackEnd] | None
+) -> tuple[list[Segment], bool]:
+    """What is said, voice by voice, and whether all voices have phone times. Raises InputError."""
+    readable = readable_scripts(tag for _, tag in main[2].languages)
+    knows = bool(main[2].languages)  # a service on the network reads what it reads
+    voices: dict[str | None, Chosen] = {None: main}
+    segments: list[Segment] = []
+    for part in parts:
+        runs = split_by_script(part.text, readable) if knows else [ScriptRun(None, part.text)]
+        runs = [run for run in runs if can_be_spoken(run.text)]
+        if not runs:
+            segments.append(Segment(None, main[2].rate, part.start, part.pause))
+        for i, run in enumerate(runs):
+            if run.language not in voices:
+                voices[run.language] = voice_for(run.language or "", run.text, wanted, back_ends)
+            back_end, identifier, entry = voices[run.language]
+            pieces = _read_kanji(split_text(run.text), voices[run.language])
+            speak = partial(_speak, back_end, pieces, identifier, entry)
+            if i:
+                segments.append(Segment(speak, entry.rate, goes_on=True))
+            else:
+                segments.append(Segment(speak, entry.rate, part.start, part.pause))
+    return segments, all(back_end.has_phones for back_end, _, _ in voices.values())
+
+
+def _read_kanji(pieces: Sequence[str], chosen: Chosen) -> Sequence[str]:
+    """The pieces for a voice that may read kana only. Raises InputError if they have kanji and
+    nothing reads them.
+    """
+    back_end, _, entry = chosen
+    kanji = first_kanji("".join(pieces))
+    if not kanji or back_end.reads_kanji or all(tag != "ja" for _, tag in entry.languages):
+        return pieces
+    if japanese.is_installed():
+        return [japanese.kana(piece) for piece in pieces]
+    raise InputError(
+        f"the Japanese voice of {back_end.name} reads kana only, and the text has {kanji!r}",
+        hint=f"{japanese.INSTALL_HINT} reads kanji; or write the text in kana, or give a recording",
     )
 
 

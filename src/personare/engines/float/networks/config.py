@@ -26,7 +26,7 @@ class FloatConfig:
     width: of the latents.
     motions: directions of the motion basis. hidden, depth, heads, mlp_ratio, attention_window
         (frames to either side): of the transformer.
-    chunk, previous: frames sampled at a time and carried over.
+    chunk, previous: frames sampled at a time, and frames of context before them.
     emotions: classes.
     channels: of the feature maps by their side.
     audio_width, audio_layers: of wav2vec2.

@@ -1,7 +1,7 @@
 """The flow-matching transformer: the velocity of motion latents at one time of the flow.
 
 Adaptive layer norm (Peebles & Xie 2023, "DiT"), frame by frame; attention in a band of a few
-frames. Many frames of a batch share one condition (all frames without a voice, carried frames
+frames. Many frames of a batch share one condition (all frames without a voice, context frames
 of all branches), so conditions come as distinct rows and an index.
 """
 
@@ -165,7 +165,7 @@ class FlowTransformer(nn.Module):
     def forward(self, latents: Tensor, rows: Tensor, index: Tensor, last: int) -> Tensor:
         """The velocity of the last frames of latents.
 
-        latents: [B, frames, width], carried frames first.
+        latents: [B, frames, width], context frames first.
         rows: [n, hidden], distinct sums of time and condition.
         index: [B, frames], the row of each frame.
         last: how many frames are wanted; a block leaves out those that can no longer be seen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -14,7 +13,7 @@ from personare.engines.musetalk.compose import BlendMask
 from personare.engines.musetalk.prepare import BOXES, LATENTS, MASKS, POINTS, TRACK
 from personare.engines.musetalk.template.boxes import Box
 from personare.engines.musetalk.template.packing import unpacked
-from personare.types import Feature
+from personare.types import Feature, frame_rate
 
 _MASKS_HELD = 64
 _MESH_PLACES: tuple[int, int, tuple[int, int]] = (13, 14, (33, 263))
@@ -35,7 +34,7 @@ class PreparedFaces:
     def __init__(self, features: Mapping[str, Feature]) -> None:
         about = features[BOXES].metadata
         self.size = (int(about["height"]), int(about["width"]))
-        self.fps = Fraction(about["fps"])
+        self.fps = frame_rate(about["fps"])
         self.frames = int(about["frames"])
         self.present: NDArray[np.bool_] = features[BOXES].arrays["present"]
         self.latents: NDArray[np.float32] = features[LATENTS].arrays["latents"]

@@ -13,9 +13,11 @@ from personare.engines.puppet.fit import eyes
 from personare.engines.puppet.fit.lips import LOWER_INNER, UPPER_INNER
 from personare.engines.puppet.fit.relief import bounded
 from personare.engines.puppet.fit.rig import BLINKS, IN_PLANE, Rig
-from personare.engines.puppet.move.state import UNIT, FaceState
+from personare.motion import UNIT, FaceState
 
 Floats = NDArray[np.float32]
+
+SMILES = [UNIT["mouthSmileLeft"], UNIT["mouthSmileRight"]]
 
 LID_SLIDE_LEAD = 1.3
 """The lid's texture slides ahead of the lid, so that no lashes are stretched over a half-shut
@@ -34,6 +36,10 @@ this far open, this share of the picture's own gap comes back (an upper lip rais
 stays raised).
 """
 
+RELAXES, RELAXED_JAW = 0.40, 0.25
+"""A mouth that smiles in the picture gives up this much weight of its smile as the jaw opens so
+far: an "ah" on a grin that stays is a scream.
+"""
 ROLLED_IN_JAW = 0.12
 """What the shut lips of an open-mouthed picture roll out is rolled in again with the jaw this
 far open.
@@ -120,12 +126,25 @@ def _expression(rig: Rig, curves: Floats) -> Floats:
     active = np.flatnonzero(curves)
     # einsum, not tensordot: BLAS may add up in another order with another number of threads.
     deltas = np.einsum("u,unc->nc", curves[active], rig.deltas[active])
-    parted = min(1.0, max(0.0, float(curves[UNIT["jawOpen"]])) / PARTED_JAW)
+    parted = min(1.0, opened(curves) / PARTED_JAW)
+    relaxed = relaxation(rig, curves)
+    if relaxed:
+        deltas -= np.float32(relaxed) * (rig.deltas[SMILES[0]] + rig.deltas[SMILES[1]])
     return np.asarray(rig.points + deltas + rig.closure * np.float32(1 - STAYS_PARTED * parted), np.float32)
 
 
+def relaxation(rig: Rig, curves: Floats) -> float:
+    """Weight of the picture's own smile that an open mouth takes back."""
+    return RELAXES * rig.smile * min(1.0, opened(curves) / RELAXED_JAW)
+
+
+def opened(curves: Floats) -> float:
+    """How far the jaw parts the lips: what the lips close over does not."""
+    return max(0.0, float(curves[UNIT["jawOpen"]] - curves[UNIT["mouthClose"]]))
+
+
 def _skin_texture(rig: Rig, curves: Floats) -> Floats:
-    rolled_in = min(1.0, max(0.0, float(curves[UNIT["jawOpen"]])) / ROLLED_IN_JAW)
+    rolled_in = min(1.0, opened(curves) / ROLLED_IN_JAW)
     texture = rig.points[:, :2] + rig.lip_roll * np.float32(1 - rolled_in)
     for blink, slide in zip(curves[BLINKS], rig.lid_slide, strict=True):
         if blink > 0:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from personare.engines.puppet.compose import KeptBackground, StillBackground, lay
-from personare.engines.puppet.draw.deform import Posed, pose
+from personare.engines.puppet.draw.deform import Posed, pose, relaxation
 from personare.engines.puppet.draw.mouth import Inside, MouthInterior, smooth_line
 from personare.engines.puppet.draw.shade import SkinShade, marks_on
-from personare.engines.puppet.draw.warp import FineRegion, Patch, Surface, windows_over
+from personare.engines.puppet.draw.warp import FineRegion, Patch, Surface, Window, windows_over
 from personare.engines.puppet.fit import eyes, lip_colours, lips
 from personare.engines.puppet.fit.light import cheek_colour
 from personare.engines.puppet.fit.rig import BLINKS, Rig
-from personare.engines.puppet.move.state import FaceState
+from personare.engines.puppet.forms import CROP, PLATE, RIG
+from personare.motion import FaceState
 from personare.types import Feature, Image
 
 EYE_REACH = (0.06, 0.08, 0.05)
@@ -28,6 +30,19 @@ LASHES_FROM = 0.05
 """Blinks slighter than this leave the picture's own lashes in place."""
 
 
+class Drawn(NamedTuple):
+    """A face that is drawn and not yet in its picture.
+
+    frame: uint8 [S, S, 3], with what is behind the face where that is certain to show.
+    share: uint8 [S, S], how much of each pixel is what moves, and not what is behind it.
+    windows: outside them the share is 0.
+    """
+
+    frame: Image
+    share: NDArray[np.uint8]
+    windows: list[Window]
+
+
 class FaceRenderer:
     """Draws one avatar. Holds buffers: used by one thread; the same state gives the same bytes.
 
@@ -37,8 +52,8 @@ class FaceRenderer:
 
     def __init__(self, features: Mapping[str, Feature]) -> None:
         """features: those of `prepare.recipe`, by stage name."""
-        picture = np.ascontiguousarray(features["puppet.crop"].arrays["picture"])
-        self._rig = rig = Rig.from_feature(features["puppet.rig"])
+        picture = np.ascontiguousarray(features[CROP].arrays["picture"])
+        self._rig = rig = Rig.from_feature(features[RIG])
         texture = rig.textured(picture)
         self._surface = Surface(texture, rig.triangles)
         self._eyes = [
@@ -52,7 +67,7 @@ class FaceRenderer:
             rig.points, rig.eye_distance_px, cheek_colour(picture, rig.points), marks_on(picture, rig)
         )
         self.still = StillBackground(picture, rig.outline)
-        plate = features.get("puppet.plate")
+        plate = features.get(PLATE)
         self._background = KeptBackground(plate.arrays["plate"], plate.arrays["cut"]) if plate else None
         self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="personare-details")
         self._behind = self.still.restore((self._background.plate if self._background else picture).copy())
@@ -61,31 +76,29 @@ class FaceRenderer:
         """One frame, uint8 [S, S, 3], the caller's to keep."""
         return self.compose(self.draw(state))
 
-    def draw(self, state: FaceState) -> Image:
-        """The face in this state, uint8 [S, S, 3], with what is behind it where that is certain
-        to show; for `compose`.
-        """
+    def draw(self, state: FaceState) -> Drawn:
+        """The face in this state, for `compose`."""
         posed = pose(self._rig, state)
         details = self._beside.submit(self._details, posed, state)
         self._surface.move(posed.skin)
-        self._share = self._shown()
-        self._windows = windows_over(self._share)
+        share = self._shown()
+        windows = windows_over(share)
         frame = self._behind.copy()
-        self._surface.fetch(frame, self._windows)
+        self._surface.fetch(frame, windows)
         patches, inside = details.result()
         for patch in patches:
             patch.lay(frame)
         self._shut_eyes(frame, posed, state)
-        self._shade.draw(frame, posed.skin.vertices, state.curves)
+        self._shade.draw(frame, posed.skin.vertices, state.curves, relaxation(self._rig, state.curves))
         inside.lay(frame)
-        return frame
+        return Drawn(frame, share, windows)
 
-    def compose(self, frame: Image) -> Image:
-        """What `draw` gave last, with what must not move put back, in place; the caller's to
-        keep.
+    def compose(self, drawn: Drawn) -> Image:
+        """The frame, uint8 [S, S, 3], with what must not move put back, in place; the caller's
+        to keep.
         """
-        lay(frame, self._behind, self._share, self._windows)
-        return frame
+        lay(drawn.frame, self._behind, drawn.share, drawn.windows)
+        return drawn.frame
 
     def close(self) -> None:
         """Draw no more."""

@@ -1,4 +1,4 @@
-"""The mesh look: the carried 3-D head in place of a photo, drawn from the same FaceState.
+"""The mesh look: the bundled 3-D head in place of a photo, drawn from the same FaceState.
 
 One pass rasterises, at one and a half times the size, the place in the paint and the light of
 every pixel; the paint is then looked up, lit and averaged down; upper and lower half side by
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from personare.engines.puppet.draw.deform import head_rotation
 from personare.heads.mesh_head import EYE_PATCH, EYES, TEETH, TONGUE, MeshHead, mesh_head
 from personare.heads.rasterise import Rasteriser
-from personare.types import ARKIT_UNITS, FaceState, Image
+from personare.motion import UNIT, FaceState
+from personare.types import Image
 
 Floats = NDArray[np.float32]
 
@@ -52,7 +53,7 @@ LIGHT_STEPS = 160
 BACKDROP = (np.array([126, 134, 144], np.float32), np.array([86, 94, 106], np.float32))
 """Colour behind the head at the top and at the bottom."""
 
-_GAZE_UNITS = {name: ARKIT_UNITS.index(name) for name in ARKIT_UNITS if name.startswith("eyeLook")}
+_GAZE_UNITS = {name: i for name, i in UNIT.items() if name.startswith("eyeLook")}
 _LOOK = 0.06
 """Shift of the iris at eyeLook... = 1, in eye distances."""
 
@@ -75,7 +76,7 @@ class MeshRenderer:
         self._halves = [_Half(slice(0, side // 2), side), _Half(slice(side // 2, side), side)]
         self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="personare-mesh")
         self._middle = np.array([side / 2, side * FACE_FROM_TOP], np.float32)
-        rest = self._head.shaped(np.zeros(len(ARKIT_UNITS), np.float32))
+        rest = self._head.shaped(np.zeros(len(UNIT), np.float32))
         low, high = NECK_FOLLOWS
         part = np.clip((rest[:, 1] - low) / (high - low), 0, 1)
         self._follows = (part * part * (3 - 2 * part)).astype(np.float32)[:, None]

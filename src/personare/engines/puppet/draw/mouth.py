@@ -17,31 +17,36 @@ from personare.engines.puppet.draw.deform import Posed
 from personare.engines.puppet.fit import teeth
 from personare.engines.puppet.fit.lips import LOWER_INNER, UPPER_INNER
 from personare.engines.puppet.fit.rig import Rig
-from personare.engines.puppet.move.state import UNIT
 from personare.heads import CHIN
+from personare.motion import UNIT
 from personare.types import Image
 
 Floats = NDArray[np.float32]
 
 JAW = [UNIT[name] for name in ("jawOpen", "jawLeft", "jawRight", "jawForward")]
+PUCKER = UNIT["mouthPucker"]
 PARTED_PX = 0.6
 """Lips nearer than this at every point are shut: there is nothing to draw."""
 MASK_SUPERSAMPLING = 3
 MASK_BLUR_PX = 0.55
 """Softness of the lips' edge over the mouth, before the picture's own."""
 HOLLOW = np.array([44, 17, 15], np.float32)
-TONGUE = np.array([178, 88, 84], np.float32)
+TONGUE = np.array([156, 76, 73], np.float32)
 TONGUE_HALF_WIDTH, TONGUE_HALF_HEIGHT = 0.25, 0.095
 TONGUE_FOLLOWS_JAW = 0.72
 TONGUE_BELOW, TONGUE_RISES = 0.040, 0.075
 """The tongue's middle lies this far below the closed lips, and rises by this much for l, n, t,
 d and th; eye distances.
 """
-LOWER_DROP, LOWER_SCALE, LOWER_BRIGHTNESS = 0.055, 0.96, 0.82
+LOWER_DROP, LOWER_SCALE, LOWER_BRIGHTNESS = 0.055, 0.96, 0.74
 """Biting edge of the lower teeth below the closed lips with a shut jaw; they are smaller and
 stand in the shade.
 """
 UPPER_BRIGHTNESS = 1.02
+ROUND_SHADE, ROUND_SINKS = 0.65, 0.02
+"""Lips that are pushed forward, mouthPucker at 1, shade the teeth by this share and leave less of
+them to be seen, in eye distances.
+"""
 SHADOW_SHARE, SHADOW_REACH = 0.40, 0.02
 """Of the upper teeth on what is behind them; reach in eye distances."""
 LIP_SHADE, LIP_SHADE_REACH = 0.35, 0.030
@@ -159,20 +164,22 @@ class MouthInterior:
         middle = origin + jaw * TONGUE_FOLLOWS_JAW + down * (TONGUE_BELOW - TONGUE_RISES * tongue) * unit_px
         self._draw_tongue(picture, posed.turn(middle)[:2] - corner, tongue)
         lower = origin + jaw + down * (LOWER_DROP * unit_px)
+        forward = min(1.0, max(0.0, float(curves[PUCKER])))
+        light = 1 - ROUND_SHADE * forward
         rgb, cover = self._place(self._lower, lower, LOWER_SCALE, posed, corner, (width, height))
         picture *= 1 - cover[..., None]
-        picture += rgb * LOWER_BRIGHTNESS
-        upper = origin + down * (self._rig.teeth_drop * unit_px)
+        picture += rgb * np.float32(LOWER_BRIGHTNESS * light)
+        upper = origin + down * ((self._rig.teeth_drop - ROUND_SINKS * forward) * unit_px)
         rgb, cover = self._place(self._upper, upper, 1.0, posed, corner, (width, height))
         shadow = cv2.GaussianBlur(cover, (0, 0), max(SHADOW_REACH * unit_px, 0.5))
         picture *= (1 - SHADOW_SHARE * shadow)[..., None] * (1 - cover[..., None])
-        picture += rgb * UPPER_BRIGHTNESS
+        picture += rgb * np.float32(UPPER_BRIGHTNESS * light)
         picture *= self._rig.mouth_light
         picture *= self._lip_shade(alpha, corner, posed)[..., None] ** SHADE_TINT
         if self._toned:
             cv2.transform(picture, self._rig.mouth_colours, dst=picture)
         if self._shows_teeth:
-            self._draw_photo_teeth(picture, corner, posed)
+            self._draw_photo_teeth(picture, corner, posed, light)
         return np.asarray(cv2.GaussianBlur(picture, (0, 0), float(np.hypot(0.5, self._rig.softness_px))))
 
     def _draw_tongue(self, picture: Floats, middle: Floats, raised: float) -> None:
@@ -210,8 +217,10 @@ class MouthInterior:
         rgb, alpha = (cv2.warpAffine(layer, matrix, size) for layer in (sprite.rgb, sprite.alpha))
         return np.asarray(rgb), np.asarray(alpha)
 
-    def _draw_photo_teeth(self, picture: Floats, corner: tuple[int, int], posed: Posed) -> None:
-        """The picture's own upper teeth, where its head has carried them."""
+    def _draw_photo_teeth(self, picture: Floats, corner: tuple[int, int], posed: Posed, light: float) -> None:
+        """The picture's own upper teeth, where its head has carried them, with this share of
+        their light.
+        """
         origin, right, down = self._rig.mouth_axes
         step = 10 * self._px_per_mm
         rest = np.stack([origin, origin + right * step, origin + down * step])
@@ -220,7 +229,7 @@ class MouthInterior:
         matrix = cv2.getAffineTransform(there, here)
         size = picture.shape[1::-1]
         picture *= 1 - cv2.warpAffine(self._photo_alpha, matrix, size)[..., None]
-        picture += cv2.warpAffine(self._photo_rgb, matrix, size)
+        picture += cv2.warpAffine(self._photo_rgb, matrix, size) * np.float32(light)
 
     def _lip_shade(self, alpha: Floats, corner: tuple[int, int], posed: Posed) -> Floats:
         """Light that the lips leave, float32 [h, w] in 0..1."""

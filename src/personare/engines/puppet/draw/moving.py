@@ -15,18 +15,20 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.puppet.draw.deform import BEHIND_PX, PARTED_JAW, STAYS_PARTED, Layer, Posed
+from personare.engines.portrait import WHITE_TEXT, shown_template
+from personare.engines.puppet.draw.deform import BEHIND_PX, PARTED_JAW, STAYS_PARTED, Layer, Posed, opened
 from personare.engines.puppet.draw.face import LIPS_REACH
 from personare.engines.puppet.draw.mouth import MouthInterior
 from personare.engines.puppet.draw.warp import FineRegion, Surface, windows_over
 from personare.engines.puppet.fit import lip_colours, lips, rings
 from personare.engines.puppet.fit.following import window
 from personare.engines.puppet.fit.rig import MOUTH_UNITS, Rig
-from personare.engines.puppet.move.state import UNIT
+from personare.engines.puppet.forms import CROP, FACE, RIG
+from personare.errors import EngineError
 from personare.ground.stopwatch import Stopwatch
 from personare.heads import head468, similarity
-from personare.media.template import Template
-from personare.types import FaceState, Feature, Image
+from personare.motion import UNIT, FaceState
+from personare.types import Feature, Image, frame_rate
 
 Floats = NDArray[np.float32]
 
@@ -43,19 +45,32 @@ class MovingFace:
     one thread; `close` it.
     """
 
-    def __init__(self, features: Mapping[str, Feature], portrait: Path, fps: Fraction | None) -> None:
-        """features: those of `prepare.recipe`, of a video. fps: None for the video's own rate."""
-        face = features["puppet.face"]
+    def __init__(
+        self,
+        features: Mapping[str, Feature],
+        portrait: Path,
+        fps: Fraction | None,
+        background: str = WHITE_TEXT,
+    ) -> None:
+        """features: those of `prepare.recipe`, of a video. fps: None for the video's own rate.
+        background: the option.
+        """
+        face = features[FACE]
         self._landmarks = face.arrays["landmarks"]
         self._strength = face.arrays["strength"]
-        own_fps = Fraction(face.metadata["fps"])
-        template = Template(portrait, own_fps)
+        own_fps = frame_rate(face.metadata["fps"])
+        template = shown_template(portrait, background, fps=own_fps)
+        if template.size != (face.metadata["height"], face.metadata["width"]):
+            raise EngineError(
+                "this avatar was prepared when its video was read at another size",
+                hint="prepare it again with --refresh",
+            )
         self.fps = fps or own_fps
         self.size = template.size
         self._pictures = template.shown_at(self.fps)
 
-        picture = np.ascontiguousarray(features["puppet.crop"].arrays["picture"])
-        self._rig = rig = Rig.from_feature(features["puppet.rig"])
+        picture = np.ascontiguousarray(features[CROP].arrays["picture"])
+        self._rig = rig = Rig.from_feature(features[RIG])
         self._share = _share()
         self._still = np.flatnonzero(self._share == 0)
         share = np.concatenate([self._share, np.tile(self._share[rings.OVAL], len(rings.RADII))])
@@ -116,7 +131,7 @@ class MovingFace:
         # einsum, not tensordot: BLAS may add up in another order with another number of
         # threads.
         delta = np.einsum("u,unc->nc", curves[active], rig.deltas[active, : len(points)]) @ rotation.T
-        parted = min(1.0, max(0.0, float(curves[UNIT["jawOpen"]])) / PARTED_JAW)
+        parted = min(1.0, opened(curves) / PARTED_JAW)
         delta += lips.closure_delta(points, unit_px) * np.float32(1 - STAYS_PARTED * parted)
         delta *= self._share[:, None]
         around = rings.around(points, EVERYWHERE, unit_px)

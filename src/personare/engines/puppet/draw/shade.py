@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from personare.engines.puppet.fit import brows
 from personare.engines.puppet.fit.rig import Rig
-from personare.engines.puppet.move.state import UNIT
 from personare.heads import CHIN, MIRROR
+from personare.motion import UNIT
 from personare.types import Image
 
 Floats = NDArray[np.float32]
@@ -36,6 +36,10 @@ STARTS = 0.15
 """Share of a unit's full weight up to which skin stretches but does not fold."""
 REACH = 2.4
 """Standard deviations beyond which nothing is drawn."""
+FADES, FULLY_RELAXED = 0.35, 0.2
+"""Light that a fold gains per weight of smile that is given up, and the weight from which on the
+voice deepens it no more.
+"""
 TINT, TINT_LIMITS = 1.0, (0.65, 1.5)
 """Skin in shade is redder: a channel loses light as the inverse of its share in the skin to
 this power. Grey pictures stay grey.
@@ -53,6 +57,7 @@ class Mark:
     shade: share of the light that is lost.
     units: what deepens it, and at which weight in full; the strongest counts.
     against: what undoes it.
+    relaxes: it fades as a smile of the picture does.
     """
 
     strokes: Sequence[Sequence[Place]]
@@ -62,6 +67,7 @@ class Mark:
     shade: float
     units: Mapping[str, float]
     against: str | None = None
+    relaxes: bool = False
 
     def mirrored(self) -> Mark:
         """The same on the other side; units of the right side become those of the left."""
@@ -73,6 +79,7 @@ class Mark:
             self.shade,
             {name.replace("Right", "Left"): full for name, full in self.units.items()},
             self.against,
+            self.relaxes,
         )
 
     def depth(self, curves: Floats) -> float:
@@ -104,7 +111,7 @@ CREASE = Mark(
 NOSE_FOLD = Mark(
     [[(129, 64, 0.3), (129, 203, 0.5), (203, 206, 0.3), (206, 216, 0.2), (216, 57, 0.25), (212, 57, 0.4)]],
     0.026, 0.40, (129, 212), 0.10,
-    {"mouthSmileRight": 0.5, "mouthStretchRight": 0.6, "noseSneerRight": 0.7},
+    {"mouthSmileRight": 0.5, "mouthStretchRight": 0.6, "noseSneerRight": 0.7}, relaxes=True,
 )  # fmt: skip
 """From the wing of the nose around the corner of the mouth, as the cheek rises."""
 CROWS_FEET = Mark(
@@ -167,13 +174,16 @@ class SkinShade:
         tint = np.clip((float(skin.mean()) / np.maximum(skin, 1)) ** TINT, *TINT_LIMITS).astype(np.float32)
         self._painted = [_Painted(mark, points, unit_px, tint) for mark in marks]
 
-    def draw(self, frame: Image, vertices: Floats, curves: Floats) -> None:
+    def draw(self, frame: Image, vertices: Floats, curves: Floats, relaxed: float = 0.0) -> None:
         """frame: uint8 [S, S, 3]. vertices: where the rig's points are in it. curves: float32
-        [52].
+        [52]. relaxed: weight of its own smile that the face gives up: the picture's folds beside
+        the mouth fade.
         """
         for painted in self._painted:
             depth = painted.mark.depth(curves)
-            if depth > LEAST:
+            if painted.mark.relaxes:
+                depth = depth * (1 - min(1.0, relaxed / FULLY_RELAXED)) - FADES * relaxed
+            if abs(depth) > LEAST:
                 painted.draw(frame, vertices, depth)
 
 

@@ -1,7 +1,7 @@
 """How brows and forehead move: what browInnerUp, browOuterUp and browDown do to the face
 points.
 
-The carried head moves its brows by a fifth of what faces do, and only a few points of them.
+The bundled head moves its brows by a fifth of what faces do, and only a few points of them.
 Here a brow goes as one piece: all that lies on it at one place along it moves alike, so its
 hair keeps its shape; the forehead above takes the rest up to where the face ends, and the lid
 below gives way. Amplitudes are those of ARKit faces at unit value 1, in eye distances.
@@ -25,7 +25,8 @@ from personare.heads.brow_shapes import (
     TOGETHER,
     brow_shapes,
 )
-from personare.types import ARKIT_UNITS, Image
+from personare.motion import UNIT
+from personare.types import Image
 
 Floats = NDArray[np.float32]
 
@@ -33,7 +34,7 @@ UPPER_EDGES = (RIGHT_UPPER_EDGE, LEFT_UPPER_EDGE)
 RIGHT_OUTLINE = (10, 109, 67, 103, 54, 21, 162)
 UP_THE_FOREHEAD = (9, 151)
 UNITS = [
-    ARKIT_UNITS.index(name)
+    UNIT[name]
     for name in ("browInnerUp", "browOuterUpLeft", "browOuterUpRight", "browDownLeft", "browDownRight")
 ]
 
@@ -79,7 +80,7 @@ def brow_deltas(
     """Deltas of UNITS in the head's own axes (x to image right, y up), float32 [5, 468, 3] in
     eye distances.
 
-    neutral: the carried head's points, float32 [468, 3] in eye distances. points: those of this
+    neutral: the bundled head's points, float32 [468, 3] in eye distances. points: those of this
     face, in pixels of the picture uint8 [H, W, 3]. glasses: nothing below the brows moves, and
     they move less.
     """

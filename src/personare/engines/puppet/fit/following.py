@@ -8,8 +8,6 @@ best, at the video's own scale.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +17,7 @@ from personare.heads import CHIN, LEFT_EYE_OUTER, RIGHT_EYE_OUTER
 from personare.media.paste import Square
 from personare.media.template import Template
 from personare.perception import eyes, head_pose, track_face
-from personare.types import Feature, Image, Progress
+from personare.types import LARGEST, Feature, Image, Progress
 
 Floats = NDArray[np.float32]
 
@@ -38,17 +36,16 @@ pictures.
 """
 
 
-def face(portrait: Path, progress: Progress) -> Feature:
+def face(template: Template, progress: Progress, choice: str = LARGEST) -> Feature:
     """Landmarks of every picture [n, 468, 3] px, how far each may be changed [n] 0..1, and the
     picture for the rig.
 
     Raises NoFaceFound if no picture has a face that can be animated.
     """
-    template = Template(portrait)
-    track = track_face(template, template.fps, template.frames, progress)
+    track = track_face(template, template.fps, template.frames, progress, choice=choice)
     if not track.present.any():
         raise NoFaceFound(
-            f"{portrait.name}: none of its {template.frames} pictures has a face that can be animated",
+            f"{template.path.name}: none of its {template.frames} pictures has a face that can be animated",
             hint="use a video of one person who looks towards the camera, at least 32 px between the outer "
             "eye corners",
         )
@@ -68,11 +65,12 @@ def face(portrait: Path, progress: Progress) -> Feature:
             "reference": reference,
             "width": template.size[1],
             "height": template.size[0],
+            **({"faces": track.faces} if track.faces > 1 else {}),
         },
     )
 
 
-def crop(portrait: Path, face: Feature) -> Feature:
+def crop(template: Template, face: Feature) -> Feature:
     """The window around the mouth in the reference picture, at full scale, with the points of
     that picture in it.
     """
@@ -84,7 +82,7 @@ def crop(portrait: Path, face: Feature) -> Feature:
     place = np.array([square.x, square.y], np.float32)
     return Feature(
         {
-            "picture": square.cut(_picture(Template(portrait), reference)),
+            "picture": square.cut(_picture(template, reference)),
             "matte": np.full((side, side), 255, np.uint8),
             "landmarks": np.concatenate([here[:, :2] - place, here[:, 2:]], axis=1).astype(np.float32),
             "eye_contours": (face.arrays["eye_contours"] - place).astype(np.float32),

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from personare.engines.puppet.fit.lip_colours import LOWER_ROWS, UPPER_ROWS
 from personare.heads import Head468
-from personare.types import ARKIT_UNITS
+from personare.motion import UNIT
 
 Floats = NDArray[np.float32]
 
-PUCKER = ARKIT_UNITS.index("mouthPucker")
+PUCKER = UNIT["mouthPucker"]
 CORNERS = {"Right": (61, 78), "Left": (291, 308)}
 MIDDLE_COLUMN = 5
 FROWN_GAIN = 1.5
-"""The carried head's corners fall by .05 eye distances, those of ARKit faces by about .08."""
+"""The bundled head's corners fall by .05 eye distances, those of ARKit faces by about .08."""
 SNEER_GAIN = 1.9
 """Wings of the nose rise by .03 there, those of faces by twice as much."""
 LEVEL, SMILE_RISES, FROWN_FALLS = 0.010, 0.075, 0.070
@@ -43,9 +43,7 @@ def frown_deltas(head: Head468, shut: Floats) -> tuple[list[int], Floats]:
     units = [PUCKER]
     deltas = [head.deltas[PUCKER].copy()]
     for side, corners in CORNERS.items():
-        frown, smile, sneer = (
-            ARKIT_UNITS.index(name + side) for name in ("mouthFrown", "mouthSmile", "noseSneer")
-        )
+        frown, smile, sneer = (UNIT[name + side] for name in ("mouthFrown", "mouthSmile", "noseSneer"))
         rise = float(shut[list(corners), 1].mean() - shut[UPPER_ROWS[0, MIDDLE_COLUMN], 1]) - LEVEL
         falls = _as_one(FROWN_GAIN * head.deltas[frown])
         smiled = np.float32(TAKEN * min(max(rise / SMILE_RISES, 0), 1)) * _as_one(head.deltas[smile])

@@ -18,12 +18,12 @@ from personare.heads import CHIN, head468
 from personare.heads.expression import Neutral, expression
 from personare.heads.neutral import neutral
 from personare.heads.signals import PARTS, SIGNALS, signals
-from personare.motion import ARKIT, Motion, state_of
+from personare.motion import ARKIT, FaceState, Motion, state_of
 from personare.perception import NETWORK_SHA256
 from personare.perception.head_motion import RIGID, rotation
 from personare.perception.smooth import CausalSmoother, smoothed_signals
 from personare.perception.watch import FaceWatcher, Observation
-from personare.types import FaceState, Feature, Image, Progress, no_progress
+from personare.types import Feature, Image, Progress, no_progress
 
 Floats = NDArray[np.float32]
 
@@ -98,7 +98,7 @@ def stage() -> Stage:
     """What is seen of a guide, kept by the guide's content; no portrait takes part."""
     return Stage(
         name=WATCHED,
-        version=1,
+        version=2,
         compute=_watched,
         reads=("guide",),
         weights=tuple(NETWORK_SHA256[name] for name in NETWORKS),

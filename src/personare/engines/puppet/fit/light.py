@@ -24,6 +24,14 @@ GREEN_LIMIT = 0.95
 teeth.
 """
 CAST_LIMITS = (0.50, 1.25)
+LIT_HIGHLIGHTS, HIGHLIGHTS_PERCENT = 128.0, 99.0
+"""A face whose highlights are below this stands in the dark."""
+COLOURED_LIGHT = (1.2, 1.6)
+"""Logarithm of the cast's strongest over its weakest channel: up to the first it is skin, or
+the light of lamps; from the second on the light is coloured.
+"""
+COLOURED_TEETH, BRIGHTEST_COLOUR = 1.20, 1.35
+"""Where only one channel has light, teeth are told from skin by that alone."""
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 """Rec. 601."""
 COLOURLESS, COLOURED = 0.008, 0.018
@@ -55,14 +63,34 @@ def cheek_colour(picture: Image, points: Floats) -> Floats:
     return max(colours, key=lambda colour: float(colour.sum()))
 
 
-def mouth_light(skin: Floats) -> Floats:
+def highlights(picture: Image, points: Floats) -> float:
+    """How bright the brightest of a face is, 0..255, whatever its skin: eyes, glints, teeth."""
+    (x0, y0), (x1, y1) = _around(picture, points)
+    return float(np.percentile(picture[y0:y1, x0:x1].max(axis=2), HIGHLIGHTS_PERCENT))
+
+
+def mouth_light(skin: Floats, brightest: float = 255.0) -> Floats:
     """Gain per channel for what is drawn inside the mouth, float32 [3]: 1 is white light on a
     well lit face.
+
+    skin: colour of a cheek. brightest: the face's `highlights`: a dark cheek is dark skin where
+    they are bright, and little light where they are dark. Where the light has a colour that no
+    skin gives a cheek, the mouth has all of it.
     """
-    cast = (skin / USUAL_SKIN) / max(float(skin.mean() / USUAL_SKIN.mean()), 1e-3)
+    seen = skin / USUAL_SKIN
+    cast = seen / max(float(skin.mean() / USUAL_SKIN.mean()), 1e-3)
     balance = 1 + CAST_SHARE * (np.clip(cast, *CAST_LIMITS) - 1)
     balance[1] = min(balance[1], GREEN_LIMIT * balance[0])
-    return np.asarray(balance * np.clip(skin.mean() / WELL_LIT, *BRIGHTNESS_LIMITS), np.float32)
+    darkest, lightest = BRIGHTNESS_LIMITS
+    darkest *= min(1.0, brightest / LIT_HIGHLIGHTS)
+    light = balance * np.clip(skin.mean() / WELL_LIT, darkest, lightest)
+    spread = float(np.log(cast.max() / max(float(cast.min()), 1e-2)))
+    coloured = (spread - COLOURED_LIGHT[0]) / (COLOURED_LIGHT[1] - COLOURED_LIGHT[0])
+    coloured = min(max(coloured, 0.0), 1.0)
+    if coloured > 0:
+        own = COLOURED_TEETH * seen * (USUAL_SKIN.mean() / WELL_LIT)
+        light += (np.minimum(own, BRIGHTEST_COLOUR) - light) * np.float32(coloured)
+    return np.asarray(light, np.float32)
 
 
 def mouth_colours(picture: Image, points: Floats, skin: Floats) -> Floats:
@@ -78,12 +106,7 @@ def _colourfulness(picture: Image, points: Floats) -> float:
     """Standard deviation of the face's chromaticities about a parabola over brightness, which
     is all that toning makes.
     """
-    size = np.array(picture.shape[1::-1])
-    low, high = (
-        np.clip(points[:, :2].min(axis=0), 0, size - 1),
-        np.clip(points[:, :2].max(axis=0) + 1, 1, size),
-    )
-    (x0, y0), (x1, y1) = low.astype(int), high.astype(int)
+    (x0, y0), (x1, y1) = _around(picture, points)
     small = (
         cv2.resize(picture[y0:y1, x0:x1], (64, 64), interpolation=cv2.INTER_AREA)
         .reshape(-1, 3)
@@ -97,3 +120,11 @@ def _colourfulness(picture: Image, points: Floats) -> float:
     powers = np.stack([np.ones_like(brightness), brightness, brightness**2], axis=1)
     fitted = powers @ np.linalg.lstsq(powers, chromaticities, rcond=None)[0]
     return float(np.sqrt(((chromaticities - fitted) ** 2).sum(axis=1).mean()))
+
+
+def _around(picture: Image, points: Floats) -> NDArray[np.int64]:
+    """First and last corner (x, y) of the face's box, within the picture: [2, 2]."""
+    size = np.array(picture.shape[1::-1])
+    low = np.clip(points[:, :2].min(axis=0), 0, size - 1)
+    high = np.clip(points[:, :2].max(axis=0) + 1, 1, size)
+    return np.stack([low, high]).astype(np.int64)

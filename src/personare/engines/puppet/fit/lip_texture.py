@@ -50,14 +50,14 @@ DEPTHS = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Patch:
+class LipPatch:
     """rgb: uint8 [h, w, 3], to lie at pixel `corner` (x, y) of the picture."""
 
     rgb: Image
     corner: tuple[int, int]
 
 
-def continued(picture: Image, points: Floats, roll: Floats, unit_px: float) -> Patch:
+def continued(picture: Image, points: Floats, roll: Floats, unit_px: float) -> LipPatch:
     """The mouth's part of the picture with either lip continued inwards; one pixel of the
     picture itself if the lips touch.
 
@@ -67,7 +67,7 @@ def continued(picture: Image, points: Floats, roll: Floats, unit_px: float) -> P
     upper, lower = points[UPPER_ROWS[0], :2], points[LOWER_ROWS[0], :2]
     gap = lower - upper
     if np.linalg.norm(gap, axis=1).max() < LEAST_GAP * unit_px:
-        return Patch(picture[:1, :1].copy(), (0, 0))
+        return LipPatch(picture[:1, :1].copy(), (0, 0))
     size = np.array(picture.shape[1::-1])
     around = np.concatenate([points[UPPER_ROWS[3], :2], points[LOWER_ROWS[3], :2]])
     corner = np.floor(around.min(axis=0)).astype(int).clip(0, size - 2)
@@ -98,7 +98,7 @@ def continued(picture: Image, points: Floats, roll: Floats, unit_px: float) -> P
     patch[(mouth > 0) & ~covered] = np.rint(np.median(lip[covered], axis=0) * light)
     shut = patch + (lip * (1 - near * (1 - light)) - patch) * parted
     patch[covered] = np.rint(shut[covered])
-    return Patch(patch, (int(corner[0]), int(corner[1])))
+    return LipPatch(patch, (int(corner[0]), int(corner[1])))
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,8 @@ FULL_TUCK_GAP = 0.05
 """Share of a lip's inner half that rolls out of sight when it shuts, reached when the picture's
 gap is this wide.
 """
+LEVEL_CORNERS, SMILING_CORNERS = 0.025, 0.085
+"""Corners that far above the middle of the mouth, in eye distances, smile not at all, or fully."""
 SMILE_GAP, MOST_JAW = 0.10, 0.6
 """What a mouth is open beyond this gap, in eye distances, is taken for a dropped jaw: it shuts
 by jawOpen, up to this weight.
@@ -161,6 +163,16 @@ def closure_delta(points: Floats, unit_px: float) -> Floats:
         falloff = np.exp(-((distance.min(axis=1) / (reach * unit_px)) ** 2))
         delta[free] = delta[nearest[free]] * falloff[free, None]
     return delta
+
+
+def smile(closed: Floats, down: Floats, unit_px: float) -> float:
+    """How much a face smiles in its picture, 0..1: by how far the corners of its mouth, shut, lie
+    above its middle. closed: [n, 3]. down: of the head [3].
+    """
+    middle = (closed[UPPER_INNER[5]] + closed[LOWER_INNER[5]]) / 2
+    corners = closed[list(CORNERS)].mean(axis=0)
+    raised = float((middle - corners) @ down) / unit_px
+    return min(1.0, max(0.0, (raised - LEVEL_CORNERS) / (SMILING_CORNERS - LEVEL_CORNERS)))
 
 
 def jaw_share(points: Floats, jaw_open: Floats, unit_px: float) -> float:

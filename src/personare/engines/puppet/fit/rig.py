@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from personare.engines.puppet.fit import brows, eyes, frown, light, lip_texture, lips, rings, teeth
 from personare.engines.puppet.fit.relief import relief
 from personare.heads import CHIN, head468, similarity
-from personare.types import ARKIT_UNITS, Feature, Image
+from personare.motion import UNIT
+from personare.types import Feature, Image
 
 Floats = NDArray[np.float32]
 
-MOUTH_UNITS = [i for i, name in enumerate(ARKIT_UNITS) if name.startswith(("mouth", "jaw"))]
-JAW_OPEN = ARKIT_UNITS.index("jawOpen")
-BLINKS = [ARKIT_UNITS.index("eyeBlinkRight"), ARKIT_UNITS.index("eyeBlinkLeft")]
+MOUTH_UNITS = [i for name, i in UNIT.items() if name.startswith(("mouth", "jaw"))]
+JAW_OPEN = UNIT["jawOpen"]
+BLINKS = [UNIT["eyeBlinkRight"], UNIT["eyeBlinkLeft"]]
 """The blink of the eye at image left, the person's right one, comes first, as everywhere in
 this wing.
 """
@@ -41,7 +42,6 @@ FRAME_ASIDE, FRAME_BELOW, FRAME_ABOVE, FRAME_EDGE = 0.60, 0.36, 0.20, 0.12
 region ends.
 """
 IN_PLANE = np.array([1, 1, 0], np.float32)
-FLIP_YZ = np.array([1, -1, -1], np.float32)
 FLIP_Y = np.array([1, -1, 1], np.float32)
 
 
@@ -112,6 +112,11 @@ class Rig:
         return shown
 
     @property
+    def smile(self) -> float:
+        """How much the face smiles in its picture, 0..1."""
+        return lips.smile(self.points + self.closure, self.mouth_axes[2], self.eye_distance_px)
+
+    @property
     def outline(self) -> Floats:
         """float32 [36, 2]: the outermost ring, which never moves; nothing outside it does."""
         return np.ascontiguousarray(self.points[-len(rings.OVAL) :, :2])
@@ -149,49 +154,24 @@ def fit(
     eye_contours: [2, 71, 2].
     irises: [2, 5, 2].
     """
-    points = eyes.refine_contours(landmarks * np.array([1, 1, -1], np.float32), eye_contours)
-    head = head468()
-    scale, rotation, _ = similarity(head.neutral, points * FLIP_Y)
-    unit_px = float(scale)
-    points = eyes.lower_lid_edges(points, picture, unit_px)
-    points = lips.settle(points, picture, unit_px)
+    face = _settled(picture, landmarks, eye_contours)
+    points, unit_px, head = face.points, face.unit_px, head468()
     mouth_scale = _mouth_scale(points, head.neutral, unit_px)
-
-    def turned(units: Floats) -> Floats:
-        return np.asarray(units @ rotation.T * unit_px * FLIP_Y, np.float32)
-
-    jaw_open = mouth_scale * turned(head.deltas[JAW_OPEN])
-    raised_jaw = -lips.jaw_share(points, jaw_open, unit_px) * jaw_open * IN_PLANE
-    closure = lips.closure_delta(points + raised_jaw, unit_px)
-    roll = lips.roll_out(points, closure, unit_px)
-    closure += raised_jaw
+    closure, roll = _shut(face, mouth_scale * face.turned(head.deltas[JAW_OPEN]))
     patch = lip_texture.continued(picture, points, roll, unit_px)
-    units = head.deltas.copy()
-    falling, fall = frown.frown_deltas(
-        head, ((points + closure) * FLIP_Y @ rotation / unit_px).astype(np.float32)
-    )
-    units[falling] = fall
-    if glasses:
-        units *= (1 - _framed(head.neutral))[:, None]
-    units[brows.UNITS] = (
-        0 if dark_lenses else brows.brow_deltas(head.neutral, points, picture, unit_px, glasses)
-    )
-    deltas = turned(units)
-    deltas[MOUTH_UNITS] *= mouth_scale
-    deltas[BLINKS] = 0 if dark_lenses else eyes.blink_deltas(points)
+    deltas = _deltas(face, picture, closure, mouth_scale, glasses, dark_lenses)
     surround = rings.around(points, matte, unit_px)
     vertices = np.concatenate([points, surround.points])
     closure = np.concatenate([closure, surround.follow(closure[None])[0]])
-    depth = relief(
-        vertices + closure
-    )  # shut lips are at one place, so they get one depth, and stay shut when turned
+    # Shut lips are at one place, so they get one depth, and stay shut when turned.
+    depth = relief(vertices + closure)
     turning = np.column_stack([points[:, :2], depth[: len(points)]])
-    axes = lips.mouth_axes(
-        turning + closure[: len(points)], rotation @ np.array([0, -1, 0], np.float32) * FLIP_Y, unit_px
-    )
+    down = face.rotation @ np.array([0, -1, 0], np.float32) * FLIP_Y
+    axes = lips.mouth_axes(turning + closure[: len(points)], down, unit_px)
     skin = light.cheek_colour(picture, points)
     lid_colours = eyes.lid_colours(points, picture, unit_px)
     shown = teeth.photo_teeth(picture, points, axes, unit_px, skin)
+    slides = eyes.lid_slides(points, picture) * (not dark_lenses)
     padding = len(surround.points)
     return Rig(
         points=vertices,
@@ -201,9 +181,7 @@ def fit(
         head_weight=np.concatenate([np.ones(len(points), np.float32), surround.head_weight]),
         closure=closure,
         lip_roll=np.pad(roll, ((0, padding), (0, 0))),
-        lid_slide=np.pad(
-            eyes.lid_slides(points, picture) * (not dark_lenses), ((0, 0), (0, padding), (0, 0))
-        ),
+        lid_slide=np.pad(slides, ((0, 0), (0, padding), (0, 0))),
         eyeballs=eyes.eyeballs(turning, irises),
         pivot=_pivot(points, unit_px),
         mouth_axes=axes,
@@ -222,6 +200,74 @@ def fit(
         glasses=glasses,
         eyes_hidden=dark_lenses,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Face:
+    """The face points of a picture, and how the head data lies on them.
+
+    points: float32 [468, 3].
+    rotation: float32 [3, 3] from the head's axes (y up) to the face's.
+    unit_px: an eye distance.
+    """
+
+    points: Floats
+    rotation: Floats
+    unit_px: float
+
+    def turned(self, motions: Floats) -> Floats:
+        """Motions [..., 3] of the head data, in eye distances, as this face makes them, in px."""
+        return np.asarray(motions @ self.rotation.T * self.unit_px * FLIP_Y, np.float32)
+
+    def turned_back(self, points: Floats) -> Floats:
+        """Places or motions [..., 3] of this face in the axes and eye distances of the head data."""
+        return (points * FLIP_Y @ self.rotation / self.unit_px).astype(np.float32)
+
+
+def _settled(picture: Image, landmarks: Floats, eye_contours: Floats) -> _Face:
+    """The points where the picture's own lids and lips are."""
+    points = eyes.refine_contours(landmarks * np.array([1, 1, -1], np.float32), eye_contours)
+    scale, rotation, _ = similarity(head468().neutral, points * FLIP_Y)
+    unit_px = float(scale)
+    points = eyes.lower_lid_edges(points, picture, unit_px)
+    return _Face(lips.settle(points, picture, unit_px), rotation, unit_px)
+
+
+def _shut(face: _Face, jaw_open: Floats) -> tuple[Floats, Floats]:
+    """What shuts the lips, float32 [468, 3], and how their texture rolls out then, float32 [468,
+    2]. The jaw takes its share: what of jaw_open, px, the mouth is open by.
+    """
+    raised_jaw = -lips.jaw_share(face.points, jaw_open, face.unit_px) * jaw_open * IN_PLANE
+    closure = lips.closure_delta(face.points + raised_jaw, face.unit_px)
+    roll = lips.roll_out(face.points, closure, face.unit_px)
+    closure += raised_jaw
+    return closure, roll
+
+
+def _deltas(
+    face: _Face,
+    picture: Image,
+    closure: Floats,
+    mouth_scale: float,
+    glasses: bool,
+    dark_lenses: bool,
+) -> Floats:
+    """Motion of the face points per unit of ARKIT_UNITS, float32 [52, 468, 3] px: the head
+    data's, with this face's own corners of the mouth, brows and lids.
+    """
+    head = head468()
+    units = head.deltas.copy()
+    falling, fall = frown.frown_deltas(head, face.turned_back(face.points + closure))
+    units[falling] = fall
+    if glasses:
+        units *= (1 - _framed(head.neutral))[:, None]
+    units[brows.UNITS] = (
+        0 if dark_lenses else brows.brow_deltas(head.neutral, face.points, picture, face.unit_px, glasses)
+    )
+    deltas = face.turned(units)
+    deltas[MOUTH_UNITS] *= mouth_scale
+    deltas[BLINKS] = 0 if dark_lenses else eyes.blink_deltas(face.points)
+    return deltas
 
 
 def _framed(neutral: Floats) -> Floats:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.puppet.fit.light import mouth_light
+from personare.engines.puppet.fit.light import highlights, mouth_light
 from personare.engines.puppet.fit.lip_colours import Colours, Columns, Lab
 from personare.engines.puppet.fit.lips import LOWER_INNER, UPPER_INNER, gaps
 from personare.types import Image
@@ -37,7 +37,7 @@ LAST_ANGLE = 1.5
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TeethRow:
     """Crown widths and heights from the middle to the back, how far each stays behind the
     biting line, arch radius; mm.
     """
@@ -49,10 +49,10 @@ class Row:
     gum: float
 
 
-UPPER = Row(
+UPPER = TeethRow(
     (8.6, 6.6, 7.8, 7.0, 6.8, 9.5), (10.2, 9.0, 10.0, 8.6, 8.0, 7.0), (0, 0.9, 0.3, 1.0, 1.4, 1.8), 29.0, 5.5
 )
-LOWER = Row(
+LOWER = TeethRow(
     (5.4, 5.9, 6.9, 7.0, 7.2, 10.0), (8.8, 9.2, 10.2, 8.6, 8.0, 7.0), (0, 0.2, 0, 0.8, 1.3, 1.6), 26.0, 5.1
 )
 SPRITE_HEIGHT = 20.0
@@ -77,6 +77,21 @@ GUMS = 0.06
 """The picture's upper teeth begin at most this far below its upper lip, in eye distances."""
 DARK_GAP = 0.5
 """A gap between them that is wide, and darker than this share of them, is not theirs."""
+LESS_RED, MOST_REDDER, COLOURED_CHEEK = 0.9, 0.5, 0.06
+"""Teeth are less red than this share of the cheek in the same light, whatever the light; where
+more than the second share of what was taken for teeth is redder it is a glossy lip. A cheek less
+red than the third has no colour to compare with.
+"""
+ROW_WIDTH, ROW_HALF = 0.45, 0.28
+"""A row of teeth goes over this share of the mouth's width at least, and over this share of
+either half; what does not is a gap between lips, or lip.
+"""
+RAGGED = 0.018
+"""A biting edge is smooth: more deviation from its own median over neighbours, in eye distances,
+is none.
+"""
+LIGHT_CAST = 0.10
+"""The colour of the picture's teeth tints drawn ones by this share at most."""
 LIP_MARGIN = 0.008
 """The picture's teeth are not trusted nearer than this to its lips, in eye distances."""
 HIDDEN_DROP = 0.040
@@ -113,7 +128,7 @@ class PhotoTeeth:
 
 
 @lru_cache(maxsize=8)
-def sprite(row: Row, px_per_mm: float) -> Sprite:
+def sprite(row: TeethRow, px_per_mm: float) -> Sprite:
     """The row drawn from the front at a given scale, biting edge down for UPPER and up for
     LOWER.
     """
@@ -138,7 +153,7 @@ def sprite(row: Row, px_per_mm: float) -> Sprite:
     return Sprite(rgb, alpha, (small[0] / 2, origin_y), px_per_mm)
 
 
-def _crowns(row: Row, x: Floats, y: Floats) -> tuple[Floats, Floats]:
+def _crowns(row: TeethRow, x: Floats, y: Floats) -> tuple[Floats, Floats]:
     """Premultiplied colour and cover of the crowns: superellipses on an arch, shaded by how far
     they turn away.
     """
@@ -183,7 +198,8 @@ def photo_teeth(picture: Image, points: Floats, axes: Floats, unit_px: float, sk
     points: face points [468, 3]. axes: origin, right and down of the teeth [3, 3]. skin: cheek
     colour [3].
     """
-    hidden = PhotoTeeth(np.zeros((1, 1, 4), np.uint8), (0, 0), HIDDEN_DROP, mouth_light(skin))
+    light = mouth_light(skin, highlights(picture, points))
+    hidden = PhotoTeeth(np.zeros((1, 1, 4), np.uint8), (0, 0), HIDDEN_DROP, light)
     if np.abs(gaps(points)).max() < 1:
         return hidden
     outline = np.concatenate([points[UPPER_INNER, :2], points[LOWER_INNER[-2:0:-1], :2]])
@@ -194,6 +210,8 @@ def photo_teeth(picture: Image, points: Floats, axes: Floats, unit_px: float, sk
     mouth = np.zeros(patch.shape[:2], np.uint8)
     cv2.fillPoly(mouth, [np.rint(outline - (x0, y0) - 0.5).astype(np.int32)], 255)
     tooth = _looks_like_tooth(picture, points, (x0, y0), patch, unit_px, skin) & (mouth > 0)
+    if _redder(patch, tooth, skin) > MOST_REDDER:
+        return hidden
     # Gaps between neighbours belong to them, those between upper and lower teeth do not, nor do
     # single columns.
     span = max(1, round(0.02 * unit_px)) * 2 + 1
@@ -205,8 +223,10 @@ def photo_teeth(picture: Image, points: Floats, axes: Floats, unit_px: float, sk
         if tooth.any()
         else np.zeros_like(whole)
     )
-    whole[cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((span // 2 + 1, span // 2 + 1), np.uint8)) > 0] = 0
-    if (whole > 0).sum() < SHOWN_SHARE * (mouth > 0).sum():
+    opened = np.ones((span // 2 + 1, span // 2 + 1), np.uint8)
+    gap = (cv2.morphologyEx(dark, cv2.MORPH_OPEN, opened) > 0) & (np.cumsum(tooth, axis=0) > 0)
+    whole[np.maximum.accumulate(gap, axis=0)] = 0
+    if (whole > 0).sum() < SHOWN_SHARE * (mouth > 0).sum() or not _is_row(whole > 0, mouth > 0, unit_px):
         return hidden
     inner = cv2.distanceTransform(np.minimum(whole, mouth), cv2.DIST_L2, 3)
     margin = max(LIP_MARGIN * unit_px, 1.0)
@@ -215,8 +235,36 @@ def photo_teeth(picture: Image, points: Floats, axes: Floats, unit_px: float, sk
     rgba = np.dstack([patch, np.rint(alpha * 255).astype(np.uint8)])
     enamel = np.percentile(patch[alpha > 0.5], 60, axis=0) if (alpha > 0.5).any() else ENAMEL
     light = np.asarray(enamel / ENAMEL, np.float32)
+    cast = (light / light.mean()) / (hidden.light / hidden.light.mean())
+    light = hidden.light / hidden.light.mean() * np.clip(cast, 1 - LIGHT_CAST, 1 + LIGHT_CAST) * light.mean()
     light *= max(1.0, float(SHADED_TEETH * hidden.light.mean() / light.mean()))
     return PhotoTeeth(rgba, (int(x0), int(y0)), float(np.clip(below, *DROP_LIMITS)), light)
+
+
+def _redder(patch: Image, tooth: NDArray[np.bool_], skin: Floats) -> float:
+    """Share of the pixels taken for teeth that are as red as the cheek in the same light."""
+    redness = float(skin[0] - skin[1]) / max(float(skin[0]), 1.0)
+    if redness < COLOURED_CHEEK or not tooth.any():
+        return 0.0
+    colours = patch[tooth].astype(np.float32)
+    own = (colours[:, 0] - colours[:, 1]) / np.maximum(colours[:, 0], 1)
+    return float((own > LESS_RED * redness).mean())
+
+
+def _is_row(whole: NDArray[np.bool_], mouth: NDArray[np.bool_], unit_px: float) -> bool:
+    """Whether what looks like teeth, [h, w], is one row of them: wide, in both halves, with a
+    smooth edge.
+    """
+    across = np.flatnonzero(mouth.any(axis=0))
+    columns = np.asarray(whole.any(axis=0))
+    halves = np.array_split(columns[across[0] : across[-1] + 1], 2)
+    shares = [float(half.mean()) for half in halves]
+    if sum(shares) / 2 < ROW_WIDTH or min(shares) < ROW_HALF:
+        return False
+    edge = (whole * np.arange(1, len(whole) + 1)[:, None]).max(axis=0)[columns].astype(np.float32)
+    span = 2 * max(1, round(0.05 * unit_px)) + 1
+    near = np.lib.stride_tricks.sliding_window_view(np.pad(edge, span // 2, mode="edge"), span)
+    return bool(np.abs(edge - np.median(near, axis=-1)).mean() < RAGGED * unit_px)
 
 
 def _looks_like_tooth(

@@ -15,7 +15,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.puppet.move.state import UNIT
+from personare.motion import UNIT
 
 Floats = NDArray[np.float32]
 Emotion = Literal["neutral", "happy", "sad", "surprised", "angry"]

@@ -1,4 +1,4 @@
-"""What passes between the rooms of this wing: drive -> MouthFrame -> motion (+ life) ->
+"""What passes between the steps of this wing: drive -> MouthFrame -> motion (+ life) ->
 FaceState -> render.
 """
 
@@ -8,12 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-from personare.types import ARKIT_UNITS
-from personare.types import FaceState as FaceState
-
-UNIT = {name: i for i, name in enumerate(ARKIT_UNITS)}
-"""Position of each ARKit unit in an array of curves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +35,11 @@ class LifeFrame:
     shift: (x, y) of the head in eye distances.
     gaze: (x, y) of both irises in eye distances, image right and down.
     blink: 0 open .. 1 shut.
-    brow: 0 .. 1.
+    curves: float32 [52], what brows, cheeks, lids and the mouth's corners add.
     """
 
     head: tuple[float, float, float]
     shift: tuple[float, float]
     gaze: tuple[float, float]
     blink: float
-    brow: float
+    curves: NDArray[np.float32]

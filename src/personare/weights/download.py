@@ -13,7 +13,7 @@ from pathlib import Path
 
 from personare.errors import WeightsMismatch, WeightsMissing
 from personare.types import Progress
-from personare.weights.client import Broken, RemoteFile, fetched, hub_address, unreachable
+from personare.weights.client import RemoteFile, TransferBroken, fetched, hub_address, unreachable
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def transfer(remote: RemoteFile, part: Path, name: str, progress: Progress) -> N
         try:
             _append(remote, part, have, name, progress, pace)
             reason = "the server ended early"
-        except Broken as broken:
+        except TransferBroken as broken:
             reason = str(broken)
         if (now := _size(part)) == remote.size and part.exists():
             break
@@ -73,14 +73,14 @@ def transfer(remote: RemoteFile, part: Path, name: str, progress: Progress) -> N
         failures = 0 if now - have >= LEAST_BYTES else failures + 1
         log.info("%s: transfer broke at %d of %d bytes: %s", name, now, remote.size, reason)
         if failures >= ATTEMPTS or breaks >= MOST_BREAKS:
-            raise unreachable(Broken(reason))
+            raise unreachable(TransferBroken(reason))
         if failures:
             time.sleep(PAUSE_SECONDS * 2 ** (failures - 1))
         pace.add(0)
 
 
 def _append(remote: RemoteFile, part: Path, have: int, name: str, progress: Progress, pace: _Pace) -> None:
-    """One request for what is not there yet. Raises Broken, WeightsError."""
+    """One request for what is not there yet. Raises TransferBroken, WeightsError."""
     done = have
     with part.open("ab", buffering=0) as file, closing(fetched(remote, have)) as pieces:
         for piece in pieces:

@@ -10,7 +10,7 @@ Verdict = Literal["pass", "below", "not measured"]
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Figure:
     """One figure. unit: "ed" are eye distances. bar: in words, with unit. value: None where the
     clip gives nothing to measure; then `note` says why.
     """
@@ -34,9 +34,9 @@ class Score:
     width: int
     height: int
     seconds: float
-    rows: tuple[Row, ...]
+    rows: tuple[Figure, ...]
 
-    def __getitem__(self, name: str) -> Row:
+    def __getitem__(self, name: str) -> Figure:
         """The row of that name. Raises KeyError."""
         for row in self.rows:
             if row.name == name:
@@ -51,25 +51,25 @@ class Score:
         return value
 
 
-def at_least(name: str, value: float | None, bar: float, unit: str = "", note: str = "") -> Row:
+def at_least(name: str, value: float | None, bar: float, unit: str = "", note: str = "") -> Figure:
     """A figure that passes at `bar` or above."""
     verdict: Verdict = "not measured" if value is None else "pass" if value >= bar else "below"
-    return Row(name, value, unit, f">= {bar:g}{_unit(unit)}", verdict, note)
+    return Figure(name, value, unit, f">= {bar:g}{_unit(unit)}", verdict, note)
 
 
-def at_most(name: str, value: float | None, bar: float, unit: str = "", note: str = "") -> Row:
+def at_most(name: str, value: float | None, bar: float, unit: str = "", note: str = "") -> Figure:
     """A figure that passes at `bar` or below; its sign does not count."""
     verdict: Verdict = "not measured" if value is None else "pass" if abs(value) <= bar else "below"
-    return Row(name, value, unit, f"<= {bar:g}{_unit(unit)}", verdict, note)
+    return Figure(name, value, unit, f"<= {bar:g}{_unit(unit)}", verdict, note)
 
 
-def within(name: str, value: float | None, low: float, high: float, unit: str = "", note: str = "") -> Row:
+def within(name: str, value: float | None, low: float, high: float, unit: str = "", note: str = "") -> Figure:
     """A figure that passes from `low` to `high`."""
     verdict: Verdict = "not measured" if value is None else "pass" if low <= value <= high else "below"
-    return Row(name, value, unit, f"{low:g} to {high:g}{_unit(unit)}", verdict, note)
+    return Figure(name, value, unit, f"{low:g} to {high:g}{_unit(unit)}", verdict, note)
 
 
-def table(rows: Sequence[Row]) -> list[str]:
+def table(rows: Sequence[Figure]) -> list[str]:
     """Lines for people: what, value, bar, verdict, note, the first four in columns."""
     cells = [(row.name, value_text(row), row.bar, row.verdict) for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]
@@ -79,7 +79,7 @@ def table(rows: Sequence[Row]) -> list[str]:
     return [f"{line}  {row.note}".rstrip() for line, row in zip(columns, rows, strict=True)]
 
 
-def value_text(row: Row) -> str:
+def value_text(row: Figure) -> str:
     """The value with its unit, three significant digits."""
     if row.value is None:
         return "-"

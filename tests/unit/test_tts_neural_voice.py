@@ -18,7 +18,7 @@ from onnx import TensorProto, helper
 from personare.errors import EngineError, UnknownName, WeightsMismatch, WeightsMissing
 from personare.voice.tts import open_text, voices
 from personare.voice.tts.kokoro import kokoro_symbols
-from personare.voice.tts.neural import Said, phoneme_starts
+from personare.voice.tts.neural_voice import Said, phoneme_starts
 from personare.voice.tts.text import sentences
 
 RATE = 16000

@@ -29,7 +29,7 @@ _LARGE_MOVE = 0.12
 Landmarks = NDArray[np.float32]
 
 
-class FaceFollower:
+class LandmarkReader:
     """The landmarks of the same face in one picture after the other; picture by picture,
     holding one region only.
     """

@@ -1,0 +1,154 @@
+"""The commands in one place, and what their ends mean: the exit code and the lines that are
+said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from personare.cli import (
+    about,
+    avatar,
+    batch,
+    bench,
+    cache,
+    demo,
+    follow,
+    interrupts,
+    move,
+    schema,
+    score,
+    speak,
+    styles,
+    weights,
+)
+from personare.cli.session import (
+    SESSION,
+    begin,
+    complain,
+    print_json,
+    report_error,
+    several_settings,
+    start_logging,
+)
+from personare.errors import EngineError, PersonareError, one_line
+
+USAGE_CODE = 2
+UNSAID_CODE = 1
+"""Of a command whose result is what it prints, when stdout took no more."""
+_ANSWERING = ("engines", "voices", "doctor", "score", "schema", "avatar list", "avatar show", "avatar status",
+              "cache stats", "cache list", "styles list", "weights list", "weights where",
+              "weights verify")  # fmt: skip
+"""Commands that make nothing but their answer."""
+# typer brings a click of its own or uses the installed one: this is the base class of either
+_UsageError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+app = typer.Typer(
+    name="personare",
+    help="Turn a portrait and a voice into a talking person.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("speak")(speak.speak)
+app.command("follow")(follow.follow)
+app.command("move")(move.move)
+app.add_typer(avatar.app, name="avatar")
+app.add_typer(styles.app, name="styles")
+app.add_typer(cache.app, name="cache")
+app.add_typer(weights.app, name="weights")
+app.command("score")(score.score)
+app.command("batch")(batch.batch)
+app.command("bench")(bench.bench)
+app.command("demo")(demo.demo)
+app.command("engines")(about.engines)
+app.command("voices")(about.voices)
+app.command("schema")(schema.schema)
+app.command("doctor")(about.doctor)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"personare {version('personare')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def run_command(arguments: Sequence[str]) -> int:
+    """Run one command line. Returns the exit code; its error, if any, has been said."""
+    begin(as_json="--json" in arguments)
+    start_logging(0)
+    code = _run(arguments)
+    if interrupts.interrupted():
+        if code == 0:  # it was done before the signal was heard
+            return 0
+        return _say_interrupted()
+    if SESSION.unsaid and code == 0:
+        complain(f"warning: stdout took no more: {SESSION.unsaid}")
+        return UNSAID_CODE if " ".join(arguments).startswith(_ANSWERING) else 0
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
+    try:
+        ended = app(several_settings(arguments), prog_name="personare", standalone_mode=False)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException as error:
+        if interrupts.interrupted() or isinstance(error, KeyboardInterrupt):
+            return interrupts.EXIT_CODE
+        if isinstance(error, PersonareError):
+            return report_error(error)
+        if isinstance(error, _UsageError):
+            return _usage(error)
+        return _unexpected(error)
+    return ended if isinstance(ended, int) else 0
+
+
+def _say_interrupted() -> int:
+    kept = f"interrupted; {SESSION.kept}: the same command goes on from there"
+    message = kept if SESSION.kept else interrupts.MESSAGE
+    complain(f"error: {message}")
+    if SESSION.as_json and not SESSION.answered:
+        print_json({"error": message, "hint": "", "kind": "Cancelled"})
+    return interrupts.EXIT_CODE
+
+
+def _usage(error: BaseException) -> int:
+    """A command line that cannot be understood, or the help of one that names no command."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError" and context is not None:
+        complain(context.get_help())
+        return USAGE_CODE
+    message = one_line(error.format_message() if hasattr(error, "format_message") else str(error))
+    hint = f"{context.command_path if context else 'personare'} --help lists what it takes"
+    complain(f"error: {message}")
+    complain(f"hint: {hint}")
+    if SESSION.as_json and not SESSION.answered:
+        print_json({"error": message, "hint": hint, "kind": "UsageError"})
+    return USAGE_CODE
+
+
+def _unexpected(error: BaseException) -> int:
+    if SESSION.debug:
+        raise error
+    return report_error(
+        EngineError(
+            f"unexpected {type(error).__name__}: {str(error)[:300]}",
+            hint="run again with --debug and report what it prints",
+        )
+    )
