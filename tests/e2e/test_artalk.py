@@ -16,6 +16,8 @@ from tests.conformance.case import HERE, read_golden
 from tests.conformance.seeded_checkpoint import write_checkpoints
 from tests.conftest import error_lines
 
+pytestmark = pytest.mark.neural
+
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory):

@@ -10,6 +10,8 @@ from personare.heads import splat
 from personare.heads.splat import Gaussians, covariances, project
 from tests.unit.splat_reference import splatted
 
+pytestmark = pytest.mark.neural
+
 CAMERA = torch.tensor([[-1.0, 0, 0, 0.0], [0, 1, 0, 0.0], [0, 0, -1, 10.0]])
 WIDTH, HEIGHT = 50, 37
 
