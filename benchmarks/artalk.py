@@ -1,4 +1,5 @@
-"""How fast artalk is on this machine, against the published loop with the same weights:
+"""How fast artalk is on this machine, in seconds of one core, against the published loop with the
+same weights:
 
     python -m tests.conformance.seeded_checkpoint --engine artalk --size full WEIGHTS
     python benchmarks/artalk.py WEIGHTS VOICE.wav [--seconds 8] [--precision bfloat16]
@@ -19,8 +20,10 @@ import torch
 from personare.engines.artalk import drive
 from personare.engines.artalk.motion import MotionMaker, style_token
 from personare.engines.artalk.networks.loading import HEARING, ArTalkState
+from personare.engines.artalk.networks.style_unet import StyleUNet
 from personare.heads.flame import Flame, FlameHead
 from personare.heads.flame_mesh import MeshPicture
+from personare.heads.splat import Gaussians, covariances, splat
 from personare.media.audio import open_speech
 from personare.types import SAMPLE_RATE
 from personare.voice.wav2vec2 import speech_features
@@ -65,6 +68,7 @@ def main() -> None:
         f"motion {motion_seconds:.2f}): {plain / ours:.2f} times as fast; {equal:.4%} of the bits are equal"
     )
     _mesh(chosen.weights)
+    _gaussians()
 
 
 def _published(state, codec, chunks, style):
@@ -97,13 +101,42 @@ def _mesh(weights: Path) -> None:
             picture.draw(head.vertices(still, turn, np.zeros(3, np.float32)))
 
     _, seconds = _timed(run)
-    print(f"mesh, {len(model.faces)} faces at 512x512: {50 / seconds:.0f} frames a second on one core")
+    print(f"mesh, {len(model.faces)} faces at 512x512: {50 / seconds:.0f} frames a second of one core")
+
+
+def _gaussians() -> None:
+    """As many as an avatar has, where they would be, of random colours."""
+    torch.manual_seed(0)
+    steps = torch.linspace(0.8, -0.8, 296)
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    sheet = torch.stack([x, y, torch.zeros_like(x)], -1).view(-1, 3)
+    away = torch.tensor([0.0, 0.0, 0.3])
+    sheets = [sheet + torch.rand(len(sheet), 1) * away, sheet - torch.rand(len(sheet), 1) * away]
+    means = torch.cat([torch.randn(5023, 3) * 0.25, *sheets])
+    count = len(means)
+    turns = torch.nn.functional.normalize(torch.randn(count, 4), dim=1)
+    given = Gaussians(
+        means,
+        covariances(0.004 + 0.004 * torch.rand(count, 3), turns),
+        torch.rand(count),
+        torch.randn(count, 32),
+    )
+    camera = torch.tensor([[-1.0, 0, 0, 0], [0, 1, 0, 0], [0, 0, -1, 9.7]])
+    network = StyleUNet(512)
+    for tensor in (*network.parameters(), *network.buffers()):
+        torch.nn.init.normal_(tensor.data, 0, 0.02)
+    with torch.inference_mode():
+        splat(given, camera, 512, 512)  # warm
+        (picture, _), splatting = _timed(lambda: splat(given, camera, 512, 512))
+        _, painting = _timed(lambda: network(picture[None]))
+    print(f"{count} Gaussians at 512x512: splatting {splatting:.2f} s, painting {painting:.2f} s a frame")
 
 
 def _timed(run):
-    began = time.perf_counter()
+    """Seconds of one core: those of all threads together, whatever else runs on the machine."""
+    began = time.process_time()
     made = run()
-    return made, time.perf_counter() - began
+    return made, time.process_time() - began
 
 
 if __name__ == "__main__":

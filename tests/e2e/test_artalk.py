@@ -12,8 +12,11 @@ import torch
 from personare.media.motion_files import read_curves
 from personare.media.motions import read_motion
 from personare.types import frame_count
+from tests.conformance.case import HERE, read_golden
 from tests.conformance.seeded_checkpoint import write_checkpoints
 from tests.conftest import error_lines
+
+pytestmark = pytest.mark.neural
 
 
 @pytest.fixture(scope="session")
@@ -187,3 +190,62 @@ def test_a_clip_is_copied_only_if_style_and_shape_hold_the_same(artalk, voice, t
     assert artalk(*command)[0]["cache"]["clip"] == "hit"
     np.save(shape, np.ones(300, np.float32))
     assert artalk(*command)[0]["cache"]["clip"] == "miss"
+
+
+@pytest.fixture(scope="session")
+def tracked(tmp_path_factory):
+    """Two people, as GAGAvatar tracks them."""
+    golden = read_golden(HERE / "artalk" / "golden_e2e.npz")
+    person = {
+        "image": golden["image"],
+        "transform_matrix": golden["transform_matrix"],
+        "shapecode": golden["shapecode"],
+        "bbox": np.array([0.1, 0.1, 0.9, 0.9]),
+    }
+    path = tmp_path_factory.mktemp("tracked") / "tracked.pt"
+    torch.save({"11.jpg": person, "b.jpg": {**person, "image": torch.from_numpy(person["image"])}}, path)
+    return path
+
+
+def test_an_avatar_of_gaussians_is_prepared_once_and_speaks(cli, artalk, weights, tracked, voice, tmp_path):
+    made = cli(
+        "avatar", "create", "anna", tracked, "--engine", "artalk", "--weights", weights, "--set",
+        "look=gaussian", "person=11.jpg",
+    )  # fmt: skip
+    assert made.code == 0, made
+    motion = tmp_path / "m.npz"
+    report, path = artalk("speak", "anna", voice, "--set", "clip_length=4", "--motion", motion)
+    assert report["cache"]["stages"]["artalk.avatar"] == "hit"
+    frames = decoded(path)
+    assert frames.shape == (4, 64, 64, 3)
+    assert (frames[0] != frames[-1]).any()
+    _, again = artalk("speak", "anna", "--motion", motion, output="again.mp4")
+    np.testing.assert_array_equal(decoded(again), frames)
+    other, _ = artalk(
+        "speak",
+        tracked,
+        voice,
+        "--engine",
+        "artalk",
+        "--set",
+        "look=gaussian",
+        "person=b.jpg",
+        "clip_length=2",
+    )
+    assert other["cache"]["stages"]["artalk.avatar"] == "miss"
+    assert other["cache"]["stages"]["artalk.motion"] == "hit"
+
+
+def test_whose_avatar_is_told(cli, weights, tracked, portrait, voice, tmp_path):
+    def told(given, *options):
+        command = ("speak", given, voice, "--engine", "artalk", "-o", tmp_path / "a.mp4")
+        ended = cli(*command, "--weights", weights, "--set", "look=gaussian", *options)
+        assert ended.code == 3, ended
+        return error_lines(ended)
+
+    assert "11.jpg, b.jpg" in told(tracked, "person=?")[1]
+    assert "no person is chosen" in told(tracked)[0]
+    assert "there is no person 'c'" in told(tracked, "person=c")[0]
+    assert "does not hold people" in told(portrait)[0]
+    torch.save({"a": {"image": torch.zeros(3, 9, 9)}}, tmp_path / "bad.pt")
+    assert "not tracked as GAGAvatar does" in told(tmp_path / "bad.pt")[0]

@@ -150,7 +150,7 @@ def test_one_engine_moves_the_portrait_of_another(cli, portrait, short, tmp_path
         refused = cli("speak", portrait, short, "-o", moved, "--moved-by", engine)
         assert said in error_lines(refused)[0]
     hint = error_lines(cli("speak", portrait, short, "-o", moved, "--moved-by", "musetalk"))[1]
-    assert hint == "engines that do: puppet"
+    assert "puppet" in hint.removeprefix("engines that do: ").split(", ")
 
 
 def test_motion_out_and_in(cli, portrait, short, tmp_path):

@@ -29,6 +29,8 @@ from tests.conformance.artalk_published import bits_of_chunk
 from tests.conformance.case import HERE, Replay, read_golden
 from tests.conformance.seeded_checkpoint import write_checkpoints
 
+pytestmark = pytest.mark.neural
+
 GOLDEN = read_golden(HERE / "artalk" / "golden_e2e_style.npz")
 AUDIO, STYLE = GOLDEN["audio"][0], GOLDEN["style_motion"][0]
 

@@ -17,13 +17,14 @@ from personare.heads.flame import Flame, FlameHead, flame_file, rotation
 from personare.heads.flame_mesh import MeshPicture
 from personare.heads.head468 import LOWER_INNER_LIP, UPPER_INNER_LIP, head468
 from personare.heads.retarget import FlameToArkit, head_angles, open_retarget, way
-from personare.motion import ARKIT, FLAME, Motion
-from personare.types import ARKIT_UNITS
+from personare.motion import ARKIT, ARKIT_UNITS, FLAME, Motion
 from personare.weights.finder import Weights
 from tests.conformance.artalk_cases import standin
 from tests.conformance.flame_faces import face_flame, write_face
 from tests.conformance.flame_standin import flame_standin, write_standin
 from tests.unit.mesh_reference import mesh_picture
+
+pytestmark = pytest.mark.neural
 
 UNIT = {name: number for number, name in enumerate(ARKIT_UNITS)}
 STILL = np.zeros(3, np.float32)
