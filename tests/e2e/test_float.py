@@ -15,9 +15,10 @@ import torch
 import personare
 from personare.engines.float import checkpoints
 from personare.engines.float.drive import FRAME_SAMPLES, requested_emotion, voice_of_frames
-from personare.engines.float.motion import Continuation, Guidance, MotionResampler, MotionSampler
+from personare.engines.float.motion import Continuation, Guidance, MotionSampler
 from personare.engines.float.prepare import APPEARANCE
 from personare.engines.float.render import FrameDecoder
+from personare.engines.resampling import MotionResampler
 from personare.media.image import read_image
 from personare.types import frame_count
 from personare.weights.finder import Weights
