@@ -16,7 +16,6 @@ from personare.engines.puppet.motion import FaceMotion
 from personare.engines.puppet.options import PuppetOptions
 from personare.engines.puppet.render import is_moving, open_show
 from personare.engines.utterance import Utterance
-from personare.ground.stopwatch import Stopwatch
 from personare.motion import ARKIT, Motion, row_of, state_of
 from personare.types import SAMPLE_RATE, Avatar, Guide, Phone, Samples
 
@@ -42,7 +41,7 @@ class PuppetMovement(Movement):
         super().__init__(guided=guide is not None)
         options = _at_rate_of(guide, options)
         self.fps = options.rate
-        self._face = _Face(options, self.watch)
+        self._face = _Face(options, self)
         self._guide, self._store = guide, store
 
     def _hear(self, said: Utterance, samples: Samples, phones: Sequence[Phone] | None) -> Iterator[Floats]:  # noqa: ARG002
@@ -80,7 +79,7 @@ class PuppetPerformance(Performance):
         self.fps, self.size = self._pictures.fps, self._pictures.size
         # Of a video the mouth alone is moved: its head, eyes and brows live by themselves.
         still = {"head_motion": 0.0, "blink_rate": 0.0, "gaze": 0.0} if is_moving(avatar) else {}
-        self._face = _Face(options.model_copy(update={"fps": self.fps, **still}), self.watch)
+        self._face = _Face(options.model_copy(update={"fps": self.fps, **still}), self)
 
     def _hear(self, said: Utterance, samples: Samples, phones: Sequence[Phone] | None) -> Iterator[Made]:  # noqa: ARG002
         return map(self._drawn, self._face.hear(samples, phones))
@@ -111,8 +110,8 @@ class PuppetPerformance(Performance):
 class _Face:
     """What a face does, as rows float32 [60] of ARKIT: heard, or at rest."""
 
-    def __init__(self, options: PuppetOptions, watch: Stopwatch) -> None:
-        self._options, self._watch = options, watch
+    def __init__(self, options: PuppetOptions, run: PuppetMovement | PuppetPerformance) -> None:
+        self._options, self._run = options, run
         self._drive: MouthDrive | None = None
         self._motion = FaceMotion(options)
         self._return_frames = max(1, round(RETURN_SECONDS * float(options.rate)))
@@ -124,20 +123,20 @@ class _Face:
         for start in range(0, len(samples), _FEED_PIECE):
             piece = samples[start : start + _FEED_PIECE]
             # Phones may lie ahead of their samples, never behind: all go in with the first piece.
-            with self._watch("drive"):
+            with self._run.watch("drive"):
                 mouths = drive.push(piece, phones if start == 0 or phones is None else ())
             for mouth in mouths:
-                with self._watch("motion"):
+                with self._run.watch("motion"):
                     row = self._returned(row_of(self._motion.speak(mouth)))
                 yield row
 
     def end(self) -> Iterator[Floats]:
         drive, self._drive = self._drive, None
         if drive is not None:
-            with self._watch("drive"):
+            with self._run.watch("drive"):
                 mouths = drive.finish()
             for mouth in mouths:
-                with self._watch("motion"):
+                with self._run.watch("motion"):
                     row = self._returned(row_of(self._motion.speak(mouth)))
                 yield row
         self._motion.release()
