@@ -50,6 +50,10 @@ def needed(*extras: str) -> dict[str, str]:
         if (name, frozenset(requirement.extras)) in asked:
             continue
         asked.add((name, frozenset(requirement.extras)))
+        if name == project["name"]:  # an extra that contains another one
+            for extra in requirement.extras:
+                waiting += project["optional-dependencies"][extra]
+            continue
         try:
             installed = distribution(name)
         except PackageNotFoundError:
