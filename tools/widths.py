@@ -87,7 +87,7 @@ def markdown_lines(path: Path) -> Iterator[Line]:
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if text.lstrip().startswith("```"):
             in_code = not in_code
-        elif text.strip() and not in_code and not text.startswith("#"):
+        elif text.strip() and not in_code and not text.lstrip().startswith(("|", "#")):
             yield Line(path, number, text, prose=True)
 
 
