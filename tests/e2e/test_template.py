@@ -74,7 +74,7 @@ def test_an_avatar_keeps_its_video(cli, tmp_path, speech):
 def test_what_is_no_portrait(cli, tmp_path, speech):
     text = tmp_path / "text.mp4"
     text.write_text("no video " * 100)
-    for portrait, word in ((speech, "no video"), (text, "neither a picture nor a video")):
+    for portrait, word in ((speech, "is a sound"), (text, "neither a picture nor a video")):
         ended = cli("speak", portrait, speech, "-o", tmp_path / "a.mp4")
         assert ended.code == 3
         assert word in error_lines(ended)[0]

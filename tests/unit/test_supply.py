@@ -49,7 +49,7 @@ def needed(*extras: str) -> dict[str, str]:
         if (name, frozenset(requirement.extras)) in asked:
             continue
         asked.add((name, frozenset(requirement.extras)))
-        if name == "personare":
+        if name == project["name"]:  # an extra that contains another one
             for extra in requirement.extras:
                 waiting += project["optional-dependencies"][extra]
             continue

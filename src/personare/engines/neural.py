@@ -52,7 +52,7 @@ class NeuralOptions(DeviceOptions):
     )
 
 
-def device_of(options: NeuralOptions) -> torch.device:
+def device_of(options: DeviceOptions) -> torch.device:
     """Where networks run. Raises InvalidOption."""
     from personare.weights.device import choose_device
 

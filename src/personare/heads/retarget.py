@@ -2,7 +2,7 @@
 
 FLAME motion becomes ARKit curves by what it does to a face: the points of the 468-point face that are
 embedded in the FLAME head (lips, brows, lids, nose; the chin by its nearest vertices) are measured as
-those of a picture are, and `expression` finds the curves by which the carried head measures the same.
+those of a picture are, and `expression` finds the curves by which the bundled head measures the same.
 """
 
 from __future__ import annotations
