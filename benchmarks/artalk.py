@@ -1,5 +1,5 @@
-"""How fast artalk is on this machine, in seconds of one core, against the published loop with the
-same weights:
+"""How fast artalk is on this machine, in seconds of one core, against the published loop with
+the same weights:
 
     python -m tests.conformance.seeded_checkpoint --engine artalk --size full WEIGHTS
     python benchmarks/artalk.py WEIGHTS VOICE.wav [--seconds 8] [--precision bfloat16]

@@ -5,9 +5,9 @@ watched; and guides of others are watched and drawn side by side with a portrait
     python benchmarks/follow.py --guides driving.mp4 --portrait me.jpg --sheets FOLDER
 
 The table, per portrait over all its clips: Pearson's r of what was meant and what was seen, and
-how far the head is off, in degrees (mean, and what 95 of 100 pictures are within). "brow height"
-and "lips" are what the curves come to in the head: the rise of the brows' inner halves, and how
-far the inner lips are apart as drawn. Times are of the processor.
+how far the head is off, in degrees (mean, and what 95 of 100 pictures are within). "brow
+height" and "lips" are what the curves come to in the head: the rise of the brows' inner halves,
+and how far the inner lips are apart as drawn. Times are of the processor.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Checks that docstrings, comments and Markdown prose keep to 96 columns, and modules under src to
-400 lines. (ruff checks that code keeps to 110.)
+"""Checks that docstrings, comments and Markdown prose keep to 96 columns, and modules under src
+to 400 lines. (ruff checks that code keeps to 110.)
 
     python tools/widths.py [--wrap] [ROOT]
 

@@ -32,8 +32,8 @@ LONGEST_LINE = 320
 
 
 def one_line(text: str) -> str:
-    """The text as one line that a terminal shows as it is: white space joined, control characters
-    escaped, at most LONGEST_LINE characters.
+    """The text as one line that a terminal shows as it is: white space joined, control
+    characters escaped, at most LONGEST_LINE characters.
     """
     # what is cut must not be read first: a message may hold megabytes
     if len(text) > 2 * LONGEST_LINE:

@@ -104,8 +104,8 @@ FLAME = Space(
         *(f"jaw{axis}" for axis in "XYZ"),
     ),
 )
-"""What moves a FLAME head (Li et al. 2017): weights of its 100 expressions, then the turns of head
-and jaw as axis times angle in radians; x to image right, y up, z to the viewer.
+"""What moves a FLAME head (Li et al. 2017): weights of its 100 expressions, then the turns of
+head and jaw as axis times angle in radians; x to image right, y up, z to the viewer.
 """
 
 

@@ -225,8 +225,8 @@ Progress = Callable[[str, int, int | None], None]
 """progress(what, done, total): called often and cheaply; total None if not known.
 
 what: a name and, behind its first comma, what changes from call to call: "tuning, loss 0.12".
-Whoever shows it keeps one line for each name. A Progress may raise Cancelled to stop the work that
-calls it (see personare.ground.progress).
+Whoever shows it keeps one line for each name. A Progress may raise Cancelled to stop the work
+that calls it (see personare.ground.progress).
 """
 
 

@@ -188,7 +188,8 @@ CASES: Mapping[str, Case] = {
     "style_unet": Case(
         _style_unet, {".*": Tolerance(1e-5)}, inputs=("input", "input_16"), components=("style_unet",)
     ),
-    # Published, a second avatar begins with the first one's forehead, and motions are damaged: not here.
+    # Published, a second avatar begins with the first one's forehead, and motions are damaged:
+    # not here.
     "e2e": _case(
         _e2e,
         {"splat_.*|frames": Tolerance(1e-3), ".*": Tolerance(1e-5)},

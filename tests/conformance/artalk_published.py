@@ -1,6 +1,7 @@
-"""ARTalk's loop as the published program runs it, from the specification: every scale passes the whole
-prefix through every block again, with the modulations and the memory's keys and values computed anew
-each time. What the product's kept ones are held against, in tests and benchmarks; slow on purpose.
+"""ARTalk's loop as the published program runs it, from the specification: every scale passes
+the whole prefix through every block again, with the modulations and the memory's keys and
+values computed anew each time. What the product's kept ones are held against, in tests and
+benchmarks; slow on purpose.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ def block(state: State, name: str, x: Tensor, memory: Tensor, heard: Tensor, mas
 def bits_of_chunk(
     state: State, config: ArTalkConfig, heard: Tensor, style: Tensor, remembered: Tensor
 ) -> Tensor:
-    """Bool [1, tokens, code]. heard: [1, tokens, heard_width]; style: [1, 1, width]; remembered: bool
-    [1, tokens, code], one chunk.
+    """Bool [1, tokens, code]. heard: [1, tokens, heard_width]; style: [1, 1, width];
+    remembered: bool [1, tokens, code], one chunk.
     """
     quantiser, scales = Quantiser(config), torch.tensor(config.scales)
     levels = torch.arange(len(scales)).repeat_interleave(scales)

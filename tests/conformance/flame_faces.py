@@ -1,5 +1,5 @@
-"""A FLAME head whose face is the carried 468-point face: expression i is ARKit unit i, so that what a
-motion does to it is known. No FLAME data.
+"""A FLAME head whose face is the carried 468-point face: expression i is ARKit unit i, so that
+what a motion does to it is known. No FLAME data.
 """
 
 from __future__ import annotations

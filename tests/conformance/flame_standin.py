@@ -1,9 +1,9 @@
-"""Licence-free stand-in for the FLAME_with_eye.pt arrays: same names, ranks and vertex count, no
-FLAME data.
+"""Licence-free stand-in for the FLAME_with_eye.pt arrays: same names, ranks and vertex count,
+no FLAME data.
 
-`flame_standin(seed)` returns the nested dict that the real file holds, as NumPy arrays. The mesh is
-an ellipsoid on a 71 x 70 latitude/longitude grid plus 53 loose vertices (5023 in all, 9800 faces).
-`write_standin` makes a loadable file of it.
+`flame_standin(seed)` returns the nested dict that the real file holds, as NumPy arrays. The
+mesh is an ellipsoid on a 71 x 70 latitude/longitude grid plus 53 loose vertices (5023 in all,
+9800 faces). `write_standin` makes a loadable file of it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Every engine keeps the contract: puppet, the wings with networks at tiny size, and the skeleton
-of docs/add-an-engine.md.
+"""Every engine keeps the contract: puppet, the wings with networks at tiny size, and the
+skeleton of docs/add-an-engine.md.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""artalk as a user runs it, from a folder of checkpoints in the released layout, at tiny size: motion
-alone, the mesh, and a photo that it moves.
+"""artalk as a user runs it, from a folder of checkpoints in the released layout, at tiny size:
+motion alone, the mesh, and a photo that it moves.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ def pictures(clip: Path) -> np.ndarray:
 
 @pytest.fixture
 def own(tmp_path, portrait, short):
-    """A folder of a user's files, each with the bytes that it has to keep: a photo under the name
-    of a video, a voice, a text, curves, and links to them.
+    """A folder of a user's files, each with the bytes that it has to keep: a photo under the
+    name of a video, a voice, a text, curves, and links to them.
     """
     folder = tmp_path / "own"
     folder.mkdir()

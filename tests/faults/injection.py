@@ -1,8 +1,10 @@
-"""Fault injection in the manner of SQLite's tests: every call by which the store, the workspaces,
-the index and the shelf change the disk fails once, or is the last that the process makes.
+"""Fault injection in the manner of SQLite's tests: every call by which the store, the
+workspaces, the index and the shelf change the disk fails once, or is the last that the process
+makes.
 
-A scenario prepares a folder, acts on it, and says what must hold afterwards. Its calls are counted
-first. Then it runs once for each call and each kind of fault, in a forked process on a fresh copy:
+A scenario prepares a folder, acts on it, and says what must hold afterwards. Its calls are
+counted first. Then it runs once for each call and each kind of fault, in a forked process on a
+fresh copy:
 
     full      the call fails with ENOSPC, a write after half of its bytes
     broken    it fails with EIO
@@ -176,9 +178,9 @@ def _sqlite_error(number: int) -> sqlite3.OperationalError:
 
 @dataclass(frozen=True)
 class Scenario:
-    """prepare: makes the folder. act: what is injured; may be done again. holds: asserts what must
-    hold after an injured `act`; done: what must hold after a sound one. allowed: what an injured
-    `act` may raise.
+    """prepare: makes the folder. act: what is injured; may be done again. holds: asserts what
+    must hold after an injured `act`; done: what must hold after a sound one. allowed: what an
+    injured `act` may raise.
     """
 
     name: str

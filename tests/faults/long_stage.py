@@ -1,10 +1,10 @@
-"""A stage of minutes, small: descent with momentum and noise, kept after every step. As a script
-it runs in a process of its own, to be killed, stopped or waited for.
+"""A stage of minutes, small: descent with momentum and noise, kept after every step. As a
+script it runs in a process of its own, to be killed, stopped or waited for.
 
     python -m tests.faults.long_stage FOLDER [--steps N] [--pause SECONDS] [--cost COST]
 
-Prints "at STEP" when it begins, "step N" after each step, what its Progress was told, and in the
-end whether the feature was there already.
+Prints "at STEP" when it begins, "step N" after each step, what its Progress was told, and in
+the end whether the feature was there already.
 """
 
 from __future__ import annotations

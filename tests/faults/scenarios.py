@@ -1,7 +1,7 @@
 """What fault injection is tried on: features, checkpoints, the index, and named avatars.
 
-After every fault: no feature, portrait or manifest under its final name is anything but whole and
-right, what the index says agrees with the files, and the same call works.
+After every fault: no feature, portrait or manifest under its final name is anything but whole
+and right, what the index says agrees with the files, and the same call works.
 """
 
 from __future__ import annotations

@@ -255,7 +255,9 @@ def test_a_body_that_is_not_what_was_promised(hub: Server, tmp_path: Path, way: 
 def test_a_connection_that_breaks_for_ever_is_given_up(
     hub: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each brings enough not to be counted as a failure; nobody should sit through 10^5 of them."""
+    """Each brings enough not to be counted as a failure; nobody should sit through 10^5 of
+    them.
+    """
 
     def sends_a_little(hub: Hub) -> None:
         hub.headers_of(206, Content_Length=str(len(BODY) - hub.start))

@@ -1,5 +1,5 @@
-"""Stages of minutes that are killed, stopped, interrupted or waited for: the result has the same
-bytes, and people are told.
+"""Stages of minutes that are killed, stopped, interrupted or waited for: the result has the
+same bytes, and people are told.
 """
 
 from __future__ import annotations

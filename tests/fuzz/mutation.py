@@ -1,5 +1,5 @@
-"""Random damage, the same for the same seed: bits, lengths, order, and numbers that programs trip
-over.
+"""Random damage, the same for the same seed: bits, lengths, order, and numbers that programs
+trip over.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Everything that reads a file which somebody else wrote: sound samples of it, and how it is read
-to its end.
+"""Everything that reads a file which somebody else wrote: sound samples of it, and how it is
+read to its end.
 """
 
 from __future__ import annotations

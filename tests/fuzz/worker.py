@@ -3,9 +3,9 @@
     python -m tests.fuzz.worker READER SECONDS [--from CASE]
     python -m tests.fuzz.worker READER --case CASE --write FILE    the file of one case
 
-A case is the same at every run. It prints the number of each before it reads it; it ends with an
-error at the first that gives anything but a result or a PersonareError of one line, takes more
-than LONGEST_SECONDS, or makes the process larger than LARGEST_MB.
+A case is the same at every run. It prints the number of each before it reads it; it ends with
+an error at the first that gives anything but a result or a PersonareError of one line, takes
+more than LONGEST_SECONDS, or makes the process larger than LARGEST_MB.
 """
 
 from __future__ import annotations

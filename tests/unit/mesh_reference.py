@@ -1,6 +1,8 @@
-"""The published mesh picture, pixel by pixel and triangle by triangle, in float64: slow and plain.
+"""The published mesh picture, pixel by pixel and triangle by triangle, in float64: slow and
+plain.
 
-Perspective-correct barycentric places, the nearest triangle that a pixel's middle is strictly inside of.
+Perspective-correct barycentric places, the nearest triangle that a pixel's middle is strictly
+inside of.
 """
 
 from __future__ import annotations

@@ -189,7 +189,8 @@ def test_a_feature_under_another_key_is_refused(tmp_path, sound):
         read(tmp_path / "x", key="cd" * 32)
 
 
-# -------------------------------------------------- malice: everything below has a right checksum
+# -------------------------------------------------- malice: everything below has a right
+# checksum
 
 
 def sealed(header: bytes, data: bytes, length: int | None = None) -> bytes:

@@ -1,4 +1,6 @@
-"""The store: hits, misses, modes, one computation, budgets, eviction that spares what avatars pin."""
+"""The store: hits, misses, modes, one computation, budgets, eviction that spares what avatars
+pin.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Waiting for whoever computes a key: what is shown, when he is thought to be stopped, and what is
-done then. Processes are in tests/faults/test_long_stages.py.
+"""Waiting for whoever computes a key: what is shown, when he is thought to be stopped, and what
+is done then. Processes are in tests/faults/test_long_stages.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""The run behind every performance: timeline, utterances, guards, interruptions from any thread."""
+"""The run behind every performance: timeline, utterances, guards, interruptions from any
+thread.
+"""
 
 from __future__ import annotations
 

@@ -46,7 +46,9 @@ def test_the_last_frame_and_idle_time_are_filled_with_silence() -> None:
 
 @pytest.mark.parametrize("fps", [Fraction(30000, 1001), Fraction(24), Fraction(7)])
 def test_no_rate_drifts(fps: Fraction) -> None:
-    """Over an odd rate the sound is as long as the pictures, to within a sample, at every frame."""
+    """Over an odd rate the sound is as long as the pictures, to within a sample, at every
+    frame.
+    """
     run, heard, frames = timed(fps, 44100), 0, 0
     for _ in range(40):
         piece = run.idle(1)

@@ -36,8 +36,8 @@ def test_a_relative_name_is_the_same_file(folder, monkeypatch):
 
 
 def test_names_that_some_disk_takes_for_one(folder):
-    """Files that do not exist are compared as the least particular disk would; those that exist,
-    as this one does.
+    """Files that do not exist are compared as the least particular disk would; those that
+    exist, as this one does.
     """
     outputs = [("the clip", folder / "new.mp4"), ("the curves", folder / "sub" / ".." / "NEW.mp4")]
     clash = first_clash(outputs, [])

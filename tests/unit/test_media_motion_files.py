@@ -236,7 +236,9 @@ def test_a_live_link_table_is_read_back(tmp_path: Path, fps: Fraction) -> None:
 
 
 def test_a_live_link_table_as_the_phone_writes_it(tmp_path: Path) -> None:
-    """Sub-frames, a start in the middle of a second, a row without a face; ; from a spreadsheet."""
+    """Sub-frames, a start in the middle of a second, a row without a face; ; from a
+    spreadsheet.
+    """
     rows = [
         f"11:59:{59 + (i + 20) // 60:02d}:{(i + 20) % 60:02d}.{i % 1000:03d},{61 if i != 50 else 0},"
         + ("0.25,0.5" if i != 50 else ",")

@@ -94,7 +94,9 @@ def test_wide_colours_of_heic_become_srgb(tmp_path):
 
 
 def test_hlg_of_heic_becomes_srgb(tmp_path):
-    """HLG's code 0.75 is HDR's white of 203 cd/m2, 0.38 a grey of 26 (ITU-R BT.2408-7, table 1)."""
+    """HLG's code 0.75 is HDR's white of 203 cd/m2, 0.38 a grey of 26 (ITU-R BT.2408-7, table
+    1).
+    """
     picture = np.full((64, 64, 3), round(0.38 * 65535), np.uint16)
     picture[:, :8] = round(0.75 * 65535)
     path = write_heic(

@@ -62,7 +62,9 @@ def as_bytes(frames: list[MouthFrame]) -> bytes:
 
 
 def parted(curves: np.ndarray) -> np.ndarray:
-    """What parts the lips: the jaw as far as they do not close over it, and the lips themselves."""
+    """What parts the lips: the jaw as far as they do not close over it, and the lips
+    themselves.
+    """
     jaw = np.maximum(curves[:, UNIT["jawOpen"]] - curves[:, UNIT["mouthClose"]], 0)
     jaw[jaw < 1e-6] = 0  # two float32 weights that are alike but for rounding
     return jaw + curves[:, LIPS_PART].sum(axis=1)

@@ -21,8 +21,8 @@ JAW, YAW = ARKIT.columns.index("jawOpen"), ARKIT.columns.index("headYaw")
 
 @pytest.fixture
 def nodding(monkeypatch: pytest.MonkeyPatch) -> Guide:
-    """A guide of 12 pictures at 10 a second; what is seen in it is known: the jaw opens, the head
-    turns.
+    """A guide of 12 pictures at 10 a second; what is seen in it is known: the jaw opens, the
+    head turns.
     """
     motion = np.zeros((12, ARKIT.width), np.float32)
     motion[:, JAW], motion[:, YAW] = np.linspace(0, 0.5, 12), np.linspace(0, 8, 12)

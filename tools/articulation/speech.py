@@ -7,8 +7,9 @@
         wamerican wfrench wngerman wspanish witalian wportuguese
     PYTHONPATH=src python tools/articulation/speech.py voices
         --styles package/voices --speakers 250 --seed 61 --out DIR
-    PYTHONPATH=src python tools/articulation/speech.py espeak --speakers 400 --seed 120 --out DIR
-    PYTHONPATH=src python tools/articulation/speech.py flite --speakers 100 --seed 200 --out DIR
+    PYTHONPATH=src python tools/articulation/speech.py espeak --speakers 400 --seed 120 --out
+    DIR PYTHONPATH=src python tools/articulation/speech.py flite --speakers 100 --seed 200 --out
+    DIR
 
 `voices` mixes the base styles of Kokoro into speakers: timbre and prosody (the two halves of a
 style) apart, half of the time one base style, else two or three, a little perturbed. The base

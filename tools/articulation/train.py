@@ -1,7 +1,7 @@
 """Train the articulation network on shards of labelled speech.
 
-    PYTHONPATH=src python tools/articulation/train.py SHARDS... --out net.pt --minutes 32 [--warm first.pt]
-        --labels EVAL --audio REAL
+    PYTHONPATH=src python tools/articulation/train.py SHARDS... --out net.pt --minutes 32
+        [--warm first.pt] --labels EVAL --audio REAL
 
 SHARDS: folders of .npz (shards.py) from speech.py and recordings.py, refined or not. EVAL and
 REAL as for benchmarks/articulation.py: every few minutes the average of the weights is judged

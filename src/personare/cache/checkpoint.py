@@ -3,9 +3,9 @@
     FOLDER/workspaces/abcd.../checkpoint.safetensors      by the key of the feature that it becomes
 
 A checkpoint is written as a feature is (see feature_file.py): whole or not at all, on the disk
-before the one of before goes, with a checksum. It bears the digest of the feature's key, so that
-it can never pass for a feature. One that is damaged, or belongs to another key or stage, is told
-of in the log and not used.
+before the one of before goes, with a checksum. It bears the digest of the feature's key, so
+that it can never pass for a feature. One that is damaged, or belongs to another key or stage,
+is told of in the log and not used.
 """
 
 from __future__ import annotations
@@ -64,13 +64,13 @@ class Workspace:
     """What a stage has at hand while it computes: a progress to tell, and a place for its
     checkpoint.
 
-    A stage goes on from the last checkpoint and must come to the same bytes as without one: what
-    it saves is all that the rest depends on, the state of its random generators included.
+    A stage goes on from the last checkpoint and must come to the same bytes as without one:
+    what it saves is all that the rest depends on, the state of its random generators included.
     Checkpoints are of one key, so of one version of the stage: who changes what a stage saves
     raises its version.
 
-    folder: where the checkpoint is kept; None for stages of seconds, for a store that is off, and
-        where no lock can be had: `save` then keeps nothing and `load` finds nothing.
+    folder: where the checkpoint is kept; None for stages of seconds, for a store that is off,
+        and where no lock can be had: `save` then keeps nothing and `load` finds nothing.
     progress: of the caller, who is told all that the stage tells.
     refresh: use only what a run with this set saved.
     """
@@ -124,8 +124,8 @@ class Workspace:
         return Checkpoint(about.step, about.steps, arrays, about.metadata)
 
     def due(self, seconds: float = SAVE_EVERY_SECONDS) -> bool:
-        """Whether it is time to save: this long after the last time, and so that saving takes no
-        more than a twentieth of the time. False where nothing is kept.
+        """Whether it is time to save: this long after the last time, and so that saving takes
+        no more than a twentieth of the time. False where nothing is kept.
         """
         wait = max(seconds, self._saving_seconds / _SAVING_SHARE)
         return self._folder is not None and time.monotonic() - self._saved_at >= wait
@@ -215,8 +215,8 @@ class Workspaces:
         return _remove(self.path(key))
 
     def damage(self, key: str) -> str | None:
-        """What is wrong with a checkpoint, None if it is sound or gone. A damaged one is deleted;
-        one that cannot be read is not.
+        """What is wrong with a checkpoint, None if it is sound or gone. A damaged one is
+        deleted; one that cannot be read is not.
         """
         try:
             _read(self.path(key) / _FILE, key, None)

@@ -145,8 +145,8 @@ def read_feature(file: BinaryIO, key: str, *, verify: bool) -> tuple[Feature, st
 
 
 def check_feature(path: Path, key: str, stage: str) -> None:
-    """Read a whole untrusted file. Raises DamagedFeature unless it is a sound feature of this key
-    and stage.
+    """Read a whole untrusted file. Raises DamagedFeature unless it is a sound feature of this
+    key and stage.
     """
     with path.open("rb") as file:
         _, made_by = read_feature(file, key, verify=True)

@@ -1,9 +1,9 @@
 """What a feature has to look like before it is taken from somebody else: a remote, an archive.
 
-A checksum says that the bits are those that were written, not that what was written makes sense.
-So a stage declares the form of its feature for the inputs at hand: names, types, shapes, ranges,
-metadata, and what only code can say. It is compared once, when a feature comes in; what does
-not fit is computed here instead.
+A checksum says that the bits are those that were written, not that what was written makes
+sense. So a stage declares the form of its feature for the inputs at hand: names, types, shapes,
+ranges, metadata, and what only code can say. It is compared once, when a feature comes in; what
+does not fit is computed here instead.
 """
 
 from __future__ import annotations

@@ -32,8 +32,8 @@ class MemoryTier:
             return feature
 
     def put(self, key: str, feature: Feature) -> None:
-        """Keep a feature, letting go of others if there is no space; one that is larger than the
-        whole tier is not kept.
+        """Keep a feature, letting go of others if there is no space; one that is larger than
+        the whole tier is not kept.
         """
         with self._lock:
             self._drop(key)

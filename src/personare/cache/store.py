@@ -118,12 +118,12 @@ class FeatureStore:
         """The feature of a stage, and whether it was there already. `compute` runs in one
         process at a time per key (see waiting.py for stopped ones).
 
-        inputs: of the stage. What a remote has must have the form that they ask for; None asks no
-            remote. The caller of their workspace is told what a process says that is waited for;
-            the workspace is emptied when the feature is kept.
+        inputs: of the stage. What a remote has must have the form that they ask for; None asks
+            no remote. The caller of their workspace is told what a process says that is waited
+            for; the workspace is emptied when the feature is kept.
 
-        Raises what `compute` and the workspace's caller raise, and EngineError for a feature that
-        no file can hold; never because the cache cannot be read or written.
+        Raises what `compute` and the workspace's caller raise, and EngineError for a feature
+        that no file can hold; never because the cache cannot be read or written.
         """
         if self.mode == "off":
             return storable(compute(), stage.name), False
@@ -224,8 +224,8 @@ class FeatureStore:
         """Delete what is in quarantine, then the least recently used features until the rest
         fits; likewise workspaces, and those that nobody touched for so many days.
 
-        What avatars pin stays, even if it alone takes more; so does the workspace of a stage under
-        way. Raises InvalidOption for a negative budget.
+        What avatars pin stays, even if it alone takes more; so does the workspace of a stage
+        under way. Raises InvalidOption for a negative budget.
         """
         return self._upkeep.remove(_checked_budget(max_bytes), workspace_days)
 

@@ -80,8 +80,8 @@ class Upkeep:
     def sweep_workspaces(
         self, max_bytes: int, days: float = WORKSPACE_DAYS, spare: str = ""
     ) -> tuple[int, int]:
-        """Delete the workspaces that finished stages left, those untouched for days, and what is
-        too much; how many, and their bytes.
+        """Delete the workspaces that finished stages left, those untouched for days, and what
+        is too much; how many, and their bytes.
         """
         kept = [each for each in self._workspaces.kept() if each.key != spare]
         finished = {

@@ -5,9 +5,9 @@ when it dies.
     FOLDER/locks/abcd....json      what it says of itself twice a second: process, step, total
 
 The one that computes says so from a thread of its own, whether or not its stage has news. One
-that says nothing for 5 s is therefore not busy but stopped (Ctrl-Z, SIGSTOP, a machine asleep), or
-on a disk that hangs. Those who wait are told so. After 60 s of silence they compute a stage of
-seconds beside it: both come to the same bytes, and each appears whole. A stage of minutes is
+that says nothing for 5 s is therefore not busy but stopped (Ctrl-Z, SIGSTOP, a machine asleep),
+or on a disk that hangs. Those who wait are told so. After 60 s of silence they compute a stage
+of seconds beside it: both come to the same bytes, and each appears whole. A stage of minutes is
 waited for, because beside it the work of hours would be done twice; whoever is told can let the
 stopped process go on, or end it.
 """

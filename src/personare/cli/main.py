@@ -50,8 +50,8 @@ def _end(code: int) -> None:
 
 
 def _open_standard_streams() -> None:
-    """A stream that the caller closed becomes the null device: else the next file that is opened
-    gets its number, and what libraries print goes into that file.
+    """A stream that the caller closed becomes the null device: else the next file that is
+    opened gets its number, and what libraries print goes into that file.
     """
     for descriptor in (0, 1, 2):
         try:

@@ -1,4 +1,6 @@
-"""`personare move`: a voice becomes a file of motion, for other programs, styles and later clips."""
+"""`personare move`: a voice becomes a file of motion, for other programs, styles and later
+clips.
+"""
 
 from __future__ import annotations
 

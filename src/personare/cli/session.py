@@ -211,7 +211,8 @@ def write_any_letter() -> None:
     """stdout writes what its encoding lacks as escapes instead of failing."""
     stream = sys.stdout
     if isinstance(stream, io.TextIOWrapper):
-        # a path may have bytes that are no letters, which only this handler gives back as they were
+        # a path may have bytes that are no letters, which only this handler gives back as they
+        # were
         whole = stream.errors == "surrogateescape" and stream.encoding.lower() in ("utf-8", "utf8")
         stream.reconfigure(errors="surrogateescape" if whole else "backslashreplace")
 

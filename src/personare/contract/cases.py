@@ -20,7 +20,8 @@ Images = NDArray[np.uint8]
 class Case:
     """An engine, an avatar prepared for it, and the options of its performances.
 
-    seconds: length of the voice that the checks use; engines with slow networks take a short one.
+    seconds: length of the voice that the checks use; engines with slow networks take a short
+        one.
     """
 
     engine: Engine

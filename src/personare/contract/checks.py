@@ -1,4 +1,6 @@
-"""One function per promise of an engine. Each takes a Case and raises Broken with what went wrong."""
+"""One function per promise of an engine. Each takes a Case and raises Broken with what went
+wrong.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""One engine's motion on another engine's portrait: the two runs joined into one, and what takes
-motion to the portrait's space between them.
+"""One engine's motion on another engine's portrait: the two runs joined into one, and what
+takes motion to the portrait's space between them.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Moved(Performance):
         performance: Performance,
         retarget: Retarget | None = None,
     ) -> None:
-        """retarget: takes the motion to a space that the portrait's engine shows, if it does not
-        show the motion's own.
+        """retarget: takes the motion to a space that the portrait's engine shows, if it does
+        not show the motion's own.
 
-        Raises EngineError if the portrait's engine does not show the motion's space and there is
-        no retarget, or if their frame rates differ.
+        Raises EngineError if the portrait's engine does not show the motion's space and there
+        is no retarget, or if their frame rates differ.
         """
         super().__init__(guided=movement.guided)
         if retarget is None and movement.space.name not in performance.shows:

@@ -152,8 +152,8 @@ def in_batches(run: Callable[[NDArray[np.intp]], Rows], count: int, batch: Batch
 
     run: gets the indices of the rows of a batch, int [m], the last one repeated as filling.
     gives an array or tensor [m, ...]. Out of memory drops the resident networks that nobody
-    leases, then halves the batch, and goes on with the same rows; raises EngineError with numbers
-    if one row is too much.
+    leases, then halves the batch, and goes on with the same rows; raises EngineError with
+    numbers if one row is too much.
     """
     first = 0
     while first < count:

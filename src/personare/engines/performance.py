@@ -96,7 +96,8 @@ class Run(ABC, Generic[Product, Piece]):
 
         The cut into pieces does not change a byte of the frames (unless the engine declares
         `exact_streaming = False`). Raises EngineError for another shape, after `close`, and
-        while the frames of `finish` are not all read; UnusableSpeech for NaN or infinite samples.
+        while the frames of `finish` are not all read; UnusableSpeech for NaN or infinite
+        samples.
         """
         samples = one_dimensional(samples)
         with self._working():

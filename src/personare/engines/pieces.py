@@ -22,8 +22,8 @@ class Piece:
     """Frames with their sound.
 
     frames: consecutive pictures.
-    voice: float32 [m, channels] at the voice's own rate: what is heard while they are seen, from
-        first / fps to (first + n) / fps.
+    voice: float32 [m, channels] at the voice's own rate: what is heard while they are seen,
+        from first / fps to (first + n) / fps.
     start: seconds on the performance's clock, exact.
     """
 

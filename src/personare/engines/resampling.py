@@ -12,8 +12,8 @@ Floats = NDArray[np.float32]
 
 
 class MotionResampler:
-    """Motion at a model's rate -> motion at any rate: pushed chunk by chunk, Catmull-Rom splines
-    between its frames.
+    """Motion at a model's rate -> motion at any rate: pushed chunk by chunk, Catmull-Rom
+    splines between its frames.
 
     Frame i of the clip takes the motion at its exact time i / fps; where that is a frame of the
     model's, its very numbers. Beyond the last frame they are held.

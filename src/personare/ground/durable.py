@@ -12,8 +12,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 _LONGEST_NAME_BYTES = 120
-"""Of the target's name in that of its part, which is 24 bytes longer with its lock: file systems
-take 255 bytes, some that encrypt 143 less a few.
+"""Of the target's name in that of its part, which is 24 bytes longer with its lock: file
+systems take 255 bytes, some that encrypt 143 less a few.
 """
 _PART = re.compile(r"^(?P<part>\.(?P<name>.+)\.[0-9a-f]{12}\.part)(\.lock)?$", re.DOTALL)
 

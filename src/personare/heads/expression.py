@@ -1,11 +1,11 @@
-"""From signals of a face to ARKit curves: what one has to do to the head so that it measures the
-same.
+"""From signals of a face to ARKit curves: what one has to do to the head so that it measures
+the same.
 
-A regularised least squares over the head's own units: how they move the measured points is known
-(head468, and brow_shapes for brows, of which the head data have a fifth of what faces do), how
-much of each is usual is the prior, and all weights lie between 0 and 1. Where lips meet is not
-left to the balance of errors: what opens the mouth is scaled so that the lips are as far apart
-as they were seen. Lids are measured by themselves.
+A regularised least squares over the head's own units: how they move the measured points is
+known (head468, and brow_shapes for brows, of which the head data have a fifth of what faces
+do), how much of each is usual is the prior, and all weights lie between 0 and 1. Where lips
+meet is not left to the balance of errors: what opens the mouth is scaled so that the lips are
+as far apart as they were seen. Lids are measured by themselves.
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ USUAL = {
 SIDES_DIFFER = 0.20
 """The usual difference between a unit's two sides."""
 QUIET = 0.15
-"""Units are drawn to 0 by this many standard errors' worth of evidence: a face at rest stays so."""
+"""Units are drawn to 0 by this many standard errors' worth of evidence: a face at rest stays
+so.
+"""
 FROWN_GAIN, SNEER_GAIN = 1.5, 1.9
 """The head's corners fall, and its nose's wings rise, by less than those of faces."""
 OFF = {
@@ -86,8 +88,8 @@ OFF = {
 }
 """Usual error of the signals, in eye distances."""
 MOUTH_DRIFT = 0.015
-"""The network shifts a whole mouth by about so much as other parts of the face move: no unit has
-to explain that.
+"""The network shifts a whole mouth by about so much as other parts of the face move: no unit
+has to explain that.
 """
 SWEEPS, SETTLED = 60, 1e-4
 """Rounds over the units at most, and the change of a weight at which to stop."""
@@ -103,14 +105,15 @@ what their inner edges say.
 """
 
 SHUT_SHARE = (0.25, 0.60)
-"""Opening of a shut eye as a share of an open one, as the network sees it: the least and the most
-that a clip's own blinks are believed; without blinks:
+"""Opening of a shut eye as a share of an open one, as the network sees it: the least and the
+most that a clip's own blinks are believed; without blinks:
 """
 SHUT_USUAL = 0.38
 LID_IDLE = 0.10
 """Blinks below this are none."""
 WINK = (0.35, 0.70)
-"""Lids whose blinks differ by less than the first are shut alike, by more than the second as seen.
+"""Lids whose blinks differ by less than the first are shut alike, by more than the second as
+seen.
 """
 WIDE_RISE = 0.30
 """An eye that is this much more open than usual, as a share, is at eyeWide 1."""
@@ -137,8 +140,8 @@ class Neutral:
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """curves: float32 [n, 52]. gaze: float32 [n, 2] of both irises in eye distances, image right
-    and down.
+    """curves: float32 [n, 52]. gaze: float32 [n, 2] of both irises in eye distances, image
+    right and down.
     """
 
     curves: Floats
@@ -162,8 +165,8 @@ def expression(signals: Floats, neutral: Neutral) -> Expression:
 
 
 def _opened(away: Doubles) -> Doubles:
-    """How far the lips part, [n, columns]. The network is exact about whether they do, but draws
-    inner lips together; outer lips tell how far.
+    """How far the lips part, [n, columns]. The network is exact about whether they do, but
+    draws inner lips together; outer lips tell how far.
     """
     gaps = away[:, PLACES["gaps"]]
     inner = gaps.mean(axis=1)
@@ -207,8 +210,8 @@ def _eyes(curves: Floats, signals: Floats, neutral: Neutral) -> Floats:
 
 
 def _together(blink: Floats) -> Floats:
-    """Lids go together, rather as the one that is shut further, unless they differ as much as in
-    a wink; [n, 2].
+    """Lids go together, rather as the one that is shut further, unless they differ as much as
+    in a wink; [n, 2].
     """
     apart = np.abs(blink[:, 1] - blink[:, 0])
     winks = np.clip((apart - WINK[0]) / (WINK[1] - WINK[0]), 0, 1)[:, None]
@@ -219,7 +222,8 @@ def _together(blink: Floats) -> Floats:
 @dataclass(frozen=True, slots=True)
 class _Model:
     """units: numbers of the u units solved for. hessian: [u, u]. pull: [u, SIGNALS], signals to
-    the gradient. quiet: [u]. gap: [u], how much each parts the lips. opening: places of OPENING.
+    the gradient. quiet: [u]. gap: [u], how much each parts the lips. opening: places of
+    OPENING.
     """
 
     units: NDArray[np.int_]
@@ -275,7 +279,8 @@ def moves() -> Doubles:
     columns = list(LIP_COLUMNS)
     upper, lower = np.array(UPPER_INNER_LIP)[columns], np.array(LOWER_INNER_LIP)[columns]
     moved[:, PLACES["gaps"]] = deltas[:, upper, 1] - deltas[:, lower, 1]
-    # Lips of the head lie on one another: what presses them further changes nothing that is seen.
+    # Lips of the head lie on one another: what presses them further changes nothing that is
+    # seen.
     moved[:, PLACES["gaps"]] = np.maximum(moved[:, PLACES["gaps"]], 0)
     at = brow_places()
     inner, outer, down, together = brow_shapes(np.abs(at))
@@ -300,8 +305,8 @@ def brow_places() -> Floats:
 
 
 def _errors() -> Doubles:
-    """Usual error of every signal, [SIGNALS]; those of the eyes, which are not solved for, count
-    for nothing.
+    """Usual error of every signal, [SIGNALS]; those of the eyes, which are not solved for,
+    count for nothing.
     """
     errors = np.full(SIGNALS, 1e6)
     kinds = {
@@ -326,8 +331,8 @@ def _drift() -> Doubles:
 
 
 def _bounded_least_squares(hessian: Doubles, pull: Doubles) -> Doubles:
-    """Minimise w H w / 2 - pull w for each row of pull [n, u] with 0 <= w <= 1: cyclic coordinate
-    descent, which for a positive definite H converges to the one solution.
+    """Minimise w H w / 2 - pull w for each row of pull [n, u] with 0 <= w <= 1: cyclic
+    coordinate descent, which for a positive definite H converges to the one solution.
     """
     weights = np.zeros_like(pull)
     left = pull.copy()  # the gradient's negative: pull - H w

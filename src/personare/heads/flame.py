@@ -1,7 +1,8 @@
-"""The FLAME head (Li et al. 2017): 5023 vertices that an expression, a shape and turning joints move.
+"""The FLAME head (Li et al. 2017): 5023 vertices that an expression, a shape and turning joints
+move.
 
-Its file is under a licence of its own and never fetched: see `flame_file`. Axes: x to image right,
-y up, z to the viewer, metres.
+Its file is under a licence of its own and never fetched: see `flame_file`. Axes: x to image
+right, y up, z to the viewer, metres.
 """
 
 from __future__ import annotations
@@ -54,11 +55,12 @@ class Flame:
     faces: int32 [m, 3].
     template: float32 [5023, 3], the mean head.
     shapes, expressions: float32 [5023, 3, 300] and [5023, 3, 100], displacements at weight 1.
-    pose_shapes: float32 [36, 5023, 3], displacements by the rotations of all joints but the first.
+    pose_shapes: float32 [36, 5023, 3], displacements by the rotations of all joints but the
+        first.
     joints: float32 [5, 5023], where the joints are, from the vertices.
     weights: float32 [5023, 5], which joint moves a vertex.
-    landmark_faces, landmark_places: int32 [105] and float32 [105, 3], faces and barycentric places
-        of points of the 468-point face.
+    landmark_faces, landmark_places: int32 [105] and float32 [105, 3], faces and barycentric
+        places of points of the 468-point face.
     landmarks: int32 [105], their numbers there.
     """
 

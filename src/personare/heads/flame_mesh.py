@@ -1,7 +1,7 @@
 """The FLAME head as a picture: one colour, one lamp, as ARTalk shows it.
 
-Perspective camera, smooth normals, Phong's light (1975). OpenCV's rasteriser finds what each pixel
-shows, normal and depth; the light is then computed for all of them at once.
+Perspective camera, smooth normals, Phong's light (1975). OpenCV's rasteriser finds what each
+pixel shows, normal and depth; the light is then computed for all of them at once.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
 
 CAMERA_Z, FOCAL = np.float32(2.0), np.float32(12.0)
-"""The camera stands so many metres before the middle of the head and sees 1 / FOCAL metres to all
-sides in each metre of distance.
+"""The camera stands so many metres before the middle of the head and sees 1 / FOCAL metres to
+all sides in each metre of distance.
 """
 LAMP = (np.float32(0.0), np.float32(1.0), np.float32(3.0))
 COLOUR = np.array([142, 179, 247], np.float32)
@@ -46,7 +46,8 @@ class MeshPicture:
             .setShadingType(cv2.RASTERIZE_SHADING_SHADED)
             .setGlCompatibleMode(cv2.RASTERIZE_COMPAT_INVDEPTH)
         )
-        # Where the pixels' rays are at a distance of one metre; the middle row is that of y = 0.
+        # Where the pixels' rays are at a distance of one metre; the middle row is that of y =
+        # 0.
         steps = (2 * np.arange(size, dtype=np.float32) + 1) / size - 1
         self._x = np.tile(steps / FOCAL, (size, 1)).ravel()
         self._y = np.repeat(-steps / FOCAL, size)

@@ -22,8 +22,8 @@ Floats = NDArray[np.float32]
 
 
 def read_flame_motion(path: Path) -> Motion:
-    """The motion in a .pt file, which may be a view into a longer recording. Nothing in the file
-    is executed.
+    """The motion in a .pt file, which may be a view into a longer recording. Nothing in the
+    file is executed.
 
     Raises UnreadableMedia for another tensor, WeightsMismatch for another or a hostile file,
     WeightsMissing without torch.

@@ -14,8 +14,8 @@ Floats = NDArray[np.float32]
 
 START_SECONDS = 0.2
 STEADY = 0.022
-"""A clip whose brows and corners of the mouth move by no more than this in its first moments, in
-eye distances, starts at rest.
+"""A clip whose brows and corners of the mouth move by no more than this in its first moments,
+in eye distances, starts at rest.
 """
 MOST_PARTED = 0.06
 """Lips of a face at rest are no further apart; the network parts those of every smile."""

@@ -1,8 +1,10 @@
-"""One head's motion for another kind of head: which spaces lead to which, and who takes them there.
+"""One head's motion for another kind of head: which spaces lead to which, and who takes them
+there.
 
-FLAME motion becomes ARKit curves by what it does to a face: the points of the 468-point face that are
-embedded in the FLAME head (lips, brows, lids, nose; the chin by its nearest vertices) are measured as
-those of a picture are, and `expression` finds the curves by which the bundled head measures the same.
+FLAME motion becomes ARKit curves by what it does to a face: the points of the 468-point face
+that are embedded in the FLAME head (lips, brows, lids, nose; the chin by its nearest vertices)
+are measured as those of a picture are, and `expression` finds the curves by which the bundled
+head measures the same.
 """
 
 from __future__ import annotations
@@ -117,7 +119,9 @@ class FlameToArkit(Retarget):
 
 
 def head_angles(turn: Floats) -> tuple[float, float, float]:
-    """(yaw, pitch, roll) in degrees of a FaceState from a turn of a FLAME head, axis times angle."""
+    """(yaw, pitch, roll) in degrees of a FaceState from a turn of a FLAME head, axis times
+    angle.
+    """
     mirror = np.diag([1.0, -1.0, 1.0])  # a FaceState's angles are those of a picture, y down
     turned: Doubles = mirror @ rotation(turn) @ mirror
     yaw = np.arcsin(np.clip(-turned[2, 0], -1, 1))
@@ -152,8 +156,8 @@ def open_retarget(space: str, shown: frozenset[str], weights: Weights) -> Retarg
 
 
 def way(space: str, shown: frozenset[str]) -> str | None:
-    """The space, of those that are shown, in which motion of `space` can be shown: itself, or one
-    that a retarget leads to. None if there is no way.
+    """The space, of those that are shown, in which motion of `space` can be shown: itself, or
+    one that a retarget leads to. None if there is no way.
     """
     if space in shown:
         return space

@@ -1,7 +1,8 @@
-"""Gaussian splatting (Kerbl et al. 2023) on torch, with any number of channels, from covariances.
+"""Gaussian splatting (Kerbl et al. 2023) on torch, with any number of channels, from
+covariances.
 
-Tile by tile, all its Gaussians and pixels at once: the numbers of the released rasteriser, whose rule
-of 16-pixel tiles is visible at the rims of Gaussians, on a CPU.
+Tile by tile, all its Gaussians and pixels at once: the numbers of the released rasteriser,
+whose rule of 16-pixel tiles is visible at the rims of Gaussians, on a CPU.
 """
 
 from __future__ import annotations
@@ -57,7 +58,8 @@ class Projected:
 
 
 def covariances(scales: Tensor, quaternions: Tensor) -> Tensor:
-    """float32 [n, 6] of scales [n, 3] and quaternions [n, 4] (w, x, y, z), which are taken as they
+    """float32 [n, 6] of scales [n, 3] and quaternions [n, 4] (w, x, y, z), which are taken as
+    they
     are: one that is not of length 1 turns by less.
     """
     w, x, y, z = quaternions.unbind(-1)

@@ -1,5 +1,5 @@
-"""What other programs call the curves of a face: ARKit's units under any of their spellings, and
-the poses of Audio2Face.
+"""What other programs call the curves of a face: ARKit's units under any of their spellings,
+and the poses of Audio2Face.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _FACS: dict[str, dict[str, float]] = {
 
 
 def _spelled(name: str) -> str:
-    """ "blendShapes.EyeBlink_L" -> "eyeblinkleft": without a path, case and separators; sides in
-    full.
+    """ "blendShapes.EyeBlink_L" -> "eyeblinkleft": without a path, case and separators; sides
+    in full.
     """
     last = re.split(r"[.:|/]", name.strip())[-1]
     side = re.fullmatch(r"(.*[a-z])_?(L|R)", last) or re.fullmatch(r"(.+)[_ ](l|r)", last)

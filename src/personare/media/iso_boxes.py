@@ -2,8 +2,8 @@
 them: whether it is a still picture, and whether its tables claim more than the file can hold.
 
 FFmpeg keeps 24 bytes for every sample that a table claims, whether the file has it or not.
-ISO/IEC 14496-12 has the boxes: stsz 8.7.3.2, stz2 8.7.3.3, trun 8.8.8, elst 8.6.6; the QuickTime
-File Format Specification the compressed one (cmov).
+ISO/IEC 14496-12 has the boxes: stsz 8.7.3.2, stz2 8.7.3.3, trun 8.8.8, elst 8.6.6; the
+QuickTime File Format Specification the compressed one (cmov).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""JPEG files whose decoding costs more than their size says: huge ones, and ones that are scanned
-again and again.
+"""JPEG files whose decoding costs more than their size says: huge ones, and ones that are
+scanned again and again.
 """
 
 from __future__ import annotations

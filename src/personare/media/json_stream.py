@@ -17,8 +17,8 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 
 def members(file: BinaryIO, whole: Collection[str]) -> Iterator[tuple[str, int, Any]]:
-    """(key, index, value) of the object in a UTF-8 file: of an array each element with its index;
-    of every other key, and of the arrays in `whole`, the value with index -1.
+    """(key, index, value) of the object in a UTF-8 file: of an array each element with its
+    index; of every other key, and of the arrays in `whole`, the value with index -1.
 
     Raises ValueError for what is no JSON object, NaN, and values longer than LONGEST_VALUE.
     """

@@ -1,5 +1,5 @@
-"""Tables of curves: that of Live Link Face (61 values per frame), and those of other programs with
-a column per curve.
+"""Tables of curves: that of Live Link Face (61 values per frame), and those of other programs
+with a column per curve.
 """
 
 from __future__ import annotations
@@ -89,11 +89,11 @@ _HEAD = {name.lower(): i for i, name in enumerate(_POSES)}
 
 
 def read_table(file: TextIO, fps: Fraction | None) -> tuple[Fraction, CurveRows]:
-    """The frame rate and the rows of a table with a header. fps: what to take if the table has no
-    times.
+    """The frame rate and the rows of a table with a header. fps: what to take if the table has
+    no times.
 
-    A row without values (the face was lost) keeps those of the row before. Raises ValueError with
-    the line that is wrong.
+    A row without values (the face was lost) keeps those of the row before. Raises ValueError
+    with the line that is wrong.
     """
     lines = _lines(file)
     header_line = next(lines, "")

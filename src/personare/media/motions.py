@@ -95,8 +95,8 @@ def checked_motion_target(path: Path, space: Space | None) -> Space:
 
 
 def read_motion(path: Path, fps: Fraction | None = None) -> Motion:
-    """The motion in a file. fps: for curves without a rate of their own (see read_curves). Raises
-    UnreadableMedia with what is wrong and where.
+    """The motion in a file. fps: for curves without a rate of their own (see read_curves).
+    Raises UnreadableMedia with what is wrong and where.
     """
     if path.suffix.lower() == ".npz":
         return _read_npz(path)

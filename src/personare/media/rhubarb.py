@@ -1,9 +1,9 @@
 """Mouth cues of Rhubarb Lip Sync (its JSON export) as curves.
 
-Rhubarb's shapes are Preston Blair's (its README, "Mouth shapes"): A lips shut (p, b, m), B teeth
-together, C open, D wide open, E rounded, F puckered, G teeth on the lip (f, v), H tongue raised
-(l), X at rest. Cues change at once, mouths do not: shapes blend into each other, and what has to
-touch does so however short it is.
+Rhubarb's shapes are Preston Blair's (its README, "Mouth shapes"): A lips shut (p, b, m), B
+teeth together, C open, D wide open, E rounded, F puckered, G teeth on the lip (f, v), H tongue
+raised (l), X at rest. Cues change at once, mouths do not: shapes blend into each other, and
+what has to touch does so however short it is.
 """
 
 from __future__ import annotations
@@ -50,14 +50,17 @@ class Cue:
 
 
 def curves_of(cues: Sequence[Cue], fps: Fraction) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Curves [n, 52] and tongue [n] of cues in order, one row per frame up to the last cue's end."""
+    """Curves [n, 52] and tongue [n] of cues in order, one row per frame up to the last cue's
+    end.
+    """
     frames = max(1, round(cues[-1].end * fps))
     middles = np.asarray((np.arange(frames) + 0.5) / float(fps), np.float64)
     shares = np.zeros((frames, len(SHAPES)))
     for cue in cues:
         share = _reached(middles - cue.start) - _reached(middles - cue.end)
         if cue.shape in _TOUCHING:
-            # lips that meet for less than the blend still meet, in the frame of the cue's middle
+            # lips that meet for less than the blend still meet, in the frame of the cue's
+            # middle
             centre = np.abs(middles - (cue.start + cue.end) / 2).argmin()
             share = share / max(float(share[centre]), 1e-6) if share[centre] > 0.05 else share
             share = np.minimum(share, 1)

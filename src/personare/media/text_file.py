@@ -44,9 +44,9 @@ def read_text_file(path: Path) -> str:
 
 
 def text_lines(path: Path, longest: int) -> Iterator[tuple[int, str]]:
-    """The lines of a file with their numbers, one after another: UTF-8, or UTF-16 or UTF-32 with
-    their marks. A line of more than `longest` characters comes as its first longest + 1; bytes
-    that are no letters come as lone surrogates, for the reader to say in which line.
+    """The lines of a file with their numbers, one after another: UTF-8, or UTF-16 or UTF-32
+    with their marks. A line of more than `longest` characters comes as its first longest + 1;
+    bytes that are no letters come as lone surrogates, for the reader to say in which line.
 
     Raises UnreadableMedia.
     """

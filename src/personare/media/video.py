@@ -1,4 +1,6 @@
-"""Videos: pictures one at a time, never held; upright, with square pixels, in sRGB, on a ground."""
+"""Videos: pictures one at a time, never held; upright, with square pixels, in sRGB, on a
+ground.
+"""
 
 from __future__ import annotations
 

@@ -31,9 +31,9 @@ _SURE_PART = 0.12
 MAX_LANDMARKS_OUTSIDE = 0.15
 _UPSIDE_DOWN_MARGIN = 0.1
 DOUBTFUL_PROBABILITY, DOUBTFUL_SCORE = 0.998, 0.80
-"""A face below both may be no person's. Animals and puppets that pass for faces lie below them (11
-of 11 cases in 900 views of six pictures), and so do a few per cent of people who are blurred,
-dark and tilted at once; a person who looks at the camera has a probability of 1.000.
+"""A face below both may be no person's. Animals and puppets that pass for faces lie below them
+(11 of 11 cases in 900 views of six pictures), and so do a few per cent of people who are
+blurred, dark and tilted at once; a person who looks at the camera has a probability of 1.000.
 """
 ALSO_A_FACE = 0.5
 """Share of the largest face's size from which on another one may be the one that is meant."""

@@ -6,8 +6,8 @@ as another: good enough to find a face, too little to move another one by it. So
 nose, eye corners and cheeks come from the network once, in the reference picture; from there on
 their texture is followed (Lucas and Kanade 1981, in pyramids: Bouguet 2000), always against the
 reference, so that nothing drifts. The rotation is that of the network's own relief of the face
-in the reference under weak perspective, by Gauss-Newton with Huber's weights. Brows are followed
-in the same way. Where texture is lost (blur, a hand) the network's places take over.
+in the reference under weak perspective, by Gauss-Newton with Huber's weights. Brows are
+followed in the same way. Where texture is lost (blur, a hand) the network's places take over.
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ class HeadView:
     trust: float
 
     def in_head(self, points: Floats) -> Floats:
-        """Points [..., 3] of the picture (px, z smaller is nearer, 0 at the rigid points' middle)
-        in the head's own axes (x to image right, y up), float32 [..., 2] in eye distances from
-        that middle.
+        """Points [..., 3] of the picture (px, z smaller is nearer, 0 at the rigid points'
+        middle) in the head's own axes (x to image right, y up), float32 [..., 2] in eye
+        distances from that middle.
         """
         placed = (points - [*self.centre, 0.0]) * [1, 1, -1] / self.unit_px
         return np.asarray((placed @ self.orientation)[..., :2] * [1, -1], np.float32)

@@ -31,11 +31,12 @@ class Observation:
     begins: not continuous with the picture before (the first, after a gap, after a cut).
     head: (yaw, pitch, roll) in degrees since the first picture with a face; signs as in
         FaceState.
-    away: (x, y) of the middle of the face since it began, in eye distances, image right and down.
+    away: (x, y) of the middle of the face since it began, in eye distances, image right and
+        down.
     unit_px: eye distance, as seen from the front.
     face, lids, iris, brows: landmarks, eye_contours, irises and the edges of the brows
-        (head_motion.BROWS) in the head's own axes: x to image right, y up, in eye distances from
-        the middle of the face; float32 [468, 2], [2, 71, 2], [2, 5, 2], [20, 2].
+        (head_motion.BROWS) in the head's own axes: x to image right, y up, in eye distances
+        from the middle of the face; float32 [468, 2], [2, 71, 2], [2, 5, 2], [20, 2].
     """
 
     landmarks: Floats

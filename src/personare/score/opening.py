@@ -96,8 +96,8 @@ class FaceSeen:
 
 
 def watch(frames: Iterable[VideoFrameAt], tell: Callable[[int], None] | None = None) -> FaceSeen:
-    """Measure a clip picture by picture; 112 bytes of each picture are kept. tell(pictures done)
-    is called after each.
+    """Measure a clip picture by picture; 112 bytes of each picture are kept. tell(pictures
+    done) is called after each.
     """
     columns = {field.name: array("d") for field in fields(FaceSeen)}
     for row in _measured(frames):

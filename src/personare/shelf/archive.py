@@ -129,9 +129,9 @@ class Archive:
     def take_features(self, folder: Path, wanted: Mapping[str, str]) -> dict[str, Path]:
         """Write the features that are wanted (key -> stage) into a folder; key -> file.
 
-        All others are read over, their checksums compared. Raises CacheError if the archive ends
-        early, or holds anything else or a feature that is not sound, OSError if the folder cannot
-        be written.
+        All others are read over, their checksums compared. Raises CacheError if the archive
+        ends early, or holds anything else or a feature that is not sound, OSError if the folder
+        cannot be written.
         """
         taken: dict[str, Path] = {}
         last, count = "", 0

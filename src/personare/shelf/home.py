@@ -17,8 +17,8 @@ from personare.shelf.manifest import ShelfPins
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """The folders of features and of finished clips (may be deleted at any time) and the folders
-    of avatars and styles (the user's own).
+    """The folders of features and of finished clips (may be deleted at any time) and the
+    folders of avatars and styles (the user's own).
     """
 
     features: Path

@@ -67,8 +67,8 @@ def manifest_text(manifest: AvatarManifest) -> str:
 
 
 def parse_manifest(text: bytes) -> AvatarManifest:
-    """The manifest that was written. One without a digest, of an earlier version, is taken as it
-    is. Raises DamagedManifest.
+    """The manifest that was written. One without a digest, of an earlier version, is taken as
+    it is. Raises DamagedManifest.
     """
     try:
         manifest = AvatarManifest.model_validate_json(text)

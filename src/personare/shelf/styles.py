@@ -38,8 +38,8 @@ class StyleShelf:
         start_seconds: where in the motion the style begins.
         replace_it: whether a style of that name may be replaced.
 
-        Raises InvalidOption, UnreadableMedia for a motion that is too short or in another space,
-        UnwritableOutput.
+        Raises InvalidOption, UnreadableMedia for a motion that is too short or in another
+        space, UnwritableOutput.
         """
         path = self.folder / f"{checked_style_name(name)}.npz"
         if path.exists() and not replace_it:

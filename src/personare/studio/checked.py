@@ -10,8 +10,8 @@ from personare.errors import InvalidOption
 
 
 class CheckedModel(BaseModel):
-    """A frozen pydantic model that raises InvalidOption, with the field and what it takes, where
-    pydantic would raise ValidationError. Picklable; JSON in (`from_json`) and out
+    """A frozen pydantic model that raises InvalidOption, with the field and what it takes,
+    where pydantic would raise ValidationError. Picklable; JSON in (`from_json`) and out
     (`model_dump_json`).
     """
 

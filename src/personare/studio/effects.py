@@ -28,8 +28,8 @@ class Effect:
 
 
 def effects(engine: Engine, options: EngineOptions, digests: Mapping[Source, str]) -> dict[str, Effect]:
-    """Option -> what other values of it do: every one of a list, the other truth, numbers at both
-    ends of the range, in the middle and beside the present one.
+    """Option -> what other values of it do: every one of a list, the other truth, numbers at
+    both ends of the range, in the middle and beside the present one.
 
     digests: of the portrait. Raises WeightsError if a checkpoint of the present options is
     missing.

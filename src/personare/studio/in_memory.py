@@ -31,9 +31,9 @@ from personare.types import Speech
 Picture = NDArray[np.uint8] | Pillow.Image | bytes | BinaryIO
 """A portrait that is not a file.
 
-An array is uint8 [H, W, 3] RGB or [H, W, 4] with alpha: one picture (a video comes as a file, as
-bytes or as an open file). bytes and open binary files hold a whole file of any format that is
-read from disk too.
+An array is uint8 [H, W, 3] RGB or [H, W, 4] with alpha: one picture (a video comes as a file,
+as bytes or as an open file). bytes and open binary files hold a whole file of any format that
+is read from disk too.
 """
 Sound = bytes | BinaryIO
 """A voice that is not a file: bytes or an open binary file that hold a sound file whole."""
@@ -60,8 +60,8 @@ def portrait_file(portrait: str | Path | Picture) -> str | Path:
 
 
 def open_voice_of(speech: str | Path | Speech | Sound) -> Speech:
-    """A speech from whatever holds one. Raises UnusableSpeech, UnreadableMedia, and InvalidOption
-    for a URL.
+    """A speech from whatever holds one. Raises UnusableSpeech, UnreadableMedia, and
+    InvalidOption for a URL.
     """
     if isinstance(speech, Speech):
         return speech

@@ -1,5 +1,5 @@
-"""What engines can do, asked of the engines themselves: for decisions, hints and lists that must
-know no engine by name.
+"""What engines can do, asked of the engines themselves: for decisions, hints and lists that
+must know no engine by name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from personare.weights.finder import Weights
 
 
 def installed_engines(weights: Weights | None = None) -> list[Engine]:
-    """Every installed engine that can be imported, by name. weights: where they look for theirs."""
+    """Every installed engine that can be imported, by name. weights: where they look for
+    theirs.
+    """
     engines = []
     for name in engine_entry_points():
         try:
@@ -31,8 +33,8 @@ def engines_that(can: Callable[[Engine], bool]) -> str:
 
 
 def check_can(engine: Engine, order: Order, motion: Motion | None) -> None:
-    """Raises InvalidOption or EngineError, with the engines that can, if an engine cannot do what
-    an order asks for. motion: that of the order's file.
+    """Raises InvalidOption or EngineError, with the engines that can, if an engine cannot do
+    what an order asks for. motion: that of the order's file.
     """
     if (order.curves_out or order.motion_out) and engine.moves is None:
         can = engines_that(lambda other: other.moves is not None)

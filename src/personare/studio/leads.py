@@ -1,5 +1,5 @@
-"""What leads a clip: a voice that is heard, a motion that is shown, a guide that is followed, or
-the motion that another engine makes of the voice.
+"""What leads a clip: a voice that is heard, a motion that is shown, a guide that is followed,
+or the motion that another engine makes of the voice.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ class Play(ABC):
 
     @abstractmethod
     def hear(self, chunk: SpeechChunk, due: int) -> Iterator[Frames]:
-        """Frames that come with a piece of the sound. due: how many the sound up to its end has."""
+        """Frames that come with a piece of the sound. due: how many the sound up to its end
+        has.
+        """
 
     def end(self) -> Iterator[Frames]:
         """The remaining frames."""

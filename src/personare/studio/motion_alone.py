@@ -38,8 +38,8 @@ def write_motion(
     store: FeatureStore | None = None,
     progress: Progress = no_progress,
 ) -> MotionReport:
-    """The motion of a speech in a file, whose suffix says how it is written. Raises PersonareError;
-    then there is no file.
+    """The motion of a speech in a file, whose suffix says how it is written. Raises
+    PersonareError; then there is no file.
     """
     watch = Stopwatch()
     if engine.moves is None:

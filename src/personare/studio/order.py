@@ -130,8 +130,8 @@ class Order(CheckedModel):
 
 
 def who(given: str | Path | None, folder: Path = Path()) -> dict[str, Any]:
-    """The fields of an Order for what people call a portrait: a file if there is one (relative to
-    `folder`), else the name of an avatar. Raises InvalidOption for a URL.
+    """The fields of an Order for what people call a portrait: a file if there is one (relative
+    to `folder`), else the name of an avatar. Raises InvalidOption for a URL.
     """
     if given is None:
         return {}

@@ -27,8 +27,9 @@ class Report:
     realtime_factor: seconds of clip made per second of perform + write (preparation not
         counted), or of hearing and copying; above 1 is faster than real time.
     peak_memory_mb: of the whole process, None where the system does not tell.
-    warnings: what should be told about the clip, a plain sentence each: a mouth that never opened, a
-        voice that is too quiet, several faces to choose from, a portrait that may not be a person.
+    warnings: what should be told about the clip, a plain sentence each: a mouth that never
+        opened, a voice that is too quiet, several faces to choose from, a portrait that may not
+        be a person.
     resident_bytes: what networks hold in this process when the clip is done, on all devices;
         the next clip finds them.
     """

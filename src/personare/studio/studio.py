@@ -95,8 +95,8 @@ class Studio:
         )
 
     def _lead(self, order: Order, guide: Guide | None) -> Lead:
-        """What moves the portrait. Another engine has its usual options, at the frame rate that is
-        asked for.
+        """What moves the portrait. Another engine has its usual options, at the frame rate that
+        is asked for.
         """
         if order.moved_by is not None:
             mover = self.open(order.moved_by)

@@ -127,8 +127,8 @@ def _copied(file: Path, part: Path) -> bool:
 
 @contextmanager
 def _temporary_folder() -> Iterator[Path]:
-    """A folder for an import, deleted at its end; so are those that killed imports left. Its lock
-    tells that it is in use.
+    """A folder for an import, deleted at its end; so are those that killed imports left. Its
+    lock tells that it is in use.
     """
     root = Path(tempfile.gettempdir())
     _sweep(root)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 STEP_SECONDS = 0.01
 OPENING_OMEGA, JAW_OMEGA = 90.0, 14.0
-"""Critically damped, radians per second: of the opening behind its target, and of the jaw behind
-the opening.
+"""Critically damped, radians per second: of the opening behind its target, and of the jaw
+behind the opening.
 """
 HEAVY = 0.84
 """Share of the jaw's motion that its mass delays; the rest comes with the lips."""
@@ -62,8 +62,8 @@ class Jaw:
         self._opening, self._mass = Spring(OPENING_OMEGA), Spring(JAW_OMEGA)
 
     def push(self, asked: float, shut: float, bitten: float) -> Opened:
-        """asked: weight of jawOpen that the sounds ask for. shut, bitten: how far the lips, or lip
-        and teeth, are together, 0..1; then the lips close over what the jaw leaves open.
+        """asked: weight of jawOpen that the sounds ask for. shut, bitten: how far the lips, or
+        lip and teeth, are together, 0..1; then the lips close over what the jaw leaves open.
         """
         opening = max(0.0, self._opening.push(asked))
         heavy = max(0.0, self._mass.push(opening))

@@ -69,7 +69,9 @@ def require_hub() -> None:
 
 
 def ask(repo: str, path: str, revision: str) -> RemoteFile:
-    """What the hub says of a file. Raises NotThere, TransferBroken, WeightsMissing, LicenceNotAccepted."""
+    """What the hub says of a file. Raises NotThere, TransferBroken, WeightsMissing,
+    LicenceNotAccepted.
+    """
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     endpoint = _endpoint()
@@ -104,8 +106,8 @@ def _first(answers: Iterator[Item | None]) -> Item:
 
 
 def fetched(remote: RemoteFile, have: int) -> Generator[tuple[int, bytes] | None, None, None]:
-    """One request for the bytes from `have` on: (position in the file, bytes) as they come; None
-    whenever nothing came for a second. A server that cannot continue begins at 0.
+    """One request for the bytes from `have` on: (position in the file, bytes) as they come;
+    None whenever nothing came for a second. A server that cannot continue begins at 0.
 
     Raises TransferBroken, WeightsMissing, LicenceNotAccepted, NotThere.
     """
@@ -129,8 +131,8 @@ def _streamed(remote: RemoteFile, have: int) -> Iterator[tuple[int, bytes]]:
         if response.headers.get("Content-Encoding", "identity") != "identity":
             raise WeightsMissing(f"{remote.repo} is sent packed, unasked", hint=_CHECK_ENDPOINT)
         position = have if response.status_code == 206 else 0
-        # As they come: with a block size, what does not fill one would be lost when the transfer
-        # breaks.
+        # As they come: with a block size, what does not fill one would be lost when the
+        # transfer breaks.
         for block in response.iter_raw():
             yield position, block
             position += len(block)

@@ -9,9 +9,9 @@ torch's own formats.
 | zip | torch >= 1.6: `data.pkl` and one member for each storage |
 
 The result consists of tensors, numpy arrays, plain containers and inert records
-(`records.Record`); see `pickle_machine` and `pickle_limits` for what is refused. torch's own safe
-reader sees none of it: it builds what a file of 300 bytes asks for. Numbers are memory-mapped where
-they lie aligned in the file.
+(`records.Record`); see `pickle_machine` and `pickle_limits` for what is refused. torch's own
+safe reader sees none of it: it builds what a file of 300 bytes asks for. Numbers are
+memory-mapped where they lie aligned in the file.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ _MAX_COUNT = 1_000_000
 
 
 def read_pickled(path: Path, kind: Format) -> Any:
-    """The object that a checkpoint of this kind holds. Raises WeightsMismatch if it is damaged or refused,
-    in one sentence.
+    """The object that a checkpoint of this kind holds. Raises WeightsMismatch if it is damaged
+    or refused, in one sentence.
     """
     try:
         with path.open("rb") as file:

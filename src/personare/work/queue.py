@@ -56,8 +56,8 @@ class Queue(Protocol):
 
 
 class MemoryQueue:
-    """A queue that lives as long as the process. First in, first out; a job whose worker dies is
-    tried `tries` times in all. A job's name is its identity.
+    """A queue that lives as long as the process. First in, first out; a job whose worker dies
+    is tried `tries` times in all. A job's name is its identity.
     """
 
     def __init__(self, jobs: Iterable[Job] = (), tries: int = 1) -> None:

@@ -28,9 +28,9 @@ _PATIENCE_SECONDS = 15.0
 
 
 def work_off(queue: Queue, count: int, settings: Settings) -> Iterator[Ended]:
-    """Make every job of a queue in `count` processes; yields each as it ends, in no order, until
-    nothing waits and nothing is under way. Closed early, or interrupted, nothing half-written is
-    left.
+    """Make every job of a queue in `count` processes; yields each as it ends, in no order,
+    until nothing waits and nothing is under way. Closed early, or interrupted, nothing
+    half-written is left.
     """
     crew = [_Worker(settings) for _ in range(count)]
     try:
@@ -94,8 +94,8 @@ class _Worker:
                 self.connection.send(job)
 
     def ended(self) -> tuple[Ended, bool]:
-        """How the job ended, and whether the process died of it; the connection has something to
-        tell, or has broken.
+        """How the job ended, and whether the process died of it; the connection has something
+        to tell, or has broken.
         """
         job, self.job = self.job, None
         assert job is not None

@@ -34,7 +34,9 @@ Network = TypeVar("Network")
 
 
 def lease_avatar_networks(options: ArTalkOptions, weights: Weights) -> Lease[AvatarNetworks]:
-    """What makes Gaussians of a picture. Raises WeightsMissing, WeightsMismatch, as the next one."""
+    """What makes Gaussians of a picture. Raises WeightsMissing, WeightsMismatch, as the next
+    one.
+    """
     from personare.engines.artalk.networks.gaussians import avatar_networks
 
     return _lease_gagavatar(
@@ -110,8 +112,8 @@ class Networks:
         self.config = ArTalkConfig.read_file(self._paths[1])
         self.sha256 = (weights.sha256(ARTALK),)
         self._device = choose_device(options.device)
-        # Bits are decisions, and each chunk goes on from them: float32, unless another precision
-        # is asked for by name.
+        # Bits are decisions, and each chunk goes on from them: float32, unless another
+        # precision is asked for by name.
         named = choose_dtype(self._device, options.precision)
         self._dtype = torch.float32 if options.precision == "auto" else named
 

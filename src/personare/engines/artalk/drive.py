@@ -3,9 +3,9 @@
     artalk.hear     "heard" float32 [tokens, width], the voice at every scale of time
                                                               (wav2vec 2.0 of the checkpoint)
 
-A chunk is heard by itself, at its own loudness and with the silence that fills up the last one. One
-at a time, also of a whole file: the sums of larger batches end in other bits, and a stream would not
-give the frames of the file any more.
+A chunk is heard by itself, at its own loudness and with the silence that fills up the last one.
+One at a time, also of a whole file: the sums of larger batches end in other bits, and a stream
+would not give the frames of the file any more.
 """
 
 from __future__ import annotations

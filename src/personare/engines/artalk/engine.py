@@ -1,4 +1,6 @@
-"""artalk: speech becomes the motion of a FLAME head, which a mesh or another engine's photo wears."""
+"""artalk: speech becomes the motion of a FLAME head, which a mesh or another engine's photo
+wears.
+"""
 
 from __future__ import annotations
 

@@ -4,8 +4,8 @@
     artalk.motion    "motion" float32 [frames, 106] of one chunk, not smoothed
                      "remembered" bool [memory, tokens, code], where the next chunk goes on
 
-A chunk is kept under what was heard in it, the style, and the chunk before it: the same voice in the
-same style needs no network a second time, whichever head wears it.
+A chunk is kept under what was heard in it, the style, and the chunk before it: the same voice
+in the same style needs no network a second time, whichever head wears it.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ Bits = NDArray[np.bool_]
 @dataclass(frozen=True, slots=True)
 class Carried:
     """Where a run of chunks stands. remembered: bits of the chunks that the next one remembers,
-    [memory, tokens, code], the oldest first; None before the first one. key: of the last chunk's
-    feature, "" if there is none.
+    [memory, tokens, code], the oldest first; None before the first one. key: of the last
+    chunk's feature, "" if there is none.
     """
 
     remembered: Bits | None = None
@@ -83,7 +83,8 @@ class MotionMaker:
             bits = self.generated(heard, style, remembered).bits.to(self._codec.motion_mean.device)
             before = torch.from_numpy(remembered).to(bits.device)
             motion = self._codec.decode(before[-1:], bits)[:, self._codec.config.frames :]
-            # As released: what is remembered is the motion that was made, not the bits it is of.
+            # As released: what is remembered is the motion that was made, not the bits it is
+            # of.
             after = torch.cat([before[1:], self._codec.bits(motion)])
         return np.array(motion[0].cpu().numpy(), np.float32), np.array(after.cpu().numpy())
 

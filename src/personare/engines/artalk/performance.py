@@ -1,5 +1,5 @@
-"""One run of artalk: speech is gathered to chunks of four seconds; each becomes motion as soon as it
-is full, or at the end: drive -> motion -> smoothing.
+"""One run of artalk: speech is gathered to chunks of four seconds; each becomes motion as soon
+as it is full, or at the end: drive -> motion -> smoothing.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class SpokenMotion:
         store: FeatureStore | None,
         owner: Run[Any, Any],
     ) -> None:
-        """owner: the run, whose watch and stages are told. Raises WeightsMissing, UnknownName and
-        what a style that cannot be read raises.
+        """owner: the run, whose watch and stages are told. Raises WeightsMissing, UnknownName
+        and what a style that cannot be read raises.
         """
         self._options, self._store, self._owner = options, store, owner
         self._networks = Networks(options, weights)

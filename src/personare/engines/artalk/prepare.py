@@ -1,7 +1,8 @@
 """A tracked person becomes Gaussians, once.
 
 artalk.avatar    "covariances" float32 [n, 6], "opacities" [n], "features" [n, 32], those of the
-                 head's vertices first; "sheets" [m, 3], where all others are; "camera" [3, 4] and
+                 head's vertices first; "sheets" [m, 3], where all others are; "camera" [3, 4]
+                 and
                  "shape" [300] of the person                               (GAGAvatar.pt)
 """
 

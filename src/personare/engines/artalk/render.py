@@ -45,8 +45,8 @@ class Look(Protocol):
 class MeshLook:
     """Draws one head; holds buffers, so for one thread.
 
-    Raises LicenceNotAccepted where there is no FLAME head, WeightsMismatch for another file, and
-    what a shape that cannot be read raises.
+    Raises LicenceNotAccepted where there is no FLAME head, WeightsMismatch for another file,
+    and what a shape that cannot be read raises.
     """
 
     def __init__(self, options: ArTalkOptions, weights: Weights) -> None:
@@ -110,8 +110,8 @@ class GaussianLook:
         return made
 
     def points(self, row: Floats) -> Floats:
-        """Where the head's Gaussians are in a frame, float32 [5023, 3]. The camera turns, the head
-        does not; the forehead is the mean of what it was.
+        """Where the head's Gaussians are in a frame, float32 [5023, 3]. The camera turns, the
+        head does not; the forehead is the mean of what it was.
         """
         points = self._head.vertices(row[EXPRESSION], None, row[JAW])
         now = points[FOREHEAD]

@@ -1,6 +1,6 @@
-"""Savitzky and Golay's smoothing of motion (1964), as published: of all numbers over 5 frames with
-parabolas, of the head's turn over 9 with cubics. At both ends the curve through the first or last
-window goes on.
+"""Savitzky and Golay's smoothing of motion (1964), as published: of all numbers over 5 frames
+with parabolas, of the head's turn over 9 with cubics. At both ends the curve through the first
+or last window goes on.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def finished(motion: Floats, fix_pose: bool) -> Floats:
 
 
 class StreamSmoother:
-    """The same, frame after frame, DELAY frames later: not a bit differs, however the frames are
-    cut.
+    """The same, frame after frame, DELAY frames later: not a bit differs, however the frames
+    are cut.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,5 @@
-"""People as GAGAvatar tracks them: a picture on black, the camera that saw it, and the shape of the
-head, many of them in one file.
+"""People as GAGAvatar tracks them: a picture on black, the camera that saw it, and the shape of
+the head, many of them in one file.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Tracked:
 
 
 def read_tracked(path: Path, person: str | None) -> Tracked:
-    """A person of a tracked.pt. person: his name in it; None where there is only one. Nothing in
-    the file is executed.
+    """A person of a tracked.pt. person: his name in it; None where there is only one. Nothing
+    in the file is executed.
 
-    Raises UnreadableMedia for another file, WeightsMismatch for a hostile one, InvalidOption with
-    the names that there are.
+    Raises UnreadableMedia for another file, WeightsMismatch for a hostile one, InvalidOption
+    with the names that there are.
     """
     from personare.weights.loading import read_checkpoint
 

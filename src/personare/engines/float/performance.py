@@ -1,5 +1,6 @@
-"""One run of float: speech is gathered until it ends, for the networks attend to all of it; then
-frames come chunk by chunk, while the next chunk is sampled: drive -> motion -> render -> compose.
+"""One run of float: speech is gathered until it ends, for the networks attend to all of it;
+then frames come chunk by chunk, while the next chunk is sampled: drive -> motion -> render ->
+compose.
 """
 
 from __future__ import annotations
@@ -177,8 +178,8 @@ class FloatPerformance(Performance):
         )
 
     def _silent_frames(self, speech: Samples, count: int) -> Floats:
-        """float32 [count] at the model's rate: 1 where nobody speaks; only asked where the mouth
-        is to rest then.
+        """float32 [count] at the model's rate: 1 where nobody speaks; only asked where the
+        mouth is to rest then.
         """
         if self._mouth is None or self._options.rest_in_silence == 0:
             return np.zeros(count, np.float32)

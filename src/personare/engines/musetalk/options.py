@@ -147,7 +147,9 @@ class MuseTalkOptions(NeuralOptions):
 
     @property
     def hears_whole(self) -> bool:
-        """Whether the original front end is used: it normalises by the peak of the whole speech."""
+        """Whether the original front end is used: it normalises by the peak of the whole
+        speech.
+        """
         return self.front_end == "original" or (self.front_end == "auto" and self.version == "v1")
 
     @property

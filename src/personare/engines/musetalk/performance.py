@@ -60,7 +60,9 @@ class Moment:
 
 @dataclass
 class Speaking:
-    """The speech of one utterance on its way in. gate: None where silence is not told from speech."""
+    """The speech of one utterance on its way in. gate: None where silence is not told from
+    speech.
+    """
 
     drive: SpeechDrive
     gate: ActivityGate | None
@@ -126,8 +128,8 @@ class MuseTalkPerformance(Performance):
 
     def _drop(self, said: Utterance) -> None:  # noqa: ARG002
         self._speech = None
-        # What the steps had taken of the template was not shown: the walk goes on after the last
-        # frame that was.
+        # What the steps had taken of the template was not shown: the walk goes on after the
+        # last frame that was.
         self._walk.close()
         self._walk = self._walk_from(self._next_frame)
 

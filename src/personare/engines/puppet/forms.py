@@ -255,7 +255,9 @@ def _residual(landmarks: Floats) -> tuple[float, float]:
 
 
 def _is_seen(landmarks: Floats, size: tuple[int, int]) -> bool:
-    """Whether these points are a face, the middle of which lies in a picture of (height, width)."""
+    """Whether these points are a face, the middle of which lies in a picture of (height,
+    width).
+    """
     residual, unit = _residual(landmarks)
     x, y = landmarks[:, :2].mean(axis=0)
     return residual <= UNLIKE and unit <= max(size) and 0 <= x <= size[1] and 0 <= y <= size[0]

@@ -122,7 +122,8 @@ class _Face:
         self._drive = drive = self._drive or MouthDrive(self._options.rate, self._options.expressiveness)
         for start in range(0, len(samples), _FEED_PIECE):
             piece = samples[start : start + _FEED_PIECE]
-            # Phones may lie ahead of their samples, never behind: all go in with the first piece.
+            # Phones may lie ahead of their samples, never behind: all go in with the first
+            # piece.
             with self._run.watch("drive"):
                 mouths = drive.push(piece, phones if start == 0 or phones is None else ())
             for mouth in mouths:
@@ -142,8 +143,8 @@ class _Face:
         self._motion.release()
 
     def follow(self, motion: Motion) -> Iterator[Floats]:
-        """The rows of a guide's motion, with as much of its head as the options say. Wherever it
-        is left, what comes next starts from there.
+        """The rows of a guide's motion, with as much of its head as the options say. Wherever
+        it is left, what comes next starts from there.
         """
         for values in motion.values:
             row = values.copy()

@@ -96,11 +96,13 @@ def choose_voice(wanted: str, back_ends: Sequence[BackEnd] | None = None) -> Cho
 
 
 def voice_for(language: str, text: str, like: str, back_ends: Sequence[BackEnd] | None = None) -> Chosen:
-    """A voice that reads `text` beside the voice that `like` names, in its style where there is one.
+    """A voice that reads `text` beside the voice that `like` names, in its style where there is
+    one.
 
-    For a Kokoro voice one of Kokoro, of the same sex if possible; for a neural voice the first one
-    on this disk that knows the language; else espeak's, with the same variant ("+f3"). language:
-    a tag, or the name of a script that no language here is written in. Raises InputError.
+    For a Kokoro voice one of Kokoro, of the same sex if possible; for a neural voice the first
+    one on this disk that knows the language; else espeak's, with the same variant ("+f3").
+    language: a tag, or the name of a script that no language here is written in. Raises
+    InputError.
     """
     kind, colon, name = like.strip().partition(":")
     neural = bool(colon) or like.strip().endswith(".onnx")

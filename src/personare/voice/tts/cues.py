@@ -62,8 +62,8 @@ def parts_of(text: str, timing: Timing = "cues") -> list[TextPart]:
 
 
 def _subtitles(text: str) -> list[TextPart]:
-    """Cues by their start; none if the text is no subtitles: it begins with a cue, with or without
-    a number, or says WEBVTT.
+    """Cues by their start; none if the text is no subtitles: it begins with a cue, with or
+    without a number, or says WEBVTT.
     """
     times = list(_CUE_TIMES.finditer(text))
     header = _VTT_HEADER.match(text)
@@ -85,8 +85,8 @@ def _subtitles(text: str) -> list[TextPart]:
 
 
 def _words(body: str) -> str:
-    """The lines of a cue: up to its empty line. What comes after (a note, the next number) is not
-    said.
+    """The lines of a cue: up to its empty line. What comes after (a note, the next number) is
+    not said.
     """
     lines = []
     for line in body.lstrip("\n").split("\n") if body.strip() else []:

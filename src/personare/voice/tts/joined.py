@@ -25,7 +25,8 @@ _SILENT = 2e-3
 class Segment:
     """What one voice says in one go.
 
-    speak: chunks from its own start; a voice's rate, and whether it has phones. None: only a pause.
+    speak: chunks from its own start; a voice's rate, and whether it has phones. None: only a
+        pause.
     rate: of those chunks, in Hz.
     start: the second at which it is said, or as soon after as the one before has ended.
     pause: seconds of silence before it.
@@ -43,8 +44,8 @@ def joined(segments: Sequence[Segment], rate: int, *, phones: bool) -> Iterator[
     """The chunks of all segments, one after another, with a voice of `rate` Hz.
 
     phones: whether all voices have phone times. Segments begin where both clocks, that of the
-    voice and 16 kHz, have a whole sample, so that a speech of n samples is exactly as long as its
-    voice. Raises UnusableSpeech if no segment has any sound.
+    voice and 16 kHz, have a whole sample, so that a speech of n samples is exactly as long as
+    its voice. Raises UnusableSpeech if no segment has any sound.
     """
     clock = _Clock(rate, phones)
     heard = False
@@ -75,8 +76,8 @@ def joined(segments: Sequence[Segment], rate: int, *, phones: bool) -> Iterator[
 
 
 class _Clock:
-    """How much has been given. now: 16 kHz samples. unit: 16 kHz samples after which the voice has
-    a whole sample as well.
+    """How much has been given. now: 16 kHz samples. unit: 16 kHz samples after which the voice
+    has a whole sample as well.
     """
 
     def __init__(self, rate: int, phones: bool) -> None:
@@ -94,7 +95,9 @@ class _Clock:
             left -= count
 
     def placed(self, chunks: Iterator[SpeechChunk], rate: int) -> Iterator[SpeechChunk]:
-        """The chunks of a voice of `rate` Hz from now on, and silence up to the next whole unit."""
+        """The chunks of a voice of `rate` Hz from now on, and silence up to the next whole
+        unit.
+        """
         began, given = self.now, 0
         resampler = (
             None
@@ -130,8 +133,8 @@ class _Clock:
 
 
 def _trimmed(chunks: Iterator[SpeechChunk], unit: int, *, head: bool, tail: bool) -> Iterator[SpeechChunk]:
-    """The chunks without most of the silence before the first sound (head) and after the last one
-    (tail). The last chunk is held back to know it.
+    """The chunks without most of the silence before the first sound (head) and after the last
+    one (tail). The last chunk is held back to know it.
     """
     if not head and not tail:
         yield from chunks

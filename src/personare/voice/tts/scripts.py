@@ -61,8 +61,8 @@ def split_by_script(text: str, readable: frozenset[str]) -> list[ScriptRun]:
     """The text in runs, cut where letters begin that the voice of the whole cannot read.
 
     Chinese characters in a text with kana are Japanese. Figures, spaces and marks between two
-    runs go with the voice of the whole. A run's language is the name of its script in lower case
-    if no language here is written in it.
+    runs go with the voice of the whole. A run's language is the name of its script in lower
+    case if no language here is written in it.
     """
     if text.isascii():
         return [ScriptRun(None, text)]

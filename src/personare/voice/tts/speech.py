@@ -40,21 +40,24 @@ def open_text(
 ) -> Speech:
     """A speech that says `text`, with phone times if the back end is a library.
 
-    Letters that the voice cannot read are read by one that can, in the same style where there is
-    one (see voice_for). Every chunk ends in a pause if the text has any within 10 s.
+    Letters that the voice cannot read are read by one that can, in the same style where there
+    is one (see voice_for). Every chunk ends in a pause if the text has any within 10 s.
 
     text: plain text, markdown, HTML, SSML or subtitles; nothing of the markup is read out (see
         markup.py and cues.py).
-    voice: a language tag (en, zh, ja, de, fr, es, en-gb, ...) or a voice name of `voices()`, either
-        with a variant ("en-us+f3"), a neural voice ("piper:en_US-joe-medium", "kokoro:af_heart",
-        or the path of a Piper voice), a network voice ("gtts:fr", "edge:de-DE-KatjaNeural"); None
-        guesses the language from the script (see guess_language).
+    voice: a language tag (en, zh, ja, de, fr, es, en-gb, ...) or a voice name of `voices()`,
+        either with a variant ("en-us+f3"), a neural voice ("piper:en_US-joe-medium",
+        "kokoro:af_heart", or the path of a Piper voice), a network voice ("gtts:fr",
+        "edge:de-DE-KatjaNeural"); None guesses the language from the script (see
+        guess_language).
     back_ends: those of find_back_ends() by default.
-    timing: of subtitles; "cues": each at its time, silence between; "flow": without their times.
+    timing: of subtitles; "cues": each at its time, silence between; "flow": without their
+        times.
 
-    Raises UnusableSpeech (nothing to speak), InputError (too long; letters that no installed voice
-    reads; kanji without the extra `japanese`; SSML that cannot be done), UnknownName (no such
-    voice), WeightsMissing (no synthesiser). `chunks()` raises EngineError if synthesis fails.
+    Raises UnusableSpeech (nothing to speak), InputError (too long; letters that no installed
+    voice reads; kanji without the extra `japanese`; SSML that cannot be done), UnknownName (no
+    such voice), WeightsMissing (no synthesiser). `chunks()` raises EngineError if synthesis
+    fails.
     """
     parts = [replace(part, text=tidy(part.text)) for part in parts_of(checked_length(text), timing)]
     plain = clean_text("\n".join(part.text for part in parts))

@@ -1,9 +1,9 @@
-"""The autoregressive transformer: the bits of a chunk, scale after scale, while it hears the chunk
-and remembers the one before.
+"""The autoregressive transformer: the bits of a chunk, scale after scale, while it hears the
+chunk and remembers the one before.
 
-Adaptive layer norm (Peebles & Xie 2023) by what is heard, scale by scale (Tian et al. 2024, "VAR").
-A token sees its own scale, the coarser ones and all of the memory, so each scale needs a pass of
-its own tokens alone: what it looks back at is kept.
+Adaptive layer norm (Peebles & Xie 2023) by what is heard, scale by scale (Tian et al. 2024,
+"VAR"). A token sees its own scale, the coarser ones and all of the memory, so each scale needs
+a pass of its own tokens alone: what it looks back at is kept.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class _Attention(nn.Module):
 
 
 class Lookback:
-    """What the tokens of one block look back at: the memory, then the chunk's own tokens so far.
-    It belongs to one run.
+    """What the tokens of one block look back at: the memory, then the chunk's own tokens so
+    far. It belongs to one run.
     """
 
     def __init__(self, keys: Tensor, values: Tensor, tokens: int) -> None:

@@ -36,7 +36,9 @@ XLS_R_300M: Mapping[str, Any] = {
     "num_conv_pos_embedding_groups": 16,
     "do_stable_layer_norm": True,
 }
-"""Sizes of wav2vec2-xls-r-300m, which the checkpoint holds and its config.json does not describe."""
+"""Sizes of wav2vec2-xls-r-300m, which the checkpoint holds and its config.json does not
+describe.
+"""
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
-"""What a picture holds: DINOv2 (Oquab et al. 2023) and a dense head over its last blocks (Ranftl et al.
-2021, "DPT").
+"""What a picture holds: DINOv2 (Oquab et al. 2023) and a dense head over its last blocks
+(Ranftl et al. 2021, "DPT").
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ DINO = "dino_model."
 
 @dataclass(frozen=True, slots=True)
 class FeatureSizes:
-    """patch: px. grid: patches on a side of the picture. width, depth, heads: of DINOv2. levels:
-    channels of the four levels. channels: of the dense map.
+    """patch: px. grid: patches on a side of the picture. width, depth, heads: of DINOv2.
+    levels: channels of the four levels. channels: of the dense map.
     """
 
     patch: int
@@ -174,8 +174,8 @@ class PictureFeatures(nn.Module):
         return [self.dino_model.norm(state)[:, 1:] for state in self.dino_model(picture)[-_LEVELS:]]
 
     def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
-        """(dense map [1, channels, 8 grid, 8 grid], feature of the whole [1, width]) of a picture
-        [1, 3, S, S] in [0, 1].
+        """(dense map [1, channels, 8 grid, 8 grid], feature of the whole [1, width]) of a
+        picture [1, 3, S, S] in [0, 1].
         """
         side = self.sizes.patch * self.sizes.grid
         picture = self.normalised(resized(picture, side))

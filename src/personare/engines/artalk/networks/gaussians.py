@@ -1,5 +1,5 @@
-"""A picture and its camera become Gaussians (GAGAvatar, Chu & Harada 2024): one for each vertex of the
-head, and two sheets of them, before and behind a plane that faces the camera.
+"""A picture and its camera become Gaussians (GAGAvatar, Chu & Harada 2024): one for each vertex
+of the head, and two sheets of them, before and behind a plane that faces the camera.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ BASE, UPSAMPLER = "base_model.", "upsampler."
 
 
 class Sheet(NamedTuple):
-    """Of n Gaussians, float32 [1, n, ..]: colours [32], opacities [1], scales [3], rotations [4], and
-    where they stand before their plane [1]; None where a vertex says where they are.
+    """Of n Gaussians, float32 [1, n, ..]: colours [32], opacities [1], scales [3], rotations
+    [4], and where they stand before their plane [1]; None where a vertex says where they are.
     """
 
     colours: Tensor
@@ -38,7 +38,8 @@ class Sheet(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AvatarSizes:
-    """features: of the picture. vertices, base: Gaussians of the head and their own numbers. hidden,
+    """features: of the picture. vertices, base: Gaussians of the head and their own numbers.
+    hidden,
     sheet: widths of the two generators.
     """
 

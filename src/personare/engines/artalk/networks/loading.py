@@ -1,5 +1,5 @@
-"""ARTalk's networks from ARTalk_wav2vec.pt: strictly, under its own names; tables that follow from
-the sizes are made here, whether or not the file has them.
+"""ARTalk's networks from ARTalk_wav2vec.pt: strictly, under its own names; tables that follow
+from the sizes are made here, whether or not the file has them.
 """
 
 from __future__ import annotations

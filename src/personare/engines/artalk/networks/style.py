@@ -16,7 +16,9 @@ _STRENGTH = 1.1
 
 
 def position(index: int) -> Tensor:
-    """Row `index` of the sinusoid table, float32 [128]: sine at even places, cosine at odd ones."""
+    """Row `index` of the sinusoid table, float32 [128]: sine at even places, cosine at odd
+    ones.
+    """
     frequencies = torch.exp(torch.arange(0, STYLE_WIDTH, 2) * (-math.log(10000.0) / STYLE_WIDTH))
     angles = index * frequencies
     return torch.stack([angles.sin(), angles.cos()], -1).reshape(-1)

@@ -1,5 +1,5 @@
-"""The network that makes a picture of splatted features: a U-Net whose every level steers a level of
-StyleGAN2's synthesis (Karras et al. 2020), as in GFPGAN (Wang et al. 2021).
+"""The network that makes a picture of splatted features: a U-Net whose every level steers a
+level of StyleGAN2's synthesis (Karras et al. 2020), as in GFPGAN (Wang et al. 2021).
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ def _condition(channels: int) -> nn.Sequential:
 
 
 class StyleUNet(nn.Module):
-    """Features [1, 32, s, s] -> colours [1, 3, side, side], before the sigmoid. The noise is that of
-    the checkpoint, the same in every frame.
+    """Features [1, 32, s, s] -> colours [1, 3, side, side], before the sigmoid. The noise is
+    that of the checkpoint, the same in every frame.
     """
 
     def __init__(self, side: int, features: int = 32) -> None:

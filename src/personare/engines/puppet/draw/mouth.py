@@ -44,8 +44,8 @@ stand in the shade.
 """
 UPPER_BRIGHTNESS = 1.02
 ROUND_SHADE, ROUND_SINKS = 0.65, 0.02
-"""Lips that are pushed forward, mouthPucker at 1, shade the teeth by this share and leave less of
-them to be seen, in eye distances.
+"""Lips that are pushed forward, mouthPucker at 1, shade the teeth by this share and leave less
+of them to be seen, in eye distances.
 """
 SHADOW_SHARE, SHADOW_REACH = 0.40, 0.02
 """Of the upper teeth on what is behind them; reach in eye distances."""

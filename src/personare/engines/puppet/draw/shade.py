@@ -37,8 +37,8 @@ STARTS = 0.15
 REACH = 2.4
 """Standard deviations beyond which nothing is drawn."""
 FADES, FULLY_RELAXED = 0.35, 0.2
-"""Light that a fold gains per weight of smile that is given up, and the weight from which on the
-voice deepens it no more.
+"""Light that a fold gains per weight of smile that is given up, and the weight from which on
+the voice deepens it no more.
 """
 TINT, TINT_LIMITS = 1.0, (0.65, 1.5)
 """Skin in shade is redder: a channel loses light as the inverse of its share in the skin to
@@ -176,8 +176,8 @@ class SkinShade:
 
     def draw(self, frame: Image, vertices: Floats, curves: Floats, relaxed: float = 0.0) -> None:
         """frame: uint8 [S, S, 3]. vertices: where the rig's points are in it. curves: float32
-        [52]. relaxed: weight of its own smile that the face gives up: the picture's folds beside
-        the mouth fade.
+        [52]. relaxed: weight of its own smile that the face gives up: the picture's folds
+        beside the mouth fade.
         """
         for painted in self._painted:
             depth = painted.mark.depth(curves)

@@ -1,8 +1,8 @@
 """Following a guide: what the face of a video does, as states of a face.
 
-`watch` sees a whole guide and smooths it to both sides, so that nothing is late; `Mirror` sees a
-camera picture by picture. Both measure the same: the head's motion by its pixels, the signals of
-its expression from landmarks, lids and brows, and the curves that make the head measure so.
+`watch` sees a whole guide and smooths it to both sides, so that nothing is late; `Mirror` sees
+a camera picture by picture. Both measure the same: the head's motion by its pixels, the signals
+of its expression from landmarks, lids and brows, and the curves that make the head measure so.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ NETWORKS = ("face_detection_short_range", "face_landmark", "iris_landmark")
 PIVOT_BELOW_CHIN, PIVOT_DEPTH = 0.18, -0.55
 """Where the head turns on the neck, as in rig.py."""
 SHIFT_LIMIT = 0.30
-"""A guide's head is nowhere shown further from its place than this, in eye distances: it is on a
-neck that stays.
+"""A guide's head is nowhere shown further from its place than this, in eye distances: it is on
+a neck that stays.
 """
 HOLD_SECONDS, EASE_SECONDS, RETURN_SECONDS = 0.4, 0.6, 0.2
 """A face that is not seen stays as it was for so long, then comes to rest; seen again, it goes
@@ -62,9 +62,9 @@ def watch(
     progress. No face in any picture is no error: nothing is `seen`.
 
     Arrays: motion float32 [n, 60] in the space motion.ARKIT, the head's angles from its start;
-    seen bool [n], False where the face could not be seen and its last state was held or eased to
-    rest. Metadata: fps, frames, unseen (how many pictures), faces (the most that were there at
-    once; the largest is followed).
+    seen bool [n], False where the face could not be seen and its last state was held or eased
+    to rest. Metadata: fps, frames, unseen (how many pictures), faces (the most that were there
+    at once; the largest is followed).
     """
     watcher = FaceWatcher(fps)
     rows: list[Floats] = []
@@ -205,8 +205,8 @@ def _states(rows: Floats, rest: Neutral) -> Floats:
 
 
 def _swung(head: Floats) -> Floats:
-    """How far the middle of the face goes as the head turns on its neck, (x, y) in eye distances,
-    image right and down.
+    """How far the middle of the face goes as the head turns on its neck, (x, y) in eye
+    distances, image right and down.
     """
     points = head468().neutral
     middle, pivot = (

@@ -166,8 +166,8 @@ def closure_delta(points: Floats, unit_px: float) -> Floats:
 
 
 def smile(closed: Floats, down: Floats, unit_px: float) -> float:
-    """How much a face smiles in its picture, 0..1: by how far the corners of its mouth, shut, lie
-    above its middle. closed: [n, 3]. down: of the head [3].
+    """How much a face smiles in its picture, 0..1: by how far the corners of its mouth, shut,
+    lie above its middle. closed: [n, 3]. down: of the head [3].
     """
     middle = (closed[UPPER_INNER[5]] + closed[LOWER_INNER[5]]) / 2
     corners = closed[list(CORNERS)].mean(axis=0)

@@ -220,7 +220,9 @@ class _Face:
         return np.asarray(motions @ self.rotation.T * self.unit_px * FLIP_Y, np.float32)
 
     def turned_back(self, points: Floats) -> Floats:
-        """Places or motions [..., 3] of this face in the axes and eye distances of the head data."""
+        """Places or motions [..., 3] of this face in the axes and eye distances of the head
+        data.
+        """
         return (points * FLIP_Y @ self.rotation / self.unit_px).astype(np.float32)
 
 
@@ -234,8 +236,8 @@ def _settled(picture: Image, landmarks: Floats, eye_contours: Floats) -> _Face:
 
 
 def _shut(face: _Face, jaw_open: Floats) -> tuple[Floats, Floats]:
-    """What shuts the lips, float32 [468, 3], and how their texture rolls out then, float32 [468,
-    2]. The jaw takes its share: what of jaw_open, px, the mouth is open by.
+    """What shuts the lips, float32 [468, 3], and how their texture rolls out then, float32
+    [468, 2]. The jaw takes its share: what of jaw_open, px, the mouth is open by.
     """
     raised_jaw = -lips.jaw_share(face.points, jaw_open, face.unit_px) * jaw_open * IN_PLANE
     closure = lips.closure_delta(face.points + raised_jaw, face.unit_px)

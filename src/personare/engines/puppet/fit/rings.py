@@ -112,7 +112,9 @@ def _smooth_circle(values: NDArray[np.floating]) -> Floats:
 
 
 def triangles(first: int) -> NDArray[np.int32]:
-    """int32 [k, 3] between the face's outline and the rings, whose vertices count from `first` on."""
+    """int32 [k, 3] between the face's outline and the rings, whose vertices count from `first`
+    on.
+    """
     count = len(OVAL)
     loops = np.concatenate([[OVAL], first + np.arange(len(RADII) * count).reshape(len(RADII), count)])
     inner, outer = loops[:-1], loops[1:]

@@ -79,16 +79,16 @@ DARK_GAP = 0.5
 """A gap between them that is wide, and darker than this share of them, is not theirs."""
 LESS_RED, MOST_REDDER, COLOURED_CHEEK = 0.9, 0.5, 0.06
 """Teeth are less red than this share of the cheek in the same light, whatever the light; where
-more than the second share of what was taken for teeth is redder it is a glossy lip. A cheek less
-red than the third has no colour to compare with.
+more than the second share of what was taken for teeth is redder it is a glossy lip. A cheek
+less red than the third has no colour to compare with.
 """
 ROW_WIDTH, ROW_HALF = 0.45, 0.28
 """A row of teeth goes over this share of the mouth's width at least, and over this share of
 either half; what does not is a gap between lips, or lip.
 """
 RAGGED = 0.018
-"""A biting edge is smooth: more deviation from its own median over neighbours, in eye distances,
-is none.
+"""A biting edge is smooth: more deviation from its own median over neighbours, in eye
+distances, is none.
 """
 LIGHT_CAST = 0.10
 """The colour of the picture's teeth tints drawn ones by this share at most."""

@@ -1,9 +1,9 @@
 """How a head moves: never at rest, anew at each phrase, with a nod on what is stressed.
 
 Real talking people served as the measure: root mean square of yaw 2.2, 1.3, 1.1 and .4 degrees
-in the bands .2-.5, .5-1, 1-2 and 2-4 Hz, standard deviations of 3.8, 3.7 and 3.2 degrees, shifts
-of .08 eye distances (medians of 11 clips, most of trained speakers). What is here is about two
-thirds of that, as people do who sit before a camera.
+in the bands .2-.5, .5-1, 1-2 and 2-4 Hz, standard deviations of 3.8, 3.7 and 3.2 degrees,
+shifts of .08 eye distances (medians of 11 clips, most of trained speakers). What is here is
+about two thirds of that, as people do who sit before a camera.
 """
 
 from __future__ import annotations
