@@ -16,7 +16,7 @@ setup: $(VENV)/.installed-dev
 # Under a minute, without torch: make quick TESTS=tests/unit/test_media.py
 TESTS ?= tests
 quick: $(VENV)/.installed-quick
-	@$(BIN)/python -m pytest -m "not slow and not neural" --durations-min=1.5 $(TESTS)
+	@$(BIN)/python -m pytest -m "not slow and not neural" --durations-min=1.5 --numprocesses=auto --maxprocesses=8 $(TESTS)
 
 test: setup
 	@$(BIN)/python -m pytest

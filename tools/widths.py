@@ -35,6 +35,9 @@ NEW = re.compile(rf"{ITEM.pattern}|[#>]|```")
 ENTRY = re.compile(r"[a-z_]\w*(, [a-z_]\w*)*: ")
 """A line of a docstring that begins a parameter."""
 TABLE = re.compile(r"^\||\S {2,}\S")
+SPAN = re.compile(r"`[^`]{1,40}`")
+GLUE = "\0"
+"""Takes the place of a space at which no line is broken."""
 UNBREAKABLE = re.compile(r"(`[^`]*`|!?\[[^\]]*\]\([^)]*\))[.,:;]?")
 
 
@@ -87,7 +90,7 @@ def markdown_lines(path: Path) -> Iterator[Line]:
     for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         if text.lstrip().startswith("```"):
             in_code = not in_code
-        elif text.strip() and not in_code and not text.startswith("#"):
+        elif text.strip() and not in_code and not text.lstrip().startswith(("|", "#")):
             yield Line(path, number, text, prose=True)
 
 
@@ -139,6 +142,7 @@ def wrap(path: Path, number: int) -> None:
     lead = _indent(lines[first]) + ("# " if texts[0].startswith("#") else "")
     closes = path.suffix == ".py" and texts[-1].endswith(QUOTES) and texts[-1] != QUOTES
     text = " ".join(text.removeprefix("#").strip() if lead.endswith("# ") else text for text in texts)
+    text = SPAN.sub(lambda span: span.group().replace(" ", GLUE), text)
     made = textwrap.wrap(
         text.removesuffix(QUOTES).rstrip() if closes else text,
         PROSE,
@@ -151,7 +155,7 @@ def wrap(path: Path, number: int) -> None:
         made[0] += QUOTES
     elif closes:
         made.append(_indent(lines[_docstring_start(lines, first)]) + QUOTES)
-    lines[first : last + 1] = made
+    lines[first : last + 1] = [line.replace(GLUE, " ") for line in made]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -40,8 +40,7 @@ def locked(name: str) -> dict[str, tuple[str, int]]:
 def needed(*extras: str) -> dict[str, str]:
     """Name -> installed version of all that personare with these extras stands on, here."""
     project = PROJECT["project"]
-    waiting = [*project["dependencies"]]
-    waiting += [line for extra in extras for line in project["optional-dependencies"][extra]]
+    waiting = [*project["dependencies"], f"personare[{','.join(extras)}]"]
     found: dict[str, str] = {}
     asked: set[tuple[str, frozenset[str]]] = set()
     while waiting:
@@ -68,7 +67,10 @@ def needed(*extras: str) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize(("lock", "extras"), [("demo", ("tts",)), ("dev", ("tts", "dev"))])
+@pytest.mark.parametrize(
+    ("lock", "extras"),
+    [("demo", ("tts",)), ("quick", ("test",)), pytest.param("dev", ("tts", "dev"), marks=pytest.mark.neural)],
+)
 def test_what_is_installed_is_what_is_pinned_with_a_hash(lock: str, extras: tuple[str, ...]) -> None:
     pinned = locked(lock)
     assert all(hashes for _, hashes in pinned.values())
@@ -81,8 +83,8 @@ def test_what_is_installed_is_what_is_pinned_with_a_hash(lock: str, extras: tupl
 
 
 def test_the_locks_and_the_constraints_are_one_set() -> None:
-    demo, dev = locked("demo"), locked("dev")
-    assert demo.items() <= dev.items()
+    demo, quick, dev = locked("demo"), locked("quick"), locked("dev")
+    assert demo.items() <= quick.items() <= dev.items()
     assert PINS.keys() - dev.keys() == WITHOUT_HASH
     for name, (version, _) in dev.items():
         assert PINS.get(name, version) == version

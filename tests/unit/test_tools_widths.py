@@ -113,9 +113,11 @@ def f():
 def test_paragraphs_are_wrapped_and_nothing_else_changes(root: Path) -> None:
     (root / "src/a.py").write_text(GIVEN)
     (root / "README.md").write_text(f"1. {LONG}\n   ends.\n2. Two.\n")
+    (root / "CHANGELOG.md").write_text(f"{' '.join([WORDS] * 5)} `make quick` ends.\n")
     widths.wrap_all(root)
     assert (root / "src/a.py").read_text() == WRAPPED
     assert (root / "README.md").read_text() == (
         f"1. {' '.join([WORDS] * 5)} as\n   wide as a page ends.\n2. Two.\n"
     )
+    assert (root / "CHANGELOG.md").read_text() == f"{' '.join([WORDS] * 5)}\n`make quick` ends.\n"
     assert widths.report(root) == 0
