@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from personare.errors import EngineError, UnwritableOutput
+from personare.errors import InvalidOption, UnreadableMedia, UnwritableOutput
 from personare.media.video import VideoSource
 from personare.studio.order import Order
 from personare.studio.studio import Studio
@@ -166,7 +166,7 @@ def test_motion_out_and_in(cli, portrait, short, tmp_path):
 def test_what_an_engine_cannot_is_said_with_the_engines_that_can(portrait, short, tmp_path):
     def refused(**fields):
         order = Order.model_validate({"portrait": portrait, "output": tmp_path / "a.mp4", **fields})
-        with pytest.raises(EngineError) as caught:
+        with pytest.raises(InvalidOption) as caught:
             Studio().make(order)
         return caught.value
 
@@ -195,3 +195,20 @@ def test_a_single_argument_is_the_voice_where_the_engine_brings_a_portrait(cli, 
     assert alone.code == 2
     with pytest.raises(UnwritableOutput):
         Studio().make(Order(speech=short, options={"look": "mesh"}, output=short))
+
+
+def test_a_guide_and_a_portrait_that_have_changed_places(portrait, short, tmp_path):
+    video = tmp_path / "v.mp4"
+    Studio().make(Order(portrait=portrait, speech=short, options={"size": 256}, output=video))
+    with pytest.raises(UnreadableMedia, match="the guide comes second"):
+        Studio().make(Order(portrait=video, guide=portrait, output=tmp_path / "a.mp4"))
+
+
+@pytest.mark.parametrize("switch", ["--motion", "--curves"])
+def test_motion_that_cannot_be_written_is_told_before_the_clip_is_made(
+    cli, portrait, short, tmp_path, switch
+):
+    clip = tmp_path / "a.mp4"
+    ended = cli("speak", portrait, short, "-o", clip, switch, "/proc/m.json", "--set", "size=256")
+    assert ended.code == 3, ended
+    assert not clip.exists()

@@ -44,3 +44,14 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
     with replaced_when_complete(tmp_path / name) as part:
         part.write_bytes(b"1")
     assert [p.name for p in tmp_path.iterdir()] == [name]
+
+
+def test_a_folder_that_takes_no_files_is_told_and_not_waited_for(monkeypatch):
+    """/proc never refuses a lock: it only never gives one."""
+    from pathlib import Path
+
+    from personare.ground import durable
+
+    monkeypatch.setattr(durable, "_LOCK_SECONDS", 0.1)
+    with pytest.raises(PermissionError), durable.replaced_when_complete(Path("/proc/a.npz")):
+        pass

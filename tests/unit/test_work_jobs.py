@@ -217,3 +217,9 @@ def test_what_is_no_rate_at_all_is_refused_by_the_engine(fps):
 
     with pytest.raises(InvalidOption, match="a frame rate is a number or a text"):
         load_engine("float").read_options({"fps": fps})
+
+
+def test_a_comma_at_the_end_of_a_line_is_named(read):
+    with pytest.raises(InvalidOption) as caught:
+        read(b'{"portrait": "p.jpg", "speech": "a.wav", "output": "a.mp4"},')
+    assert "no comma at its end" in caught.value.hint

@@ -184,13 +184,14 @@ class Engine(ABC):
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or "options"
             known = ", ".join(self.Options.model_fields)
+            wrong = first["msg"].removeprefix("Value error, ")
             if first["type"] == "extra_forbidden":
                 raise InvalidOption(
                     f"{self.name} has no option {field!r}", hint=f"its options are: {known}"
                 ) from None
             doc = self.Options.model_fields[field].description if field in self.Options.model_fields else ""
             raise InvalidOption(
-                f"{self.name} option {field}={first['input']!r}: {first['msg']}", hint=doc or ""
+                f"{self.name} option {field}={first['input']!r}: {wrong}", hint=doc or ""
             ) from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
@@ -15,6 +16,7 @@ _LONGEST_NAME_BYTES = 120
 """Of the target's name in that of its part, which is 24 bytes longer with its lock: file
 systems take 255 bytes, some that encrypt 143 less a few.
 """
+_LOCK_SECONDS = 5.0
 _PART = re.compile(r"^(?P<part>\.(?P<name>.+)\.[0-9a-f]{12}\.part)(\.lock)?$", re.DOTALL)
 
 
@@ -29,8 +31,7 @@ def replaced_when_complete(target: Path) -> Iterator[Path]:
     """
     remove_abandoned_parts(target.parent, target.name)
     part = target.parent / f".{_name_end(target.name)}.{secrets.token_hex(6)}.part"
-    lock = FileLock(f"{part}.lock")
-    with lock:
+    with _locked(part) as lock:
         try:
             yield part
             with part.open("rb+") as written:
@@ -42,6 +43,22 @@ def replaced_when_complete(target: Path) -> Iterator[Path]:
                 part.unlink(missing_ok=True)
             with suppress(OSError):
                 Path(lock.lock_file).unlink(missing_ok=True)
+
+
+@contextmanager
+def _locked(part: Path) -> Iterator[FileLock]:
+    """Keeps others from taking this part for abandoned. Raises PermissionError where the folder
+    takes no files: some (/proc) never say so, and the lock would be waited for without end.
+    """
+    lock = FileLock(f"{part}.lock", timeout=_LOCK_SECONDS)
+    try:
+        lock.acquire()
+    except Timeout:  # nobody else has this name
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(part)) from None
+    try:
+        yield lock
+    finally:
+        lock.release()
 
 
 def remove_abandoned_parts(folder: Path, name: str | None = None) -> int:

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from personare.errors import InvalidOption, PersonareError, UnreadableMedia, UnwritableOutput
 from personare.ground.durable import replaced_when_complete
+from personare.media.encoder import unwritable
 from personare.media.local import open_local, shown
 from personare.media.motion_files import CurveSink, curves_written, read_curves
 from personare.motion import ARKIT, Motion, Space, motion_of, state_of
@@ -91,6 +93,11 @@ def checked_motion_target(path: Path, space: Space | None) -> Space:
         raise UnwritableOutput(
             f"{shown(path)} cannot be written there", hint="name a file in an existing folder"
         )
+    try:
+        with tempfile.TemporaryFile(dir=path.absolute().parent):
+            pass
+    except OSError as error:
+        raise unwritable(shown(path), error) from error
     return space
 
 

@@ -26,7 +26,8 @@ class CheckedModel(BaseModel):
             return cls.model_validate_json(text)
         except ValidationError as error:  # the text itself: what is wrong with a value is told below
             raise InvalidOption(
-                f"not {cls.WHAT} in JSON: {error.errors()[0]['msg']}", hint="give one JSON object"
+                f"not {cls.WHAT} in JSON: {error.errors()[0]['msg']}",
+                hint="give one JSON object",
             ) from None
 
     @model_validator(mode="wrap")
@@ -40,12 +41,13 @@ class CheckedModel(BaseModel):
     @classmethod
     def _fault(cls, error: ValidationError) -> InvalidOption:
         first = error.errors()[0]
+        wrong = first["msg"].removeprefix("Value error, ")
         name = str(first["loc"][0])[:80] if first["loc"] else ""
         known = f"fields are: {', '.join(cls.model_fields)}"
         if first["type"] == "extra_forbidden":
             return InvalidOption(f"{cls.WHAT} has no field {name!r}", hint=known)
         if name not in cls.model_fields:
-            return InvalidOption(f"{cls.WHAT}: {first['msg']}", hint=known)
+            return InvalidOption(f"{cls.WHAT}: {wrong}", hint=known)
         return InvalidOption(
-            f"{cls.WHAT}: {name}: {first['msg']}", hint=f"{name}: {cls.model_fields[name].description}"
+            f"{cls.WHAT}: {name}: {wrong}", hint=f"{name}: {cls.model_fields[name].description}"
         )

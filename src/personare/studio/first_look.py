@@ -16,7 +16,7 @@ from personare.studio.order import Order
 
 def check_order(order: Order, portrait: Path) -> None:
     """Raises UnwritableOutput if an output is a file that is read or written already,
-    UnreadableMedia if portrait and voice have changed places.
+    UnreadableMedia if portrait and voice, or portrait and guide, have changed places.
 
     portrait: that of the cast, which may be an avatar's own or an engine's.
     """
@@ -30,6 +30,13 @@ def check_order(order: Order, portrait: Path) -> None:
         raise UnreadableMedia(
             f"{shown(order.speech)} is a picture: the voice comes second",
             hint="give the portrait, then a sound file",
+        )
+    if order.guide is None or order.portrait is None:
+        return
+    if _is_picture(order.guide) and not _is_picture(order.portrait):
+        raise UnreadableMedia(
+            f"{shown(order.guide)} is a picture: the guide comes second",
+            hint="give the portrait, then the video that shows what to do",
         )
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from personare.engines.engine import Engine, engine_entry_points, load_engine
-from personare.errors import EngineError, InvalidOption, PersonareError
+from personare.errors import InvalidOption, PersonareError
 from personare.heads.retarget import way
 from personare.motion import Motion
 from personare.studio.order import Order
@@ -33,8 +33,8 @@ def engines_that(can: Callable[[Engine], bool]) -> str:
 
 
 def check_can(engine: Engine, order: Order, motion: Motion | None) -> None:
-    """Raises InvalidOption or EngineError, with the engines that can, if an engine cannot do
-    what an order asks for. motion: that of the order's file.
+    """Raises InvalidOption, with the engines that can, if an engine cannot do what an order asks
+    for. motion: that of the order's file.
     """
     if (order.curves_out or order.motion_out) and engine.moves is None:
         can = engines_that(lambda other: other.moves is not None)
@@ -46,11 +46,11 @@ def check_can(engine: Engine, order: Order, motion: Motion | None) -> None:
     mover = engine if order.moved_by is None else load_engine(order.moved_by)
     if order.guide is not None and "guide" not in mover.drives(mover.read_options({})):
         can = engines_that(lambda other: "guide" in other.drives(other.read_options({})))
-        raise EngineError(f"{mover.name} cannot follow a guide", hint=f"engines that can: {can}")
+        raise InvalidOption(f"{mover.name} cannot follow a guide", hint=f"engines that can: {can}")
     if order.moved_by is not None:
         if mover.moves is None:
             can = engines_that(lambda other: other.moves is not None)
-            raise EngineError(
+            raise InvalidOption(
                 f"{mover.name} makes no motion that others can show", hint=f"engines that do: {can}"
             )
         _check_shows(engine, mover.moves.name, f"of {mover.name}")
@@ -59,6 +59,6 @@ def check_can(engine: Engine, order: Order, motion: Motion | None) -> None:
 def _check_shows(engine: Engine, space: str, whose: str) -> None:
     if way(space, engine.shows) is None:
         can = engines_that(lambda other: way(space, other.shows) is not None)
-        raise EngineError(
+        raise InvalidOption(
             f"{engine.name} cannot show the motion {whose}: {space}", hint=f"engines that can: {can}"
         )

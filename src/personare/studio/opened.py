@@ -16,7 +16,7 @@ from typing import Any
 
 from personare.engines import DEFAULT_ENGINE
 from personare.engines.engine import Engine, EngineOptions, Performance
-from personare.errors import EngineError
+from personare.errors import EngineError, InvalidOption
 from personare.media.guide import open_guide
 from personare.studio.clip import Clip, sound_of
 from personare.studio.in_memory import Picture, Sound, open_voice_of, portrait_file
@@ -62,11 +62,11 @@ class OpenEngine:
 
         guide: a video, or a folder of pictures, as a path; `open_guide` opens one at a rate.
 
-        Raises EngineError if the engine follows no guides, UnreadableMedia for what is none.
+        Raises InvalidOption if the engine follows no guides, UnreadableMedia for what is none.
         """
         chosen = self._options(avatar, options)
         if "guide" not in self.engine.drives(chosen):
-            raise EngineError(
+            raise InvalidOption(
                 f"{self.engine.name} cannot follow a guide", hint="personare engines says which can"
             )
         opened = guide if isinstance(guide, Guide) else open_guide(guide)

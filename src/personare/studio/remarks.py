@@ -53,7 +53,8 @@ class Remarks:
         lines = []
         if loudest < QUIET_DBFS:
             lines.append(
-                f"the voice is too quiet: {loudest:.0f} dBFS at its loudest; raise it in the recording"
+                f"the voice is too quiet: {loudest:.0f} dBFS on average where it is loudest; "
+                "raise it in the recording"
             )
         if self._opened is not None and self._opened < OPENED:
             lines.append("the mouth never opened: no speech was heard in the sound")

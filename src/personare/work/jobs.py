@@ -185,8 +185,9 @@ def _read_line(text: str, where: str) -> JobLine:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else type(error).__name__
         if isinstance(error, UnicodeEncodeError):
             reason = "not a UTF-8 text"
+        comma = " and no comma at its end" if text.rstrip().endswith(",") else ""
         raise InvalidOption(
-            f"{where}: not a JSON object ({reason})", hint="one object on each line"
+            f"{where}: not a JSON object ({reason})", hint=f"one object on each line{comma}"
         ) from None
     if not isinstance(value, dict):
         raise InvalidOption(f"{where}: not a JSON object", hint="one object on each line")
