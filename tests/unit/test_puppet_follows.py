@@ -82,6 +82,7 @@ def test_from_python_a_guide_gives_a_clip(portrait: Path, nodding: Guide, tmp_pa
     assert report.cache["stages"]["puppet.watched"] == "miss"
 
 
+@pytest.mark.slow
 def test_the_camera_example_mirrors_a_video(portrait: Path, tmp_path: Path) -> None:
     root = Path(__file__).parents[2]
     engine = personare.open_engine("puppet")
