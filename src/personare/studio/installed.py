@@ -33,8 +33,8 @@ def engines_that(can: Callable[[Engine], bool]) -> str:
 
 
 def check_can(engine: Engine, order: Order, motion: Motion | None) -> None:
-    """Raises InvalidOption, with the engines that can, if an engine cannot do what an order asks
-    for. motion: that of the order's file.
+    """Raises InvalidOption, with the engines that can, if an engine cannot do what an order
+    asks for. motion: that of the order's file.
     """
     if (order.curves_out or order.motion_out) and engine.moves is None:
         can = engines_that(lambda other: other.moves is not None)
