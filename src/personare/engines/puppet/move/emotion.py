@@ -56,7 +56,7 @@ _WORN: Mapping[str, Mapping[str, float]] = {
         "browInnerUp": 0.75,
         "browOuterUp": 0.80,
         "eyeWide": 0.60,
-        "jawOpen": 0.20,
+        "jawOpen": 0.18,
         "mouthPucker": 0.40,
         "mouthFrown": 0.25,
     },
