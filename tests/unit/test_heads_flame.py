@@ -147,7 +147,7 @@ def test_a_face_at_rest_is_at_rest(retarget):
         ("jawOpen", 0.4),
         ("mouthPucker", 0.4),
         ("mouthSmileLeft", 0.4),
-        ("browInnerUp", 0.1),  # the carried head moves its brows by a fifth of what faces do
+        ("browInnerUp", 0.1),  # the bundled head moves its brows by a fifth of what faces do
         ("eyeBlinkRight", 0.4),
     ],
 )
