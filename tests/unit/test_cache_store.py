@@ -274,6 +274,7 @@ def test_the_least_recently_used_goes_first(stores):
     assert not (stores.folder / key_of(2)[:2] / f"{key_of(2)}.safetensors").exists()
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(used=st.permutations(range(5)), keep=st.integers(0, 5))
 def test_in_whatever_order_they_were_used_the_last_ones_stay(tmp_path_factory, used, keep):

@@ -112,6 +112,7 @@ def test_silence_is_told_with_advice_and_again_after_a_while(turns, tmp_path, qu
     assert told[-1][1:] == (3, 9)
 
 
+@pytest.mark.slow
 def test_a_stage_of_seconds_is_computed_beside(turns, tmp_path, quick, caplog):
     with held(tmp_path), turns.alone(SHORT, KEY, Workspace()) as alone:
         assert not alone

@@ -261,6 +261,7 @@ def test_every_picture_may_stay_a_while(tmp_path):
 # ---------------------------------------------------------------- what files claim
 
 
+@pytest.mark.slow
 def test_pictures_that_grow_on_the_way_are_left_out(tmp_path, monkeypatch):
     monkeypatch.setattr("personare.media.video.MAX_PIXELS", 10_000)
     sizes = [(64, 64), (512, 512), (64, 64)]

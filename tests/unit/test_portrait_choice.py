@@ -153,6 +153,7 @@ def fading_in(path, levels=(0.0, 0.02, 0.05, 1.0, 0.9)) -> np.ndarray:
     return portrait
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a.webp", "a.png", "a.gif"])
 def test_an_animation_is_searched_for_a_face(tmp_path, name):
     portrait = fading_in(tmp_path / name)
