@@ -104,6 +104,10 @@ SMALL = ("--set", "size=256")
 COMMANDS: Mapping[str, tuple[tuple[str, ...], int]] = {
     "speak": (("speak", "me.jpg", "v.wav", "-o", "spoken.mp4", "--no-cache", *SMALL), 0),
     "follow": (("follow", "me.jpg", "clip.mp4", "-o", "followed.mp4", *SMALL), 0),
+    "move": (("move", "v.wav", "--engine", "puppet", "-o", "moved.npz"), 0),
+    "styles list": (("styles", "list"), 0),
+    # puppet's motion is no style
+    "styles add": (("styles", "add", "mine", "moved.npz"), 3),
     "schema": (("schema", "order"), 0),
     "batch": (("batch", "jobs.jsonl"), 0),
     "bench": (("bench", "puppet", "me.jpg", "v.wav", "--runs", "1", "--plot", "b.png", *SMALL), 0),
