@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
@@ -34,6 +35,7 @@ MOST_FRAMES = 100
 
 # Named one by one because others (EPS, PDF, WMF) start programs or are scripts themselves.
 _FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
+_READERS = ("Jpeg", "Mpo", "Png", "WebP", "Gif", "Bmp", "Tiff", "Ppm", "Jpeg2K", "Avif", "Ico")
 _ANIMATED = ("WEBP", "GIF", "PNG", "AVIF")
 _HEAD_BYTES = 512
 _BAND_PIXELS = 1 << 22
@@ -197,10 +199,12 @@ def _too_large(path: Path, megapixels: str, max_pixels: int) -> PictureTooLarge:
 
 @cache
 def _known_formats() -> list[str]:
-    """Those formats that this build of Pillow has; it loads its readers lazily and stumbles
-    over one that is not loaded.
+    """Those formats that this build of Pillow has. Their readers are loaded, and no others: all
+    that Pillow has take a seventh of a second.
     """
-    Pillow.init()
+    for reader in _READERS:
+        with suppress(ImportError):
+            import_module(f"PIL.{reader}ImagePlugin")
     return [name for name in _FORMATS if name in Pillow.OPEN]
 
 
