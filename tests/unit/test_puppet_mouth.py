@@ -234,3 +234,15 @@ def test_a_smile_of_the_picture_relaxes_as_the_mouth_opens(rig):
     relaxed, kept = (pose(face, aa).skin.vertices[list(lips.CORNERS)] for face in (rig, serious))
     assert (relaxed[:, 1] > kept[:, 1] + 0.01 * rig.eye_distance_px).all()
     assert np.linalg.norm(relaxed[0] - relaxed[1]) < np.linalg.norm(kept[0] - kept[1])
+
+
+def test_a_lower_lip_that_goes_down_does_not_bare_a_row_of_lower_teeth(avatar, rig):
+    def teeth_below(lip: float) -> int:
+        state = face_state({"jawOpen": 0.4, "mouthLowerDown": lip})
+        opening, (x, y) = MouthInterior(rig).opening(pose(rig, state))
+        frame = FaceRenderer(avatar).render(state)[y : y + opening.shape[0], x : x + opening.shape[1]]
+        below = (opening > 0.9) & (np.arange(len(opening)) > 0.55 * len(opening))[:, None]
+        red, green = (frame[..., channel].astype(int) for channel in (0, 1))
+        return int((below & (red > 90) & (red - green < 30)).sum())
+
+    assert teeth_below(1.0) < 1.5 * teeth_below(0.0) + 8

@@ -7,13 +7,13 @@ posteriors p_v at 100 Hz: for each group of curves g
     F_g(t) = sum_v a_gv (K_gv * p_v)(t) T_gv / sum_v a_gv (K_gv * p_v)(t)
 
 with targets T, strengths a and kernels K = half Gaussian (sigma .85 h), half 2^(-|t| / h). The
-kernels here look only 30 ms ahead and their past side is .45 times as long. On 79 real files
-(at .6) the jaw then follows the forced alignment better than with whole kernels (r .78 instead
-of .70), at a delay under 10 ms: whole kernels smooth too much.
+kernels here look only 30 ms ahead and their past side is .25 times as long: whole kernels
+smooth too much, and what is left of weight is the jaw's (jaw.py).
 
-Targets, strengths, gains and that .45 were chosen on decoded clips (benchmarks/quality.py): the
-rendered opening follows the phones of espeak-ng voices with r of about .8 and reaches as far as
-people's mouths do, with every closure kept.
+Targets, strengths and gains were chosen in the rig and on decoded clips
+(benchmarks/quality.py): the rendered opening follows the phones of espeak-ng voices with r of
+about .8, reaches as far as people's mouths do and correlates with the mouth's width and the
+chin as theirs do, with every closure kept.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _PARTING = _channels("mouthLowerDown", "mouthUpperUp", "mouthFunnel")
 
 _TARGETS: Mapping[str, Mapping[str, float]] = {
     "sil": {},
-    "PP": {"mouthPress": 0.10, "mouthRollLower": 0.16, "mouthRollUpper": 0.12},
+    "PP": {"mouthPress": 0.14, "mouthRollLower": 0.20, "mouthRollUpper": 0.16},
     "FF": {"jawOpen": 0.05, "mouthRollLower": 0.45, "mouthUpperUp": 0.22},
     "TH": {"jawOpen": 0.06, "mouthLowerDown": 0.18, "mouthUpperUp": 0.10, "tongue": 0.8},
     "DD": {
@@ -97,14 +97,14 @@ _TARGETS: Mapping[str, Mapping[str, float]] = {
     },
     "RR": {"jawOpen": 0.03, "mouthFunnel": 0.32, "mouthPucker": 0.28, "mouthLowerDown": 0.12, "tongue": 0.4},
     "aa": {
-        "jawOpen": 0.70,
+        "jawOpen": 0.84,
         "mouthStretch": 0.20,
         "mouthDimple": 0.14,
         "mouthLowerDown": 0.50,
         "mouthUpperUp": 0.22,
     },
     "E": {
-        "jawOpen": 0.34,
+        "jawOpen": 0.42,
         "mouthStretch": 0.32,
         "mouthSmile": 0.16,
         "mouthLowerDown": 0.44,
@@ -112,14 +112,14 @@ _TARGETS: Mapping[str, Mapping[str, float]] = {
         "tongue": 0.1,
     },
     "ih": {
-        "jawOpen": 0.17,
+        "jawOpen": 0.19,
         "mouthStretch": 0.42,
         "mouthSmile": 0.22,
         "mouthLowerDown": 0.38,
         "mouthUpperUp": 0.18,
         "tongue": 0.3,
     },
-    "oh": {"jawOpen": 0.36, "mouthFunnel": 0.36, "mouthPucker": 0.30, "mouthLowerDown": 0.10},
+    "oh": {"jawOpen": 0.44, "mouthFunnel": 0.36, "mouthPucker": 0.30, "mouthLowerDown": 0.10},
     "ou": {"jawOpen": 0.04, "mouthPucker": 0.80, "mouthFunnel": 0.42},
 }
 """The mouth of each viseme, as ARKit weights, if it were held."""
@@ -140,7 +140,7 @@ _HALF_LIVES_MS = np.array([
     [70, 30, 32, 40, 40, 45, 45, 45, 40, 45, 55, 55, 50, 55, 55],
 ])  # fmt: skip
 _PAST_FRAMES = 32
-_PAST_LENGTH = 0.30
+_PAST_LENGTH = 0.25
 _CONTRAST = 1.5
 """Posteriors of an unsure network (mean top .55) are raised to this power, or the mouth would
 stay in the average.

@@ -24,6 +24,7 @@ from personare.types import Image
 Floats = NDArray[np.float32]
 
 JAW = [UNIT[name] for name in ("jawOpen", "jawLeft", "jawRight", "jawForward")]
+LOWER_LIP = [UNIT["mouthLowerDownLeft"], UNIT["mouthLowerDownRight"]]
 PUCKER = UNIT["mouthPucker"]
 PARTED_PX = 0.6
 """Lips nearer than this at every point are shut: there is nothing to draw."""
@@ -41,6 +42,10 @@ d and th; eye distances.
 LOWER_DROP, LOWER_SCALE, LOWER_BRIGHTNESS = 0.055, 0.96, 0.74
 """Biting edge of the lower teeth below the closed lips with a shut jaw; they are smaller and
 stand in the shade.
+"""
+LOWER_FOLLOWS_LIP = 0.9
+"""A lower lip that goes down by itself takes the drawn lower teeth along by this share: a row
+of them laid bare looks like dentures.
 """
 UPPER_BRIGHTNESS = 1.02
 ROUND_SHADE, ROUND_SINKS = 0.65, 0.02
@@ -163,7 +168,8 @@ class MouthInterior:
         picture[:] = HOLLOW
         middle = origin + jaw * TONGUE_FOLLOWS_JAW + down * (TONGUE_BELOW - TONGUE_RISES * tongue) * unit_px
         self._draw_tongue(picture, posed.turn(middle)[:2] - corner, tongue)
-        lower = origin + jaw + down * (LOWER_DROP * unit_px)
+        lip = np.einsum("u,uc->c", curves[LOWER_LIP], self._rig.deltas[LOWER_LIP, LOWER_INNER[5]])
+        lower = origin + jaw + lip * LOWER_FOLLOWS_LIP + down * (LOWER_DROP * unit_px)
         forward = min(1.0, max(0.0, float(curves[PUCKER])))
         light = 1 - ROUND_SHADE * forward
         rgb, cover = self._place(self._lower, lower, LOWER_SCALE, posed, corner, (width, height))
