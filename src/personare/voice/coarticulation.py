@@ -97,7 +97,7 @@ _TARGETS: Mapping[str, Mapping[str, float]] = {
     },
     "RR": {"jawOpen": 0.03, "mouthFunnel": 0.32, "mouthPucker": 0.28, "mouthLowerDown": 0.12, "tongue": 0.4},
     "aa": {
-        "jawOpen": 0.84,
+        "jawOpen": 0.78,
         "mouthStretch": 0.20,
         "mouthDimple": 0.14,
         "mouthLowerDown": 0.50,
@@ -159,7 +159,7 @@ _REACH_QUANTILE, _USUAL_REACH, _REACH_STEP = 0.90, 0.36, 0.004
 """The widest tenth of a voice's frames usually opens the jaw this far before loudness; how fast
 it is learnt, per frame.
 """
-_CORNERS_PER_JAW = 1.10
+_CORNERS_PER_JAW = 0.95
 """Corners go out and up as the mouth opens, by this weight per weight of jaw (the jaw alone
 draws them in and down): people's opening and width correlate by .6.
 """
