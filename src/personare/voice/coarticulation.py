@@ -155,11 +155,15 @@ _JAW_KNEE, _KNEE_BENDS = 0.78, 4
 limit; more looks dislocated on a face that smiles. The higher the power, the longer it goes as
 far as it is asked.
 """
+_SPEAKS_PARTED = 0.10
+"""Lips that speak and do not meet stay apart by about this weight of the jaw: people's are
+hardly ever seen shut at s, d or n.
+"""
 _REACH_QUANTILE, _USUAL_REACH, _REACH_STEP = 0.90, 0.36, 0.004
 """The widest tenth of a voice's frames usually opens the jaw this far before loudness; how fast
 it is learnt, per frame.
 """
-_CORNERS_PER_JAW = 0.95
+_CORNERS_PER_JAW = 0.80
 """Corners go out and up as the mouth opens, by this weight per weight of jaw (the jaw alone
 draws them in and down): people's opening and width correlate by .6.
 """
@@ -214,6 +218,7 @@ _KERNELS = _kernels()
 _TARGETS_BY_GROUP = _targets().reshape(3 * len(VISEMES), _CHANNELS)
 _PRESSED, _BITTEN = _target("PP"), _target("FF")
 _AJAR = _target_of(_PARTED)
+_MEETING = [VISEMES.index(viseme) for viseme in ("sil", "PP", "FF")]
 _AT_REST = np.eye(1, len(VISEMES))
 _PRESSING = np.flatnonzero(_PRESSED)
 _LIPS = np.setdiff1d(np.arange(_CHANNELS), [*_ROUNDING, *_JAW, *_SHUTTING])
@@ -331,7 +336,8 @@ class Coarticulation:
         channels[:_TONGUE] *= self._expressiveness
         channels *= prosody.presence
         channels += ajar * _AJAR
-        asked = _kneed(asked * self._expressiveness) * prosody.presence
+        parted = _SPEAKS_PARTED * (1 - float(dominance[0, _MEETING].sum()))
+        asked = _kneed(math.hypot(asked, parted) * self._expressiveness) * prosody.presence
         opened = self._jaw.push(asked + ajar * _AJAR[_JAW[0]], closed, bitten)
         channels[_JAW], channels[_SHUTTING] = opened.jaw, opened.close
         channels[_LIFTS] += _LIFTED * opened.lift
