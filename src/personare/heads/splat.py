@@ -18,7 +18,7 @@ FOCAL = 12.0
 NEAREST, _NEAR, _FAR = 0.2, 0.01, 100.0
 _CLAMP = 1.3
 """Slopes beyond this share of the field of view count as at it, where a Gaussian is flattened."""
-_BLUR = 0.3
+BLUR = 0.3
 """px^2 added to the extent of every Gaussian."""
 _OPAQUE, _FAINT, _SATURATED = 0.99, 1 / 255, 1e-4
 _AT_ONCE = 1024
@@ -39,6 +39,11 @@ class Gaussians:
     covariances: Tensor
     opacities: Tensor
     features: Tensor
+
+    def to(self, device: torch.device) -> Gaussians:
+        """The same there; themselves if they are there already."""
+        parts = (self.means, self.covariances, self.opacities, self.features)
+        return Gaussians(*(part.to(device) for part in parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +122,7 @@ def project(gaussians: Gaussians, camera: Tensor, width: int, height: int) -> Pr
     extent[:, rows, columns] = extent[:, columns, rows] = gaussians.covariances
     turned = jacobian @ view[:3, :3].T
     flattened = turned @ extent @ turned.transpose(1, 2)
-    a, b, c = flattened[:, 0, 0] + _BLUR, flattened[:, 0, 1], flattened[:, 1, 1] + _BLUR
+    a, b, c = flattened[:, 0, 0] + BLUR, flattened[:, 0, 1], flattened[:, 1, 1] + BLUR
     area = a * c - b * b
     middle = (a + c) / 2
     radii = (3 * (middle + (middle * middle - area).clamp(min=0.1).sqrt()).sqrt()).ceil()
