@@ -36,6 +36,8 @@ SEEDED = {
     "artalk": ("artalk", "flame"),
 }
 """Components that tests share, by engine."""
+MADE_AT = "1790000000"
+"""When clips of tests say that they were made, so that two runs can be compared: 2026-09-21."""
 SLOW_FOLDERS = ("conformance", "e2e", "faults")
 """Every test there is marked `slow`."""
 NEURAL_MODULE = re.compile(r"^pytestmark = .*\bmark\.neural\b", re.MULTILINE)
@@ -95,9 +97,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """PERSONARE_HOME of this test alone."""
+    """PERSONARE_HOME of this test alone; every clip tells the same time of making."""
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("PERSONARE_HOME", str(folder))
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", MADE_AT)
     return folder
 
 
