@@ -383,6 +383,35 @@ def _stirred(feature: Feature, form: Form, chance: random.Random) -> Feature:
     return Feature({**feature.arrays, name: moved}, feature.metadata)
 
 
+class MarkedClip(Reader):
+    """What `personare verify` reads; signed ones too, where that is installed."""
+
+    def made(self) -> Iterable[tuple[str, bytes]]:
+        from personare.provenance.chain import CERTIFICATE, KEY, make_development_chain
+        from personare.provenance.installed import is_installed
+        from personare.provenance.settings import MarksSettings
+        from personare.provenance.signing import ClipSigner
+        from tests.unit.marked_clips import mark_of, write_marked, write_plain
+
+        for fragmented in (False, True):
+            plain = write_plain(self.folder / "plain.mp4", fragmented=fragmented)
+            marked, signed = write_marked(self.folder / "marked.mp4", plain), self.folder / "signed.mp4"
+            yield ".mp4", marked.read_bytes()
+            if is_installed():
+                make_development_chain(self.folder)
+                signer = ClipSigner(MarksSettings(certificate=CERTIFICATE, key=KEY), self.folder)
+                with marked.open("rb") as source, signed.open("w+b") as target:
+                    signer.sign(source, target, mark_of(plain), {})
+                yield ".mp4", signed.read_bytes()
+
+    def read(self, path: Path) -> None:
+        from personare.cli.verify import lines
+        from personare.provenance.verify import verify
+
+        for line in lines(verify(path)):
+            assert line.isprintable()
+
+
 class Checkpoint(Reader):
     neural = True
 
@@ -418,5 +447,6 @@ READERS: dict[str, type[Reader]] = {
     "index": Index,
     "feature": FeatureFile,
     "stranger": Stranger,
+    "marks": MarkedClip,
     "checkpoint": Checkpoint,
 }

@@ -1,7 +1,8 @@
 """The boxes of an ISO base media file that hold marks: written into our own clips, read from
 anybody's.
 
-    moov/meta   keys and values (QuickTime File Format, "Metadata"); FFmpeg's use_metadata_tags
+    moov/meta   keys and values (QuickTime File Format, "Metadata"); also in moov/udta, where
+                FFmpeg's use_metadata_tags has them
     uuid        an XMP packet, by itself on top (XMP Specification Part 3, 1.1.3, "MPEG-4")
 
 Both leave the media as it is. Whatever reads a stranger's file walks headers only, down a fixed
@@ -183,9 +184,10 @@ def _move_fragments(mfra: bytearray, by: int) -> None:
 
 
 def _read_tags(file: BinaryIO, moov: Box, size: int) -> Iterator[tuple[str, str]]:
-    for meta in boxes(file, moov.body, min(moov.end, size)):
-        if meta.kind != b"meta":
-            continue
+    above = list(boxes(file, moov.body, min(moov.end, size)))
+    for data in [box for box in above if box.kind == b"udta"]:  # where FFmpeg has them in MP4
+        above += boxes(file, data.body, min(data.end, size))
+    for meta in [box for box in above if box.kind == b"meta"]:
         end = min(meta.end, size)
         # as QuickTime has it, or with a version before the first box, as ISO does
         for body in (meta.body, meta.body + _FULL_BOX):

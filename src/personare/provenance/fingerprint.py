@@ -17,7 +17,7 @@ from personare.motion import ARKIT, FLAME, UNIT, Space
 Floats = NDArray[np.float64]
 
 RATE_HZ = 12.5
-LEAST_SECONDS = 3.0
+LEAST_SECONDS = 4.0
 """Of the shorter one; mouths that move alike for less may be two."""
 LONGEST_SECONDS = 3600
 _FLAME_JAW = FLAME.columns.index("jawX")
@@ -27,9 +27,13 @@ _STEP = 127 / 4
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """opening: float64 [n] at RATE_HZ, of any scale."""
+    """opening: float64 [n] at RATE_HZ, of any scale.
 
-    SAME: ClassVar[float] = 0.85
+    SAME: a likeness from here on is taken for the same clip. Measured: a re-encoded, shrunk or
+    cut clip against its own curves 0.84 to 0.90, against those of other sentences at most 0.42.
+    """
+
+    SAME: ClassVar[float] = 0.75
 
     opening: Floats
 

@@ -30,12 +30,13 @@ from personare.provenance.marks import (
 )
 from personare.provenance.signature import Signature, read_signature
 
-Verdict = Literal["signed", "marked", "altered", "known", "unmarked"]
+Verdict = Literal["signed", "marked", "altered", "known", "alike", "unmarked"]
 SENTENCES: Mapping[Verdict, str] = {
     "signed": "a whole signature, by somebody who is known here, says what it is",
     "marked": "nothing contradicts its marks, but anybody could have written them",
     "altered": "it is not, or no longer, what its marks were made for",
     "known": "it has no marks, but this machine made it",
+    "alike": "it has no marks, but its mouth moves as in a clip that this machine made",
     "unmarked": "nothing says what it is: it may be generated all the same",
 }
 
@@ -97,7 +98,7 @@ def verify(path: Path, *, name: str = "", anchors: str = "", mouth: Fingerprint 
     generated = _generated(aigc, xmp, signature)
     return Verified(
         file=name or str(path),
-        verdict=_verdict(generated, fits, signature, aigc is not None or xmp is not None, made),
+        verdict=_verdict(generated, fits, signature, aigc is not None or xmp is not None, made, likeness),
         generated=generated,
         aigc=aigc,
         xmp=xmp,
@@ -134,7 +135,12 @@ def _generated(
 
 
 def _verdict(
-    generated: bool | None, fits: bool | None, signature: Signature | None, marked: bool, made: Made | None
+    generated: bool | None,
+    fits: bool | None,
+    signature: Signature | None,
+    marked: bool,
+    made: Made | None,
+    likeness: float | None,
 ) -> Verdict:
     if signature is not None and signature.state == "broken":
         return "altered"
@@ -144,4 +150,6 @@ def _verdict(
         return "signed"
     if generated is not None and (marked or signature is not None):
         return "marked"
-    return "unmarked" if made is None else "known"
+    if made is None:
+        return "unmarked"
+    return "known" if likeness is None else "alike"
