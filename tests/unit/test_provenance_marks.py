@@ -190,6 +190,17 @@ def test_hostile_boxes_come_to_nothing(hostile):
     assert (found.tags, found.xmp, found.signed) == ({}, None, False)
 
 
+def test_a_table_that_claims_gigabytes_of_keys_is_refused_and_a_text_with_the_word_is_not(folder, tmp_path):
+    plain = write_plain(folder / "keys.mp4")
+    told = write_plain(folder / "told.mp4", metadata={"comment": "my keys are here, the keys abc"})
+    assert verify(told).content
+    data = bytearray(write_marked(folder / "many.mp4", plain).read_bytes())
+    struct.pack_into(">I", data, data.index(b"keys") + 8, 100_000_000)
+    (tmp_path / "many.mp4").write_bytes(data)
+    with pytest.raises(UnreadableMedia, match="claims more"):
+        verify(tmp_path / "many.mp4")
+
+
 def test_the_time_can_be_pinned_and_the_producer_is_checked(monkeypatch):
     assert now().timestamp() == int(MADE_AT)
     assert time_text(now()) == "2026-09-21T14:13:20Z"
