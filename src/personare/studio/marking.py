@@ -120,7 +120,7 @@ class Marking:
             Made(
                 id=mark.id,
                 time=time_text(facts.created),
-                name=name,
+                name=name.encode("utf-8", "backslashreplace").decode("utf-8"),
                 engine=self.engine,
                 avatar=avatar.name,
                 portrait=avatar.portrait,
