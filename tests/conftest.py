@@ -26,6 +26,9 @@ from personare.cli.main import run
 
 cv2.setNumThreads(1)
 
+MADE_AT = os.environ["SOURCE_DATE_EPOCH"] = "1790000000"
+"""When all clips of tests say that they were made, so that runs can be compared: 2026-09-21."""
+
 NEURAL = ("torch", "transformers", "diffusers")
 """What tests marked `neural` may import. All others run as if it were not installed, so that a
 mark cannot be forgotten.
@@ -36,8 +39,6 @@ SEEDED = {
     "artalk": ("artalk", "flame"),
 }
 """Components that tests share, by engine."""
-MADE_AT = "1790000000"
-"""When clips of tests say that they were made, so that two runs can be compared: 2026-09-21."""
 SLOW_FOLDERS = ("conformance", "e2e", "faults")
 """Every test there is marked `slow`."""
 NEURAL_MODULE = re.compile(r"^pytestmark = .*\bmark\.neural\b", re.MULTILINE)
@@ -97,10 +98,9 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """PERSONARE_HOME of this test alone; every clip tells the same time of making."""
+    """PERSONARE_HOME of this test alone."""
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("PERSONARE_HOME", str(folder))
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", MADE_AT)
     return folder
 
 
