@@ -21,6 +21,7 @@ from personare.cli import (
     move,
     schema,
     score,
+    serve,
     speak,
     styles,
     weights,
@@ -63,6 +64,7 @@ app.add_typer(cache.app, name="cache")
 app.add_typer(weights.app, name="weights")
 app.command("score")(score.score)
 app.command("batch")(batch.batch)
+app.command("serve")(serve.serve)
 app.command("bench")(bench.bench)
 app.command("demo")(demo.demo)
 app.command("engines")(about.engines)
