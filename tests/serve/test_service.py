@@ -63,7 +63,7 @@ def test_orders_of_every_kind(running, anna, portrait, voice, tmp_path):
     report = client.speak(anna, voice, output=tmp_path / "a.mp4", curves=curves, progress=told.append)
     assert (report["avatar"], report["width"]) == ("anna", 256)
     assert frames_of(tmp_path / "a.mp4") == report["frames"] == len(json.loads(curves.read_text())["frames"])
-    assert told[-1]["progress"] == 75
+    assert told[-1]["progress"] == 100
     client.speak(portrait, text="Hi.", voice="en-us", options=SMALL, output=tmp_path / "b.mp4")
     guided = client.speak(anna, guide=tmp_path / "b.mp4", output=tmp_path / "c.mp4")
     moved = client.speak(anna, motion=curves, output=tmp_path / "d.mp4")
