@@ -22,6 +22,7 @@ from personare.cli import (
     move,
     schema,
     score,
+    serve,
     speak,
     styles,
     verify,
@@ -67,6 +68,7 @@ app.command("verify")(verify.verify)
 app.add_typer(marks.app, name="marks")
 app.command("score")(score.score)
 app.command("batch")(batch.batch)
+app.command("serve")(serve.serve)
 app.command("bench")(bench.bench)
 app.command("demo")(demo.demo)
 app.command("engines")(about.engines)

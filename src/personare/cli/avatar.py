@@ -10,7 +10,7 @@ import typer
 
 from personare.cli.session import age_text, print_json, print_table, progress_bar, say, size_text
 from personare.cli.switches import Given, switches
-from personare.errors import InputError, one_line
+from personare.errors import one_line
 
 if TYPE_CHECKING:
     from personare.perception.photo_report import PhotoReport
@@ -49,6 +49,7 @@ def create(
     ] = None,
 ) -> None:
     """Prepare PORTRAIT and keep it as NAME; the cache never evicts it."""
+    from personare.perception.photo_report import look_at
     from personare.shelf.manifest import consent_of
 
     agreed = consent_of(consent, consent_until)
@@ -75,20 +76,6 @@ def create(
             f"{name}: ready for {cast.engine.name} in {took:.1f} s; try: personare speak {name!r} VOICE.wav "
             f"-o out.mp4"
         )
-
-
-def look_at(portrait: Path) -> PhotoReport | None:
-    """What the photo, or a video's first picture, is good for; None where no face is found
-    (engines may see more than we do).
-    """
-    from personare.perception.photo_report import photo_report
-    from personare.perception.portrait import portrait_template
-
-    try:
-        template = portrait_template(portrait)
-        return photo_report(next(iter(template)), portrait.name, moving=template.moving)
-    except InputError:
-        return None
 
 
 def photo_lines(photo: PhotoReport) -> str:
