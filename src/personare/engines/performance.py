@@ -137,6 +137,18 @@ class Run(ABC, Generic[Product, Piece]):
             first, self._next_frame = self._next_frame, self._next_frame + n
             return self._piece(first, made, 0)
 
+    def skip(self, n: int) -> None:
+        """The next n frames at rest pass unseen: what comes next is what it would be after
+        `idle(n)`, for less work. Raises as `idle`.
+        """
+        if n < 1:
+            raise EngineError(f"skip({n}): at least one frame")
+        with self._working():
+            if self._said is not None:
+                raise self._under_way("skip()", "call finish() and read its frames")
+            self._pass(n)
+            self._next_frame += n
+
     def interrupt(self) -> None:
         """End the utterance at once and drop what is queued: no frame of it is handed out any
         more, and what comes next, idle or speech, follows without a jump.
@@ -183,6 +195,10 @@ class Run(ABC, Generic[Product, Piece]):
     def _rest(self, n: int) -> Piece:  # noqa: ARG002
         """The next n frames while nobody speaks; engines that have no such thing leave it out."""
         raise EngineError("this engine has no idle motion")
+
+    def _pass(self, n: int) -> None:
+        """The next n frames at rest, unseen; wings that need not draw for it override it."""
+        self._rest(n)
 
     def _begin(self, said: Utterance) -> None:
         """An utterance begins; called before its first `_hear` or `_end` works."""
