@@ -10,7 +10,6 @@ import typer
 
 from personare.cli.session import age_text, print_json, print_table, progress_bar, say, size_text
 from personare.cli.switches import Given, switches
-from personare.errors import InputError
 
 if TYPE_CHECKING:
     from personare.perception.photo_report import PhotoReport
@@ -36,6 +35,8 @@ def create(
     replace: Annotated[bool, typer.Option("--replace", help="Replace an avatar of the same name.")] = False,
 ) -> None:
     """Prepare PORTRAIT and keep it as NAME; the cache never evicts it."""
+    from personare.perception.photo_report import look_at
+
     studio = given.studio()
     cast = studio.cast(portrait, given.engine, given.options)
     with progress_bar() as progress:
@@ -59,20 +60,6 @@ def create(
             f"{name}: ready for {cast.engine.name} in {took:.1f} s; try: personare speak {name!r} VOICE.wav "
             f"-o out.mp4"
         )
-
-
-def look_at(portrait: Path) -> PhotoReport | None:
-    """What the photo, or a video's first picture, is good for; None where no face is found
-    (engines may see more than we do).
-    """
-    from personare.perception.photo_report import photo_report
-    from personare.perception.portrait import portrait_template
-
-    try:
-        template = portrait_template(portrait)
-        return photo_report(next(iter(template)), portrait.name, moving=template.moving)
-    except InputError:
-        return None
 
 
 def photo_lines(photo: PhotoReport) -> str:

@@ -1,6 +1,6 @@
 """The application: what every request goes through, the routes, what starts and ends with it.
 
-    Doors (Host, Origin, key) -> CORS, if sites are named -> Bodies (size, pace) -> routes
+    Counted -> Doors (Host, Origin, key) -> CORS, if asked for -> Bodies (size, pace) -> routes
 
 A new noun is a file in routes/ with a `router`, and a line in ROUTES.
 """
@@ -17,11 +17,19 @@ from starlette.middleware.cors import CORSMiddleware
 from personare.serve.doors import Doors
 from personare.serve.house import House
 from personare.serve.limits import Bodies
+from personare.serve.metrics import Counted
 from personare.serve.problems import answer_with_problems
-from personare.serve.routes import health
+from personare.serve.routes import avatars, engines, files, health, jobs, videos
 from personare.serve.settings import ServeSettings
 
-ROUTES = (health.router,)
+ROUTES = (
+    jobs.router,
+    avatars.router,
+    files.router,
+    engines.router,
+    videos.router,
+    health.router,
+)
 
 
 def create_app(settings: ServeSettings) -> FastAPI:
@@ -59,4 +67,5 @@ def create_app(settings: ServeSettings) -> FastAPI:
             expose_headers=["location", "etag", "retry-after"],
         )
     app.add_middleware(Doors, settings=settings)
+    app.add_middleware(Counted, figures=house.figures)
     return app

@@ -95,9 +95,9 @@ def without_paths(text: str) -> str:
     return _PATH.sub(r"\1", text)
 
 
-def error_code(error: PersonareError) -> str:
-    """ "NoFaceFound" as "no-face-found"."""
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(error).__name__).lower()
+def coded(kind: str) -> str:
+    """The class of an error as a word: NoFaceFound is no-face-found."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", kind or "error").lower()
 
 
 def problem_of(error: PersonareError) -> Problem:
@@ -117,7 +117,7 @@ def problem_of(error: PersonareError) -> Problem:
         status,
         without_paths(error.message),
         without_paths(error.hint),
-        code=error_code(error),
+        code=coded(type(error).__name__),
         headers=headers,
     )
 

@@ -29,7 +29,6 @@ class Limits(CheckedModel):
     video_bytes: int = Field(500 * MEBIBYTE, ge=1024, description="a template video or a guide, bytes")
     motion_bytes: int = Field(64 * MEBIBYTE, ge=1024, description="a file of motion, bytes")
     text_characters: int = Field(5000, ge=1, description="a text to be spoken, characters")
-    speech_seconds: float = Field(7200.0, gt=0, description="a voice, seconds of sound")
     waiting: int = Field(100, ge=1, description="jobs that wait or are under way, all callers together")
     waiting_each: int = Field(20, ge=1, description="the same of one caller, unless its key says otherwise")
     kept_bytes_each: int = Field(
