@@ -108,8 +108,8 @@ def test_nothing_old_leaves_once_interrupt_has_returned(player) -> None:
     player.watch(SoundEncoder())
     for generation in range(1, 30):
         player.session.append(np.full(16000, 0.5, np.float32))
-        before = len(player.sent)
-        until(lambda before=before: len(player.sent) > before + generation % 4)
+        enough = len(player.sent) + generation % 4
+        until(lambda enough=enough: len(player.sent) > enough)
         player.interrupt()
         place = len(player.sent)
         until(lambda place=place: len(player.sent) > place + 1)

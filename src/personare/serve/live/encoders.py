@@ -136,7 +136,7 @@ class Mp4Encoder(Encoder):
             self._video_file.mux(self._pictures.encode(frame))
             if data := self._video.taken():
                 packets.append(_packet(Kind.MP4_VIDEO, tick, data, key))
-        sound = self._resampler.push(tick.sound.astype(np.float32) / 32767)
+        sound = self._resampler.push(tick.sound.astype(np.float32) / np.float32(32767))
         if len(sound):
             heard = AudioFrame.from_ndarray(np.ascontiguousarray(sound[None]), format="fltp", layout="mono")
             heard.sample_rate, heard.pts, heard.time_base = _AAC_RATE, self._samples, Fraction(1, _AAC_RATE)

@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
+
 from personare.errors import EngineError, UnknownName
 from personare.ground.machine import machine
 from personare.serve.live.admission import Admission
@@ -76,9 +77,7 @@ class LiveSessions:
         measure = not self.admission.knows(kind)
         id = f"session_{secrets.token_hex(12)}"
         self.admission.enter(id, kind)
-        place = Place(
-            id, replace(wanted, measure=measure), caller, self._worker(), self._worker, self._left
-        )
+        place = Place(id, replace(wanted, measure=measure), caller, self._worker(), self._worker, self._left)
         self._places[id] = place
         try:
             facts: Facts = await asyncio.wait_for(asyncio.shield(place.opened), OPEN_SECONDS)

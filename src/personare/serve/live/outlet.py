@@ -58,9 +58,7 @@ class Outlet:
 
     def void(self, generation: int) -> None:
         """Media of older generations is dropped."""
-        kept = [
-            item for item in self._items if not isinstance(item, Packet) or item.generation >= generation
-        ]
+        kept = [item for item in self._items if not isinstance(item, Packet) or item.generation >= generation]
         self._items = deque(kept)
         self._sounds = sum(isinstance(item, Packet) and item.kind not in _PICTURES for item in kept)
         self._shown = None if self._shown is None else self._newest

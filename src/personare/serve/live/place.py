@@ -1,7 +1,7 @@
 """One session in the server: its worker, who watches it, and when it ends.
 
-    preparing -> ready -> live <-> unwatched -> closed
-                   30 s without a watcher ends it; before that, its token takes it up again
+preparing -> ready -> live <-> unwatched -> closed
+               30 s without a watcher ends it; before that, its token takes it up again
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Place:
         self.generation, self.index = wanted.generation, wanted.index
         self.losses = 0
         self.opened: asyncio.Future[Facts] = asyncio.get_running_loop().create_future()
-        self._wanted = wanted
+        self.wanted = wanted
         self._renew, self._closed = renew, closed
         self._watching: list[_Watching] = []
         self._said: str | None = None
@@ -178,7 +178,7 @@ class Place:
     def _employ(self, process: WorkerProcess) -> None:
         self.process = process
         process.serve(self._hear, self._lost)
-        process.send("open", self._wanted)
+        process.send("open", self.wanted)
 
     def _hear(self, what: str, *given: Any) -> None:
         self._heard_at = self._now()
@@ -251,7 +251,7 @@ class Place:
                 self._not_opened(EngineError(detail, hint="out of memory? try a smaller size"))
             self.close(4500)
             return
-        self._wanted = replace(self._wanted, generation=self.generation, index=self.index, measure=False)
+        self.wanted = replace(self.wanted, generation=self.generation, index=self.index, measure=False)
         self._employ(self._renew())
         self.process.send("curves", self._curves)
         for one in self._watching:

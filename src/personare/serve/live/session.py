@@ -1,5 +1,5 @@
-"""A live session: who speaks, who is silent, what leaves together. No clock and no thread of its
-own; one thread ticks, any thread may speak, interrupt or pause.
+"""A live session: who speaks, who is silent, what leaves together. No clock and no thread of
+its own; one thread ticks, any thread may speak, interrupt or pause.
 
             voice enough, or its end          its end, and its last picture has left
     idle ------------------------> speaking ------------------------------> idle
@@ -134,9 +134,7 @@ class Session:
             if generation is not None and generation != self.generation & 0xFFFF:
                 return
             if self.waiting_seconds() + len(samples) / rate > MOST_SECONDS:
-                raise Busy(
-                    f"more than {MOST_SECONDS} s of voice would wait", hint="send it as it is spoken"
-                )
+                raise Busy(f"more than {MOST_SECONDS} s of voice would wait", hint="send it as it is spoken")
             voice = self._voices[-1] if self._voices else None
             if not isinstance(voice, LiveVoice) or voice.ended:
                 voice = LiveVoice(self._new_id())

@@ -12,8 +12,8 @@ from personare.types import SAMPLE_RATE, Phone, Samples
 
 
 class Voice:
-    """One utterance's speech: samples at 16 kHz in, pieces as long as a tick out. No lock of its
-    own: the session's guards it.
+    """One utterance's speech: samples at 16 kHz in, pieces as long as a tick out. The session's
+    lock guards it.
 
     id: for the page, one a session.
     guided: a guide moves the face; the samples are only heard.

@@ -14,15 +14,17 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from fractions import Fraction
+from typing import Any
 
 import aioice.ice
-import av
+import av.packet
 import numpy as np
 from aiortc import (
     MediaStreamTrack,
     RTCConfiguration,
     RTCIceServer,
     RTCPeerConnection,
+    RTCRtpCodecCapability,
     RTCRtpSender,
     RTCSessionDescription,
 )
@@ -60,7 +62,7 @@ class Pictures(MediaStreamTrack):
     def __init__(self, ask_for_key: Callable[[], None]) -> None:
         super().__init__()
         self._ask_for_key = ask_for_key
-        self._waiting: deque[tuple[bytes, int, int]] = deque()
+        self._queued: deque[tuple[bytes, int, int]] = deque()
         self._filled = asyncio.Event()
         self._waits_for_key = True
 
@@ -68,23 +70,23 @@ class Pictures(MediaStreamTrack):
         """A picture. One that builds on a picture that was left out is left out, too."""
         if packet.key:
             self._waits_for_key = False
-        elif len(self._waiting) >= _PICTURES and not self._waits_for_key:
-            self._waiting.clear()
+        elif len(self._queued) >= _PICTURES and not self._waits_for_key:
+            self._queued.clear()
             self._waits_for_key = True
             self._ask_for_key()
         if not self._waits_for_key:
-            self._waiting.append((packet.payload, pts, packet.generation))
+            self._queued.append((packet.payload, pts, packet.generation))
             self._filled.set()
 
     def void(self, generation: int) -> None:
         """Older pictures are dropped; each generation begins with a key picture."""
-        self._waiting = deque(item for item in self._waiting if item[2] >= generation)
+        self._queued = deque(item for item in self._queued if item[2] >= generation)
 
-    async def recv(self) -> av.Packet:
-        while not self._waiting:
+    async def recv(self) -> av.packet.Packet[Any]:
+        while not self._queued:
             self._filled.clear()
             await self._filled.wait()
-        data, pts, _ = self._waiting.popleft()
+        data, pts, _ = self._queued.popleft()
         packet = av.Packet(data)
         packet.pts, packet.time_base = pts, VIDEO_CLOCK
         return packet
@@ -99,7 +101,7 @@ class Sound(MediaStreamTrack):
 
     def __init__(self) -> None:
         super().__init__()
-        self._waiting: deque[tuple[np.ndarray[tuple[int], np.dtype[np.int16]], int, int]] = deque()
+        self._queued: deque[tuple[np.ndarray[tuple[int], np.dtype[np.int16]], int, int]] = deque()
         self._filled = asyncio.Event()
         self._rest = np.zeros(0, np.int16)
 
@@ -111,21 +113,21 @@ class Sound(MediaStreamTrack):
         self._rest = samples[whole:]
         for start in range(0, whole, _PIECE):
             piece = samples[start : start + _PIECE]
-            self._waiting.append((piece, position + start, packet.generation))
-        while len(self._waiting) > _SOUND_PIECES:
-            self._waiting.popleft()
+            self._queued.append((piece, position + start, packet.generation))
+        while len(self._queued) > _SOUND_PIECES:
+            self._queued.popleft()
         self._filled.set()
 
     def void(self, generation: int) -> None:
         """Older sound is dropped."""
-        self._waiting = deque(item for item in self._waiting if item[2] >= generation)
+        self._queued = deque(item for item in self._queued if item[2] >= generation)
         self._rest = self._rest[:0]
 
     async def recv(self) -> AudioFrame:
-        while not self._waiting:
+        while not self._queued:
             self._filled.clear()
             await self._filled.wait()
-        samples, position, _ = self._waiting.popleft()
+        samples, position, _ = self._queued.popleft()
         frame = AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, position, Fraction(1, SAMPLE_RATE)
         return frame
@@ -166,7 +168,7 @@ class Peer:
                 sender._stream_id = self.id
                 self._senders.append(sender)
             # the receiver's wish for a key picture reaches aiortc's own encoders alone
-            self._senders[0]._send_keyframe = self._place.ask_for_key
+            self._senders[0]._send_keyframe = self._place.ask_for_key  # type: ignore[method-assign]
             for transceiver in connection.getTransceivers():
                 if transceiver.kind == "video":
                     transceiver.setCodecPreferences(_preferred())
@@ -225,7 +227,7 @@ class Peer:
         seen = [report.timestamp for report in reports.values() if report.type == "remote-inbound-rtp"]
         if not seen:
             return False
-        return (datetime.now(UTC) - max(seen)).total_seconds() > SILENT_SECONDS
+        return bool((datetime.now(UTC) - max(seen)).total_seconds() > SILENT_SECONDS)
 
     def _changed(self) -> None:
         state = self._connection.connectionState
@@ -235,8 +237,8 @@ class Peer:
             self._ended.set()
 
     def _time_of(self, index: int) -> Fraction:
-        """Seconds of a tick on the connection's clock: the session's, but where time stood still
-        for the session, this one goes on, as the receiver's does.
+        """Seconds of a tick on the connection's clock: the session's, but where time stood
+        still for the session, this one goes on, as the receiver's does.
         """
         at, now = index / self._fps, asyncio.get_running_loop().time()
         if self._origin is None:
@@ -247,7 +249,7 @@ class Peer:
         return at + self._stood
 
 
-def _preferred() -> list[object]:
+def _preferred() -> list[RTCRtpCodecCapability]:
     """H.264 as every browser has it, then VP8."""
     known = RTCRtpSender.getCapabilities("video").codecs
     h264 = [

@@ -127,7 +127,7 @@ class Worker:
         player.watch(None if media is None else open_encoder(media, performance.size, performance.fps))
 
     def _append(self, piece: VoicePiece) -> None:
-        samples = np.frombuffer(piece.samples, "<i2").astype(np.float32) / 32768
+        samples = np.frombuffer(piece.samples, "<i2").astype(np.float32) / np.float32(32768)
         self._playing().session.append(samples, piece.rate, piece.generation)
 
     def _say(self, wanted: Say) -> None:
