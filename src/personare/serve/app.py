@@ -50,6 +50,7 @@ def create_app(settings: ServeSettings) -> FastAPI:
         version=version("personare"),
         summary="A portrait and a voice become a talking person",
         lifespan=life,
+        redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
     )

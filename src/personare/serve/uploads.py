@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
-from personare.serve.files import FILE_ID, PURPOSES, FileShelf, Purpose, Upload
+from personare.serve.files import FILE_ID, PURPOSES, SOUNDS, FileShelf, Purpose, Upload
 from personare.serve.house import House, caller_of, house_of
 from personare.serve.problems import Problem
 
