@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from socket import SHUT_RDWR
 
 import cv2
 import httpx
@@ -219,9 +220,9 @@ def test_fifty_rounds_of_connect_and_vanish_leave_nothing(running, made) -> None
     files, before, workers = open_files(), threads(), children(running)
     for _ in range(50):
         url = f"{running.url.replace('http', 'ws')}{made['ws']}?token={made['token']}"
-        socket = connect(url)
-        socket.recv(timeout=30)
-        socket.socket.close()  # as a browser that was killed
+        with connect(url, close_timeout=0) as socket:
+            socket.recv(timeout=30)
+            socket.socket.shutdown(SHUT_RDWR)  # as a browser that was killed
     until(lambda: open_files() <= files + 1)
     assert threads() <= before + 1
     assert children(running) == workers
@@ -259,7 +260,7 @@ def test_a_lost_worker_is_replaced_under_the_same_id(running) -> None:
 
 def test_each_session_shows_its_own_face(running, made) -> None:
     """Complaint 7."""
-    with session(running, options={"size": 256, "look": "mesh"}) as other:
+    with session(running, options={"size": 256, "face_height": 0.6}) as other:
         with watched(running, made) as one, watched(running, other) as two:
             faces = [one.pictures(3), two.pictures(3)]
     means = [np.mean([picture.mean((0, 1)) for picture in pictures], 0) for pictures in faces]

@@ -78,7 +78,7 @@ def test_fragments_play_as_mp4_and_a_spared_picture_is_no_gap() -> None:
     assert close_to(seen[8][1], 58)
     with av.open(io.BytesIO(sound)) as file:
         heard = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
-    assert len(heard) > 8 * 1920
+    assert len(heard) > 6 * 1920  # AAC itself holds back two or three frames
     assert 0.1 < np.abs(heard[4800:9600]).mean() < 0.2  # a sine of 8000: 0.155
 
 

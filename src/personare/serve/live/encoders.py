@@ -14,10 +14,10 @@ import av
 import cv2
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.audio.resampler import AudioResampler
 from av.video.frame import PictureType, VideoFrame
 
 from personare.media.colour import even_sized, i420
-from personare.media.resample import StreamResampler
 from personare.serve.live.session import Tick
 from personare.serve.live.wire import Kind, Media, Packet
 from personare.types import SAMPLE_RATE, Image
@@ -108,7 +108,8 @@ class Mp4Encoder(Encoder):
         self._aac = self._sound.container.add_stream("aac", rate=_AAC_RATE)
         self._aac.layout = "mono"
         self._aac.bit_rate = 64000
-        self._resampler = StreamResampler(SAMPLE_RATE, _AAC_RATE)
+        # FFmpeg's holds back less than a millisecond, soxr's tens of them
+        self._resampler = AudioResampler(format="fltp", layout="mono", rate=_AAC_RATE)
         self._first: int | None = None
         self._samples = 0
         self._last: Image | None = None
@@ -125,21 +126,21 @@ class Mp4Encoder(Encoder):
             frame = _video_frame(image, tick.index - self._first, key, 1 / self._fps)
             for packet in self._pictures.encode(frame):
                 packets += self._video.packets(packet, tick, tick.index, key)
-        for packet in self._aac.encode(self._heard(tick)):
-            index = self._first + int(Fraction(packet.pts or 0) / _AAC_RATE * self._fps)
-            packets += self._sound.packets(packet, tick, index, True)
+        for heard in self._resampler.resample(self._frame_of(tick)):
+            for packet in self._aac.encode(heard):
+                index = self._first + int(Fraction(packet.pts or 0) / _AAC_RATE * self._fps)
+                packets += self._sound.packets(packet, tick, index, True)
         return packets
 
     def close(self) -> None:
         self._video.container.close()
         self._sound.container.close()
 
-    def _heard(self, tick: Tick) -> AudioFrame:
-        sound = self._resampler.push(tick.sound.astype(np.float32) / np.float32(32767))
-        heard = AudioFrame.from_ndarray(np.ascontiguousarray(sound[None]), format="fltp", layout="mono")
-        heard.sample_rate, heard.pts, heard.time_base = _AAC_RATE, self._samples, Fraction(1, _AAC_RATE)
-        self._samples += len(sound)
-        return heard
+    def _frame_of(self, tick: Tick) -> AudioFrame:
+        frame = AudioFrame.from_ndarray(tick.sound[None], format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, self._samples, Fraction(1, SAMPLE_RATE)
+        self._samples += len(tick.sound)
+        return frame
 
 
 class _File:

@@ -14,7 +14,7 @@ from personare.errors import EngineError, UnknownName
 from personare.ground.machine import machine
 from personare.serve.live.admission import Admission
 from personare.serve.live.opened import Wanted
-from personare.serve.live.place import Place
+from personare.serve.live.place import OPEN_SECONDS, Place
 from personare.serve.live.process import WorkerProcess
 from personare.serve.live.wire import Facts
 from personare.studio.settings import Settings
@@ -22,8 +22,6 @@ from personare.studio.settings import Settings
 if TYPE_CHECKING:
     from personare.serve.live.whep import Peer
 
-OPEN_SECONDS = 120.0
-"""How long preparing may take; an avatar that is kept takes none of it."""
 _SWEEP_SECONDS = 1.0
 
 

@@ -19,6 +19,8 @@ from personare.serve.live.session import Interrupted
 from personare.serve.live.wire import Append, Curves, Event, Facts, Media, Message, Packet, Say, VoicePiece
 
 UNWATCHED_SECONDS = 30.0
+OPEN_SECONDS = 120.0
+"""How long preparing may take; an avatar that is kept takes none of it."""
 HUNG_SECONDS = 10.0
 """A worker that is watched and says nothing for so long is lost."""
 MOST_LOSSES = 3
@@ -71,7 +73,7 @@ class Place:
         self._paused = self._held = self._curves = False
         self._unwatched_since = self._now()
         self._heard_at = self._now()
-        self.ended = False
+        self.ended = self._is_open = False
         self._employ(process)
 
     # ------------------------------------------------------------- for watchers
@@ -153,7 +155,8 @@ class Place:
             return ""
         if not any(one.media is not None for one in self._watching):
             return "unwatched" if self._now() - self._unwatched_since > UNWATCHED_SECONDS else ""
-        if not (self._paused or self._held) and self._now() - self._heard_at > HUNG_SECONDS:
+        patience = HUNG_SECONDS if self._is_open else OPEN_SECONDS
+        if not (self._paused or self._held) and self._now() - self._heard_at > patience:
             self.process.kill()  # and is made anew
             self._heard_at = self._now()
         return ""
@@ -176,7 +179,7 @@ class Place:
     # ------------------------------------------------------------- from the worker
 
     def _employ(self, process: WorkerProcess) -> None:
-        self.process = process
+        self.process, self._is_open = process, False
         process.serve(self._hear, self._lost)
         process.send("open", self.wanted)
 
@@ -194,6 +197,7 @@ class Place:
         elif what == "interrupted":
             self._interrupted(*given)
         elif what == "opened":
+            self._is_open = True
             self.facts = given[0] | {"fps": str(given[0]["fps"])}
             if not self.opened.done():
                 self.opened.set_result(given[0])
