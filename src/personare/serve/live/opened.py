@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -93,8 +94,8 @@ def open_wanted(wanted: Wanted, studio: Studio) -> Opened:
     except PersonareError:
         performance.close()
         raise
-    # one tick beyond the latency, for the voice that comes while a tick is made
-    prime = cast.engine.latency(cast.options).floor_seconds + float(1 / performance.fps)
+    ticks = math.ceil(cast.engine.latency(cast.options).floor_seconds * performance.fps)
+    prime = float(ticks / performance.fps)
     return Opened(performance, cast.engine, guide, prime, cost)
 
 
