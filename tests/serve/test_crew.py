@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 
+import cv2
 import numpy as np
 import pytest
 
@@ -119,3 +120,21 @@ def test_who_does_not_hear_is_ended_and_who_takes_too_long(tmp_path, portrait, l
     assert pool.ended["deaf"].kind == "TooSlow"
     assert time.monotonic() - began < 60, "a stopped process was waited for"
     assert pool.given_back == [], "what took too long is not tried again"
+
+
+def test_a_picture_that_takes_too_much_memory_ends_its_own_task(tmp_path, portrait):
+    bomb = tmp_path / "bomb.png"
+    cv2.imwrite(str(bomb), np.zeros((7000, 7000, 3), np.uint8))
+    assert bomb.stat().st_size < 200_000
+    pool = ListPool([Creation("bomb", "bomb", bomb)])
+    crew = Crew(pool, Settings(cache_dir=tmp_path / "cache"), count=1, memory_bytes=320 << 20)
+    crew.start()
+    try:
+        until(lambda: "bomb" in pool.ended)
+        pool.tasks.append(Creation("photo", "otto", portrait, options={"size": 256}))
+        crew.wake()
+        until(lambda: "photo" in pool.ended)
+    finally:
+        crew.close()
+    assert pool.ended["bomb"].error
+    assert not pool.ended["photo"].error

@@ -14,8 +14,8 @@ from personare.work.tasks import Step
 
 ROW = Row(
     id="", kind="clip", caller="", status="queued", progress=0, stage="", created=1.0, started=None,
-    done=None, attempts=0, request={"text": "Hello."}, inputs={}, place="puppet", fills=False, key=None, digest="d",
-    report=None, error=None, bytes=0,
+    done=None, attempts=0, request={"text": "Hello."}, inputs={}, place="puppet", fills=False, key=None,
+    digest="d", report=None, error=None, bytes=0,
 )  # fmt: skip
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from contextlib import ExitStack, closing
+from http.client import HTTPConnection
 
 import pytest
 from fastapi import FastAPI, Request
@@ -88,17 +90,15 @@ def test_a_body_of_no_known_length_is_counted(port):
 
 
 def test_who_is_quick_is_served_while_others_are_slow(port):
-    slow = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]
-    for client in slow:
-        client.sendall(b"POST /echo HTTP/1.1\r\n")
-    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
-        client.sendall(head("Content-Length: 2") + b"{}")
-        assert client.recv(100).startswith(b"HTTP/1.1 200")
-        time.sleep(0.4)  # between two requests a connection may rest
-        client.sendall(head("Content-Length: 2") + b"{}")
-        assert b"HTTP/1.1 200" in client.recv(1000)
-    for client in slow:
-        client.close()
+    with ExitStack() as open_ones:
+        for _ in range(20):
+            slow = open_ones.enter_context(socket.create_connection(("127.0.0.1", port)))
+            slow.sendall(b"POST /echo HTTP/1.1\r\n")
+        quick = open_ones.enter_context(closing(HTTPConnection("127.0.0.1", port, timeout=20)))
+        for _ in range(2):
+            quick.request("POST", "/echo", b"{}")
+            assert quick.getresponse().read() == b"2"
+            time.sleep(0.4)  # between two requests a connection may rest
 
 
 def test_a_port_that_is_taken_is_told(port):

@@ -97,7 +97,8 @@ def serve(
     app = create_app(settings)
     app.state.house.claim()
     socket = listening(host, port)
-    url = f"{'https' if certfile else 'http'}://{f'[{host}]' if ':' in host else host}:{socket.getsockname()[1]}"
+    scheme, name = "https" if certfile else "http", f"[{host}]" if ":" in host else host
+    url = f"{scheme}://{name}:{socket.getsockname()[1]}"
 
     def ready() -> None:
         say(f"personare serves {url} (Ctrl-C ends it)")

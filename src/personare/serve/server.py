@@ -39,18 +39,27 @@ def slow_heads_cut_off(seconds: float) -> type[H11Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            self._timer = self.loop.call_later(seconds, self._too_slow)
+            self._wait()
 
         def data_received(self, data: bytes) -> None:
             super().data_received(data)
             if self.conn.their_state is not h11.IDLE:
                 self._stop()
-            elif self._timer is None:
-                self._timer = self.loop.call_later(seconds, self._too_slow)
+            else:
+                self._wait()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
+                self._wait()  # for the rest of what came with the last request
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop()
             super().connection_lost(exc)
+
+        def _wait(self) -> None:
+            if self._timer is None:
+                self._timer = self.loop.call_later(seconds, self._too_slow)
 
         def _too_slow(self) -> None:
             self._timer = None
@@ -75,8 +84,9 @@ class Sockets(WebSocketsSansIOProtocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server; SIGTERM and Ctrl-C end it in peace, with exit code 0. ready: called when
-    it answers.
+    """uvicorn's server; SIGTERM and Ctrl-C end it in peace, with exit code 0.
+
+    ready: called when it answers.
     """
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:

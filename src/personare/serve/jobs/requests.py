@@ -147,12 +147,12 @@ def checked_clip(request: ClipRequest, studio: Studio, limits: Limits) -> Engine
         )
     order = order_of(request, {name: name for name in request.uploads}, Path())
     options: Mapping[str, Any] = request.options
-    name = request.engine
+    name = None if request.engine is None else ready_engine(request.engine, studio).name
     if request.avatar is not None:
         manifest = studio.shelf.load_manifest(request.avatar)
         if name not in (None, manifest.engine):
             raise Problem(
-                422, f"this avatar was made for {manifest.engine}", f"leave engine out, or {name} out"
+                422, f"this avatar was made for {manifest.engine}, not {name}", "leave the engine out"
             )
         name, options = manifest.engine, {**manifest.options, **options}
     engine = ready_engine(name, studio)
