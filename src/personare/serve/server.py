@@ -8,7 +8,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
@@ -16,6 +16,8 @@ import h11
 import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 
 from personare.errors import EngineError
 from personare.serve.settings import ServeSettings
@@ -72,6 +74,15 @@ def slow_heads_cut_off(seconds: float) -> type[H11Protocol]:
     return Impatient
 
 
+class Sockets(WebSocketsSansIOProtocol):
+    """uvicorn's WebSockets; one that is closing already does not keep the service from ending."""
+
+    def shutdown(self) -> None:
+        with suppress(InvalidState):
+            super().shutdown()
+        self.transport.close()
+
+
 class Server(uvicorn.Server):
     """uvicorn's server; SIGTERM and Ctrl-C end it in peace, with exit code 0.
 
@@ -118,7 +129,8 @@ def server(app: FastAPI, settings: ServeSettings, ready: Callable[[], None] = la
     """The server of an application, not yet running: give `run` a socket of `listening`."""
     config: dict[str, Any] = {
         "http": slow_heads_cut_off(settings.limits.head_seconds),
-        "ws": "websockets-sansio",
+        "ws": Sockets,
+        "ws_per_message_deflate": False,  # pictures and sound do not become smaller by it
         "ws_max_size": _SOCKET_BYTES,
         "ws_ping_interval": 20.0,
         "ws_ping_timeout": 20.0,
