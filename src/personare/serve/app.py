@@ -19,7 +19,7 @@ from personare.serve.house import House
 from personare.serve.limits import Bodies
 from personare.serve.metrics import Counted
 from personare.serve.problems import answer_with_problems
-from personare.serve.routes import avatars, engines, files, health, jobs, videos
+from personare.serve.routes import avatars, engines, files, health, jobs, page, videos
 from personare.serve.settings import ServeSettings
 
 ROUTES = (
@@ -29,6 +29,7 @@ ROUTES = (
     engines.router,
     videos.router,
     health.router,
+    page.router,
 )
 
 
