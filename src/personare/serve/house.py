@@ -7,7 +7,6 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from filelock import FileLock, Timeout
 from starlette.concurrency import run_in_threadpool
@@ -22,6 +21,7 @@ from personare.serve.files import FileShelf
 from personare.serve.jobs.events import Changes
 from personare.serve.jobs.pool import JobPool
 from personare.serve.jobs.store import JobStore, Row
+from personare.serve.live.live import LiveSessions
 from personare.serve.metrics import Figures
 from personare.serve.problems import Problem
 from personare.serve.settings import ServeSettings
@@ -34,18 +34,6 @@ ALL = "all"
 """Of --warm: every avatar that is kept."""
 _SWEEP_SECONDS = 300.0
 _MEMORY_SHARE = 0.75
-
-
-class Live(Protocol):
-    """Whoever runs the live sessions."""
-
-    async def start(self) -> None:
-        """The service starts."""
-        ...
-
-    async def close(self) -> None:
-        """The service ends: every session is told, and ends within seconds."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +50,6 @@ class House:
     """One service.
 
     studio: of the HTTP process, which prepares and draws nothing: it looks things up.
-    live: None where there are no live sessions.
     """
 
     settings: ServeSettings
@@ -73,8 +60,8 @@ class House:
     avatars: AvatarNotes
     crew: Crew
     changes: Changes
+    live: LiveSessions
     figures: Figures = field(default_factory=Figures)
-    live: Live | None = None
     is_closing: bool = False
     _lock: FileLock = field(init=False)
     _sweeper: asyncio.Task[None] | None = field(init=False, default=None)
@@ -101,7 +88,14 @@ class House:
             warm=_warm(settings, studio),
         )
         files = FileShelf(folder / "files", database, settings.limits)
-        return cls(settings, studio, database, jobs, files, avatars, crew, changes)
+        live = LiveSessions(
+            settings.studio,
+            spare=1 if settings.warm else 0,
+            most=settings.sessions,
+            loopback=settings.is_local,
+            ice_servers=settings.ice_servers,
+        )
+        return cls(settings, studio, database, jobs, files, avatars, crew, changes, live)
 
     async def start(self) -> None:
         """Start what runs beside the requests. Raises Busy if another service has this folder."""
@@ -118,14 +112,12 @@ class House:
         self.changes.begin()
         self.crew.start()
         self._sweeper = asyncio.create_task(self._sweep())
-        if self.live is not None:
-            await self.live.start()
+        await self.live.start()
 
     async def close(self) -> None:
         """End it: jobs under way wait again, nothing half-written is left."""
         self.is_closing = True
-        if self.live is not None:
-            await self.live.close()
+        await self.live.close()
         self.changes.wake_all()
         if self._sweeper is not None:
             self._sweeper.cancel()

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from personare.serve.house import House
 
 log = logging.getLogger("personare.serve.requests")
+_LIVE = {
+    "sessions": "live sessions",
+    "cores_used": "cores that live sessions take, as measured",
+    "cores": "cores that they may take",
+    "workers_lost": "processes that open sessions have lost",
+}
 _BUCKETS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
 
 
@@ -59,6 +65,8 @@ class _OfHouse(Collector):
         crew = self._house.crew
         yield GaugeMetricFamily("personare_workers", "processes that make clips", len(crew.processes))
         yield GaugeMetricFamily("personare_workers_busy", "of them, at a job", crew.busy)
+        for name, value in self._house.live.figures().items():
+            yield GaugeMetricFamily(f"personare_live_{name}", _LIVE[name], value)
 
 
 class Counted:

@@ -64,6 +64,12 @@ class ServeSettings(CheckedModel):
     network_workers: int = Field(
         1, ge=1, le=64, description="jobs at a time of engines with networks, which fill a machine each"
     )
+    sessions: int | None = Field(
+        None, ge=0, le=10_000, description="live sessions at a time; none: as many as the cores can draw"
+    )
+    ice_servers: tuple[str, ...] = Field(
+        (), description="STUN and TURN servers for WebRTC, as turn:example.org:443?transport=tcp; none"
+    )
     warm: tuple[str, ...] = Field((), description="avatars and engines to load before the first call")
     keys: tuple[ApiKey, ...] = Field((), description="who may call; none: everybody who can reach it")
     allow_hosts: tuple[str, ...] = Field(
