@@ -14,8 +14,8 @@ export async function fillVoices(...selects) {
   const { voices } = await get("/v1/voices");
   const ready = voices.filter((voice) => voice.ready);
   const mine = navigator.language.toLowerCase();
-  const usual = ready.find((voice) => voice.name.toLowerCase() === mine)
-    ?? ready.find((voice) => voice.language === mine.split("-")[0]) ?? ready.find((voice) => voice.language === "en");
+  const wanted = [mine, { zh: "cmn", en: "en-us" }[mine.slice(0, 2)], mine.split("-")[0], "en-us", "en"];
+  const usual = wanted.map((name) => ready.find((voice) => voice.name.toLowerCase() === name)).find(Boolean);
   for (const select of selects) {
     select.replaceChildren(...ready.map((voice) => new Option(`${voice.description} (${voice.name})`, voice.name)));
     if (usual) select.value = usual.name;

@@ -18,9 +18,8 @@ export function begin() {
     button.dataset.t = name;
     button.onclick = () => {
       $("text").value = text;
-      const fit = [...$("voice").options].find((one) => one.value === language || one.value.startsWith(`${language}-`))
-        ?? (language === "zh" ? [...$("voice").options].find((one) => one.value === "cmn") : null);
-      if (fit) $("voice").value = fit.value;
+      const names = [...$("voice").options].map((one) => one.value);
+      $("voice").value = names.find((name) => name === { en: "en-us", zh: "cmn" }[language]) ?? names.find((name) => name.startsWith(language));
     };
     $("examples").append(button);
   }
@@ -121,7 +120,7 @@ async function make() {
   const source = document.querySelector("[name=source]:checked").value;
   const wanted = {
     options: values($("main-options"), $("options")),
-    engine: $("avatar").value ? null : $("engine").value,
+    engine: $("avatar").value ? null : $("engine").value || null,
   };
   if (source === "text") {
     wanted.text = $("text").value.trim();

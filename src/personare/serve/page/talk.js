@@ -8,15 +8,16 @@ let session = null, socket = null, sound = null, watcher = null, microphone = nu
 
 export function begin() {
   fillVoices($("say-voice")).catch(complain);
-  $("start").onclick = () => start().catch((error) => { end(); complain(error); });
+  const orEnd = (act) => () => act().catch((error) => { end(); complain(error); });
+  $("start").onclick = orEnd(start);
   $("stop").onclick = end;
-  $("say").onclick = sayIt;
+  $("say").onclick = orEnd(sayIt);
   $("interrupt").onclick = interrupt;
   $("mic").onclick = () => (microphone ? stopMicrophone() : startMicrophone().catch((error) => complain(new Error(t("no_microphone", error.message)))));
   addEventListener("keydown", (event) => {
-    if (!session || $("talk").hidden) return;
-    if (event.key === "Escape") interrupt();
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); sayIt(); }
+    if ($("talk").hidden) return;
+    if (event.key === "Escape" && session) interrupt();
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); $("say").click(); }
   });
   document.addEventListener("visibilitychange", () => session && send({ type: document.hidden ? "pause" : "resume" }));
   addEventListener("pagehide", () => session && fetch(`/v1/sessions/${session.id}`, { method: "DELETE", keepalive: true, headers: authorised() }));
@@ -42,7 +43,7 @@ async function start() {
     if ($("live-avatar").value) wanted.avatar = $("live-avatar").value;
     session = await post("/v1/sessions", wanted);
     generation = session.generation;
-    for (const screen of [$("canvas")]) [screen.width, screen.height] = session.size;
+    [$("canvas").width, $("canvas").height] = session.size;
     let reason = session.reason;
     if (session.transport === "webrtc") {
       try {
@@ -57,9 +58,7 @@ async function start() {
     figure(t("transport"), `${session.transport} — ${reason}`);
     $("canvas").hidden = session.transport === "webrtc";
     $("live").hidden = session.transport !== "webrtc";
-    $("start").hidden = true;
-    $("stop").hidden = false;
-    $("talking").disabled = false;
+    running(true);
     $("say-text").focus();
   } finally {
     starting = false;
@@ -77,11 +76,15 @@ function end() {
   sound?.close();
   session = watcher = sound = null;
   $("badge").hidden = true;
-  $("start").hidden = false;
-  $("stop").hidden = true;
-  $("talking").disabled = true;
+  running(false);
   $("figures").replaceChildren();
   state("");
+}
+
+function running(is) {
+  $("start").hidden = is;
+  $("stop").hidden = !is;
+  $("mic").disabled = $("interrupt").disabled = !is;
 }
 
 function connect(media) {
@@ -117,10 +120,11 @@ function hear(event) {
   else if (event.type === "error") complain(new Error([event.error.detail, event.error.hint].filter(Boolean).join(" — ")));
 }
 
-function sayIt() {
+async function sayIt() {
   const text = $("say-text").value.trim();
   if (!text) { complain(new Error(t("no_text"))); return; }
   complain(null);
+  if (!session) await start();
   send({ type: "say", text, voice: $("say-voice").value || null });
 }
 
