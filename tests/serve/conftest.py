@@ -48,7 +48,18 @@ class Running:
         log = (self.folder / "log").open("a+")
         before = log.tell()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "personare", "serve", "--port", "0", "--workers", "1", "-v", *self._switches],
+            [
+                sys.executable,
+                "-m",
+                "personare",
+                "serve",
+                "--port",
+                "0",
+                "--workers",
+                "1",
+                "-v",
+                *self._switches,
+            ],
             env={**os.environ, "PERSONARE_HOME": str(self.folder / "home"), "PYTHONUNBUFFERED": "1"},
             stdout=log,
             stderr=log,

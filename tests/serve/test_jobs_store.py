@@ -13,8 +13,8 @@ from personare.serve.problems import Problem
 from personare.work.tasks import Step
 
 ROW = Row(
-    id="", kind="clip", caller="", status="queued", progress=0, stage="", created=1.0, started=None, done=None,
-    attempts=0, request={"text": "Hello."}, inputs={}, place="puppet", fills=False, key=None, digest="d",
+    id="", kind="clip", caller="", status="queued", progress=0, stage="", created=1.0, started=None,
+    done=None, attempts=0, request={"text": "Hello."}, inputs={}, place="puppet", fills=False, key=None, digest="d",
     report=None, error=None, bytes=0,
 )  # fmt: skip
 
@@ -70,7 +70,12 @@ def test_complaint_08_a_killed_server_forgets_nothing_and_progress_never_falls(t
 def test_complaint_20_progress_is_100_exactly_with_completed(store):
     job = added(store)
     store.begin(job.id)
-    steps = [Step("puppet.rig", 3, 4), Step("speaking", 0, 50), Step("speaking", 50, 50), Step("speaking", 10**6, None)]
+    steps = [
+        Step("puppet.rig", 3, 4),
+        Step("speaking", 0, 50),
+        Step("speaking", 50, 50),
+        Step("speaking", 10**6, None),
+    ]
     seen = [percent(step, 50.0) for step in steps]
     assert seen == sorted(seen)
     assert seen[-1] == 99

@@ -75,7 +75,7 @@ def serve(
     from personare.serve.app import create_app
     from personare.serve.keys import api_key as key_of
     from personare.serve.keys import read_keys
-    from personare.serve.server import server
+    from personare.serve.server import listening, server
     from personare.serve.settings import ServeSettings
 
     keys = (key_of("default", api_key),) if api_key else ()
@@ -94,8 +94,15 @@ def serve(
         "keyfile": keyfile,
     }
     settings = ServeSettings.model_validate(fields)
-    scheme = "https" if certfile else "http"
-    say(f"personare serves {scheme}://{host}:{port} (Ctrl-C ends it)")
-    if not keys and not api_keys:
-        complain("only this machine can reach it, and everybody on it may call (no API key)")
-    server(create_app(settings), settings).run()
+    app = create_app(settings)
+    app.state.house.claim()
+    socket = listening(host, port)
+    url = f"{'https' if certfile else 'http'}://{f'[{host}]' if ':' in host else host}:{socket.getsockname()[1]}"
+
+    def ready() -> None:
+        say(f"personare serves {url} (Ctrl-C ends it)")
+        if not settings.keys:
+            complain("only this machine can reach it, and everybody on it may call (no API key)")
+
+    with socket:
+        server(app, settings, ready).run([socket])

@@ -68,7 +68,7 @@ class House:
 
     def __post_init__(self) -> None:
         self.figures.follow(self)
-        self._lock = FileLock(self.settings.data_folder / "serve.lock")
+        self._lock = FileLock(self.settings.data_folder / "serve.lock", thread_local=False)
 
     @classmethod
     def of(cls, settings: ServeSettings) -> House:
@@ -97,14 +97,20 @@ class House:
         )
         return cls(settings, studio, database, jobs, files, avatars, crew, changes, live)
 
-    async def start(self) -> None:
-        """Start what runs beside the requests. Raises Busy if another service has this folder."""
+    def claim(self) -> None:
+        """Take the folder of jobs, until `close`. Raises Busy if another service has it."""
+        if self._lock.is_locked:
+            return
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise Busy(
                 f"another service works in {self.settings.data_folder}", hint="give this one another --data"
             ) from None
+
+    async def start(self) -> None:
+        """Start what runs beside the requests. Raises as `claim`."""
+        self.claim()
         again = self.jobs.recover()
         self.avatars.recover()
         if again:

@@ -71,13 +71,14 @@ class Problem(Exception):
     def body(self) -> dict[str, Any]:
         """The problem as JSON."""
         kind = "invalid_request_error" if self.status < 500 else "server_error"
+        message = f"{self.detail} ({self.hint})" if self.hint else self.detail
         return {
             "type": f"urn:personare:problem:{self.code}",
             "title": self.code.replace("-", " "),
             "status": self.status,
             "detail": self.detail,
             "hint": self.hint,
-            "error": {"message": self.detail, "type": kind, "param": None, "code": self.code},
+            "error": {"message": message, "type": kind, "param": None, "code": self.code},
         }
 
     def response(self) -> JSONResponse:

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -16,12 +17,14 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from personare.errors import EngineError
 from personare.serve.settings import ServeSettings
 
 END_SECONDS = 5
 """How long open requests may take when the service ends."""
 _SOCKET_BYTES = 1 << 20
 """Of one message on a WebSocket."""
+_BACKLOG = 128
 
 
 def slow_heads_cut_off(seconds: float) -> type[H11Protocol]:
@@ -61,7 +64,18 @@ def slow_heads_cut_off(seconds: float) -> type[H11Protocol]:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server; SIGTERM and Ctrl-C end it in peace, with exit code 0."""
+    """uvicorn's server; SIGTERM and Ctrl-C end it in peace, with exit code 0. ready: called when
+    it answers.
+    """
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._ready()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -78,11 +92,21 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def server(app: FastAPI, settings: ServeSettings) -> Server:
-    """The server of an application, not yet running."""
+def listening(host: str, port: int) -> socket.socket:
+    """A socket at an address; port 0 takes any. Raises EngineError if it cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise EngineError(
+            f"cannot listen on {host}:{port}: {error.strerror or error}",
+            hint="choose another --port or --host",
+        ) from None
+
+
+def server(app: FastAPI, settings: ServeSettings, ready: Callable[[], None] = lambda: None) -> Server:
+    """The server of an application, not yet running: give `run` a socket of `listening`."""
     config: dict[str, Any] = {
-        "host": settings.host,
-        "port": settings.port,
         "http": slow_heads_cut_off(settings.limits.head_seconds),
         "ws": "websockets-sansio",
         "ws_max_size": _SOCKET_BYTES,
@@ -98,4 +122,4 @@ def server(app: FastAPI, settings: ServeSettings) -> Server:
     if settings.certfile is not None:
         config |= {"ssl_certfile": str(settings.certfile)}
         config |= {"ssl_keyfile": str(settings.keyfile)} if settings.keyfile else {}
-    return Server(uvicorn.Config(app, **config))
+    return Server(uvicorn.Config(app, **config), ready)

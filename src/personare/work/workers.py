@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import FrameType
 
+from personare.ground import interruption
 from personare.ground.progress import cancellable
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
@@ -182,13 +182,18 @@ def _work(connection: Connection, settings: Settings, terms: Terms) -> None:
     logging.basicConfig(format="%(levelname)s: %(message)s".lower())
     studio = Studio(settings)
     try:
-        signal.signal(signal.SIGTERM, _interrupted)
+        interruption.begin()
+        signal.signal(signal.SIGTERM, interruption.interrupt)
         _limit_memory(terms.memory_bytes)
         while (task := connection.recv()) is not None:
             if isinstance(task, Stop):  # of one that had just ended
                 continue
-            connection.send(make(task, studio, _told(connection, task) if terms.tells else no_progress))
+            ended = make(task, studio, _told(connection, task) if terms.tells else no_progress)
+            if interruption.arrived():  # whatever a library made of it
+                raise KeyboardInterrupt
+            connection.send(ended)
     except (KeyboardInterrupt, EOFError, BrokenPipeError):
+        interruption.end(signal.SIGTERM)
         studio.store.close()
         # Every block has ended by now. What an interrupted call still holds, Python would
         # complain about (see cli.main.run).
@@ -225,10 +230,6 @@ def _limit_memory(most: int | None) -> None:
         import resource
 
         resource.setrlimit(resource.RLIMIT_DATA, (most, resource.getrlimit(resource.RLIMIT_DATA)[1]))
-
-
-def _interrupted(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    raise KeyboardInterrupt
 
 
 def _end_with_parent() -> None:

@@ -92,29 +92,20 @@ class VideoEncoder(Encoder):
 
 class Mp4Encoder(Encoder):
     """Fragmented MP4, one fragment a picture, one an AAC frame (21 ms). Two files side by side:
-    in one, each track would wait for the other.
+    in one, each track would wait for the other. A fragment leaves when the next one begins,
+    because its length is known only then.
     """
 
     def __init__(self, size: tuple[int, int], fps: Fraction) -> None:
         super().__init__()
         self._fps = fps
-        self._video, self._sound = _Pieces(), _Pieces()
-        self._video_file, self._sound_file = (
-            av.open(
-                pieces,
-                "w",
-                format="mp4",
-                container_options={"movflags": _FRAGMENTS, "flush_packets": "1"},
-                buffer_size=1 << 16,
-            )
-            for pieces in (self._video, self._sound)
-        )
-        self._pictures = self._video_file.add_stream("libx264", rate=fps, options=_x264(fps))
+        self._video, self._sound = _File(Kind.MP4_VIDEO), _File(Kind.MP4_SOUND)
+        self._pictures = self._video.container.add_stream("libx264", rate=fps, options=_x264(fps))
         self._pictures.height, self._pictures.width = _even(size)
         self._pictures.pix_fmt = "yuv420p"
         self._pictures.codec_context.thread_count = 1
         self._pictures.codec_context.bit_rate = MEGABIT
-        self._aac = self._sound_file.add_stream("aac", rate=_AAC_RATE)
+        self._aac = self._sound.container.add_stream("aac", rate=_AAC_RATE)
         self._aac.layout = "mono"
         self._aac.bit_rate = 64000
         self._resampler = StreamResampler(SAMPLE_RATE, _AAC_RATE)
@@ -124,46 +115,68 @@ class Mp4Encoder(Encoder):
 
     def encode(self, tick: Tick) -> list[Packet]:
         if self._first is None:
-            self._first = tick.index
-            self._samples = round(tick.index / self._fps * _AAC_RATE)
-        packets = []
+            self._first = tick.index  # each file begins at 0
+        packets: list[Packet] = []
         # a player of MP4 takes a gap for the end: the last picture again
         image = self._last if tick.image is None else tick.image
         self._last = image
         if image is not None:
             key = self._begins(tick)
-            frame = _video_frame(image, tick.index, key, 1 / self._fps)
-            self._video_file.mux(self._pictures.encode(frame))
-            if data := self._video.taken():
-                packets.append(_packet(Kind.MP4_VIDEO, tick, data, key))
-        sound = self._resampler.push(tick.sound.astype(np.float32) / np.float32(32767))
-        if len(sound):
-            heard = AudioFrame.from_ndarray(np.ascontiguousarray(sound[None]), format="fltp", layout="mono")
-            heard.sample_rate, heard.pts, heard.time_base = _AAC_RATE, self._samples, Fraction(1, _AAC_RATE)
-            self._samples += len(sound)
-            self._sound_file.mux(self._aac.encode(heard))
-        if data := self._sound.taken():
-            packets.append(_packet(Kind.MP4_SOUND, tick, data))
+            frame = _video_frame(image, tick.index - self._first, key, 1 / self._fps)
+            for packet in self._pictures.encode(frame):
+                packets += self._video.packets(packet, tick, tick.index, key)
+        for packet in self._aac.encode(self._heard(tick)):
+            index = self._first + int(Fraction(packet.pts or 0) / _AAC_RATE * self._fps)
+            packets += self._sound.packets(packet, tick, index, True)
         return packets
 
     def close(self) -> None:
-        for file in (self._video_file, self._sound_file):
-            file.close()
+        self._video.container.close()
+        self._sound.container.close()
+
+    def _heard(self, tick: Tick) -> AudioFrame:
+        sound = self._resampler.push(tick.sound.astype(np.float32) / np.float32(32767))
+        heard = AudioFrame.from_ndarray(np.ascontiguousarray(sound[None]), format="fltp", layout="mono")
+        heard.sample_rate, heard.pts, heard.time_base = _AAC_RATE, self._samples, Fraction(1, _AAC_RATE)
+        self._samples += len(sound)
+        return heard
 
 
-class _Pieces:
-    """What a muxer writes, piece by piece."""
+class _File:
+    """A fragmented file, and whose fragment it holds back."""
 
-    def __init__(self) -> None:
+    def __init__(self, kind: Kind) -> None:
+        self._kind = kind
         self._data = bytearray()
+        self._generation, self._since = -1, 0
+        self._held: tuple[int, bool] | None = None
+        self.container = av.open(
+            self,
+            "w",
+            format="mp4",
+            container_options={"movflags": _FRAGMENTS, "flush_packets": "1"},
+            buffer_size=1 << 16,
+        )
 
     def write(self, data: bytes) -> int:
+        """What the muxer writes."""
         self._data += data
         return len(data)
 
-    def taken(self) -> bytes:
+    def packets(self, packet: Any, tick: Tick, index: int, key: bool) -> list[Packet]:
+        """What leaves as an encoder's packet comes. index: of the tick at its time.
+
+        A fragment from before an interruption does not leave any more.
+        """
+        if tick.generation != self._generation:
+            self._generation, self._since = tick.generation, tick.index
+        self.container.mux(packet)
+        held, self._held = self._held, (index, key)
         data, self._data = bytes(self._data), bytearray()
-        return data
+        if not data or (held is not None and held[0] < self._since):
+            return []
+        began, decodable = held or (index, True)  # first of all comes the head of the file
+        return [Packet(self._kind, tick.state, tick.generation, began, data, decodable)]
 
 
 def open_encoder(media: Media, size: tuple[int, int], fps: Fraction) -> Encoder:
