@@ -19,6 +19,7 @@ from personare.cli import (
     follow,
     interrupts,
     move,
+    page,
     schema,
     score,
     serve,
@@ -65,6 +66,7 @@ app.add_typer(weights.app, name="weights")
 app.command("score")(score.score)
 app.command("batch")(batch.batch)
 app.command("serve")(serve.serve)
+app.command("page")(page.page)
 app.command("bench")(bench.bench)
 app.command("demo")(demo.demo)
 app.command("engines")(about.engines)

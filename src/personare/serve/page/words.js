@@ -1,39 +1,28 @@
-// The page's words in two languages. An element says which by data-t; what scripts say, by t().
+// The page's words in two languages. An element says which by data-t, and is itself the English one;
+// what scripts say, by t().
 const WORDS = {
   en: {
-    skip: "Skip to the content", make: "Make", talk: "Talk", shelf: "Shelf", doctor: "Doctor",
-    face: "The face", words: "The words", how: "The manner", choose_picture: "Choose a picture",
-    bundled: "Use the example", drop_here: "or drop one here: a face from the front, mouth closed",
-    or_avatar: "or an avatar", none: "none", text: "Text", sound: "Sound file", microphone: "Microphone",
-    voice: "Voice", choose_sound: "Choose a sound", record: "Record", stop_record: "Stop recording",
-    engine: "Engine", more: "More options", want_curves: "Write the face's curves too (ARKit)",
-    want_motion: "Write the engine's motion too", empty: "The clip appears here.",
-    make_it: "Make the clip", cancel: "Cancel", who: "Who", avatar: "Avatar", example_face: "the example",
-    transport: "Transport", auto: "choose for me", start: "Start", end: "End",
-    say_something: "Say something", say: "Say it", speak_yourself: "Speak yourself",
-    interrupt: "Interrupt", keys: "Ctrl+Enter says it, Escape interrupts.", avatars: "Avatars",
-    jobs: "Clips", name: "Name", consent: "Who agreed, and how", keep: "Keep as avatar",
-    doctor_says: "What this browser and this service can do, and what to do about the rest.",
-    again: "Check again", key_wanted: "This service wants a key", key: "API key",
-    key_kept: "It stays in this tab and is forgotten with it.", go_on: "Go on",
-    waiting: "waiting", ahead: "{0} before it", sending: "sending the files", stage: "{0} · {1} %",
-    failed: "It failed: {0}", cancelled: "It was cancelled.", done: "{0} s of speech, {1} frames, {2} times real time",
-    download_video: "Download the clip", download_curves: "Curves", download_motion: "Motion",
-    no_text: "Write something to be said.", no_sound: "Choose a sound first.", no_record: "Record something first.",
-    no_microphone: "The microphone cannot be used: {0}", not_ready: "not ready", no_reach: "The service does not answer.",
-    empty_shelf: "Nothing here yet.", use: "Use", remove: "Remove", preparing: "being prepared",
-    removing: "Remove {0}?", name_wrong: "A name has small letters, digits, - and _.",
-    connecting: "connecting", idle: "listening", speaking: "speaking", starved: "waiting for more voice",
-    lost: "The connection is gone. Start again.", by: "{0}: {1}", delay: "delay", frames: "frames a second",
-    left_out: "pictures left out", no_rtc: "WebRTC did not connect within 5 seconds (UDP may be blocked)",
-    paused: "paused", service: "The service", engines: "Engines", webrtc: "WebRTC", h264: "H.264 over WebRTC",
-    audio: "Sound", mic_check: "Microphone", place: "Room for jobs", live: "Live sessions",
-    works: "works", no_webrtc: "not in this browser; WebSocket is used, which needs nothing",
-    no_h264: "not in this browser; VP8 is used, at twice the cost", no_worklet: "no AudioWorklet: open the page over HTTPS or on localhost",
-    insecure: "browsers give the microphone to HTTPS and localhost only", full: "the queue is full: wait, or start the service with more --workers",
-    no_h264_check: "cannot be told in this browser", running: "{0} running", photo: "photo", disk: "Disk",
-    disk_full: "nearly full: remove clips, or keep them for a shorter time (--keep-hours)", free: "{0} GB free",
-    example1: "Greeting", example2: "Numbers", example3: "Chinese",
+    stop_record: "Stop recording", waiting: "waiting", ahead: "{0} before it", sending: "sending the files",
+    stage: "{0} · {1} %", failed: "It failed: {0}", cancelled: "It was cancelled.",
+    done: "{0} s of speech, {1} frames, {2} times real time", download_video: "Download the clip",
+    download_curves: "Curves", download_motion: "Motion", no_text: "Write something to be said.",
+    no_sound: "Choose a sound first.", no_record: "Record something first.",
+    no_microphone: "The microphone cannot be used: {0}", not_ready: "not ready",
+    no_reach: "The service does not answer.", empty_shelf: "Nothing here yet.", use: "Use",
+    remove: "Remove", preparing: "being prepared", removing: "Remove {0}?",
+    name_wrong: "A name has small letters, digits, - and _.", connecting: "connecting", idle: "listening",
+    speaking: "speaking", lost: "The connection is gone. Start again.", delay: "delay",
+    frames: "frames a second", no_rtc: "WebRTC did not connect within 5 seconds (UDP may be blocked)",
+    service: "The service", webrtc: "WebRTC", h264: "H.264 over WebRTC", audio: "Sound",
+    mic_check: "Microphone", place: "Room for jobs", live: "Live sessions", works: "works",
+    no_webrtc: "not in this browser; WebSocket is used, which needs nothing",
+    no_h264: "not in this browser; VP8 is used, at twice the cost",
+    no_worklet: "no AudioWorklet: open the page over HTTPS or on localhost",
+    insecure: "browsers give the microphone to HTTPS and localhost only",
+    full: "the queue is full: wait, or start the service with more --workers",
+    no_h264_check: "cannot be told in this browser", running: "{0} running", disk: "Disk",
+    disk_full: "nearly full: remove clips, or keep them for a shorter time (--keep-hours)",
+    free: "{0} GB free", example1: "Greeting", example2: "Numbers", example3: "Chinese",
   },
   zh: {
     skip: "跳到内容", make: "制作", talk: "对话", shelf: "收藏", doctor: "诊断",
@@ -51,30 +40,29 @@ const WORDS = {
     download_motion: "动作", no_text: "请写下要说的话。", no_sound: "请先选择声音。", no_record: "请先录音。",
     no_microphone: "无法使用麦克风：{0}", not_ready: "未就绪", no_reach: "服务没有回应。", empty_shelf: "这里还没有东西。",
     use: "使用", remove: "删除", preparing: "准备中", removing: "删除 {0}？", name_wrong: "名称只能用小写字母、数字、- 和 _。",
-    connecting: "连接中", idle: "聆听中", speaking: "说话中", starved: "等待更多声音", lost: "连接已断开，请重新开始。",
-    by: "{0}：{1}", delay: "延迟", frames: "每秒帧数", left_out: "略去的画面", no_rtc: "WebRTC 在 5 秒内未连上（UDP 可能被阻止）",
-    paused: "已暂停", service: "服务", engines: "引擎", webrtc: "WebRTC", h264: "WebRTC 的 H.264", audio: "声音",
+    connecting: "连接中", idle: "聆听中", speaking: "说话中", lost: "连接已断开，请重新开始。",
+    delay: "延迟", frames: "每秒帧数", no_rtc: "WebRTC 在 5 秒内未连上（UDP 可能被阻止）",
+    service: "服务", webrtc: "WebRTC", h264: "WebRTC 的 H.264", audio: "声音",
     mic_check: "麦克风", place: "任务空位", live: "实时会话", works: "正常", no_webrtc: "此浏览器没有；改用 WebSocket，无需其他条件",
     no_h264: "此浏览器没有；改用 VP8，开销加倍", no_worklet: "没有 AudioWorklet：请用 HTTPS 或 localhost 打开",
     insecure: "浏览器只向 HTTPS 和 localhost 提供麦克风", full: "队列已满：请等待，或用更多 --workers 启动服务",
-    no_h264_check: "此浏览器无法判断", running: "{0} 个运行中", photo: "照片", disk: "磁盘",
+    no_h264_check: "此浏览器无法判断", running: "{0} 个运行中", disk: "磁盘",
     disk_full: "快满了：删除视频，或缩短保留时间（--keep-hours）", free: "剩余 {0} GB",
     example1: "问候", example2: "数字", example3: "中文",
   },
 };
 let language = localStorage.getItem("language") || (navigator.language.startsWith("zh") ? "zh" : "en");
-
 export const t = (name, ...values) =>
   (WORDS[language][name] ?? WORDS.en[name] ?? name).replace(/\{(\d)\}/g, (_, i) => values[i]);
-
 export const chosen = () => language;
-
 export function translate(root = document) {
   document.documentElement.lang = language === "zh" ? "zh-CN" : "en";
-  for (const it of root.querySelectorAll("[data-t]")) it.textContent = t(it.dataset.t);
+  for (const it of root.querySelectorAll("[data-t]")) {
+    WORDS.en[it.dataset.t] ??= it.textContent;
+    it.textContent = t(it.dataset.t);
+  }
   for (const it of root.querySelectorAll("[data-t-label]")) it.setAttribute("aria-label", t(it.dataset.tLabel));
 }
-
 export function change() {
   language = language === "zh" ? "en" : "zh";
   localStorage.setItem("language", language);
