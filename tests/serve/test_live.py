@@ -185,7 +185,11 @@ def test_what_is_no_message_is_told_and_ends_nothing(running, made) -> None:
 
 def test_wrong_tokens_and_media_are_turned_away(running, made) -> None:
     base = f"{running.url.replace('http', 'ws')}{made['ws']}"
-    for query, code in ((f"token={made['token']}x", 4404), ("", 4404), (f"token={made['token']}&media=vhs", 4422)):
+    for query, code in (
+        (f"token={made['token']}x", 4404),
+        ("", 4404),
+        (f"token={made['token']}&media=vhs", 4422),
+    ):
         with connect(f"{base}?{query}") as socket, pytest.raises(ConnectionClosed):
             socket.recv(timeout=30)
         assert socket.close_code == code

@@ -20,6 +20,7 @@ from personare.cli import (
     interrupts,
     marks,
     move,
+    page,
     schema,
     score,
     serve,
@@ -69,6 +70,7 @@ app.add_typer(marks.app, name="marks")
 app.command("score")(score.score)
 app.command("batch")(batch.batch)
 app.command("serve")(serve.serve)
+app.command("page")(page.page)
 app.command("bench")(bench.bench)
 app.command("demo")(demo.demo)
 app.command("engines")(about.engines)
