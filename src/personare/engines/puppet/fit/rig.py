@@ -41,6 +41,8 @@ FRAME_ASIDE, FRAME_BELOW, FRAME_ABOVE, FRAME_EDGE = 0.60, 0.36, 0.20, 0.12
 """Where glasses are, in eye distances from the middle between the eyes, and how softly the
 region ends.
 """
+SMALL_TEETH = 0.70
+"""A mouth that is narrower than usual has a smaller row of teeth, but not smaller than this."""
 IN_PLANE = np.array([1, 1, 0], np.float32)
 FLIP_Y = np.array([1, -1, 1], np.float32)
 
@@ -115,6 +117,12 @@ class Rig:
     def smile(self) -> float:
         """How much the face smiles in its picture, 0..1."""
         return lips.smile(self.points + self.closure, self.mouth_axes[2], self.eye_distance_px)
+
+    @property
+    def teeth_scale(self) -> float:
+        """Size of the drawn teeth: an adult's is 1, a child's and many a drawn mouth's less."""
+        width = _width_of_mouth(self.points, head468().neutral, self.eye_distance_px)
+        return float(np.clip(width, SMALL_TEETH, 1.0))
 
     @property
     def outline(self) -> Floats:
@@ -286,10 +294,14 @@ def _framed(neutral: Floats) -> Floats:
 
 
 def _mouth_scale(points: Floats, neutral: Floats, unit_px: float) -> float:
+    return float(np.clip(_width_of_mouth(points, neutral, unit_px), *MOUTH_SCALE_LIMITS))
+
+
+def _width_of_mouth(points: Floats, neutral: Floats, unit_px: float) -> float:
+    """From corner to corner, in widths of the mouth of the head data."""
     left, right = lips.CORNERS
     here = float(np.linalg.norm(points[left] - points[right]))
-    usual = float(np.linalg.norm(neutral[left] - neutral[right])) * unit_px
-    return float(np.clip(here / usual, *MOUTH_SCALE_LIMITS))
+    return here / (float(np.linalg.norm(neutral[left] - neutral[right])) * unit_px)
 
 
 def _pivot(points: Floats, unit_px: float) -> Floats:
