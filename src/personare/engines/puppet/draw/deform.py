@@ -33,8 +33,8 @@ at their edge, up to this share of the way to the middle of the eye.
 PARTED_JAW = 0.25
 STAYS_PARTED = 0.45
 """A mouth that is open in the picture is pulled shut in full for closed sounds; with the jaw
-this far open, this share of the picture's own gap comes back where it smiles: an upper lip that a
-smile raised stays raised, a mouth caught in the middle of a word does not add to the next.
+this far open, this share of the picture's own gap comes back where it smiles: an upper lip that
+a smile has raised stays so, a mouth caught in a word adds nothing to the next.
 """
 
 RELAXES, RELAXED_JAW = 0.40, 0.25

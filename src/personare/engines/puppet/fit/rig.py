@@ -77,6 +77,7 @@ class Rig:
     softness_px: standard deviation of the picture's own blur.
     glasses: their frames are held still.
     eyes_hidden: by dark lenses; they neither blink nor look about.
+    blinks: the lids that were found are those of the whole eye.
     """
 
     points: Floats
@@ -104,6 +105,7 @@ class Rig:
     eye_distance_px: float
     glasses: bool
     eyes_hidden: bool
+    blinks: bool
 
     def textured(self, picture: Image) -> Image:
         """What the skin shows: a copy of the picture with the lips continued into the mouth."""
@@ -168,6 +170,10 @@ def fit(
     closure, roll = _shut(face, mouth_scale * face.turned(head.deltas[JAW_OPEN]))
     patch = lip_texture.continued(picture, points, roll, unit_px)
     deltas = _deltas(face, picture, closure, mouth_scale, glasses, dark_lenses)
+    # The rims of glasses are no eye that goes on.
+    whole = glasses or eyes.end_at_their_lids(picture, points, irises, unit_px)
+    blinks = whole and not dark_lenses
+    deltas[BLINKS] = eyes.blink_deltas(points) * blinks
     surround = rings.around(points, matte, unit_px)
     vertices = np.concatenate([points, surround.points])
     closure = np.concatenate([closure, surround.follow(closure[None])[0]])
@@ -177,9 +183,9 @@ def fit(
     down = face.rotation @ np.array([0, -1, 0], np.float32) * FLIP_Y
     axes = lips.mouth_axes(turning + closure[: len(points)], down, unit_px)
     skin = light.cheek_colour(picture, points)
-    lid_colours = eyes.lid_colours(points, picture, unit_px)
+    lid_colours = eyes.lid_colours(points, picture, unit_px, glasses)
     shown = teeth.photo_teeth(picture, points, axes, unit_px, skin)
-    slides = eyes.lid_slides(points, picture) * (not dark_lenses)
+    slides = eyes.lid_slides(points, picture) * blinks
     padding = len(surround.points)
     return Rig(
         points=vertices,
@@ -207,6 +213,7 @@ def fit(
         eye_distance_px=unit_px,
         glasses=glasses,
         eyes_hidden=dark_lenses,
+        blinks=blinks,
     )
 
 
@@ -276,7 +283,6 @@ def _deltas(
     )
     deltas = face.turned(units)
     deltas[MOUTH_UNITS] *= mouth_scale
-    deltas[BLINKS] = 0 if dark_lenses else eyes.blink_deltas(face.points)
     return deltas
 
 
