@@ -197,13 +197,13 @@ def bare_skin(
 
 
 def lid_colours(points: Floats, picture: Image, unit_px: float, glasses: bool = False) -> Floats:
-    """Bare skin near either eye, float32 [2, 3]. Behind glasses it is not lighter than the lid's
-    own: below the eye there may be a rim, a reflection, or skin outside the lens.
+    """Bare skin near either eye, float32 [2, 3]. Behind glasses it is not lighter than that of
+    the lid: below the eye there may be a rim, a reflection, or skin outside the lens.
     """
     down = np.array([0, 1], np.float32)
     colours = np.stack([bare_skin(points, picture, lower, down, unit_px) for lower in LOWER_LIDS])
     if glasses:
-        above = (points[CREASES, :2] + points[BROW_BONES, :2]) / 2
+        above = ((points[CREASES, :2] + points[BROW_BONES, :2]) / 2).astype(np.float32)
         own = np.median(colours_at(picture, above[:, 1:-1]), axis=1)
         light = own.mean(axis=1) / np.maximum(colours.mean(axis=1), 1)
         colours *= np.clip(light, DARKEST_BEHIND_GLASSES, 1)[:, None]
