@@ -173,8 +173,8 @@ _CLOSING, _CLOSED = 0.50, 0.62
 _BITING, _BITTEN_BY = 0.35, 0.50
 """Probabilities at which a contact begins and is complete."""
 _CLOSING_FRAMES, _RELEASE_FRAMES = 2, 3
-_PARTED: Mapping[str, float] = {"jawOpen": 0.07, "mouthLowerDown": 0.20, "mouthUpperUp": 0.10}
-_PARTED_FRAMES, _PARTED_EASES_FRAMES, _PARTED_AFTER_FRAMES = 30, 25, 40
+_PARTED: Mapping[str, float] = {"jawOpen": 0.09, "mouthLowerDown": 0.24, "mouthUpperUp": 0.12}
+_PARTED_FRAMES, _PARTED_EASES_FRAMES, _PARTED_AFTER_FRAMES = 60, 25, 40
 """The mouth of a short pause, as people's: a little open, unless it shut for the last sound;
 for so long, then it shuts, over so many frames. Only a voice that spoke as long as the third
 leaves it so, not a noise.
