@@ -67,6 +67,9 @@ class Run(ABC, Generic[Product, Piece]):
     before the first `feed`.
     """
 
+    remarks: tuple[str, ...]
+    """What should be told of a clip of this run, a plain sentence each."""
+
     guided: bool
     """Whether there is a guide: `finish` without speech plays it."""
     longest: int | None = None
@@ -75,6 +78,7 @@ class Run(ABC, Generic[Product, Piece]):
     def __init__(self, *, guided: bool = False) -> None:
         self.watch = Stopwatch()
         self.heard = {}
+        self.remarks = ()
         self.progress = no_progress
         self.guided = guided
         self._lock = threading.Lock()  # of the six below

@@ -105,7 +105,7 @@ class Clip:
                 width=width,
                 height=height,
                 audio_seconds=seconds,
-                warnings=remarks.lines(self.avatar, self.options),
+                warnings=(*remarks.lines(self.avatar, self.options), *performance.remarks),
             )
 
         target = ClipWriter(
