@@ -89,10 +89,16 @@ def main(
 
 
 def run_command(arguments: Sequence[str]) -> int:
-    """Run one command line. Returns the exit code; its error, if any, has been said."""
+    """Run one command line. Returns the exit code; its error has been said, but that it was
+    interrupted.
+    """
     begin(as_json="--json" in arguments)
     start_logging(0)
-    code = _run(arguments)
+    return _run(arguments)
+
+
+def last_words(arguments: Sequence[str], code: int) -> int:
+    """What remains to be said when nothing disturbs it any more. Returns the exit code."""
     if interrupts.interrupted():
         if code == 0:  # it was done before the signal was heard
             return 0

@@ -15,9 +15,9 @@ from dataclasses import asdict
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import FrameType
 
 from personare.errors import PersonareError
+from personare.ground import interruption
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
 from personare.work.jobs import Job
@@ -144,10 +144,15 @@ def _work(connection: Connection, settings: Settings) -> None:
     logging.basicConfig(format="%(levelname)s: %(message)s".lower())
     studio = Studio(settings)
     try:
-        signal.signal(signal.SIGTERM, _interrupted)
+        interruption.begin()
+        signal.signal(signal.SIGTERM, interruption.interrupt)
         while isinstance(job := connection.recv(), Job):
-            connection.send(make(job, studio))
+            ended = make(job, studio)
+            if interruption.arrived():  # whatever a library made of it
+                raise KeyboardInterrupt
+            connection.send(ended)
     except (KeyboardInterrupt, EOFError, BrokenPipeError):
+        interruption.end(signal.SIGTERM)
         studio.store.close()
         # Every block has ended by now. What an interrupted call still holds, Python would
         # complain about (see cli.main.run).
@@ -164,10 +169,6 @@ def make(job: Job, studio: Studio) -> Ended:
     except Exception as error:  # a fault of ours in one job is no reason to give up the others
         what = f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}"
         return Ended(job, error=what, hint="please report it")
-
-
-def _interrupted(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    raise KeyboardInterrupt
 
 
 def _end_with_parent() -> None:
