@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -34,6 +34,15 @@ if TYPE_CHECKING:
 
 Group = Literal["engine", "options", "weights", "caching", "cache_dir", "cache_remote"]
 
+NoCacheOf = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--no-cache-of",
+        metavar="STAGE",
+        help="Neither look for features of this stage nor keep them; may be repeated.",
+        show_default=False,
+    ),
+]
 _GROUPS: dict[Group, dict[str, tuple[Any, Any]]] = {
     "engine": {"engine": (EngineName, None)},
     "options": {"settings": (Setting, None), "fps": (Fps, None), "device": (Device, None)},
@@ -42,6 +51,7 @@ _GROUPS: dict[Group, dict[str, tuple[Any, Any]]] = {
         "no_cache": (NoCache, False),
         "refresh": (Refresh, False),
         "no_clip_cache": (NoClipCache, False),
+        "no_cache_of": (NoCacheOf, None),
     },
     "cache_dir": {"cache_dir": (CacheDir, None)},
     "cache_remote": {"cache_remote": (CacheRemote, None)},
@@ -73,10 +83,11 @@ class Given:
         """From parameters of `_GROUPS` and `_ALWAYS` by name. Raises InvalidOption."""
         if values.get("no_cache") and values.get("refresh"):
             raise typer.BadParameter("--no-cache and --refresh exclude each other")
-        settings: dict[str, Path | str | bool | None] = {
+        settings: dict[str, Any] = {
             name: values.get(name) for name in ("cache_dir", "weights", "cache_remote")
         }
         settings["cache"] = "off" if values.get("no_cache") else "refresh" if values.get("refresh") else "use"
+        settings["no_cache_of"] = tuple(values.get("no_cache_of") or ())
         settings["keep_clips"] = not values.get("no_clip_cache")
         return cls(
             as_json=bool(values.get("as_json")),

@@ -153,6 +153,7 @@ class Clip:
             seconds={**prepared, **performance.watch.seconds, **watch.seconds, "total": watch.total()},
             stages=stages,
             clip=finished.outcome,
+            performed=performance.heard,
             working_seconds=watch.seconds["perform"] + watch.seconds["write"],
         )
 

@@ -43,6 +43,18 @@ class PosedConv(nn.Conv2d):
         return made + latents if latents.shape[1] else made
 
 
+class OneToken:
+    """Attention to a single token, which gets all of it whatever is asked: what the token says,
+    everywhere. Queries and keys need not be computed.
+    """
+
+    def __call__(
+        self, attention: Any, hidden_states: Tensor, encoder_hidden_states: Tensor, **_: Any
+    ) -> Tensor:
+        said: Tensor = attention.to_out[0](attention.to_v(encoder_hidden_states))  # [B, 1, C]
+        return said.expand_as(hidden_states)
+
+
 def unet_from_state(
     state: Mapping[str, Tensor],
     config: Mapping[str, Any],
@@ -62,4 +74,7 @@ def unet_from_state(
             plain.in_channels, plain.out_channels, plain.kernel_size, padding=plain.padding
         )
     load_strictly(network, state, device=device, dtype=dtype, source=source)
+    for name, part in network.named_modules():
+        if name.endswith(".attn2"):  # the picture is one token
+            part.set_processor(OneToken())
     return network
