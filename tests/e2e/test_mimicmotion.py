@@ -241,7 +241,6 @@ class Stopped:
     [
         ("watching the guide", 3, "guide_points goes on at step"),
         ("sampling", 2, "sampled goes on at step 2 of 8"),
-        ("sampling", 4, "sampled goes on at step 4 of 8"),
         ("sampling", 8, "sampled goes on at step 8 of 8"),
     ],
 )

@@ -25,7 +25,7 @@ def guide(tmp_path, portrait):
 
 
 def test_killed_in_a_step_the_next_run_goes_on(cli, weights, portrait, guide, tmp_path):
-    settings = ("resolution=64", "steps=12", "sample_stride=1", "tile_size=4", "tile_overlap=2", "device=cpu")
+    settings = ("resolution=64", "steps=6", "sample_stride=1", "tile_size=4", "tile_overlap=2", "device=cpu")
 
     def command(name, cache):
         return (
