@@ -16,6 +16,7 @@ from personare.engines import DEFAULT_ENGINE
 from personare.errors import PersonareError
 from personare.ground.machine import machine
 from personare.media.guide import open_guide
+from personare.provenance.settings import read_marks_settings
 from personare.studio.finished import clip_key
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
@@ -127,7 +128,11 @@ def job_key(job: Job, studio: Studio) -> str:
     else:
         led = {"text": order_text(order), "voice": order.voice}
     clip = clip_key(cast.engine, cast.options, portrait, order.output.suffix)
-    return blake3(canonical_json({"clip": clip, "spoken": led}).encode("ascii")).hexdigest()
+    marks = order.model_dump(mode="json", include={"marks", "marks_reason", "label", "cue"})
+    marks["by"] = read_marks_settings().model_dump(mode="json")
+    marks["consent"] = cast.consent
+    whole = {"clip": clip, "spoken": led, "marks": marks}
+    return blake3(canonical_json(whole).encode("ascii")).hexdigest()
 
 
 def default_workers(jobs: Sequence[Job], studio: Studio) -> int:
