@@ -60,6 +60,9 @@ def serve(
         list[str] | None,
         typer.Option("--allow-origin", help="A site whose pages may call.", show_default=False),
     ] = None,
+    badge: Annotated[
+        bool, typer.Option(help="The sign on live pictures; without it, tell viewers in another way.")
+    ] = True,
     certfile: Annotated[
         Path | None, typer.Option("--certfile", help="Certificate chain (PEM) for HTTPS.", show_default=False)
     ] = None,
@@ -84,6 +87,7 @@ def serve(
         "allow_hosts": tuple(allow_host or ()),
         "allow_origins": tuple(allow_origin or ()),
         "keep_hours": keep_hours,
+        "badge": badge,
         "certfile": certfile,
         "keyfile": keyfile,
     }
