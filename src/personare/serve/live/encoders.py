@@ -186,8 +186,8 @@ class _File:
 def open_encoder(
     media: Media, size: tuple[int, int], fps: Fraction, tags: Mapping[str, str] = MappingProxyType({})
 ) -> Encoder:
-    """An encoder of one's own for a watcher. size: (height, width). tags: of an MP4 stream, what
-    it says of itself.
+    """An encoder of one's own for a watcher. size: (height, width). tags: what an MP4 stream
+    says of itself.
     """
     if media == "mjpeg":
         return JpegEncoder()
