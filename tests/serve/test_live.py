@@ -185,7 +185,11 @@ def test_what_is_no_message_is_told_and_ends_nothing(running, made) -> None:
 
 def test_wrong_tokens_and_media_are_turned_away(running, made) -> None:
     base = f"{running.url.replace('http', 'ws')}{made['ws']}"
-    for query, code in ((f"token={made['token']}x", 4404), ("", 4404), (f"token={made['token']}&media=vhs", 4422)):
+    for query, code in (
+        (f"token={made['token']}x", 4404),
+        ("", 4404),
+        (f"token={made['token']}&media=vhs", 4422),
+    ):
         with connect(f"{base}?{query}") as socket, pytest.raises(ConnectionClosed):
             socket.recv(timeout=30)
         assert socket.close_code == code
@@ -201,8 +205,7 @@ def test_who_watches_last_watches(running, made) -> None:
     with watched(running, made) as first, watched(running, made) as second:
         second.pictures(2)
         with pytest.raises(ConnectionClosed):
-            while True:
-                first.next()
+            first.until("nothing")
         assert first.socket.close_code == 4409
 
 
@@ -260,9 +263,12 @@ def test_a_lost_worker_is_replaced_under_the_same_id(running) -> None:
 
 def test_each_session_shows_its_own_face(running, made) -> None:
     """Complaint 7."""
-    with session(running, options={"size": 256, "face_height": 0.6}) as other:
-        with watched(running, made) as one, watched(running, other) as two:
-            faces = [one.pictures(3), two.pictures(3)]
+    with (
+        session(running, options={"size": 256, "face_height": 0.6}) as other,
+        watched(running, made) as one,
+        watched(running, other) as two,
+    ):
+        faces = [one.pictures(3), two.pictures(3)]
     means = [np.mean([picture.mean((0, 1)) for picture in pictures], 0) for pictures in faces]
     assert np.abs(means[0] - means[1]).max() > 10
     for pictures in faces:

@@ -12,7 +12,6 @@ from typing import Any
 
 import av
 import cv2
-import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.video.frame import PictureType, VideoFrame
