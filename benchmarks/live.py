@@ -229,12 +229,12 @@ def in_browser(running: Running, mode: str, voice: np.ndarray, chosen: argparse.
 def browser_round(page, mode: str, voice: np.ndarray, chosen: argparse.Namespace) -> None:
     firsts = []
     for _ in range(5):
-        page.evaluate("seen.frames = []")
+        page.evaluate("(seen.frames = [], seen.messages = [])")
         begun = page.evaluate("(voice) => speak(voice)", encoded(voice[: SAMPLE_RATE * 3 // 2]))
-        page.wait_for_timeout(600)
+        page.wait_for_function("seen.messages.some((told) => told.type === 'utterance.finished')")
+        page.wait_for_timeout(1000)
         first = page.evaluate("seen.frames.find((frame) => frame.state === 1)?.t")
         firsts += [first - begun] if first else []
-        page.wait_for_timeout(500)
     tell(f"first speaking picture, {mode}", firsts)
 
     page.evaluate("(seen.frames = [], seen.beeps = [])")
