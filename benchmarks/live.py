@@ -113,7 +113,8 @@ def tell(what: str, values: list[float], unit: str = "ms") -> None:
 def interrupts_in_process(size: int, voice: np.ndarray, count: int) -> list[float]:
     """Milliseconds from the call to the first encoded idle picture."""
     engine = personare.open_engine("puppet")
-    performance = engine.perform(engine.prepare(str(portrait()), size=size))
+    portrait = Path(personare.__file__).parent / "assets" / "portrait.jpg"
+    performance = engine.perform(engine.prepare(portrait, size=size))
     left: list[tuple[float, State, int]] = []
     arrived = threading.Event()
 
@@ -141,10 +142,6 @@ def interrupts_in_process(size: int, voice: np.ndarray, count: int) -> list[floa
         left.clear()
     player.close()
     return taken
-
-
-def portrait() -> Path:
-    return Path(personare.__file__).parent / "assets" / "portrait.jpg"
 
 
 # ---------------------------------------------------------------- the service
