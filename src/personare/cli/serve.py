@@ -40,6 +40,24 @@ def serve(
     workers: Annotated[
         int, typer.Option("--workers", min=0, max=256, help="Processes that make clips; 0: one a core.")
     ] = 0,
+    sessions: Annotated[
+        int | None,
+        typer.Option(
+            "--sessions",
+            min=0,
+            help="Live sessions at a time.",
+            show_default="as many as the cores can draw",
+        ),
+    ] = None,
+    ice_server: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ice-server",
+            metavar="URL",
+            help="A STUN or TURN server for WebRTC, as turn:host:443?transport=tcp; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     warm: Annotated[
         list[str] | None,
         typer.Option(
@@ -82,6 +100,8 @@ def serve(
         "data": data,
         "studio": given.settings(),
         "workers": workers,
+        "sessions": sessions,
+        "ice_servers": tuple(ice_server or ()),
         "warm": tuple(warm or ()),
         "keys": keys + (read_keys(api_keys) if api_keys else ()),
         "allow_hosts": tuple(allow_host or ()),

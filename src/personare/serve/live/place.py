@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from personare.errors import EngineError, PersonareError
+from personare.errors import Busy, EngineError, PersonareError, UnknownName
 from personare.provenance.visible import BADGE_TEXT
 from personare.serve.live.opened import Wanted
 from personare.serve.live.process import WorkerProcess
@@ -140,11 +140,18 @@ class Place:
         self.process.send("key")
 
     async def interrupt(self) -> Interrupted:
-        """Void what is said and waits. Once this returns, no watcher gets older media."""
-        self._requests += 1
-        answer = self._interrupts[self._requests] = asyncio.get_running_loop().create_future()
-        self.process.send("interrupt", self._requests)
-        return await asyncio.wait_for(answer, ANSWER_SECONDS)
+        """Void what is said and waits. Once this returns, no watcher gets older media. Raises
+        Busy while the session is made anew, UnknownName if it ends meanwhile.
+        """
+        self._requests = request = self._requests + 1
+        answer = self._interrupts[request] = asyncio.get_running_loop().create_future()
+        self.process.send("interrupt", request)
+        try:
+            return await asyncio.wait_for(answer, ANSWER_SECONDS)
+        except TimeoutError:
+            raise Busy("the session is being made anew", hint="try again in a moment") from None
+        finally:
+            self._interrupts.pop(request, None)
 
     # ------------------------------------------------------------- for the house
 
@@ -172,7 +179,8 @@ class Place:
             one.watcher.close(code)
         self._watching = []
         for answer in self._interrupts.values():
-            answer.cancel()
+            if not answer.done():
+                answer.set_exception(UnknownName("the session has ended"))
         self._closed(self)
 
     # ------------------------------------------------------------- from the worker
