@@ -37,6 +37,7 @@ SEEDED = {
     "float": ("float", "wav2vec2-base-960h", "wav2vec2-emotion"),
     "musetalk": ("musetalk-unet-v15", "musetalk-unet-v1", "sd-vae-ft-mse", "whisper-tiny"),
     "artalk": ("artalk", "flame"),
+    "mimicmotion": ("mimicmotion-1-1", "svd-vae", "svd-image-encoder", "yolox", "dwpose-onnx"),
 }
 """Components that tests share, by engine."""
 SLOW_FOLDERS = ("conformance", "e2e", "faults")

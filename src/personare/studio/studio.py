@@ -39,7 +39,7 @@ from personare.studio.marking import Asked, Marking
 from personare.studio.motions import checked_motion_target, read_motion
 from personare.studio.order import Order, who
 from personare.studio.report import Report
-from personare.studio.settings import Settings
+from personare.studio.settings import Settings, check_stages
 from personare.studio.voices import open_voice
 from personare.types import SAMPLE_RATE, Avatar, Guide, Progress, Speech, frame_rate, no_progress
 from personare.weights.finder import Weights
@@ -69,7 +69,8 @@ class Studio:
 
     def __post_init__(self) -> None:
         here = home(self.settings.cache_dir)
-        store = here.store(mode=self.settings.cache, remote=self.settings.cache_remote)
+        settings = self.settings
+        store = here.store(mode=settings.cache, remote=settings.cache_remote, not_of=settings.no_cache_of)
         object.__setattr__(self, "store", store)
         object.__setattr__(self, "shelf", here.shelf(store))
         object.__setattr__(self, "clips", ClipCache(here.clips))
@@ -190,8 +191,12 @@ class Studio:
         return load_engine(engine, Weights(self.settings.weights))
 
     def prepare(self, cast: Cast, progress: Progress = no_progress) -> tuple[Avatar, Preparation]:
-        """The avatar of a cast; every stage that is cached already is only read."""
-        preparation = prepare(cast.engine.recipe(cast.options), cast.portrait, self.store, progress)
+        """The avatar of a cast; every stage that is cached already is only read. Raises
+        InvalidOption for a stage of Settings.no_cache_of that the engine does not have.
+        """
+        recipe = cast.engine.recipe(cast.options)
+        check_stages(self.settings.no_cache_of, recipe)
+        preparation = prepare(recipe, cast.portrait, self.store, progress)
         avatar = Avatar(
             engine=cast.engine.name,
             options=cast.options.model_dump(mode="json"),
