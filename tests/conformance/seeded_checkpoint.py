@@ -37,6 +37,8 @@ class Released:
     constants: gives the tensors by name that are not weights, such as the mean of what it was
         trained on.
     writer: writes the file where it has no manifest.
+    prefix: put before every tensor's name.
+    saver: writes tensors and configuration in a layout of its own.
     """
 
     component: str
@@ -46,6 +48,8 @@ class Released:
     wrapped_in: str | None = None
     constants: Callable[[], Mapping[str, np.ndarray]] = dict
     writer: Callable[[Path], object] | None = None
+    prefix: str = ""
+    saver: Callable[[Mapping[str, Any], Mapping[str, Any], Path], object] | None = None
 
 
 def write_checkpoints(
@@ -87,10 +91,13 @@ def _write(path: Path, manifest: Path, seed: int, entry: Released) -> None:
 
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         state: dict[str, Any] = {}
-        for name, array in seeded_tensors(json.loads(manifest.read_text(encoding="utf-8")), seed):
-            state[name] = _on_disk(array, Path(scratch) / str(len(state)))
+        described = json.loads(manifest.read_text(encoding="utf-8"))
+        for name, array in seeded_tensors(described, seed):
+            state[f"{entry.prefix}{name}"] = _on_disk(array, Path(scratch) / str(len(state)))
         state |= {name: torch.from_numpy(np.array(array)) for name, array in entry.constants().items()}
-        if path.suffix == ".safetensors":
+        if entry.saver is not None:
+            entry.saver(state, described["config"], path)
+        elif path.suffix == ".safetensors":
             from safetensors.torch import save_file
 
             save_file(state, path)

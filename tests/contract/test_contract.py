@@ -30,9 +30,17 @@ SOUGHT = {
     "musetalk-exact": {"audio": "exact", "fps": 5, "batch_size": 2, "device": "cpu"},
     "float": {"emotion": "neutral", "device": "cpu"},
     "artalk": {"device": "cpu", "size": 64},
+    "nerffacespeech": {"device": "cpu", "mode": "latent", "projection_steps": 2, "tuning_steps": 1},
 }
 EXACT = {"counts", "cuts", "interruptions", "latency", "resumption"}
-SECONDS = {"puppet": 1.2, "musetalk": 1.5, "musetalk-exact": 1.0, "float": 1.2, "artalk": 1.2}
+SECONDS = {
+    "puppet": 1.2,
+    "musetalk": 1.5,
+    "musetalk-exact": 1.0,
+    "float": 1.2,
+    "artalk": 1.2,
+    "nerffacespeech": 0.5,
+}
 PAIRS = [
     pytest.param(
         name,

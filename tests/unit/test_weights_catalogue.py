@@ -12,6 +12,8 @@ NAMES = {
     "musetalk-unet-v15", "musetalk-unet-v1", "sd-vae-ft-mse", "whisper-tiny", "whisper-tiny-openai",
     "dwpose", "face-parse-bisent", "s3fd", "float", "wav2vec2-base-960h", "wav2vec2-emotion",
     "artalk", "gagavatar", "flame",
+    "stylenerf-ffhq-1024", "lipaintnet", "sadtalker", "deep3d-recon", "nerffacespeech-seg",
+    "vgg16-imagenet", "alexnet-imagenet", "lpips-vgg", "lpips-alex", "bfm",
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from personare.cache.clips import ClipCache
+from personare.cache.recipe import Show, show_nothing
 from personare.cache.run import Preparation, prepare
 from personare.cache.store import FeatureStore
 from personare.engines import DEFAULT_ENGINE
@@ -175,9 +176,11 @@ class Studio:
         """
         return load_engine(engine, Weights(self.settings.weights))
 
-    def prepare(self, cast: Cast, progress: Progress = no_progress) -> tuple[Avatar, Preparation]:
+    def prepare(
+        self, cast: Cast, progress: Progress = no_progress, show: Show = show_nothing
+    ) -> tuple[Avatar, Preparation]:
         """The avatar of a cast; every stage that is cached already is only read."""
-        preparation = prepare(cast.engine.recipe(cast.options), cast.portrait, self.store, progress)
+        preparation = prepare(cast.engine.recipe(cast.options), cast.portrait, self.store, progress, show)
         avatar = Avatar(
             engine=cast.engine.name,
             options=cast.options.model_dump(mode="json"),
@@ -190,10 +193,18 @@ class Studio:
         return avatar, preparation
 
     def create(
-        self, name: str, cast: Cast, *, replace: bool = False, progress: Progress = no_progress
+        self,
+        name: str,
+        cast: Cast,
+        *,
+        replace: bool = False,
+        progress: Progress = no_progress,
+        show: Show = show_nothing,
     ) -> Preparation:
-        """Prepare a cast, keep it under a name, and pin its features."""
-        avatar, preparation = self.prepare(cast, progress)
+        """Prepare a cast, keep it under a name, and pin its features. show: given pictures of
+        what is being made.
+        """
+        avatar, preparation = self.prepare(cast, progress, show)
         self.shelf.save(name, avatar, cast.portrait, replace=replace)
         return preparation
 

@@ -163,7 +163,7 @@ def turns(angles: NDArray[np.float32]) -> NDArray[np.float32]:
 
     from personare.engines.nerffacespeech.networks.rays import rotations
 
-    return np.asarray(rotations(torch.from_numpy(np.ascontiguousarray(angles))).numpy(), np.float32)
+    return np.asarray(rotations(torch.from_numpy(np.array(angles))).numpy(), np.float32)
 
 
 def in_plane(places: NDArray[np.float32], side: int) -> NDArray[np.float32]:

@@ -137,6 +137,10 @@ class Renderer:
     def side(self) -> int:
         return self._person.generator.config.side
 
+    @property
+    def device(self) -> torch.device:
+        return self._person.w.device
+
     def forget(self) -> None:
         """What comes next is another clip: the masks of before do not count."""
         self._masks.clear()
