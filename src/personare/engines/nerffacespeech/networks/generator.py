@@ -5,11 +5,12 @@ rays; blocks of 1x1 convolutions make its map a picture.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from personare.engines.nerffacespeech.networks import rays
+from personare.engines.nerffacespeech.networks import fast, rays
 from personare.engines.nerffacespeech.networks.config import GeneratorConfig
 from personare.engines.nerffacespeech.networks.layers import (
     Block,
@@ -196,7 +197,10 @@ class Synthesis(nn.Module):
         first = self.config.field_styles
         for n, side in enumerate(self.config.sides):
             x = x.to(dtype) if n else x
-            x, picture = self.get_submodule(f"b{side}")(x, picture, ws[:, first + 2 * n : first + 2 * n + 3])
+            block = self.get_submodule(f"b{side}")
+            assert isinstance(block, Block)
+            draw = partial(fast.block, block) if fast.fits(block, x) else block
+            x, picture = draw(x, picture, ws[:, first + 2 * n : first + 2 * n + 3])
         return picture
 
     def forward(self, ws: Tensor, z_background: Tensor, camera: Tensor) -> Tensor:

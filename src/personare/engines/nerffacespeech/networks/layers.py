@@ -110,6 +110,18 @@ class Enlargement(nn.ModuleList):
         super().__init__([Pointwise(entering, channels // 4), Pointwise(channels // 4, leaving)])
         self.how = how
 
+    @property
+    def first(self) -> Pointwise:
+        layer = self[0]
+        assert isinstance(layer, Pointwise)
+        return layer
+
+    @property
+    def second(self) -> Pointwise:
+        layer = self[1]
+        assert isinstance(layer, Pointwise)
+        return layer
+
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, C, 2H, 2W]"""
         near = functional.interpolate(x, scale_factor=2, mode="nearest")
