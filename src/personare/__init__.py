@@ -16,9 +16,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from personare.client import Client
     from personare.engines.engine import Engine, EngineOptions, Performance
     from personare.engines.puppet.fit.guide import Mirror
-    from personare.errors import PersonareError
+    from personare.errors import PersonareError, ServiceError
     from personare.media.guide import open_guide
     from personare.motion import Motion
     from personare.shelf.manifest import AvatarManifest
@@ -39,12 +40,14 @@ _HOME = {
     "EngineOptions": "personare.engines.engine",
     "Performance": "personare.engines.engine",
     "PersonareError": "personare.errors",
+    "Client": "personare.client",
     "Report": "personare.studio.report",
     "Clip": "personare.studio.clip",
     "Mirror": "personare.engines.puppet.fit.guide",
     "Motion": "personare.motion",
     "OpenEngine": "personare.studio.opened",
     "Order": "personare.studio.order",
+    "ServiceError": "personare.errors",
     "Settings": "personare.studio.settings",
     "Studio": "personare.studio.studio",
     "open_engine": "personare.studio.opened",
@@ -60,6 +63,7 @@ _HOME = {
 __all__ = [
     "Avatar",
     "AvatarManifest",
+    "Client",
     "Clip",
     "Engine",
     "EngineOptions",
@@ -73,6 +77,7 @@ __all__ = [
     "PersonareError",
     "Phone",
     "Report",
+    "ServiceError",
     "Settings",
     "Speech",
     "Studio",

@@ -10,6 +10,7 @@
         UnusableSpeech                        empty, or with NaN or infinite samples
         InvalidOption                         an option that does not exist or is out of range
         UnknownName                           no such engine, avatar or voice
+        ConsentExpired                        whoever is in the portrait consented until a day that is past
         UnwritableOutput                      the folder is missing, read-only or the disk is full
       WeightsError                       4
         WeightsMissing                        a checkpoint, model or speech synthesiser is not installed
@@ -17,6 +18,7 @@
         WeightsMismatch                       a checkpoint of another model, truncated or damaged
       CacheError                         5    the feature store cannot do what was asked
       EngineError                        5    an engine failed, or was used against its contract
+      ServiceError                       5    a service of personare refused, failed, or cannot be reached
       Busy                               5    no free place for another session
       Cancelled                        130    stopped by the user
 
@@ -98,6 +100,10 @@ class UnknownName(InputError):
     pass
 
 
+class ConsentExpired(InputError):
+    pass
+
+
 class UnwritableOutput(InputError):
     pass
 
@@ -124,6 +130,19 @@ class CacheError(PersonareError):
 
 class EngineError(PersonareError):
     pass
+
+
+class ServiceError(PersonareError):
+    """What `personare.Client` raises. status: of HTTP, None where there was no answer, or the
+    job failed. code: the word that programs read.
+    """
+
+    def __init__(
+        self, message: str, hint: str = "", *, status: int | None = None, code: str = "error"
+    ) -> None:
+        super().__init__(message, hint)
+        self.status = status
+        self.code = code
 
 
 class Busy(PersonareError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,40 +15,22 @@ from personare.errors import EngineError, PersonareError
 def engines(given: Given) -> None:
     """Each engine: ready or what is missing, what drives it, its latency floor and licences."""
     from personare.engines.engine import engine_entry_points, load_engine
+    from personare.studio.described import described_engine, unreadable_engine
 
     rows, entries = [], []
     for name in engine_entry_points():
         try:
-            engine = load_engine(name)
-            missing = engine.missing()
+            entry = described_engine(load_engine(name))
         except PersonareError as error:
             rows.append([name, error.message, "", "", ""])
-            entries.append({"engine": name, "ready": False, "missing": [error.message]})
+            entries.append(unreadable_engine(name, error))
             continue
-        usual = engine.read_options({})
-        latency, drives = engine.latency(usual), sorted(engine.drives(usual))
-        floor = latency.floor_seconds
-        licences = ", ".join(f"{part}: {licence}" for part, licence in engine.licences.items())
-        after = "the whole speech" if math.isinf(floor) else f"{floor * 1000:.0f} ms"
-        rows.append([name, "; ".join(missing) or "ready", " or ".join(drives), after, licences])
-        entries.append(
-            {
-                "engine": name,
-                "summary": engine.summary,
-                "ready": not missing,
-                "missing": missing,
-                "driven_by": drives,
-                "moves": engine.moves and engine.moves.name,
-                "shows": sorted(engine.shows),
-                "chunk_seconds": latency.chunk_seconds,
-                # None: the whole speech
-                "lookahead_seconds": None if math.isinf(floor) else latency.lookahead_seconds,
-                "latency_floor_seconds": None if math.isinf(floor) else round(floor, 4),
-                "exact_streaming": engine.exact_streaming,
-                "licences": dict(engine.licences),
-                "options": engine.Options.model_json_schema()["properties"],
-            }
-        )
+        floor = entry["latency_floor_seconds"]
+        licences = ", ".join(f"{part}: {licence}" for part, licence in entry["licences"].items())
+        after = "the whole speech" if floor is None else f"{floor * 1000:.0f} ms"
+        state = "; ".join(entry["missing"]) or "ready"
+        rows.append([name, state, " or ".join(entry["driven_by"]), after, licences])
+        entries.append(entry)
     if given.as_json:
         print_json({"engines": entries})
     else:

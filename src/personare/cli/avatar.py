@@ -11,7 +11,7 @@ import typer
 from personare.cache.recipe import Show, show_nothing
 from personare.cli.session import age_text, print_json, print_table, progress_bar, say, size_text
 from personare.cli.switches import Given, switches
-from personare.errors import InputError
+from personare.errors import InputError, one_line
 from personare.ground.durable import replaced_when_complete
 from personare.types import Image
 
@@ -45,13 +45,30 @@ def create(
             show_default=False,
         ),
     ] = None,
+    consent: Annotated[
+        str | None,
+        typer.Option("--consent", help="Who in the portrait consented, and to what.", show_default=False),
+    ] = None,
+    consent_until: Annotated[
+        str | None,
+        typer.Option(
+            "--consent-until",
+            metavar="DATE",
+            help="The last day of it (2027-12-31); the avatar refuses to speak afterwards.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Prepare PORTRAIT and keep it as NAME; the cache never evicts it."""
+    from personare.perception.photo_report import look_at
+    from personare.shelf.manifest import consent_of
+
+    agreed = consent_of(consent, consent_until)
     studio = given.studio()
     cast = studio.cast(portrait, given.engine, given.options)
     show = show_nothing if pictures is None else picture_folder(pictures)
     with progress_bar() as progress:
-        preparation = studio.create(name, cast, replace=replace, progress=progress, show=show)
+        preparation = studio.create(name, cast, replace=replace, consent=agreed, progress=progress, show=show)
     photo = None if portrait is None else look_at(portrait)
     if given.as_json:
         seconds = {stage: round(value, 4) for stage, value in preparation.seconds.items()}
@@ -90,20 +107,6 @@ def picture_folder(folder: Path) -> Show:
             part.write_bytes(data)
 
     return show
-
-
-def look_at(portrait: Path) -> PhotoReport | None:
-    """What the photo, or a video's first picture, is good for; None where no face is found
-    (engines may see more than we do).
-    """
-    from personare.perception.photo_report import photo_report
-    from personare.perception.portrait import portrait_template
-
-    try:
-        template = portrait_template(portrait)
-        return photo_report(next(iter(template)), portrait.name, moving=template.moving)
-    except InputError:
-        return None
 
 
 def photo_lines(photo: PhotoReport) -> str:
@@ -152,6 +155,11 @@ def show(
         print_json({**manifest.model_dump(mode="json"), "portrait_path": str(portrait)})
         return
     say(f"{manifest.name}: engine {manifest.engine}, portrait {portrait}")
+    if (agreed := manifest.consent) is None:
+        say("consent: none is kept")
+    else:
+        until = agreed.until.isoformat() if agreed.until else "further notice"
+        say(f"consent: {one_line(agreed.text)} (until {until})")
     print_table(["option", "value"], [[key, str(value)] for key, value in manifest.options.items()])
     print_table(["stage", "feature"], [[stage, key] for stage, key in manifest.keys.items()])
 

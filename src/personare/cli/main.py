@@ -21,7 +21,7 @@ def run() -> None:
     # Our steps work side by side. OpenCV's own threads would spin between its many small calls:
     # a seventh of all processor time.
     os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
-    from personare.cli.app import run_command
+    from personare.cli.app import last_words, run_command
 
     code = interrupts.EXIT_CODE
     try:
@@ -30,7 +30,7 @@ def run() -> None:
         interrupts.ignore()
     except KeyboardInterrupt:
         interrupts.ignore()
-    _end(code)
+    _end(last_words(sys.argv[1:], code))
 
 
 def _end(code: int) -> None:

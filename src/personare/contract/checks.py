@@ -88,6 +88,11 @@ def idles(case: Case) -> None:
     _want(len(before) == 2 and len(after) == 3, "another number of idle frames than asked for")
     _want(after.first == 2 + sum(map(len, said)), f"idle goes on at {after.first}")
     _refuses(lambda: performance.idle(0), "idle(0)")
+    other = case.perform()
+    other.skip(1)
+    seen = other.idle(1)
+    _want(seen.first == 1, f"after one frame that was skipped comes {seen.first}")
+    _want(np.array_equal(seen.images[0], before.images[1]), "a skipped frame changes what comes after it")
     list(performance.feed(case.voice[:2000]))
     _refuses(lambda: performance.idle(1), "idle() while an utterance is under way")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -42,6 +42,7 @@ class Made(NamedTuple):
 
 Product = TypeVar("Product")
 Piece = TypeVar("Piece")
+Rested = TypeVar("Rested")
 
 
 class Run(ABC, Generic[Product, Piece]):
@@ -128,14 +129,11 @@ class Run(ABC, Generic[Product, Piece]):
         """The next n frames at rest. Raises EngineError while an utterance is under way, and if
         the engine has no idle motion.
         """
-        if n < 1:
-            raise EngineError(f"idle({n}): ask for at least one frame")
-        with self._working():
-            if self._said is not None:
-                raise self._under_way("idle()", "call finish() and read its frames")
-            made = self._rest(n)
-            first, self._next_frame = self._next_frame, self._next_frame + n
-            return self._piece(first, made, 0)
+        return self._piece(*self._resting("idle", n, self._rest), 0)
+
+    def skip(self, n: int) -> None:
+        """The next n frames at rest pass unseen, for less work than `idle(n)`. Raises as it."""
+        self._resting("skip", n, self._pass)
 
     def interrupt(self) -> None:
         """End the utterance at once and drop what is queued: no frame of it is handed out any
@@ -184,6 +182,10 @@ class Run(ABC, Generic[Product, Piece]):
         """The next n frames while nobody speaks; engines that have no such thing leave it out."""
         raise EngineError("this engine has no idle motion")
 
+    def _pass(self, n: int) -> None:
+        """The next n frames at rest, unseen; wings that need not draw for it override it."""
+        self._rest(n)
+
     def _begin(self, said: Utterance) -> None:
         """An utterance begins; called before its first `_hear` or `_end` works."""
 
@@ -227,6 +229,17 @@ class Run(ABC, Generic[Product, Piece]):
             self._said = said = Utterance(self._numbers, expected=expected)
         said.work.append(self._opened(said))
         return said
+
+    def _resting(self, call: str, n: int, make: Callable[[int], Rested]) -> tuple[int, Rested]:
+        """n frames at rest, and the first one's place."""
+        if n < 1:
+            raise EngineError(f"{call}({n}): ask for at least one frame")
+        with self._working():
+            if self._said is not None:
+                raise self._under_way(f"{call}()", "call finish() and read its frames")
+            made = make(n)
+            first, self._next_frame = self._next_frame, self._next_frame + n
+        return first, made
 
     def _opened(self, said: Utterance) -> Iterator[Piece]:
         self._begin(said)
@@ -301,7 +314,7 @@ class Run(ABC, Generic[Product, Piece]):
         with self._lock:
             said, self._dropped = self._dropped, None
         if said is not None:
-            _close_all(said.work)
+            said.close()
             self._drop(said)
 
     def _let_go(self) -> None:
@@ -385,9 +398,3 @@ class Stream(Iterator[Product]):
         if (made := self._run._next(self._said)) is None:
             raise StopIteration
         return made
-
-
-def _close_all(work: Iterable[Iterator[Any]]) -> None:
-    for items in work:
-        if (close := getattr(items, "close", None)) is not None:
-            close()

@@ -64,6 +64,12 @@ class Utterance:
     ending: bool = False
     work: deque[Iterator[Any]] = field(default_factory=deque)
 
+    def close(self) -> None:
+        """Close the iterators that still have work."""
+        for items in self.work:
+            if (close := getattr(items, "close", None)) is not None:
+                close()
+
 
 def one_dimensional(samples: NDArray[Any]) -> Samples:
     """The samples given to `feed` as float32 [n], a copy: they are heard later, when the caller

@@ -8,11 +8,13 @@ no reference; glasses are a guess, see glasses.py. docs/workshop.md has the figu
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from personare.errors import InputError
 from personare.perception.face import Face, find_face
 from personare.perception.glasses import EYE_DISTANCE_PX, look_for_glasses
 from personare.types import Image
@@ -93,6 +95,19 @@ def photo_report(picture: Image, name: str = "picture", *, moving: bool = False)
         advice=(),
     )
     return _with_advice(report, moving)
+
+
+def look_at(portrait: Path) -> PhotoReport | None:
+    """What a photo, or a video's first picture, is good for; None where no face is found
+    (engines may see more than we do).
+    """
+    from personare.perception.portrait import portrait_template
+
+    try:
+        template = portrait_template(portrait)
+        return photo_report(next(iter(template)), portrait.name, moving=template.moving)
+    except InputError:
+        return None
 
 
 def sharpness(grey: NDArray[np.float32]) -> float:

@@ -4,33 +4,43 @@
        ^                  |
        +----give_back-----+        the worker died; the queue decides whether it is tried again
 
-`workers.work_off` needs no more than `Queue`. A batch keeps its queue in memory, for its
-journal beside the clips says what is finished (journal.py). A service that must lose nothing
-keeps the same three moves as rows of a table: `take` is one UPDATE that a second process cannot
-win as well, `end` is written before anybody is told, and rows under way whose owner is gone are
-given back when the service starts.
+`workers.work_off` needs no more than `Queue`, and `crew.Crew` no more than `Pool`. A batch
+keeps its queue in memory, for its journal beside the clips says what is finished (journal.py).
+A service that must lose nothing keeps the same moves as rows of a table (serve/jobs): `take` is
+one UPDATE that nobody can win twice, `end` is written before anybody is told, and rows under
+way whose owner is gone are given back when the service starts.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from personare.work.jobs import Job
+from personare.work.tasks import Step, Task
 
 State = Literal["waiting", "under way", "made", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a job ended: a report as plain values, or an error in one line and what to do."""
+    """How a task ended: a report as plain values, or an error in one line and what to do.
+    kind: the class of the error.
+    """
 
-    job: Job
+    task: Task
     report: dict[str, Any] = field(default_factory=dict)
     error: str = ""
     hint: str = ""
+    kind: str = ""
+
+    @property
+    def job(self) -> Job:
+        """The task, where it is a clip."""
+        assert isinstance(self.task, Job)
+        return self.task
 
     @property
     def state(self) -> State:
@@ -51,6 +61,45 @@ class Queue(Protocol):
     def give_back(self, lost: Ended) -> Ended | None:
         """The worker of a job died under it, as `lost` tells. None: the job waits again; else
         how it has ended, which is kept as by `end`.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A task that waits.
+
+    place: see `tasks.place_of`. fills_machine: whether its engine has networks that fill a
+    machine by themselves.
+    """
+
+    name: str
+    place: str
+    fills_machine: bool = False
+
+
+class Pool(Protocol):
+    """What a crew asks of the tasks of a service. Called in the crew's thread."""
+
+    def waiting(self) -> Sequence[Waiting]:
+        """Some of those that wait, the next one first."""
+        ...
+
+    def take(self, name: str) -> Task | None:
+        """A task that waits; it is under way from now on. None: it waits no more."""
+        ...
+
+    def step(self, name: str, step: Step) -> None:
+        """How far a task that is under way has come."""
+        ...
+
+    def end(self, ended: Ended) -> None:
+        """A task that was under way has ended; kept before this returns."""
+        ...
+
+    def give_back(self, lost: Ended, *, blameless: bool = False) -> None:
+        """The worker of a task is gone, as `lost` tells. blameless: it was dismissed, which
+        counts as no try.
         """
         ...
 

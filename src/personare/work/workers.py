@@ -9,20 +9,25 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import FrameType
 
-from personare.errors import PersonareError
+from personare.ground import interruption
+from personare.ground.progress import cancellable
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
-from personare.work.jobs import Job
+from personare.types import Progress, no_progress
+from personare.work.making import make
 from personare.work.queue import Ended, Queue
+from personare.work.tasks import Step, Stop, Task
 
+_STEP_SECONDS = 0.1
+"""Between two steps that are told."""
 _PATIENCE_SECONDS = 15.0
 """How long an interrupted worker may take to remove what is half-written."""
 
@@ -32,11 +37,11 @@ def work_off(queue: Queue, count: int, settings: Settings) -> Iterator[Ended]:
     until nothing waits and nothing is under way. Closed early, or interrupted, nothing
     half-written is left.
     """
-    crew = [_Worker(settings) for _ in range(count)]
+    crew = [Worker(settings) for _ in range(count)]
     try:
         for worker in crew:
             worker.give(queue.take())
-        while busy := {worker.connection: worker for worker in crew if worker.job is not None}:
+        while busy := {worker.connection: worker for worker in crew if worker.task is not None}:
             for connection in wait(list(busy)):
                 assert isinstance(connection, Connection)
                 worker = busy[connection]
@@ -48,10 +53,10 @@ def work_off(queue: Queue, count: int, settings: Settings) -> Iterator[Ended]:
                     yield told
                 job = queue.take()
                 if died and job is not None:
-                    crew[crew.index(worker)] = worker = _Worker(settings)
+                    crew[crew.index(worker)] = worker = Worker(settings)
                 worker.give(job)
     finally:
-        _dismiss(crew)
+        dismiss(crew)
 
 
 _OF_THE_PARENT = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
@@ -71,54 +76,87 @@ def _held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-class _Worker:
-    """One process and the job it is at."""
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How workers of a service work.
 
-    def __init__(self, settings: Settings) -> None:
+    tells: whether they say how far they are, and hear that a task is not wanted any more.
+    memory_bytes: that one may have, None for as much as there is (and on systems that have no
+        such limit).
+    """
+
+    tells: bool = False
+    memory_bytes: int | None = None
+
+
+class Worker:
+    """One process and the task it is at."""
+
+    def __init__(self, settings: Settings, terms: Terms = Terms()) -> None:
         # A fork would copy the threads' locks and not the threads.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_work, args=(theirs, settings), daemon=True)
+        self.process: BaseProcess = context.Process(target=_work, args=(theirs, settings, terms), daemon=True)
         # The child begins with them held back, until `_work` has said what they mean to it:
         # before, it would end with a traceback of its own.
         with _held_back():
             self.process.start()
         theirs.close()
-        self.job: Job | None = None
+        self.task: Task | None = None
 
-    def give(self, job: Job | None) -> None:
-        """The next job, None for a rest."""
-        self.job = job
-        if job is not None:
+    def give(self, task: Task | None) -> None:
+        """The next task, None for a rest."""
+        self.task = task
+        if task is not None:
             with suppress(OSError):  # it died before: `ended` says so
-                self.connection.send(job)
+                self.connection.send(task)
+
+    def stop(self) -> None:
+        """Say that its task is not wanted any more; it ends as `Cancelled` at its next step."""
+        if self.task is not None:
+            with suppress(OSError):
+                self.connection.send(Stop(self.task.name))
+
+    def said(self) -> Step | Ended | None:
+        """What the process has to tell about its task; None: it is gone. The connection is
+        ready.
+        """
+        try:
+            message = self.connection.recv()
+        except (EOFError, OSError):
+            return None
+        assert isinstance(message, Step | Ended)
+        return message
 
     def ended(self) -> tuple[Ended, bool]:
-        """How the job ended, and whether the process died of it; the connection has something
+        """How the task ended, and whether the process died of it; the connection has something
         to tell, or has broken.
         """
-        job, self.job = self.job, None
-        assert job is not None
-        try:
-            ended = self.connection.recv()
-        except (EOFError, OSError):
-            self.process.join(_PATIENCE_SECONDS)
-            self.connection.close()
-            code = self.process.exitcode
-            how = (
-                f"was killed by signal {-code}"
-                if code is not None and code < 0
-                else f"ended with code {code}"
-            )
-            hint = "out of memory? try fewer --workers; the other jobs went on"
-            return Ended(job, error=f"the process that made {job.name} {how}", hint=hint), True
-        assert isinstance(ended, Ended)
-        return ended, False
+        if isinstance(ended := self.said(), Ended):
+            self.task = None
+            return ended, False
+        return self.lost(), True
+
+    def lost(self) -> Ended:
+        """How the task ended of a process that is gone."""
+        task, self.task = self.task, None
+        assert task is not None
+        self.process.join(_PATIENCE_SECONDS)
+        self.connection.close()
+        code = self.process.exitcode
+        how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
+        return Ended(
+            task,
+            error=f"the process that made {task.name} {how}",
+            hint="out of memory? try fewer --workers; the other jobs went on",
+            kind="WorkerLost",
+        )
 
 
-def _dismiss(crew: Sequence[_Worker]) -> None:
+def dismiss(crew: Sequence[Worker]) -> None:
+    """End processes; those at a task are interrupted, and leave nothing half-written."""
     for worker in crew:
-        if worker.job is None:
+        if worker.task is None:
             with suppress(OSError):
                 worker.connection.send(None)
         else:
@@ -131,7 +169,7 @@ def _dismiss(crew: Sequence[_Worker]) -> None:
         worker.connection.close()
 
 
-def _work(connection: Connection, settings: Settings) -> None:
+def _work(connection: Connection, settings: Settings, terms: Terms) -> None:
     """A worker's whole life. Ctrl-C and the end of a terminal are the parent's to answer: it
     ends its workers with SIGTERM.
     """
@@ -144,30 +182,54 @@ def _work(connection: Connection, settings: Settings) -> None:
     logging.basicConfig(format="%(levelname)s: %(message)s".lower())
     studio = Studio(settings)
     try:
-        signal.signal(signal.SIGTERM, _interrupted)
-        while isinstance(job := connection.recv(), Job):
-            connection.send(make(job, studio))
+        interruption.begin()
+        signal.signal(signal.SIGTERM, interruption.interrupt)
+        _limit_memory(terms.memory_bytes)
+        while (task := connection.recv()) is not None:
+            if isinstance(task, Stop):  # of one that had just ended
+                continue
+            ended = make(task, studio, _told(connection, task) if terms.tells else no_progress)
+            if interruption.arrived():  # whatever a library made of it
+                raise KeyboardInterrupt
+            connection.send(ended)
     except (KeyboardInterrupt, EOFError, BrokenPipeError):
+        interruption.end(signal.SIGTERM)
         studio.store.close()
         # Every block has ended by now. What an interrupted call still holds, Python would
         # complain about (see cli.main.run).
         os._exit(0)
 
 
-def make(job: Job, studio: Studio) -> Ended:
-    """Make one clip. Whatever fails is told, not raised."""
-    try:
-        job.order.output.parent.mkdir(parents=True, exist_ok=True)
-        return Ended(job, report=asdict(studio.make(job.order)))
-    except PersonareError as error:
-        return Ended(job, error=error.message, hint=error.hint)
-    except Exception as error:  # a fault of ours in one job is no reason to give up the others
-        what = f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        return Ended(job, error=what, hint="please report it")
+def _told(connection: Connection, task: Task) -> Progress:
+    """A progress that the parent hears of, and that it can stop."""
+    told_at, stopped, lock = 0.0, False, threading.Lock()
+
+    def is_stopped() -> bool:
+        nonlocal stopped
+        with lock:
+            while not stopped and connection.poll():
+                message = connection.recv()
+                stopped = isinstance(message, Stop) and message.name == task.name
+        return stopped
+
+    def tell(what: str, done: int, total: int | None) -> None:
+        nonlocal told_at
+        with lock:
+            if (now := time.monotonic()) - told_at >= _STEP_SECONDS:
+                told_at = now
+                connection.send(Step(what, done, total))
+
+    return cancellable(tell, is_stopped)
 
 
-def _interrupted(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-    raise KeyboardInterrupt
+def _limit_memory(most: int | None) -> None:
+    """What a damaged or hostile file makes a decoder ask for ends this task, not the machine."""
+    if most is None:
+        return
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (most, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
 def _end_with_parent() -> None:

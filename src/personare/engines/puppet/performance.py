@@ -77,8 +77,9 @@ class PuppetPerformance(Performance):
         self._pictures = open_show(avatar, options)
         self._pictures.watch = self.watch
         self.fps, self.size = self._pictures.fps, self._pictures.size
+        self._is_moving = is_moving(avatar)
         # Of a video the mouth alone is moved: its head, eyes and brows live by themselves.
-        still = {"head_motion": 0.0, "blink_rate": 0.0, "gaze": 0.0} if is_moving(avatar) else {}
+        still = {"head_motion": 0.0, "blink_rate": 0.0, "gaze": 0.0} if self._is_moving else {}
         self._face = _Face(options.model_copy(update={"fps": self.fps, **still}), self)
 
     def _hear(self, said: Utterance, samples: Samples, phones: Sequence[Phone] | None) -> Iterator[Made]:  # noqa: ARG002
@@ -95,6 +96,13 @@ class PuppetPerformance(Performance):
     def _rest(self, n: int) -> Made:
         rows = [self._face.rest() for _ in range(n)]
         return Made(np.concatenate([self._drawn(row).images for row in rows]), np.stack(rows))
+
+    def _pass(self, n: int) -> None:
+        if self._is_moving:  # its pictures come one after another
+            self._rest(n)
+            return
+        for _ in range(n):
+            self._face.rest()
 
     def _drop(self, said: Utterance) -> None:  # noqa: ARG002
         self._face.drop()

@@ -1,0 +1,398 @@
+"""Live sessions against their bars, on this machine:
+
+    python benchmarks/live.py [--size 512] [--only NAME ...] [--sessions 3] [--soak MINUTES]
+        [--chromium /usr/bin/chromium]
+
+process    interrupt to the first idle picture, encoded, in one process
+websocket  in a real Chromium, by a bar code in the pictures: glass to glass (picture finished ->
+           read back from the canvas), sound against picture, first speaking picture, interrupt
+webrtc     the same
+sessions   pictures a second of each of several sessions at once, all speaking
+soak       several sessions for some minutes: memory, threads, processes; 0.5 by default
+
+Needs personare[serve], playwright (drives Debian's Chromium) and an idle machine: the table has
+the machine's load, and figures at a high one are upper bounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import pairwise
+from pathlib import Path
+
+import httpx
+import numpy as np
+
+import personare
+from personare.serve.live.encoders import JpegEncoder
+from personare.serve.live.pace import Pace, SystemClock
+from personare.serve.live.player import Player
+from personare.serve.live.session import Session
+from personare.serve.live.wire import Kind, State
+from personare.types import SAMPLE_RATE
+
+HERE = Path(__file__).resolve().parent
+TEXT = "My mother bought five purple shoes. Please put the big map beside them, Bob, and open it. "
+BAR = {
+    "interrupt, process": "p95 <= 60 ms",
+    "interrupt, websocket": "p95 <= 200 ms",
+    "glass to glass, websocket": "p50 <= 100 ms",
+    "glass to glass, webrtc": "p50 <= 120 ms",
+    "sound after picture, websocket": "-45..125 ms",
+    "sound after picture, webrtc": "-45..125 ms",
+    "first speaking picture, websocket": "<= 350 ms",
+    "first speaking picture, webrtc": "<= 350 ms",
+    "sessions": "each >= 24 a second",
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--only", nargs="+", default=["process", "websocket", "webrtc", "sessions", "soak"])
+    parser.add_argument("--sessions", type=int, default=3)
+    parser.add_argument("--soak", type=float, default=0.5, help="minutes; the bar asks for 30")
+    parser.add_argument("--interrupts", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=12, help="of each measurement of glass to glass")
+    parser.add_argument("--chromium", default="/usr/bin/chromium")
+    chosen = parser.parse_args()
+    voice = spoken()
+    print(f"{'what':34} {'5 / 50 / 95 % (n)':34} {'bar':20} load", flush=True)
+    if "process" in chosen.only:
+        tell("interrupt, process", interrupts_in_process(chosen.size, voice, chosen.interrupts))
+    with tempfile.TemporaryDirectory() as folder, service(Path(folder)) as running:
+        for mode in ("websocket", "webrtc"):
+            if mode in chosen.only:
+                in_browser(running, mode, voice, chosen)
+        if "sessions" in chosen.only:
+            asyncio.run(at_once(running, voice, chosen))
+        if "soak" in chosen.only:
+            asyncio.run(soak(running, voice, chosen))
+
+
+def spoken() -> np.ndarray:
+    """int16, quieter than a flash's beep."""
+    from personare.voice.tts import open_text
+
+    samples = np.concatenate([chunk.samples for chunk in open_text(TEXT, "en-us").chunks()])
+    return np.rint(samples / np.abs(samples).max() * 0.4 * 32767).astype("<i2")
+
+
+def with_beeps(voice: np.ndarray, seconds: float) -> np.ndarray:
+    """The voice for so long, with a loud tick's length of 1 kHz every second."""
+    made = np.resize(voice, round(seconds * SAMPLE_RATE)).copy()
+    beep = np.rint(0.8 * 32767 * np.sin(2 * np.pi * 1000 * np.arange(640) / SAMPLE_RATE)).astype("<i2")
+    for start in range(SAMPLE_RATE, len(made) - 640, SAMPLE_RATE):
+        made[start : start + 640] = beep
+    return made
+
+
+def tell(what: str, values: list[float], unit: str = "ms") -> None:
+    shares = [f"{np.percentile(values, share):.0f}" for share in (5, 50, 95)] if values else ["none"]
+    figures = f"{' / '.join(shares)} {unit} ({len(values)})"
+    print(f"{what:34} {figures:34} {BAR.get(what, ''):20} {os.getloadavg()[0]:.1f}", flush=True)
+
+
+# ---------------------------------------------------------------- in one process
+
+
+def interrupts_in_process(size: int, voice: np.ndarray, count: int) -> list[float]:
+    """Milliseconds from the call to the first encoded idle picture."""
+    engine = personare.open_engine("puppet")
+    portrait = Path(personare.__file__).parent / "assets" / "portrait.jpg"
+    performance = engine.perform(engine.prepare(portrait, size=size))
+    left: list[tuple[float, State, int]] = []
+    arrived = threading.Event()
+
+    def send(packets) -> None:
+        left.extend((time.perf_counter(), p.state, p.generation) for p in packets if p.kind is Kind.PICTURE)
+        arrived.set()
+
+    clock = SystemClock()
+    session = Session(performance, prime_seconds=0.2, tell=lambda _: None, now=clock.now)
+    player = Player(session, Pace(session.fps, clock), send, lambda _: None, print)
+    player.watch(JpegEncoder())
+    taken = []
+    for index in range(count):
+        session.append(voice.astype(np.float32) / np.float32(32768))
+        while not left or left[-1][1] is not State.SPEAKING:
+            arrived.clear()
+            arrived.wait(1)
+        time.sleep(0.3 + 0.0137 * (index % 5))
+        began = time.perf_counter()
+        generation = player.interrupt().generation
+        while not left or left[-1][2] != generation:
+            arrived.clear()
+            arrived.wait(1)
+        taken.append(1e3 * (next(at for at, _, of in left if of == generation) - began))
+        left.clear()
+    player.close()
+    return taken
+
+
+# ---------------------------------------------------------------- the service
+
+
+class Running:
+    def __init__(self, process: subprocess.Popen, url: str) -> None:
+        self.process, self.url = process, url
+
+    def processes(self) -> list[int]:
+        """Its own number, then its children's."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [pid, *map(int, children)]
+
+    def memory_mb(self) -> float:
+        """Resident, the service and its sessions."""
+        pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.processes()]
+        return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def threads(self) -> int:
+        return sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in self.processes())
+
+
+@contextmanager
+def service(folder: Path) -> Iterator[Running]:
+    """`personare serve` with the bar code's engine installed."""
+    metadata = folder / "barcode-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: barcode\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text("[personare.engines]\nbarcode = barcode:Barcode\n")
+    path = os.pathsep.join([str(folder), str(HERE), os.environ.get("PYTHONPATH", "")])
+    log = folder / "log"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "personare", "serve", "--port", "0", "--workers", "1"],
+        env={**os.environ, "PYTHONPATH": path, "PERSONARE_HOME": str(folder / "home")},
+        stdout=log.open("w"),
+        stderr=subprocess.STDOUT,
+    )
+    try:
+        while not (found := re.search(r"serves (http://[\d.]+:[1-9]\d*)", log.read_text())):
+            if process.poll() is not None:
+                sys.exit(log.read_text())
+            time.sleep(0.1)
+        yield Running(process, found[1])
+    finally:
+        process.terminate()
+        process.wait(20)
+    if "Traceback" in (text := log.read_text()):
+        print(text)
+
+
+# ---------------------------------------------------------------- in a browser
+
+
+def in_browser(running: Running, mode: str, voice: np.ndarray, chosen: argparse.Namespace) -> None:
+    from playwright.sync_api import sync_playwright
+
+    flags = [
+        "--no-sandbox",
+        "--autoplay-policy=no-user-gesture-required",
+        "--allow-loopback-in-peer-connection",
+    ]
+    with sync_playwright() as tools:
+        browser = tools.chromium.launch(executable_path=chosen.chromium, headless=True, args=flags)
+        page = browser.new_page()
+        page.on("pageerror", lambda error: print("page:", error))
+        files = page_files()
+        for name in files:
+            page.route(f"**/{name}", answer_with(files[name], "javascript"))
+        # a page that we answered ourselves would not count as one of this machine
+        page.goto(f"{running.url}/healthz")
+        page.set_content(files["live.html"])
+        page.wait_for_function("window.ready")
+        page.evaluate("([mode, wanted]) => begin(mode, wanted)", [mode, wanted(chosen.size)])
+        page.wait_for_function("seen.frames.length > 50")
+        browser_round(page, mode, voice, chosen)
+        page.evaluate("fetch(`/v1/sessions/${session.id}`, {method: 'DELETE'})")
+        browser.close()
+
+
+def browser_round(page, mode: str, voice: np.ndarray, chosen: argparse.Namespace) -> None:
+    firsts = []
+    for _ in range(5):
+        page.evaluate("(seen.frames = [], seen.messages = [])")
+        begun = page.evaluate("(voice) => speak(voice)", encoded(voice[: SAMPLE_RATE * 3 // 2]))
+        page.wait_for_function("seen.messages.some((told) => told.type === 'utterance.finished')")
+        page.wait_for_timeout(1000)
+        first = page.evaluate("seen.frames.find((frame) => frame.state === 1)?.t")
+        firsts += [first - begun] if first else []
+    tell(f"first speaking picture, {mode}", firsts)
+
+    page.evaluate("(seen.frames = [], seen.beeps = [])")
+    page.evaluate("(voice) => feed(voice)", encoded(with_beeps(voice, chosen.seconds)))
+    page.wait_for_timeout(1000 * chosen.seconds + 1500)
+    seen = page.evaluate("({frames: seen.frames, beeps: seen.beeps, bad: seen.bad})")
+    speaking = [frame for frame in seen["frames"] if frame["state"] == 1]
+    tell(f"glass to glass, {mode}", [frame["late"] for frame in speaking])
+    tell(f"pictures apart, {mode}", list(np.diff([frame["t"] for frame in speaking])))
+    flashes = [b["t"] for a, b in pairwise(speaking) if b["flash"] and not a["flash"]]
+    for name, clock in (("sound after picture", "t"), ("the same by the card's clock", "card")):
+        heard = [beep[clock] for beep in seen["beeps"]]
+        apart = [min((at - flash for at in heard), key=abs) for flash in flashes if heard]
+        tell(f"{name}, {mode}", [value for value in apart if abs(value) < 900])
+
+    taken, missed = [], 0
+    for index in range(chosen.interrupts):
+        page.evaluate("(voice) => feed(voice)", encoded(voice))
+        page.wait_for_timeout(1200 + 37 * (index % 7))
+        milliseconds, state = page.evaluate("stop()")
+        if milliseconds is None or state != 1:
+            missed += 1
+        else:
+            taken.append(milliseconds)
+    tell(f"interrupt, {mode}", taken)
+    if missed or seen["bad"]:
+        print(f"    {missed} interrupts were not seen, {seen['bad']} bar codes could not be read")
+
+
+def answer_with(body: str, kind: str) -> Callable[..., None]:
+    return lambda route: route.fulfill(body=body, content_type=f"text/{kind}; charset=utf-8")
+
+
+def page_files() -> dict[str, str]:
+    """The bench's page, and the client as docs/live.md has it."""
+    text = (HERE.parent / "docs" / "live.md").read_text(encoding="utf-8")
+    blocks = dict(re.findall(r"```js (\S+)\n(.*?)```", text, re.DOTALL))
+    return {**blocks, "live.html": (HERE / "live.html").read_text(encoding="utf-8")}
+
+
+def encoded(samples: np.ndarray) -> str:
+    return base64.b64encode(samples.tobytes()).decode()
+
+
+def wanted(size: int) -> dict[str, object]:
+    return {"engine": "barcode", "options": {"size": size}}
+
+
+# ---------------------------------------------------------------- several at once
+
+
+class Watched:
+    """A session that a Python client watches; pictures by second."""
+
+    def __init__(self) -> None:
+        self.arrived: list[float] = []
+        self.events: list[dict] = []
+        self.index = 0
+
+
+async def watch(running: Running, size: int, seen: Watched, ready: Callable[[], None]) -> None:
+    from websockets.asyncio.client import connect
+
+    async with httpx.AsyncClient(timeout=120) as http:
+        made = await http.post(f"{running.url}/v1/sessions", json=wanted(size))
+        if made.status_code != 201:
+            seen.events.append(made.json())
+            ready()
+            return
+    session = made.json()
+    url = f"{running.url.replace('http', 'ws')}{session['ws']}?token={session['token']}"
+    async with connect(url, max_size=None) as socket:
+        seen.socket = socket
+        ready()
+        async for data in socket:
+            if isinstance(data, str):
+                seen.events.append(json.loads(data))
+            elif data[0] == Kind.PICTURE:
+                seen.arrived.append(time.perf_counter())
+            elif data[0] == Kind.SOUND:
+                seen.index = int.from_bytes(data[4:8], "little")
+                await socket.send(json.dumps({"type": "shown", "index": seen.index}))
+
+
+@contextmanager
+def gone(tasks: list[asyncio.Task]) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+async def opened(running: Running, count: int, size: int) -> tuple[list[Watched], list[asyncio.Task]]:
+    """One after the other, as the cost of each is measured."""
+    all_seen, tasks = [], []
+    for _ in range(count):
+        seen, ready = Watched(), asyncio.Event()
+        tasks.append(asyncio.create_task(watch(running, size, seen, ready.set)))
+        await ready.wait()
+        if hasattr(seen, "socket"):
+            all_seen.append(seen)
+        else:
+            print("    refused:", seen.events[-1]["detail"])
+    return all_seen, tasks
+
+
+async def feed_all(seen: list[Watched], voice: np.ndarray) -> None:
+    for one in seen:
+        await one.socket.send(bytes([Kind.VOICE]) + bytes(7) + voice.tobytes())
+
+
+async def at_once(running: Running, voice: np.ndarray, chosen: argparse.Namespace) -> None:
+    seen, tasks = await opened(running, chosen.sessions, chosen.size)
+    with gone(tasks):
+        seconds = min(chosen.seconds, 15)
+        await feed_all(seen, np.resize(voice, round((seconds + 2) * SAMPLE_RATE)))
+        await asyncio.sleep(1)
+        began = time.perf_counter()
+        await asyncio.sleep(seconds)
+        ended = time.perf_counter()
+        for one in seen:
+            count = sum(began <= at < ended for at in one.arrived)
+            gaps = 1e3 * np.diff([at for at in one.arrived if began <= at < ended])
+            rate, late = count / (ended - began), np.percentile(gaps, 95)
+            figures = f"{rate:.1f} a second; 95 %: {late:.0f} ms apart"
+            print(f"{'sessions':34} {figures:34} {BAR['sessions']:20} {os.getloadavg()[0]:.1f}", flush=True)
+        for event in [[e for e in one.events if e.get("type") == "stats"][-1:] for one in seen]:
+            print("    stats:", event)
+    async with httpx.AsyncClient() as http:
+        for session in (await http.get(f"{running.url}/v1/sessions")).json()["data"]:
+            await http.delete(f"{running.url}/v1/sessions/{session['id']}")
+
+
+async def soak(running: Running, voice: np.ndarray, chosen: argparse.Namespace) -> None:
+    seen, tasks = await opened(running, chosen.sessions, chosen.size)
+    with gone(tasks):
+        await asyncio.sleep(5)
+        began, ends = running.memory_mb(), time.perf_counter() + 60 * chosen.soak
+        threads = running.threads()
+        first = [(one.index, time.perf_counter()) for one in seen]
+        while time.perf_counter() < ends:
+            await feed_all(seen, np.resize(voice, 4 * SAMPLE_RATE))
+            await asyncio.sleep(8)
+            for one in seen:
+                await one.socket.send(json.dumps({"type": "interrupt"}))
+        slow = [
+            40 * (index - one.index) + 1e3 * (time.perf_counter() - at)
+            for one, (index, at) in zip(seen, first, strict=True)
+        ]
+        slips = [event["slips"] for one in seen for event in one.events if event.get("type") == "stats"]
+        print(f"soak, {len(seen)} sessions, {chosen.soak:g} min (load {os.getloadavg()[0]:.1f}):")
+        print(f"    memory {began:.0f} -> {running.memory_mb():.0f} MB (bar +-50)")
+        print(f"    threads {threads} -> {running.threads()}, slips {max(slips, default=0)}")
+        print(f"    behind the clock {', '.join(f'{value:.0f}' for value in slow)} ms", flush=True)
+    async with httpx.AsyncClient() as http:
+        for session in (await http.get(f"{running.url}/v1/sessions")).json()["data"]:
+            await http.delete(f"{running.url}/v1/sessions/{session['id']}")
+    await asyncio.sleep(5)
+    print(f"    afterwards: {len(running.processes())} processes, {running.threads()} threads")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+"""All live sessions of a service."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from personare.errors import EngineError, UnknownName
+from personare.ground.machine import machine
+from personare.serve.live.admission import Admission
+from personare.serve.live.opened import Wanted
+from personare.serve.live.place import OPEN_SECONDS, Place
+from personare.serve.live.process import WorkerProcess
+from personare.serve.live.wire import Facts
+from personare.studio.settings import Settings
+
+if TYPE_CHECKING:
+    from personare.serve.live.whep import Peer
+
+_SWEEP_SECONDS = 1.0
+
+
+class LiveSessions:
+    """Makes sessions, finds them, ends those that nobody watches."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        spare: int = 0,
+        most: int | None = None,
+        loopback: bool = True,
+        ice_servers: Sequence[str] = (),
+    ) -> None:
+        """spare: workers that wait, so that the next session begins sooner.
+        most: sessions at a time, whatever they cost.
+        loopback: whether WebRTC stays on this machine.
+        ice_servers: URLs of STUN and TURN servers.
+        """
+        self.admission = Admission(machine().cores, most)
+        self.ice_servers = tuple(ice_servers)
+        self._settings, self._spare, self._loopback = settings, spare, loopback
+        self._peers: dict[str, Peer] = {}
+        self._places: dict[str, Place] = {}
+        self._free: list[WorkerProcess] = []
+        self._sweeper: asyncio.Task[None] | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+        self._closing = False
+
+    async def start(self) -> None:
+        """The service starts."""
+        self._sweeper = asyncio.create_task(self._sweep())
+        self._fill()
+
+    async def close(self) -> None:
+        """The service ends: every session is told, every process has gone when this returns."""
+        self._closing = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for place in list(self._places.values()):
+            place.close(1001)
+        for process in self._free:
+            self._end(process)
+        self._free = []
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
+    async def create(self, wanted: Wanted, caller: str) -> Place:
+        """A session that is ready to be watched. Raises Busy, and what opening raises."""
+        kind = _kind(wanted)
+        measure = not self.admission.knows(kind)
+        id = f"session_{secrets.token_hex(12)}"
+        self.admission.enter(id, kind)
+        place = Place(id, replace(wanted, measure=measure), caller, self._worker(), self._worker, self._left)
+        self._places[id] = place
+        try:
+            facts: Facts = await asyncio.wait_for(asyncio.shield(place.opened), OPEN_SECONDS)
+            if facts["cost"] is not None:
+                self.admission.measured(id, kind, facts["cost"])
+        except TimeoutError:
+            place.close()
+            raise EngineError(
+                f"preparing takes longer than {OPEN_SECONDS:.0f} s", hint="make an avatar first"
+            ) from None
+        except BaseException:
+            place.close()
+            raise
+        return place
+
+    def find(self, id: str, token: str | None = None) -> Place:
+        """A session by its id, and its token if one is given. Raises UnknownName."""
+        place = self._places.get(id)
+        if place is None or (token is not None and not hmac.compare_digest(token, place.token)):
+            raise UnknownName("there is no such session", hint="POST /v1/sessions makes one")
+        return place
+
+    def of(self, caller: str) -> list[Place]:
+        """The sessions of one caller."""
+        return [place for place in self._places.values() if place.caller == caller]
+
+    async def answer(self, place: Place, offer: str) -> tuple[str, str]:
+        """A WebRTC connection for a session: its id, and the answer to the offer. Raises
+        InvalidOption.
+        """
+        from personare.serve.live.whep import Peer, only_loopback
+
+        if self._loopback:
+            only_loopback()
+        peer = Peer(place, self.ice_servers)
+        answer = await peer.answer(offer)
+        self._peers[peer.id] = peer
+        task = asyncio.create_task(peer.live())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+        task.add_done_callback(lambda _: self._peers.pop(peer.id, None))
+        return peer.id, answer
+
+    def hang_up(self, peer: str) -> None:
+        """End a WebRTC connection. Raises UnknownName."""
+        if (found := self._peers.get(peer)) is None:
+            raise UnknownName("there is no such connection")
+        found.close()
+
+    def figures(self) -> dict[str, float]:
+        """For /metrics."""
+        return {
+            "sessions": len(self._places),
+            "cores_used": self.admission.used,
+            "cores": self.admission.capacity,
+            "workers_lost": sum(place.losses for place in self._places.values()),
+        }
+
+    def _left(self, place: Place) -> None:
+        self.admission.leave(place.id)
+        self._places.pop(place.id, None)
+        self._end(place.process)
+
+    def _worker(self) -> WorkerProcess:
+        while self._free:
+            process = self._free.pop()
+            if process.is_alive:
+                break
+        else:
+            process = WorkerProcess(self._settings)
+        self._fill()
+        return process
+
+    def _fill(self) -> None:
+        while not self._closing and len(self._free) < self._spare:
+            self._free.append(WorkerProcess(self._settings))
+
+    def _end(self, process: WorkerProcess) -> None:
+        task = asyncio.create_task(process.end())
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            for place in list(self._places.values()):
+                if place.overdue():
+                    place.close(4408)
+
+
+def _kind(wanted: Wanted) -> str:
+    """Sessions that cost the same. An avatar's own options count by its name."""
+    return json.dumps(
+        [wanted.avatar, wanted.engine, sorted((name, str(value)) for name, value in wanted.options.items())]
+    )

@@ -1,0 +1,175 @@
+"""The process of one session: commands in, packets out. Spawned; it ends with its parent.
+
+One process a session: threads of one process would wait for each other (two sessions of
+512x512: 1.41 times the pictures of one as threads, 1.99 times as processes).
+
+In (verb, arguments):  open, watch, unwatch, append, say, follow, interrupt, word, curves, key, close
+Out:  ("opened", facts) | ("refused", error), ("packets", [Packet ...]), ("event", dict),
+      ("interrupted", request, Interrupted), ("failed", reason), ("closed",)
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from personare.errors import Busy, EngineError, PersonareError
+from personare.serve.live.encoders import open_encoder
+from personare.serve.live.opened import Opened, Wanted, open_wanted
+from personare.serve.live.pace import Pace, SystemClock
+from personare.serve.live.player import Player
+from personare.serve.live.session import Session
+from personare.serve.live.speaking import follow, say
+from personare.serve.live.wire import Media, Say, VoicePiece
+from personare.studio.settings import Settings
+from personare.studio.studio import Studio
+
+log = logging.getLogger(__name__)
+
+
+def work(connection: Connection, settings: Settings) -> None:
+    """A worker's whole life. Ctrl-C is the parent's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    logging.basicConfig(format="%(levelname)s: %(message)s".lower())
+    worker = Worker(connection, Studio(settings))
+    try:
+        while (command := connection.recv()) is not None:
+            worker.obey(*command)
+    except (EOFError, OSError):
+        pass
+    worker.close()
+    os._exit(0)
+
+
+class Worker:
+    """What a process does with its commands."""
+
+    def __init__(self, connection: Connection, studio: Studio) -> None:
+        self._connection, self._studio = connection, studio
+        self._sending = threading.Lock()
+        self._opened: Opened | None = None
+        self._player: Player | None = None
+        self._verbs: dict[str, Callable[..., None]] = {
+            "open": self._open,
+            "watch": self._watch,
+            "append": self._append,
+            "say": self._say,
+            "word": self._word,
+            "interrupt": self._interrupt,
+            "pause": lambda paused: self._playing().pause(paused),
+            "curves": lambda on: setattr(self._playing(), "curves", on),
+            "key": lambda: self._playing().ask_for_key(),
+            "close": self._end_session,
+        }
+
+    def obey(self, verb: str, *arguments: Any) -> None:
+        """Carry out one command; what is wrong with it is told, not raised."""
+        try:
+            self._verbs[verb](*arguments)
+        except PersonareError as error:
+            code = "too_far_ahead" if isinstance(error, Busy) else "bad_input"
+            told = {"code": code, "detail": error.message, "hint": error.hint}
+            self._send("event", {"type": "error", "error": told})
+
+    def close(self) -> None:
+        """End the session and the store."""
+        self._end_session(told=False)
+        self._studio.store.close()
+
+    def _open(self, wanted: Wanted) -> None:
+        try:
+            opened = self._opened = open_wanted(wanted, self._studio)
+        except PersonareError as error:
+            self._send("refused", error)
+            return
+        except Exception as error:
+            log.exception("a session could not be opened")
+            self._send("refused", EngineError(f"unexpected {type(error).__name__}", "please report it"))
+            return
+        performance, clock = opened.performance, SystemClock()
+        session = Session(
+            performance,
+            prime_seconds=opened.prime_seconds,
+            tell=lambda event: self._send("event", event),
+            now=clock.now,
+            generation=wanted.generation,
+            index=wanted.index,
+        )
+        self._player = Player(
+            session,
+            Pace(session.fps, clock),
+            lambda packets: self._send("packets", packets),
+            lambda event: self._send("event", event),
+            lambda reason: self._send("failed", reason),
+        )
+        moves = opened.engine.moves
+        facts = {
+            "size": performance.size,
+            "fps": performance.fps,
+            "columns": list(moves.columns) if moves is not None else [],
+            "latency_seconds": round(opened.prime_seconds, 3),
+            "cost": opened.cost,
+        }
+        self._send("opened", facts)
+
+    def _watch(self, media: Media | None) -> None:
+        player = self._playing()
+        performance = player.session.performance
+        player.watch(None if media is None else open_encoder(media, performance.size, performance.fps))
+
+    def _append(self, piece: VoicePiece) -> None:
+        samples = np.frombuffer(piece.samples, "<i2").astype(np.float32) / np.float32(32768)
+        self._playing().session.append(samples, piece.rate, piece.generation)
+
+    def _say(self, wanted: Say) -> None:
+        say(self._playing().session, wanted.text, wanted.voice, lambda event: self._send("event", event))
+
+    def _word(self, word: str) -> None:
+        session = self._playing().session
+        if word == "commit":
+            session.commit()
+        elif word == "clear":
+            session.clear()
+        else:
+            assert self._opened is not None
+            if self._opened.guide is None:
+                raise EngineError("this session has no guide", hint="POST /v1/sessions {guide: file_...}")
+            follow(session, self._opened.guide, lambda event: self._send("event", event))
+
+    def _interrupt(self, request: int) -> None:
+        self._send("interrupted", request, self._playing().interrupt())
+
+    def _end_session(self, told: bool = True) -> None:
+        player, self._player, self._opened = self._player, None, None
+        if player is not None:
+            player.close()
+        if told:
+            self._send("closed")
+
+    def _playing(self) -> Player:
+        if self._player is None:
+            raise EngineError("there is no session in this process")
+        return self._player
+
+    def _send(self, what: str, *arguments: Any) -> None:
+        with self._sending:
+            try:
+                self._connection.send((what, *arguments))
+            except (OSError, BrokenPipeError):
+                os._exit(0)  # the parent has gone
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(0)

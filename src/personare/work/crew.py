@@ -1,0 +1,257 @@
+"""The workers of a service: they live as long as it does, take what waits, can be stopped at
+one task, and are replaced when they die.
+
+    waiting -> the worker that has been there (its avatar or engine is in memory), else a free
+               one, else a new one up to `count`
+    stop    -> at the task's next step; a worker that does not hear is ended within two seconds
+    death   -> the task is given back to the pool, which decides whether it is tried again
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, Pipe, wait
+
+from personare.studio.settings import Settings
+from personare.work.queue import Ended, Pool, Waiting
+from personare.work.tasks import Step, Task, Warming
+from personare.work.workers import Terms, Worker, dismiss
+
+log = logging.getLogger(__name__)
+
+HEED_SECONDS = 1.0
+"""How long a worker may take to hear that its task is not wanted; then it is interrupted."""
+END_SECONDS = 0.7
+"""How long an interrupted one may take to end; then it is killed."""
+_ROUND_SECONDS = 0.25
+
+
+@dataclass
+class _Hand:
+    """A worker, and what the crew knows about it.
+
+    been: places whose features and networks it has in memory. kept: those it is to have.
+    since: when its task began. stopped_at: when it was told to stop, None if it was not.
+    """
+
+    worker: Worker
+    kept: tuple[str, ...] = ()
+    been: set[str] = field(default_factory=set)
+    to_warm: list[str] = field(default_factory=list)
+    since: float = 0.0
+    stopped_at: float | None = None
+    reason: Ended | None = None
+    interrupted: bool = False
+    fills_machine: bool = False
+
+
+class Crew:
+    """Workers of a service, in a thread of their own.
+
+    count: processes at most; they start when there is something for them to do.
+    fillers: tasks at a time whose engines fill a machine by themselves.
+    task_seconds: that one task may take.
+    warm: avatars and engines that are loaded before anything else, spread over the workers.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        settings: Settings,
+        *,
+        count: int,
+        fillers: int = 1,
+        task_seconds: float = 3600.0,
+        memory_bytes: int | None = None,
+        warm: Sequence[str] = (),
+    ) -> None:
+        self._pool, self._settings, self._count, self._fillers = pool, settings, count, fillers
+        self._task_seconds = task_seconds
+        self._terms = Terms(tells=True, memory_bytes=memory_bytes)
+        self._kept = [tuple(warm[place::count]) for place in range(count)]
+        self._hands: list[_Hand] = []
+        self._woken, self._wake = Pipe(duplex=False)
+        self._stops: set[str] = set()
+        self._lock = threading.Lock()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="crew", daemon=True)
+
+    def start(self) -> None:
+        """Begin; at once with as many workers as have something to load, and at least one."""
+        # Read when OpenCV is imported: its own threads would fight for the cores.
+        os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Something waits. From any thread."""
+        with self._lock, contextlib.suppress(OSError):
+            self._wake.send_bytes(b"")
+
+    def stop(self, name: str) -> None:
+        """A task is not wanted any more; nothing happens if it is not under way. From any
+        thread; returns at once.
+        """
+        with self._lock:
+            self._stops.add(name)
+        self.wake()
+
+    def close(self) -> None:
+        """End: tasks under way are given back, nothing half-written is left."""
+        self._closing = True
+        self.wake()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether everything that was to be loaded first is."""
+        hands = list(self._hands)
+        wanted = [kept for kept in self._kept if kept]
+        return sum(not hand.to_warm for hand in hands if hand.kept) >= len(wanted)
+
+    @property
+    def busy(self) -> int:
+        """How many workers are at a task."""
+        return sum(hand.worker.task is not None for hand in list(self._hands))
+
+    @property
+    def processes(self) -> list[int]:
+        """Their process ids."""
+        return [pid for hand in list(self._hands) if (pid := hand.worker.process.pid) is not None]
+
+    # ------------------------------------------------------------ the crew's thread
+
+    def _run(self) -> None:
+        try:
+            self._hands = [self._hired(kept) for kept in self._kept if kept] or [self._hired(())]
+            while not self._closing:
+                self._hand_out()
+                for connection in wait([self._woken, *self._connections()], _ROUND_SECONDS):
+                    assert isinstance(connection, Connection)
+                    if connection is self._woken:
+                        self._woken.recv_bytes()
+                    else:
+                        self._hear(self._connections()[connection])
+                self._look_after()
+        except Exception:
+            log.exception("the crew of workers has ended")
+            raise
+        finally:
+            self._end()
+
+    def _connections(self) -> dict[Connection, _Hand]:
+        return {hand.worker.connection: hand for hand in self._hands}
+
+    def _hired(self, kept: tuple[str, ...]) -> _Hand:
+        return _Hand(Worker(self._settings, self._terms), kept, to_warm=list(kept))
+
+    def _hand_out(self) -> None:
+        for hand in self._hands:
+            if hand.worker.task is None and hand.to_warm:
+                self._give(hand, Waiting(hand.to_warm[0], hand.to_warm[0]), Warming(hand.to_warm[0]))
+        free = [hand for hand in self._hands if hand.worker.task is None]
+        if not free and len(self._hands) == self._count:
+            return
+        for waiting in self._pool.waiting():
+            filling = sum(hand.fills_machine for hand in self._hands if hand.worker.task is not None)
+            if waiting.fills_machine and filling >= self._fillers:
+                continue
+            if not free:
+                if len(self._hands) == self._count:
+                    return
+                self._hands.append(hand := self._hired(()))
+                free = [hand]
+            hand = max(free, key=lambda h: (waiting.place in h.been, -len(h.been)))
+            if (task := self._pool.take(waiting.name)) is not None:
+                free.remove(hand)
+                self._give(hand, waiting, task)
+
+    def _give(self, hand: _Hand, waiting: Waiting, task: Task) -> None:
+        hand.since, hand.stopped_at, hand.reason, hand.interrupted = time.monotonic(), None, None, False
+        hand.fills_machine = waiting.fills_machine
+        hand.been.add(waiting.place)
+        hand.worker.give(task)
+
+    def _hear(self, hand: _Hand) -> None:
+        said = hand.worker.said()
+        task = hand.worker.task
+        if isinstance(said, Step):
+            if task is not None and not isinstance(task, Warming):
+                self._pool.step(task.name, said)
+            return
+        if said is None:
+            self._replace(hand)
+            return
+        hand.worker.task = None
+        if isinstance(said.task, Warming):
+            hand.to_warm.remove(said.task.name)
+            if said.error:
+                log.warning("%s cannot be loaded: %s", said.task.name, said.error)
+        else:
+            self._pool.end(hand.reason or said)
+
+    def _replace(self, hand: _Hand) -> None:
+        """A worker is gone."""
+        if hand.worker.task is not None:
+            lost = hand.worker.lost()
+            if isinstance(lost.task, Warming):
+                log.warning("%s cannot be loaded: %s", lost.task.name, lost.error)
+                hand.kept = tuple(name for name in hand.kept if name != lost.task.name)
+            elif hand.stopped_at is not None:
+                self._pool.end(hand.reason or lost)
+            else:
+                log.warning("%s", lost.error)
+                self._pool.give_back(lost)
+        else:
+            hand.worker.process.join(END_SECONDS)
+            hand.worker.connection.close()
+        place = self._hands.index(hand)
+        if hand.kept or len(self._hands) == 1 or self._pool.waiting():
+            self._hands[place] = self._hired(hand.kept)
+        else:
+            del self._hands[place]
+
+    def _look_after(self) -> None:
+        """Whoever is to stop, and does not, is made to."""
+        now = time.monotonic()
+        with self._lock:
+            stops, self._stops = self._stops, set()
+        for hand in self._hands:
+            task = hand.worker.task
+            if task is None:
+                continue
+            if hand.stopped_at is None:
+                late = now - hand.since > self._task_seconds and not isinstance(task, Warming)
+                if late:
+                    hand.reason = Ended(
+                        task,
+                        error=f"it took longer than {self._task_seconds:g} s",
+                        hint="less at a time, or a faster engine",
+                        kind="TooSlow",
+                    )
+                if late or task.name in stops:
+                    hand.stopped_at = now
+                    hand.worker.stop()
+                continue
+            waited = now - hand.stopped_at
+            if waited > HEED_SECONDS + END_SECONDS:
+                hand.worker.process.kill()
+            elif waited > HEED_SECONDS and not hand.interrupted:
+                hand.interrupted = True
+                hand.worker.process.terminate()
+
+    def _end(self) -> None:
+        under_way = [hand.worker.task for hand in self._hands if hand.worker.task is not None]
+        dismiss([hand.worker for hand in self._hands])
+        for task in under_way:
+            if not isinstance(task, Warming):
+                self._pool.give_back(Ended(task, error="the service ended"), blameless=True)
+        with self._lock:
+            self._wake.close()
+            self._woken.close()

@@ -1,0 +1,346 @@
+"""Live sessions over real sockets, drawn by real workers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from socket import SHUT_RDWR
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+from personare.serve.live.wire import HEAD_BYTES, Kind, State
+from tests.serve.conftest import Running, until
+
+pytestmark = pytest.mark.slow
+SMALL = {"options": {"size": 256}}
+TEXT = "My mother bought five purple shoes."
+
+
+class Seen:
+    """What came on a socket: packets as (kind, state, generation, index, payload), messages."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.packets: list[tuple[Kind, State, int, int, bytes]] = []
+        self.messages: list[dict] = []
+
+    def send(self, kind: str, **fields: object) -> None:
+        self.socket.send(json.dumps({"type": kind, **fields}))
+
+    def next(self) -> dict | tuple[Kind, State, int, int, bytes]:
+        data = self.socket.recv(timeout=60)
+        if isinstance(data, str):
+            self.messages.append(json.loads(data))
+            return self.messages[-1]
+        index = int.from_bytes(data[4:8], "little")
+        packet = (Kind(data[0]), State(data[1]), data[2] | data[3] << 8, index, data[HEAD_BYTES:])
+        self.packets.append(packet)
+        if packet[0] is Kind.SOUND:
+            self.send("shown", index=index)
+        return packet
+
+    def until(self, kind: str) -> dict:
+        """The next message of a kind."""
+        while True:
+            item = self.next()
+            if isinstance(item, dict) and item["type"] == kind:
+                return item
+
+    def pictures(self, count: int, since: int = 0) -> list[np.ndarray]:
+        """So many pictures of those that came since."""
+        while len([p for p in self.packets[since:] if p[0] is Kind.PICTURE]) < count:
+            self.next()
+        data = [p[4] for p in self.packets[since:] if p[0] is Kind.PICTURE][:count]
+        return [cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) for jpeg in data]
+
+    def sound(self, state: State = State.SPEAKING) -> np.ndarray:
+        pieces = [p[4] for p in self.packets if p[0] is Kind.SOUND and p[1] is state]
+        return np.frombuffer(b"".join(pieces), "<i2")
+
+
+@contextmanager
+def session(running: Running, **wanted: object) -> Iterator[dict]:
+    made = httpx.post(f"{running.url}/v1/sessions", json={**SMALL, **wanted}, timeout=120)
+    assert made.status_code == 201, made.text
+    yield made.json()
+    httpx.delete(f"{running.url}/v1/sessions/{made.json()['id']}", timeout=30)
+
+
+@contextmanager
+def watched(running: Running, made: dict, media: str = "mjpeg") -> Iterator[Seen]:
+    url = f"{running.url.replace('http', 'ws')}{made['ws']}?token={made['token']}&media={media}"
+    with connect(url, max_size=1 << 22) as socket:
+        seen = Seen(socket)
+        assert seen.next()["type"] == "session.ready"
+        yield seen
+
+
+@pytest.fixture(scope="module")
+def made(running) -> Iterator[dict]:
+    with session(running) as made:
+        yield made
+
+
+def voice_as_pcm(samples: np.ndarray) -> bytes:
+    return np.rint(samples * 32767).astype("<i2").tobytes()
+
+
+def in_voice(samples: np.ndarray, rate: int = 0) -> bytes:
+    return bytes([Kind.VOICE, 0, 0, 0]) + rate.to_bytes(4, "little") + voice_as_pcm(samples)
+
+
+def test_a_text_is_said_with_its_own_sound_once(running, made, voice_samples) -> None:
+    assert made["transport"] == "websocket"
+    with watched(running, made) as seen:
+        assert seen.messages[0]["size"] == [256, 256]
+        assert seen.messages[0]["badge"]
+        seen.send("curves", on=True)
+        seen.pictures(2)
+        seen.send("say", text=TEXT, voice="en-us")
+        started, finished = seen.until("utterance.started"), seen.until("utterance.finished")
+        assert started["id"] == finished["id"]
+        assert not finished["interrupted"]
+        heard = seen.sound()
+        told = (finished["position_samples"] - started["position_samples"]) / 640
+        assert len(heard) == told * 640
+        assert np.abs(heard[: len(voice_samples)] / 32767 - voice_samples).max() < 1e-3
+        curves = [message for message in seen.messages if message["type"] == "curves"]
+        jaw = made["columns"].index("jawOpen")
+        assert max(message["values"][jaw] for message in curves) > 0.1
+        shown = [p[3] for p in seen.packets if p[0] is Kind.PICTURE and p[1] is State.SPEAKING]
+        assert set(shown) <= {message["index"] for message in curves}
+        assert seen.pictures(1)[0].shape == (256, 256, 3)
+
+
+def test_pieces_of_20_ms_are_one_utterance(running, made, voice_samples) -> None:
+    """Complaint 15, over the wire."""
+    with watched(running, made) as seen:
+        for start in range(0, len(voice_samples), 320):
+            seen.socket.send(in_voice(voice_samples[start : start + 320]))
+        seen.send("input_audio_buffer.commit")
+        seen.until("utterance.finished")
+        seen.send("interrupt")
+        seen.until("interrupted")
+        kinds = [message["type"] for message in seen.messages]
+        assert kinds.count("utterance.started") == kinds.count("utterance.finished") == 1
+
+
+def test_after_the_answer_to_an_interrupt_nothing_old_comes(running, made) -> None:
+    """Complaint 2: 60 s of voice at once, and a stop."""
+    tone = (0.3 * np.sin(np.arange(16000 * 20) * 0.05)).astype(np.float32)
+    with watched(running, made) as seen:
+        for _ in range(3):
+            for _ in range(3):
+                seen.socket.send(in_voice(tone))
+            seen.until("utterance.started")
+            seen.pictures(3, len(seen.packets))
+            seen.send("interrupt")
+            told = seen.until("interrupted")
+            finished = [message for message in seen.messages if message["type"] == "utterance.finished"]
+            assert finished[-1]["id"] == told["utterance"]
+            assert finished[-1]["interrupted"]
+            place = len(seen.packets)
+            seen.pictures(3, place)
+            after = seen.packets[place:]
+            assert {p[2] for p in after} == {told["generation"] & 0xFFFF}
+            assert {p[1] for p in after} == {State.IDLE}
+            assert not any(any(p[4]) for p in after if p[0] is Kind.SOUND)
+
+
+def test_interrupt_and_say_without_a_socket(running, made) -> None:
+    with watched(running, made) as seen:
+        there = f"{running.url}/v1/sessions/{made['id']}"
+        said = httpx.post(f"{there}/say", json={"text": "one two three four five six seven"}, timeout=30)
+        assert said.status_code == 202
+        started = seen.until("utterance.started")
+        answer = httpx.post(f"{there}/interrupt", timeout=30).json()
+        assert answer == {"generation": said.json()["generation"] + 1, "utterance": started["id"]}
+        assert seen.until("interrupted")["generation"] == answer["generation"]
+        bad = httpx.post(f"{there}/say", json={"text": "a", "voice": "piper:/etc/passwd"}, timeout=30)
+        assert bad.status_code == 422
+        assert bad.headers["content-type"] == "application/problem+json"
+
+
+def test_what_is_no_message_is_told_and_ends_nothing(running, made) -> None:
+    with watched(running, made, "none") as seen:
+        for wrong in ("{", '{"type": "dance"}', b"\x09" + bytes(9), b"ab"):
+            seen.socket.send(wrong)
+            told = seen.until("error")
+            assert told["error"]["detail"]
+            assert told["error"]["hint"]
+        seen.send("follow")
+        assert "no guide" in seen.until("error")["error"]["detail"]
+
+
+def test_wrong_tokens_and_media_are_turned_away(running, made) -> None:
+    base = f"{running.url.replace('http', 'ws')}{made['ws']}"
+    for query, code in (
+        (f"token={made['token']}x", 4404),
+        ("", 4404),
+        (f"token={made['token']}&media=vhs", 4422),
+    ):
+        with connect(f"{base}?{query}") as socket, pytest.raises(ConnectionClosed):
+            socket.recv(timeout=30)
+        assert socket.close_code == code
+    assert httpx.get(f"{running.url}/v1/sessions/session_0", timeout=30).status_code == 404
+    offer = {"content": "v=0", "headers": {"content-type": "application/sdp"}}
+    assert httpx.post(f"{running.url}{made['whep']}?token=x", **offer, timeout=30).status_code == 404
+    there = f"{running.url}{made['whep']}?token={made['token']}"
+    assert httpx.post(there, **offer, timeout=30).status_code == 422
+    assert httpx.post(there, content="{}", timeout=30).status_code == 415
+
+
+def test_who_watches_last_watches(running, made) -> None:
+    with watched(running, made) as first, watched(running, made) as second:
+        second.pictures(2)
+        with pytest.raises(ConnectionClosed):
+            while True:
+                first.next()
+        assert first.socket.close_code == 4409
+
+
+def test_fifty_rounds_of_connect_and_vanish_leave_nothing(running, made) -> None:
+    """Complaints 1 and 12."""
+
+    def open_files() -> int:
+        return len(list(Path(f"/proc/{running.process.pid}/fd").iterdir()))
+
+    def threads() -> int:
+        return len(list(Path(f"/proc/{running.process.pid}/task").iterdir()))
+
+    with watched(running, made) as seen:
+        seen.pictures(1)
+    files, before, workers = open_files(), threads(), children(running)
+    for _ in range(50):
+        url = f"{running.url.replace('http', 'ws')}{made['ws']}?token={made['token']}"
+        with connect(url, close_timeout=0) as socket:
+            socket.recv(timeout=30)
+            socket.socket.shutdown(SHUT_RDWR)  # as a browser that was killed
+    until(lambda: open_files() <= files + 1)
+    assert threads() <= before + 1
+    assert children(running) == workers
+    with watched(running, made) as seen:  # and it is still there
+        seen.pictures(2)
+
+
+def children(running: Running) -> set[int]:
+    listed = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text()
+    return {int(number) for number in listed.split()}
+
+
+def test_a_lost_worker_is_replaced_under_the_same_id(running) -> None:
+    before = children(running)
+    with session(running) as made, watched(running, made) as seen:
+        worker = (children(running) - before).pop()
+        seen.send("say", text="one two three four five six seven eight nine ten")
+        started = seen.until("utterance.started")
+        index = seen.packets[-1][3] if seen.packets else 0
+        os.kill(worker, signal.SIGKILL)
+        lost = seen.until("error")
+        assert lost["error"]["code"] == "worker_lost"
+        assert lost["error"]["resumed"]
+        finished = [message for message in seen.messages if message["type"] == "utterance.finished"]
+        assert [message["id"] for message in finished] == [started["id"]]
+        assert finished[0]["interrupted"]
+        place = len(seen.packets)
+        seen.pictures(3, place)
+        assert {p[2] for p in seen.packets[place:]} == {lost["error"]["generation"]}
+        assert seen.packets[place][3] > index
+        assert httpx.get(f"{running.url}/v1/sessions/{made['id']}", timeout=30).status_code == 200
+        left = children(running)
+    until(lambda: not (left - before) & children(running))  # an ended session leaves no process
+
+
+def test_each_session_shows_its_own_face(running, made) -> None:
+    """Complaint 7."""
+    with session(running, options={"size": 256, "face_height": 0.6}) as other:
+        with watched(running, made) as one, watched(running, other) as two:
+            faces = [one.pictures(3), two.pictures(3)]
+    means = [np.mean([picture.mean((0, 1)) for picture in pictures], 0) for pictures in faces]
+    assert np.abs(means[0] - means[1]).max() > 10
+    for pictures in faces:
+        assert all(np.abs(picture.astype(int) - pictures[0]).mean() < 8 for picture in pictures)
+
+
+def test_webrtc_brings_pictures_and_sound_of_what_is_said(running, made) -> None:
+    seen, heard, location, status = asyncio.run(whep_round(running, made))
+    assert location.startswith(made["whep"])
+    assert status == 204
+    assert {picture.shape for picture in seen} == {(256, 256, 3)}
+    assert np.abs(seen[-1].astype(int) - seen[0]).mean() < 20
+    assert np.abs(heard).max() > 1000
+
+
+async def whep_round(running: Running, made: dict):
+    from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+
+    from personare.serve.live.whep import only_loopback
+
+    only_loopback()
+    peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    pictures, sounds, tracks = [], [], {}
+    peer.on("track", lambda track: tracks.update({track.kind: track}))
+    for kind in ("video", "audio"):
+        peer.addTransceiver(kind, direction="recvonly")
+    await peer.setLocalDescription(await peer.createOffer())
+    async with httpx.AsyncClient(timeout=60) as http:
+        answer = await http.post(
+            f"{running.url}{made['whep']}",
+            content=peer.localDescription.sdp,
+            headers={"content-type": "application/sdp", "authorization": f"Bearer {made['token']}"},
+        )
+        assert answer.status_code == 201, answer.text
+        assert "a=msid" in answer.text
+        streams = {line.split()[0] for line in answer.text.splitlines() if line.startswith("a=msid:")}
+        assert len(streams) == 1  # one stream: else browsers do not keep the two together
+        await peer.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
+        location = answer.headers["location"]
+        pictures.append((await asyncio.wait_for(tracks["video"].recv(), 60)).to_ndarray(format="rgb24"))
+        said = await http.post(f"{running.url}/v1/sessions/{made['id']}/say", json={"text": TEXT})
+        assert said.status_code == 202
+        for _ in range(30):
+            pictures.append((await asyncio.wait_for(tracks["video"].recv(), 60)).to_ndarray(format="rgb24"))
+        deadline = time.monotonic() + 60
+        while not any(np.abs(sound).max() > 1000 for sound in sounds) and time.monotonic() < deadline:
+            sounds.append((await asyncio.wait_for(tracks["audio"].recv(), 60)).to_ndarray())
+        status = (await http.delete(f"{running.url}{location}?token={made['token']}")).status_code
+    await peer.close()
+    return pictures, np.concatenate(sounds, axis=None), location, status
+
+
+def test_no_place_is_503_and_says_when_to_come_again(answering) -> None:
+    answer = answering(sessions=0).post("/v1/sessions", json=SMALL)
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
+    assert answer.json()["error"]["code"] == "busy"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status"),
+    [
+        ({"avatar": "../../etc/passwd"}, 404),
+        ({"avatar": "nobody"}, 404),
+        ({"engine": "nothing"}, 422),
+        ({"options": {"size": 1}}, 422),
+        ({"options": {"device": "cuda:9"}}, 422),
+        ({"guide": "/etc/passwd"}, 422),
+        ({"transport": "pigeon"}, 422),
+        ({"colour": "red"}, 422),
+    ],
+)
+def test_what_cannot_be_a_session_is_refused_before_a_worker_is_asked(answering, wanted, status) -> None:
+    answer = answering().post("/v1/sessions", json=wanted)
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["hint"]
