@@ -205,8 +205,7 @@ def test_who_watches_last_watches(running, made) -> None:
     with watched(running, made) as first, watched(running, made) as second:
         second.pictures(2)
         with pytest.raises(ConnectionClosed):
-            while True:
-                first.next()
+            first.until("nothing")
         assert first.socket.close_code == 4409
 
 
@@ -264,9 +263,12 @@ def test_a_lost_worker_is_replaced_under_the_same_id(running) -> None:
 
 def test_each_session_shows_its_own_face(running, made) -> None:
     """Complaint 7."""
-    with session(running, options={"size": 256, "face_height": 0.6}) as other:
-        with watched(running, made) as one, watched(running, other) as two:
-            faces = [one.pictures(3), two.pictures(3)]
+    with (
+        session(running, options={"size": 256, "face_height": 0.6}) as other,
+        watched(running, made) as one,
+        watched(running, other) as two,
+    ):
+        faces = [one.pictures(3), two.pictures(3)]
     means = [np.mean([picture.mean((0, 1)) for picture in pictures], 0) for pictures in faces]
     assert np.abs(means[0] - means[1]).max() > 10
     for pictures in faces:

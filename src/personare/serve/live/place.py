@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from personare.errors import EngineError, PersonareError
+from personare.errors import Busy, EngineError, PersonareError, UnknownName
+from personare.provenance.visible import BADGE_TEXT
 from personare.serve.live.opened import Wanted
 from personare.serve.live.process import WorkerProcess
 from personare.serve.live.session import Interrupted
@@ -25,8 +26,6 @@ HUNG_SECONDS = 10.0
 """A worker that is watched and says nothing for so long is lost."""
 MOST_LOSSES = 3
 ANSWER_SECONDS = 5.0
-BADGE = "AI-generated"
-"""Shown with every picture of a session."""
 
 
 class Watcher(Protocol):
@@ -105,7 +104,7 @@ class Place:
             "type": "session.ready",
             "id": self.id,
             "generation": self.generation,
-            "badge": BADGE,
+            "badge": BADGE_TEXT if self.wanted.badge else "",
             **{name: value for name, value in self.facts.items() if name != "cost"},
         }
 
@@ -141,11 +140,18 @@ class Place:
         self.process.send("key")
 
     async def interrupt(self) -> Interrupted:
-        """Void what is said and waits. Once this returns, no watcher gets older media."""
-        self._requests += 1
-        answer = self._interrupts[self._requests] = asyncio.get_running_loop().create_future()
-        self.process.send("interrupt", self._requests)
-        return await asyncio.wait_for(answer, ANSWER_SECONDS)
+        """Void what is said and waits. Once this returns, no watcher gets older media. Raises
+        Busy while the session is made anew, UnknownName if it ends meanwhile.
+        """
+        self._requests = request = self._requests + 1
+        answer = self._interrupts[request] = asyncio.get_running_loop().create_future()
+        self.process.send("interrupt", request)
+        try:
+            return await asyncio.wait_for(answer, ANSWER_SECONDS)
+        except TimeoutError:
+            raise Busy("the session is being made anew", hint="try again in a moment") from None
+        finally:
+            self._interrupts.pop(request, None)
 
     # ------------------------------------------------------------- for the house
 
@@ -173,7 +179,8 @@ class Place:
             one.watcher.close(code)
         self._watching = []
         for answer in self._interrupts.values():
-            answer.cancel()
+            if not answer.done():
+                answer.set_exception(UnknownName("the session has ended"))
         self._closed(self)
 
     # ------------------------------------------------------------- from the worker
