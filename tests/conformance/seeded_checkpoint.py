@@ -39,6 +39,7 @@ class Released:
     writer: writes the file where it has no manifest.
     prefix: before the names of the manifest's tensors.
     also: (manifest, prefix) of further networks in the same file.
+    saver: writes tensors and configuration in a layout of its own.
     """
 
     component: str
@@ -50,6 +51,7 @@ class Released:
     writer: Callable[[Path], object] | None = None
     prefix: str = ""
     also: tuple[tuple[str, str], ...] = ()
+    saver: Callable[[Mapping[str, Any], Mapping[str, Any], Path], object] | None = None
 
 
 def write_checkpoints(
@@ -93,11 +95,14 @@ def _write(path: Path, parts: Sequence[tuple[Path, str]], seed: int, entry: Rele
 
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         state: dict[str, Any] = {}
-        for manifest, prefix in parts:
-            for name, array in seeded_tensors(json.loads(manifest.read_text(encoding="utf-8")), seed):
+        described = [json.loads(manifest.read_text(encoding="utf-8")) for manifest, _ in parts]
+        for manifest, (_, prefix) in zip(described, parts, strict=True):
+            for name, array in seeded_tensors(manifest, seed):
                 state[prefix + name] = _on_disk(array, Path(scratch) / str(len(state)))
         state |= {name: torch.from_numpy(np.array(array)) for name, array in entry.constants().items()}
-        if path.suffix == ".safetensors":
+        if entry.saver is not None:
+            entry.saver(state, described[0]["config"], path)
+        elif path.suffix == ".safetensors":
             from safetensors.torch import save_file
 
             save_file(state, path)

@@ -36,6 +36,7 @@ SOUGHT = {
     "float": {"emotion": "neutral", "device": "cpu"},
     "artalk": {"device": "cpu", "size": 64},
     "mimicmotion": {"resolution": 64, "steps": 1, "sample_stride": 1, "device": "cpu"},
+    "nerffacespeech": {"device": "cpu", "mode": "latent", "projection_steps": 2, "tuning_steps": 1},
 }
 EXACT = {"counts", "cuts", "interruptions", "latency", "resumption"}
 SECONDS = {
@@ -45,6 +46,7 @@ SECONDS = {
     "float": 1.2,
     "artalk": 1.2,
     "mimicmotion": 0,
+    "nerffacespeech": 0.5,
 }
 CHECKS_OF = {"puppet": CHECKS + GUIDED, "mimicmotion": EVERY + GUIDED}
 PAIRS = [

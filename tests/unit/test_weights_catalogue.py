@@ -13,6 +13,8 @@ NAMES = {
     "dwpose", "face-parse-bisent", "s3fd", "float", "wav2vec2-base-960h", "wav2vec2-emotion",
     "artalk", "gagavatar", "flame", "mimicmotion-1-1", "mimicmotion-1", "svd-vae", "svd-image-encoder",
     "yolox", "dwpose-onnx",
+    "stylenerf-ffhq-1024", "lipaintnet", "sadtalker", "deep3d-recon", "nerffacespeech-seg",
+    "vgg16-imagenet", "alexnet-imagenet", "lpips-vgg", "lpips-alex", "bfm",
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from personare.cache.clips import ClipCache, ClipFacts
+from personare.cache.recipe import Show, show_nothing
 from personare.cache.run import Preparation, prepare
 from personare.cache.store import FeatureStore
 from personare.engines import DEFAULT_ENGINE
@@ -190,13 +191,15 @@ class Studio:
         """
         return load_engine(engine, Weights(self.settings.weights))
 
-    def prepare(self, cast: Cast, progress: Progress = no_progress) -> tuple[Avatar, Preparation]:
+    def prepare(
+        self, cast: Cast, progress: Progress = no_progress, show: Show = show_nothing
+    ) -> tuple[Avatar, Preparation]:
         """The avatar of a cast; every stage that is cached already is only read. Raises
         InvalidOption for a stage of Settings.no_cache_of that the engine does not have.
         """
         recipe = cast.engine.recipe(cast.options)
         check_stages(self.settings.no_cache_of, recipe)
-        preparation = prepare(recipe, cast.portrait, self.store, progress)
+        preparation = prepare(recipe, cast.portrait, self.store, progress, show)
         avatar = Avatar(
             engine=cast.engine.name,
             options=cast.options.model_dump(mode="json"),
@@ -217,11 +220,12 @@ class Studio:
         replace: bool = False,
         consent: Consent | None = None,
         progress: Progress = no_progress,
+        show: Show = show_nothing,
     ) -> Preparation:
         """Prepare a cast, keep it under a name, and pin its features. consent: of the person in
-        the portrait.
+        the portrait. show: given pictures of what is being made.
         """
-        avatar, preparation = self.prepare(cast, progress)
+        avatar, preparation = self.prepare(cast, progress, show)
         self.shelf.save(name, avatar, cast.portrait, replace=replace, consent=consent)
         return preparation
 
