@@ -23,11 +23,12 @@ from personare.engines.artalk.networks.loading import HEARING, ArTalkState
 from personare.engines.artalk.networks.style_unet import StyleUNet
 from personare.heads.flame import Flame, FlameHead
 from personare.heads.flame_mesh import MeshPicture
-from personare.heads.splat import Gaussians, covariances, splat
+from personare.heads.splat import Gaussians, covariances, project, splat
 from personare.media.audio import open_speech
 from personare.types import SAMPLE_RATE
 from personare.voice.wav2vec2 import speech_features
 from tests.conformance.artalk_published import bits_of_chunk
+from tests.unit.splat_reference import splatted
 
 
 def main() -> None:
@@ -63,6 +64,11 @@ def main() -> None:
     equal = float(np.mean(np.concatenate(bits) == np.concatenate(published)))
     ours = hearing_seconds + motion_seconds
     print(f"published loop: {plain:.2f} s")
+    hearing_products, loop, passes = _products(config)
+    print(
+        f"products of a chunk, billions: hearing {hearing_products:.0f} in both; then {loop:.0f} against "
+        f"{passes:.0f}: at equal speed {(hearing_products + loop) / (hearing_products + passes):.2f} times"
+    )
     print(
         f"ours, {chosen.precision}: {ours:.2f} s (hearing {hearing_seconds:.2f}, "
         f"motion {motion_seconds:.2f}): {plain / ours:.2f} times as fast; {equal:.4%} of the bits are equal"
@@ -89,6 +95,31 @@ def _published(state, codec, chunks, style):
 
     _, seconds = _timed(run)
     return seconds, made
+
+
+def _products(config):
+    """(hearing, the published loop after it, ours), 1e9 multiplications of a chunk."""
+    width, heard, tokens, sizes = config.width, config.heard_width, config.tokens, config.hearing
+    length, channels, hearing = config.samples, 1, 0.0
+    parts = zip(sizes["conv_dim"], sizes["conv_kernel"], sizes["conv_stride"], strict=True)
+    for made, kernel, stride in parts:
+        length = (length - kernel) // stride + 1
+        hearing += length * kernel * channels * made
+        channels = made
+    grouped = heard // sizes["num_conv_pos_embedding_groups"] * sizes["num_conv_pos_embeddings"]
+    layer = 4 * heard * heard + 2 * heard * sizes["intermediate_size"] + 2 * length * heard
+    hearing += length * heard * (channels + grouped) + sizes["num_hidden_layers"] * length * layer
+    codec = 7 * config.codec_width**2 * config.codec_depth * 3 * config.frames
+    own, seen = 10 * width * width + 6 * heard * width, 2 * width * width
+
+    def blocks(prefixes):
+        """Queries, modulations and feed-forward of a prefix; keys and values of memory too."""
+        return config.depth * sum(
+            count * own + (count + tokens) * (seen + 2 * width * count) for count in prefixes
+        )
+
+    prefixes = [span.stop for span in config.spans]
+    return hearing / 1e9, (blocks(prefixes) + codec) / 1e9, (blocks([tokens]) + codec) / 1e9
 
 
 def _mesh(weights: Path) -> None:
@@ -125,11 +156,25 @@ def _gaussians() -> None:
     network = StyleUNet(512)
     for tensor in (*network.parameters(), *network.buffers()):
         torch.nn.init.normal_(tensor.data, 0, 0.02)
+    few = torch.arange(0, count, 60)
+    some = Gaussians(given.means[few], given.covariances[few], given.opacities[few], given.features[few])
     with torch.inference_mode():
         splat(given, camera, 512, 512)  # warm
+        seen, projecting = _timed(lambda: project(given, camera, 512, 512))
         (picture, _), splatting = _timed(lambda: splat(given, camera, 512, 512))
         _, painting = _timed(lambda: network(picture[None]))
-    print(f"{count} Gaussians at 512x512: splatting {splatting:.2f} s, painting {painting:.2f} s a frame")
+        began = time.perf_counter()
+        network(splat(given, camera, 512, 512)[0][None])
+        frame = time.perf_counter() - began
+        _, quick = _timed(lambda: splat(some, camera, 512, 512))
+        seen = project(some, camera, 512, 512)
+        _, plain = _timed(lambda: splatted(some, seen, 512, 512, np.zeros(32)))
+    print(
+        f"{count} Gaussians at 512x512: splatting {splatting:.2f} s (of it projecting {projecting:.2f}), "
+        f"painting {painting:.2f} s a frame; {1 / frame:.2f} frames a second on "
+        f"{torch.get_num_threads()} threads"
+    )
+    print(f"{len(few)} of them: {quick:.2f} s, pixel by pixel as the rule is written {plain:.1f} s")
 
 
 def _timed(run):

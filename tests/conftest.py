@@ -26,6 +26,9 @@ from personare.cli.main import run
 
 cv2.setNumThreads(1)
 
+MADE_AT = os.environ["SOURCE_DATE_EPOCH"] = "1790000000"
+"""When all clips of tests say that they were made, so that runs can be compared: 2026-09-21."""
+
 NEURAL = ("torch", "transformers", "diffusers")
 """What tests marked `neural` may import. All others run as if it were not installed, so that a
 mark cannot be forgotten.

@@ -10,6 +10,7 @@
         UnusableSpeech                        empty, or with NaN or infinite samples
         InvalidOption                         an option that does not exist or is out of range
         UnknownName                           no such engine, avatar or voice
+        ConsentExpired                        whoever is in the portrait consented until a day that is past
         UnwritableOutput                      the folder is missing, read-only or the disk is full
       WeightsError                       4
         WeightsMissing                        a checkpoint, model or speech synthesiser is not installed
@@ -96,6 +97,10 @@ class InvalidOption(InputError):
 
 
 class UnknownName(InputError):
+    pass
+
+
+class ConsentExpired(InputError):
     pass
 
 

@@ -209,7 +209,8 @@ class Avatar:
     `keys` names the feature of every stage in the store; `features` are those features, by
     stage name. `portrait` is the blake3 digest of the portrait file's bytes, `portrait_file`
     where they are (for engines that show the template's own frames); `options` the engine
-    options it was prepared with. `name` is "" if nobody named it.
+    options it was prepared with. `name` is "" if nobody named it. `consent` is the digest of
+    what the person consented to, "" if nothing is kept of it.
     """
 
     engine: str
@@ -219,6 +220,7 @@ class Avatar:
     features: Mapping[str, Feature]
     name: str = ""
     portrait_file: Path | None = None
+    consent: str = ""
 
 
 Progress = Callable[[str, int, int | None], None]

@@ -26,6 +26,8 @@ from tests.conformance.flame_standin import flame_standin, write_standin
 
 EYE_DISTANCE_METRES = np.float32(0.09)
 NOSE = (168, 6, 197, 195, 5, 4, 129, 98, 97, 2, 326, 327, 358)
+SHAPES = 40
+"""Shape values that do anything."""
 LANDMARKS = tuple(
     dict.fromkeys(
         (
@@ -51,6 +53,7 @@ def face_model() -> dict[str, Any]:
     vertices = held["flame_model"]["v_template"].copy()
     vertices[:468] = head.neutral * EYE_DISTANCE_METRES
     directions = np.zeros((len(vertices), 3, 400), np.float32)
+    directions[:468, :, :SHAPES] = _shapes(head.neutral) * EYE_DISTANCE_METRES
     directions[:468, :, 300:352] = head.deltas.transpose(1, 2, 0) * EYE_DISTANCE_METRES
     # A hinge at the ears: the lower lip and the chin go with the jaw.
     jaw = 1 / (1 + np.exp((vertices[:468, 1] / EYE_DISTANCE_METRES + 0.78) * 40))
@@ -75,6 +78,17 @@ def face_model() -> dict[str, Any]:
             "landmark_indices": np.array(LANDMARKS),
         },
     }
+
+
+def _shapes(places: np.ndarray) -> np.ndarray:
+    """Ways in which faces of different people differ, smooth over the face and smaller and
+    smaller: [n, 3, SHAPES] of points [n, 3].
+    """
+    rng = np.random.default_rng(0)
+    waves = rng.normal(0, 1.2, (3, SHAPES)) * np.linspace(0.6, 1.6, SHAPES)
+    heights = rng.normal(0, 1, (3, SHAPES)) * 0.06 / np.sqrt(1 + np.arange(SHAPES))
+    phases = rng.uniform(0, 2 * np.pi, SHAPES)
+    return (np.sin(places @ waves + phases)[:, None] * heights).astype(np.float32)
 
 
 def write_face(path: Path) -> Path:

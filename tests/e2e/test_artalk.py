@@ -5,6 +5,7 @@ motion alone, the mesh, and a photo that it moves.
 from __future__ import annotations
 
 import av
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -236,6 +237,31 @@ def test_an_avatar_of_gaussians_is_prepared_once_and_speaks(cli, artalk, weights
     assert other["cache"]["stages"]["artalk.motion"] == "hit"
 
 
+def test_ones_own_photo_becomes_an_avatar_and_a_shape(artalk, portrait, voice):
+    mine = ("--engine", "artalk", "--set", "look=gaussian", "clip_length=1")
+    report, path = artalk("speak", portrait, voice, *mine)
+    stages = report["cache"]["stages"]
+    assert (stages["artalk.tracked"], stages["artalk.avatar"]) == ("miss", "miss")
+    first = decoded(path)
+    assert first.shape == (1, 64, 64, 3)
+    report, path = artalk("speak", portrait, voice, *mine, "seed=2", output="seeded.mp4")
+    assert report["cache"]["stages"]["artalk.avatar"] == "hit"
+    assert (decoded(path) != first).any()
+    shaped = ("speak", voice, "--engine", "artalk", "--set", "clip_length=1", "size=128")
+    _, mean = artalk(*shaped, output="mean.mp4")
+    _, own = artalk(*shaped, f"shape={portrait}", output="own.mp4")
+    assert (decoded(mean) != decoded(own)).any()
+
+
+def test_a_tracked_person_lends_the_mesh_his_shape(artalk, tracked, voice, tmp_path):
+    golden = read_golden(HERE / "artalk" / "golden_e2e.npz")
+    np.save(tmp_path / "shape.npy", golden["shapecode"])
+    shaped = ("speak", voice, "--engine", "artalk", "--set", "clip_length=1", "size=128")
+    _, by_file = artalk(*shaped, f"shape={tmp_path / 'shape.npy'}")
+    _, by_name = artalk(*shaped, f"shape={tracked}", "person=b.jpg", output="b.mp4")
+    np.testing.assert_array_equal(decoded(by_name), decoded(by_file))
+
+
 def test_whose_avatar_is_told(cli, weights, tracked, portrait, voice, tmp_path):
     def told(given, *options):
         command = ("speak", given, voice, "--engine", "artalk", "-o", tmp_path / "a.mp4")
@@ -246,6 +272,12 @@ def test_whose_avatar_is_told(cli, weights, tracked, portrait, voice, tmp_path):
     assert "11.jpg, b.jpg" in told(tracked, "person=?")[1]
     assert "no person is chosen" in told(tracked)[0]
     assert "there is no person 'c'" in told(tracked, "person=c")[0]
-    assert "does not hold people" in told(portrait)[0]
+    assert "is a photo, which holds no person" in told(portrait, "person=11.jpg")[0]
+    (tmp_path / "wall.png").write_bytes(cv2.imencode(".png", np.full((300, 300, 3), 90, np.uint8))[1])
+    assert "no face found" in told(tmp_path / "wall.png")[0]
+    torch.save([torch.zeros(3)], tmp_path / "other.pt")
+    assert "does not hold people" in told(tmp_path / "other.pt")[0]
+    (tmp_path / "hostile.pt").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    told(tmp_path / "hostile.pt")
     torch.save({"a": {"image": torch.zeros(3, 9, 9)}}, tmp_path / "bad.pt")
     assert "not tracked as GAGAvatar does" in told(tmp_path / "bad.pt")[0]

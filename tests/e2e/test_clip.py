@@ -54,7 +54,7 @@ def test_the_report_has_the_fields_that_scripts_rely_on(speak, voice, voice_samp
     report, path = speak(voice)
     assert set(report) == {
         "output", "engine", "avatar", "frames", "fps", "width", "height", "audio_seconds", "timings", "cache",
-        "realtime_factor", "peak_memory_mb", "resident_bytes", "warnings",
+        "realtime_factor", "peak_memory_mb", "resident_bytes", "warnings", "marks",
     }  # fmt: skip
     assert report["output"] == str(path)
     assert report["audio_seconds"] == len(voice_samples) / 16000

@@ -383,6 +383,27 @@ def _stirred(feature: Feature, form: Form, chance: random.Random) -> Feature:
     return Feature({**feature.arrays, name: moved}, feature.metadata)
 
 
+class MarkedClip(Reader):
+    """What `personare verify` reads. The signed one is kept: no two signatures are alike, and a
+    case is the same at every run.
+    """
+
+    def made(self) -> Iterable[tuple[str, bytes]]:
+        from tests.unit.marked_clips import write_marked, write_plain
+
+        for fragmented in (False, True):
+            plain = write_plain(self.folder / "plain.mp4", fragmented=fragmented)
+            yield ".mp4", write_marked(self.folder / "marked.mp4", plain).read_bytes()
+        yield ".mp4", (Path(__file__).parent / "signed.mp4").read_bytes()
+
+    def read(self, path: Path) -> None:
+        from personare.cli.verify import lines
+        from personare.provenance.verify import verify
+
+        for line in lines(verify(path)):
+            assert line.isprintable()
+
+
 class Checkpoint(Reader):
     neural = True
 
@@ -418,5 +439,6 @@ READERS: dict[str, type[Reader]] = {
     "index": Index,
     "feature": FeatureFile,
     "stranger": Stranger,
+    "marks": MarkedClip,
     "checkpoint": Checkpoint,
 }

@@ -44,7 +44,7 @@ def both(given):
     return made.numpy(), through.numpy(), plain, plain_through
 
 
-@pytest.mark.parametrize("at_once", [1024, 7])
+@pytest.mark.parametrize("at_once", [32, 7])
 @pytest.mark.parametrize("opacity", [None, 1.0], ids=["mixed", "opaque"])
 def test_it_is_the_plain_rule(opacity, at_once, monkeypatch):
     """Opaque ones end pixels before the Gaussian that would leave less than a ten-thousandth."""

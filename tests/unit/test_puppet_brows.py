@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from personare.engines.puppet.draw import lids
 from personare.engines.puppet.draw.deform import pose
 from personare.engines.puppet.fit import brows, eyes, frown, lips
 from personare.engines.puppet.fit.rig import FLIP_Y, Rig
@@ -198,7 +199,7 @@ def test_long_lashes_are_told_from_short_ones_and_painted_out() -> None:
                 )
     assert eyes.long_lashes(picture, points, colours, UNIT_PX).min() > 0.5
     drawn = picture.copy()
-    eyes.bare_lid(drawn, points, 0, UNIT_PX, 1.0)
+    lids.bare_lid(drawn, points, 0, UNIT_PX, 1.0)
     lid = points[eyes.CREASES[0], :2].astype(int)
     before, after = (image[lid[:, 1], lid[:, 0]].mean() for image in (picture, drawn))
     assert after > before

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from personare.engines.puppet.draw import lids
 from personare.engines.puppet.draw.deform import pose
 from personare.engines.puppet.draw.face import FaceRenderer
 from personare.engines.puppet.fit import eyes
@@ -30,6 +31,34 @@ def test_shut_lids_meet_along_the_whole_eye(rig):
     assert slit.max() < 0.3, "pixels"
     open_eyes = rig.points[eyes.LOWER_LIDS, 1] - rig.points[eyes.UPPER_LIDS, 1]
     assert open_eyes.max() > 8
+
+
+def test_shut_lids_meet_on_a_smooth_line_though_the_lower_one_wavers(rig):
+    points = rig.points[:468].copy()
+    for lower in eyes.LOWER_LIDS:
+        points[lower[2:-1:2], 1] += 0.02 * rig.eye_distance_px
+    shut = points[:, :2] + eyes.blink_deltas(points)[..., :2].sum(axis=0)
+
+    def wavers(places):
+        x, y = places.T - places.mean(axis=0)[:, None]
+        return np.abs(y - np.polyval(np.polyfit(x, y, 3), x)).max() / rig.eye_distance_px
+
+    for upper, lower in zip(eyes.UPPER_LIDS, eyes.LOWER_LIDS, strict=True):
+        assert wavers(points[lower, :2]) > 0.009
+        assert wavers(shut[upper]) < 0.004
+
+
+def test_eyes_that_go_on_below_the_lids_that_were_found_do_not_blink(avatar, rig):
+    """Iris painted far below either lower lid, as in a drawing with huge eyes."""
+    crop = avatar["puppet.crop"].arrays
+    picture, points = crop["picture"].copy(), rig.points[:468]
+    assert eyes.end_at_their_lids(picture, points, crop["irises"], rig.eye_distance_px)
+    for lower, iris in zip(eyes.LOWER_LIDS, crop["irises"], strict=True):
+        middle = points[lower[4], :2] + (0, 0.03 * rig.eye_distance_px)
+        radius = round(0.13 * rig.eye_distance_px)
+        for place in (iris[0], middle):
+            cv2.circle(picture, tuple(int(v) for v in place), radius, (30, 60, 160), -1)
+    assert not eyes.end_at_their_lids(picture, points, crop["irises"], rig.eye_distance_px)
 
 
 def test_a_shut_lid_shows_what_was_above_the_eye(rig):
@@ -97,7 +126,7 @@ def test_lashes_at_the_frames_edge_are_cut_off():
     frame = np.full((40, 40, 3), 200, np.uint8)
     for x in (-60.0, -5.0, 35.0):
         line = np.stack([np.linspace(x, x + 20, 9), np.full(9, 10.0)], axis=1).astype(np.float32)
-        eyes.draw_lashes(frame, line, np.zeros(3, np.float32), 100.0, 0.0, 1.0)
+        lids.draw_lashes(frame, line, np.zeros(3, np.float32), 100.0, 0.0, 1.0)
     assert frame.min() < 150
     assert (frame[20:] == 200).all()
 
@@ -129,7 +158,7 @@ def test_a_lid_in_deep_shadow_takes_on_more_of_the_skins_colour(rig):
 
     def shut(level: float, blink: float) -> float:
         frame = np.full((512, 512, 3), skin * level, np.float32).astype(np.uint8)
-        eyes.smooth_lid(frame, vertices, 0, skin, rig.eye_distance_px, blink)
+        lids.smooth_lid(frame, vertices, 0, skin, rig.eye_distance_px, blink)
         return float(frame[inside].mean() / skin.mean())
 
     gained = [(shut(level, 1.0) - level) / (1 - level) for level in (0.85, 0.6, 0.2)]
@@ -140,7 +169,30 @@ def test_a_lid_in_deep_shadow_takes_on_more_of_the_skins_colour(rig):
 def test_lashes_end_at_the_corners_of_the_lid():
     frame = np.full((60, 200, 3), 200, np.uint8)
     line = np.stack([np.linspace(40, 160, 30), np.full(30, 30)], axis=1).astype(np.float32)
-    eyes.draw_lashes(frame, line, np.zeros(3, np.float32), 200.0, 0.0, 1.0)
+    lids.draw_lashes(frame, line, np.zeros(3, np.float32), 200.0, 0.0, 1.0)
     row = frame[29:31, :, 0].min(axis=0).astype(int)
     assert row[100] < 120
     assert (row[[41, 158]] > 180).all(), "no blunt ends"
+
+
+def test_a_shut_lid_is_lit_like_a_ball_and_has_the_pictures_grain(rig):
+    """On plain skin: lightest over the eyeball, darkest at its edge, and as rough as the cheek."""
+    skin = np.array([180, 140, 120], np.float32)
+    picture = np.full((512, 512, 3), skin, np.uint8)
+    upper, crease = eyes.UPPER_LIDS[0], eyes.CREASES[0]
+    # As if the eye were shut: its edge well below the crease.
+    shut = rig.points.copy()
+    shut[upper[1:-1], 1] = shut[crease, 1] + 0.16 * rig.eye_distance_px
+    plain = picture.copy()
+    lids.smooth_lid(plain, shut, 0, skin, rig.eye_distance_px, 1.0)
+    edge, top = shut[upper[4], :2], shut[crease[3], :2]
+    middle, near_edge = ((edge + share * (top - edge)).astype(int) for share in (0.5, 0.15))
+    assert plain[middle[1], middle[0]].mean() > plain[near_edge[1], near_edge[0]].mean()
+    noise = np.random.default_rng(0).normal(0, 5, (512, 512, 1))
+    noisy = np.clip(picture + noise, 0, 255).astype(np.uint8)
+    fine = lids.grain(noisy, rig.points, rig.eye_distance_px)
+    assert 3 < fine.std() < 6
+    assert lids.grain(picture, rig.points, rig.eye_distance_px).std() < 0.5
+    rough = picture.copy()
+    lids.smooth_lid(rough, shut, 0, skin, rig.eye_distance_px, 1.0, fine)
+    assert np.abs(rough.astype(int) - plain).max() > 5

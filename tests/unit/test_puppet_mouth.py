@@ -246,3 +246,32 @@ def test_a_lower_lip_that_goes_down_does_not_bare_a_row_of_lower_teeth(avatar, r
         return int((below & (red > 90) & (red - green < 30)).sum())
 
     assert teeth_below(1.0) < 1.5 * teeth_below(0.0) + 8
+
+
+def test_round_lips_meet_beside_a_dark_opening(rig):
+    """Lips that say "oo" part in the middle only, and hardly a tooth is seen between them."""
+    oo = face_state({"jawOpen": 0.06, "mouthPucker": 0.8, "mouthFunnel": 0.4})
+    vertices = pose(rig, oo).skin.vertices
+    gap = vertices[list(lips.LOWER_INNER), 1] - vertices[list(lips.UPPER_INNER), 1]
+    assert gap[5] > 0.01 * rig.eye_distance_px
+    assert np.abs(gap[[1, 2, 8, 9]]).max() < 0.35 * gap[5]
+
+
+def test_a_mouth_caught_in_a_word_opens_by_its_jaw_alone(rig):
+    """What a smile has parted stays parted by a share; what a word has does not."""
+    level = replace(rig, mouth_axes=rig.mouth_axes * np.array([[1], [1], [0]], np.float32))
+    assert rig.smile > 0.5
+    assert level.smile == 0
+    openings = []
+    for kind in (rig, level):
+        vertices = pose(kind, face_state({"jawOpen": 0.3})).skin.vertices
+        openings.append(float(vertices[lips.LOWER_INNER[5], 1] - vertices[lips.UPPER_INNER[5], 1]))
+    assert openings[1] < openings[0]
+
+
+def test_narrow_mouths_have_smaller_teeth(rig):
+    points = rig.points.copy()
+    points[[61, 291], 0] = points[[61, 291], 0].mean() + np.array([-0.22, 0.22]) * rig.eye_distance_px
+    narrow = replace(rig, points=points)
+    assert 0.7 <= narrow.teeth_scale < 0.9
+    assert rig.teeth_scale == 1

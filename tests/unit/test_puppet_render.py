@@ -12,12 +12,13 @@ from personare.engines.puppet.compose import StillBackground
 from personare.engines.puppet.draw import face as render
 from personare.engines.puppet.draw.deform import Layer, head_rotation, pose
 from personare.engines.puppet.draw.face import FaceRenderer
-from personare.engines.puppet.draw.mouth import MouthInterior, smooth_line
+from personare.engines.puppet.draw.lids import Lids
+from personare.engines.puppet.draw.mouth import MouthInterior
 from personare.engines.puppet.draw.shade import SkinShade, marks_on
 from personare.engines.puppet.draw.warp import Window, windows_over
 from personare.engines.puppet.fit import eyes, lips
 from personare.engines.puppet.fit.light import cheek_colour
-from personare.engines.puppet.fit.rig import BLINKS, Rig
+from personare.engines.puppet.fit.rig import Rig
 from personare.media.image import read_image
 from personare.perception import person_matte
 from tests.unit.puppet_avatars import AA, BLINK, PORTRAIT, PP, face_state, prepare, write_picture
@@ -385,16 +386,7 @@ def reference(avatar, state) -> np.ndarray:
         cv2.INTER_CUBIC,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    for eye, blink in enumerate(state.curves[BLINKS]):
-        if blink > 0:
-            long = float(rig.long_lashes[eye]) * min(1.0, float(blink) / eyes.LONG_LASHES_GONE)
-            if long > 0:
-                eyes.bare_lid(frame, posed.skin.vertices, eye, rig.eye_distance_px, long)
-            eyes.smooth_lid(
-                frame, posed.skin.vertices, eye, rig.lid_colours[eye], rig.eye_distance_px, float(blink)
-            )
-            line = smooth_line(posed.skin.vertices[eyes.UPPER_LIDS[eye], :2])
-            eyes.draw_lashes(frame, line, rig.lash_colour, rig.eye_distance_px, rig.softness_px, float(blink))
+    Lids(picture, rig).shut(frame, posed.skin.vertices, state.curves)
     shade = SkinShade(
         rig.points, rig.eye_distance_px, cheek_colour(picture, rig.points), marks_on(picture, rig)
     )

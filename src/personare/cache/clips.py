@@ -17,7 +17,7 @@ import logging
 import os
 import re
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from typing import Annotated, Any, BinaryIO, Literal
 
 import numpy as np
 from blake3 import blake3
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from personare.cache.keys import Digest, canonical_json
 from personare.ground.durable import remove_abandoned_parts, replaced_when_complete
@@ -33,7 +33,7 @@ from personare.types import Speech, SpeechChunk
 
 log = logging.getLogger(__name__)
 
-CLIP_SCHEMA = 1
+CLIP_SCHEMA = 2
 """Raised when the recipe of the key or the file format changes, or the encoder's fixed settings
 do.
 """
@@ -45,7 +45,9 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class ClipFacts(BaseModel):
-    """What a report says of a clip, beside what making it cost."""
+    """What a report says of a clip, beside what making it cost; and what its marks say: when it
+    was made, and the digest of its content. Clips are kept without marks.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -55,6 +57,8 @@ class ClipFacts(BaseModel):
     height: Annotated[int, Field(gt=0)]
     audio_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     warnings: tuple[str, ...] = ()
+    created: AwareDatetime | None = None
+    content: Digest | Literal[""] = ""
 
 
 class _Header(BaseModel):
@@ -150,9 +154,17 @@ class ClipCache:
         """Whether there may be clips of this cast."""
         return any(_clips_in(self._cast(cast)))
 
-    def take(self, cast: str, speech: str, target: Path) -> ClipFacts | None:
+    def take(
+        self,
+        cast: str,
+        speech: str,
+        target: Path,
+        when_complete: Callable[[Path, ClipFacts], None] | None = None,
+    ) -> ClipFacts | None:
         """Write the clip to `target` (which appears whole) and tell its facts; None, and no
         file, if there is no sound one.
+
+        when_complete: called with the complete file just before it gets its name.
 
         Raises OSError if the target cannot be written.
         """
@@ -164,9 +176,12 @@ class ClipCache:
         with kept:
             try:
                 header = _read_header(kept)
-                with replaced_when_complete(target) as part, part.open("wb") as clip:
-                    if _copy(kept, clip, header) != header.checksum:
-                        raise _Damaged("its checksum does not match its content")
+                with replaced_when_complete(target) as part:
+                    with part.open("wb") as clip:
+                        if _copy(kept, clip, header) != header.checksum:
+                            raise _Damaged("its checksum does not match its content")
+                    if when_complete is not None:
+                        when_complete(part, header.facts)
             except _Damaged as damage:
                 log.warning("finished clip %s is damaged (%s); it is made again", path, damage)
                 with suppress(OSError):

@@ -18,12 +18,15 @@ from personare.cli import (
     demo,
     follow,
     interrupts,
+    marks,
     move,
+    page,
     schema,
     score,
     serve,
     speak,
     styles,
+    verify,
     weights,
 )
 from personare.cli.session import (
@@ -40,9 +43,9 @@ from personare.errors import EngineError, PersonareError, one_line
 USAGE_CODE = 2
 UNSAID_CODE = 1
 """Of a command whose result is what it prints, when stdout took no more."""
-_ANSWERING = ("engines", "voices", "doctor", "score", "schema", "avatar list", "avatar show", "avatar status",
-              "cache stats", "cache list", "styles list", "weights list", "weights where",
-              "weights verify")  # fmt: skip
+_ANSWERING = ("engines", "voices", "doctor", "score", "verify", "marks show", "schema", "avatar list",
+              "avatar show", "avatar status", "cache stats", "cache list", "styles list", "weights list",
+              "weights where", "weights verify")  # fmt: skip
 """Commands that make nothing but their answer."""
 # typer brings a click of its own or uses the installed one: this is the base class of either
 _UsageError = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -62,9 +65,12 @@ app.add_typer(avatar.app, name="avatar")
 app.add_typer(styles.app, name="styles")
 app.add_typer(cache.app, name="cache")
 app.add_typer(weights.app, name="weights")
+app.command("verify")(verify.verify)
+app.add_typer(marks.app, name="marks")
 app.command("score")(score.score)
 app.command("batch")(batch.batch)
 app.command("serve")(serve.serve)
+app.command("page")(page.page)
 app.command("bench")(bench.bench)
 app.command("demo")(demo.demo)
 app.command("engines")(about.engines)

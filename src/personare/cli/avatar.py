@@ -10,6 +10,7 @@ import typer
 
 from personare.cli.session import age_text, print_json, print_table, progress_bar, say, size_text
 from personare.cli.switches import Given, switches
+from personare.errors import one_line
 
 if TYPE_CHECKING:
     from personare.perception.photo_report import PhotoReport
@@ -33,14 +34,29 @@ def create(
         ),
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an avatar of the same name.")] = False,
+    consent: Annotated[
+        str | None,
+        typer.Option("--consent", help="Who in the portrait consented, and to what.", show_default=False),
+    ] = None,
+    consent_until: Annotated[
+        str | None,
+        typer.Option(
+            "--consent-until",
+            metavar="DATE",
+            help="The last day of it (2027-12-31); the avatar refuses to speak afterwards.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Prepare PORTRAIT and keep it as NAME; the cache never evicts it."""
     from personare.perception.photo_report import look_at
+    from personare.shelf.manifest import consent_of
 
+    agreed = consent_of(consent, consent_until)
     studio = given.studio()
     cast = studio.cast(portrait, given.engine, given.options)
     with progress_bar() as progress:
-        preparation = studio.create(name, cast, replace=replace, progress=progress)
+        preparation = studio.create(name, cast, replace=replace, consent=agreed, progress=progress)
     photo = None if portrait is None else look_at(portrait)
     if given.as_json:
         seconds = {stage: round(value, 4) for stage, value in preparation.seconds.items()}
@@ -108,6 +124,11 @@ def show(
         print_json({**manifest.model_dump(mode="json"), "portrait_path": str(portrait)})
         return
     say(f"{manifest.name}: engine {manifest.engine}, portrait {portrait}")
+    if (agreed := manifest.consent) is None:
+        say("consent: none is kept")
+    else:
+        until = agreed.until.isoformat() if agreed.until else "further notice"
+        say(f"consent: {one_line(agreed.text)} (until {until})")
     print_table(["option", "value"], [[key, str(value)] for key, value in manifest.options.items()])
     print_table(["stage", "feature"], [[stage, key] for stage, key in manifest.keys.items()])
 

@@ -11,7 +11,7 @@ from personare.cli.speak import MovedBy, Output, make, order_of
 from personare.cli.switches import Given, switches
 
 
-@switches("engine", "options", "weights", "caching", "cache_dir", "cache_remote")
+@switches("engine", "options", "weights", "caching", "cache_dir", "cache_remote", "marks")
 def follow(
     given: Given,
     portrait: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -77,6 +78,9 @@ def serve(
         list[str] | None,
         typer.Option("--allow-origin", help="A site whose pages may call.", show_default=False),
     ] = None,
+    badge: Annotated[
+        bool, typer.Option(help="The sign on live pictures; without it, tell viewers in another way.")
+    ] = True,
     certfile: Annotated[
         Path | None, typer.Option("--certfile", help="Certificate chain (PEM) for HTTPS.", show_default=False)
     ] = None,
@@ -85,16 +89,9 @@ def serve(
     ] = None,
 ) -> None:
     """Serve jobs, live sessions and a page over HTTP, until Ctrl-C."""
-    try:
-        import fastapi  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise EngineError(f"personare serve needs {error.name}", hint=_INSTALL) from None
-    from personare.serve.app import create_app
+    check_installed()
     from personare.serve.keys import api_key as key_of
     from personare.serve.keys import read_keys
-    from personare.serve.server import listening, server
-    from personare.serve.settings import ServeSettings
 
     keys = (key_of("default", api_key),) if api_key else ()
     fields: dict[str, Any] = {
@@ -110,20 +107,40 @@ def serve(
         "allow_hosts": tuple(allow_host or ()),
         "allow_origins": tuple(allow_origin or ()),
         "keep_hours": keep_hours,
+        "badge": badge,
         "certfile": certfile,
         "keyfile": keyfile,
     }
+    run(fields)
+
+
+def check_installed() -> None:
+    """Raises EngineError where the extra is not installed."""
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise EngineError(f"the service needs {error.name}", hint=_INSTALL) from None
+
+
+def run(fields: dict[str, Any], ready: Callable[[str], None] = lambda url: None) -> None:
+    """Serve until Ctrl-C. fields: of ServeSettings. ready: told the address when it answers."""
+    from personare.serve.app import create_app
+    from personare.serve.server import listening, server
+    from personare.serve.settings import ServeSettings
+
     settings = ServeSettings.model_validate(fields)
     app = create_app(settings)
     app.state.house.claim()
-    socket = listening(host, port)
-    scheme, name = "https" if certfile else "http", f"[{host}]" if ":" in host else host
-    url = f"{scheme}://{name}:{socket.getsockname()[1]}"
+    socket = listening(settings.host, settings.port)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"{'https' if settings.certfile else 'http'}://{host}:{socket.getsockname()[1]}"
 
-    def ready() -> None:
+    def answers() -> None:
         say(f"personare serves {url} (Ctrl-C ends it)")
         if not settings.keys:
             complain("only this machine can reach it, and everybody on it may call (no API key)")
+        ready(url)
 
     with socket:
-        server(app, settings, ready).run([socket])
+        server(app, settings, answers).run([socket])

@@ -28,7 +28,7 @@ MovedBy = Annotated[
 ]
 
 
-@switches("engine", "options", "weights", "caching", "cache_dir", "cache_remote")
+@switches("engine", "options", "weights", "caching", "cache_dir", "cache_remote", "marks")
 def speak(
     given: Given,
     portrait: Annotated[
@@ -128,7 +128,7 @@ def order_of(given: Given, portrait: str | None, **fields: Any) -> Order:
     from personare.studio.order import Order, who
 
     return Order.model_validate(
-        {**who(portrait), **fields, "engine": given.engine, "options": dict(given.options)}
+        {**who(portrait), **fields, **given.marks, "engine": given.engine, "options": dict(given.options)}
     )
 
 

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
@@ -32,7 +32,23 @@ if TYPE_CHECKING:
     from personare.studio.settings import Settings
     from personare.studio.studio import Studio
 
-Group = Literal["engine", "options", "weights", "caching", "cache_dir", "cache_remote"]
+Marks = Annotated[
+    str, typer.Option("--marks", metavar="on|off", help="Whether the clip says that it was made by AI.")
+]
+MarksReason = Annotated[
+    str | None,
+    typer.Option("--marks-reason", help="Why marks are off; kept in the report.", show_default=False),
+]
+LabelText = Annotated[
+    str | None,
+    typer.Option("--label", help="Shown on the clip: zh-CN, en, eu or a text.", show_default=False),
+]
+CueSignal = Annotated[
+    str | None,
+    typer.Option("--cue", metavar="morse", help="A signal at the start of the sound.", show_default=False),
+]
+
+Group = Literal["engine", "options", "weights", "caching", "cache_dir", "cache_remote", "marks"]
 
 _GROUPS: dict[Group, dict[str, tuple[Any, Any]]] = {
     "engine": {"engine": (EngineName, None)},
@@ -45,6 +61,12 @@ _GROUPS: dict[Group, dict[str, tuple[Any, Any]]] = {
     },
     "cache_dir": {"cache_dir": (CacheDir, None)},
     "cache_remote": {"cache_remote": (CacheRemote, None)},
+    "marks": {
+        "marks": (Marks, "on"),
+        "marks_reason": (MarksReason, None),
+        "label": (LabelText, None),
+        "cue": (CueSignal, None),
+    },
 }
 _ALWAYS: dict[str, tuple[Any, Any]] = {
     "as_json": (AsJson, False),
@@ -61,12 +83,14 @@ class Given:
     engine: None where none is asked for.
     options: of the engine, from --set and the switches that some options have of their own.
     settings_given: fields of Settings.
+    marks: fields of Order that say how the clip is marked.
     """
 
     as_json: bool = False
     engine: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     settings_given: Mapping[str, Any] = field(default_factory=dict)
+    marks: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Given:
@@ -83,6 +107,7 @@ class Given:
             engine=values.get("engine"),
             options=read_settings(values.get("settings"), fps=values.get("fps"), device=values.get("device")),
             settings_given=settings,
+            marks={name: values[name] for name in _GROUPS["marks"] if name in values},
         )
 
     @property

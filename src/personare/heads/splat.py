@@ -1,28 +1,34 @@
 """Gaussian splatting (Kerbl et al. 2023) on torch, with any number of channels, from
 covariances.
 
-Tile by tile, all its Gaussians and pixels at once: the numbers of the released rasteriser,
-whose rule of 16-pixel tiles is visible at the rims of Gaussians, on a CPU.
+The numbers of the released rasteriser, whose rule of 16-pixel tiles is visible at the rims of
+Gaussians, on a CPU: of every block of 4 by 4 pixels just the Gaussians that it can show, many
+blocks at once, the nearest Gaussians first, until nothing shines through.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-TILE = 16
+TILE, BLOCK = 16, 4
+"""px"""
 FOCAL = 12.0
 """Half the picture is seen at this distance for each unit of width."""
 NEAREST, _NEAR, _FAR = 0.2, 0.01, 100.0
 _CLAMP = 1.3
 """Slopes beyond this share of the field of view count as at it, where a Gaussian is flattened."""
-_BLUR = 0.3
+BLUR = 0.3
 """px^2 added to the extent of every Gaussian."""
 _OPAQUE, _FAINT, _SATURATED = 0.99, 1 / 255, 1e-4
-_AT_ONCE = 1024
-"""Gaussians of a tile that are added together; few tiles need more before they are opaque."""
+_AT_ONCE = 32
+"""Gaussians of a block that are added together, before it is seen whether it is opaque."""
+_BLOCKS_AT_ONCE = 1024
+_SLACK = 1e-2
+"""px and logarithm that the rims of Gaussians are taken wider, for rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,11 @@ class Gaussians:
     covariances: Tensor
     opacities: Tensor
     features: Tensor
+
+    def to(self, device: torch.device) -> Gaussians:
+        """The same there; themselves if they are there already."""
+        parts = (self.means, self.covariances, self.opacities, self.features)
+        return Gaussians(*(part.to(device) for part in parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +128,7 @@ def project(gaussians: Gaussians, camera: Tensor, width: int, height: int) -> Pr
     extent[:, rows, columns] = extent[:, columns, rows] = gaussians.covariances
     turned = jacobian @ view[:3, :3].T
     flattened = turned @ extent @ turned.transpose(1, 2)
-    a, b, c = flattened[:, 0, 0] + _BLUR, flattened[:, 0, 1], flattened[:, 1, 1] + _BLUR
+    a, b, c = flattened[:, 0, 0] + BLUR, flattened[:, 0, 1], flattened[:, 1, 1] + BLUR
     area = a * c - b * b
     middle = (a + c) / 2
     radii = (3 * (middle + (middle * middle - area).clamp(min=0.1).sqrt()).sqrt()).ceil()
@@ -145,23 +156,26 @@ def splat(
     background: [C]; None is 0.
     """
     projected = project(gaussians, camera, width, height)
-    across, down = -(-width // TILE), -(-height // TILE)
-    shown = projected.radii.nonzero()[:, 0]
-    # Nearest first, ties by number: a tile takes its Gaussians in this order.
-    shown = shown[torch.sort(projected.depths[shown], stable=True).indices]
-    tiles, members = _in_tiles(projected, shown, width, height, across)
-    channels = gaussians.features.shape[1]
-    picture = torch.zeros(down * TILE, across * TILE, channels)
-    through = torch.ones(down * TILE, across * TILE)
-    starts = torch.searchsorted(tiles, torch.arange(across * down + 1))
-    corner = torch.arange(TILE, dtype=torch.float32)
-    for tile in torch.nonzero(starts[1:] > starts[:-1])[:, 0].tolist():
-        row, column = divmod(tile, across)
-        own = members[starts[tile] : starts[tile + 1]]
-        colours, left = _tile(gaussians, projected, own, corner + column * TILE, corner + row * TILE)
-        area = (slice(row * TILE, (row + 1) * TILE), slice(column * TILE, (column + 1) * TILE))
-        picture[area], through[area] = colours.view(TILE, TILE, channels), left.view(TILE, TILE)
-    picture, through = picture[:height, :width], through[:height, :width]
+    across, down = (-(-side // TILE) * TILE // BLOCK for side in (width, height))
+    blocks, members = _in_blocks(projected, gaussians.opacities, width, height)
+    starts = torch.searchsorted(blocks, torch.arange(across * down + 1))
+    channels, pixels = gaussians.features.shape[1], BLOCK * BLOCK
+    picture = torch.zeros(across * down, pixels, channels)
+    through = torch.ones(across * down, pixels)
+    lengths = starts[1:] - starts[:-1]
+    # Those that are about as full together.
+    order = torch.sort(lengths, descending=True).indices[: int((lengths > 0).sum())]
+    for some in torch.split(order, _BLOCKS_AT_ONCE):
+        corners = torch.stack([some % across, some // across], 1) * BLOCK
+        picture[some], through[some] = _blended(
+            gaussians, projected, members, starts[some], starts[some + 1], corners.float()
+        )
+
+    def laid_out(values: Tensor) -> Tensor:
+        rows = values.view(down, across, BLOCK, BLOCK, -1).transpose(1, 2)
+        return rows.reshape(down * BLOCK, across * BLOCK, -1)[:height, :width]
+
+    picture, through = laid_out(picture), laid_out(through)[..., 0]
     if background is not None:
         picture = picture + through[..., None] * background
     return picture.permute(2, 0, 1).contiguous(), through.contiguous()
@@ -176,43 +190,81 @@ def _tiles(places: Tensor, radii: Tensor, width: int, height: int) -> tuple[Tens
     return tuple(torch.minimum(edge.clamp(min=0).long(), grid) for edge in (first, last))  # type: ignore[return-value]
 
 
-def _in_tiles(
-    projected: Projected, shown: Tensor, width: int, height: int, across: int
-) -> tuple[Tensor, Tensor]:
-    """(tile, Gaussian) of every pair, by tile, and in the order of `shown` within one."""
-    first, last = _tiles(projected.places[shown], projected.radii[shown], width, height)
-    spans = last - first
+def _in_blocks(projected: Projected, opacities: Tensor, width: int, height: int) -> tuple[Tensor, Tensor]:
+    """(block, Gaussian) of every pair of which something may be seen, by block, and within one
+    the nearest Gaussian first, ties by number.
+    """
+    shown = projected.radii.nonzero()[:, 0]
+    shown = shown[torch.sort(projected.depths[shown], stable=True).indices]
+    places = projected.places[shown]
+    first, last = (edge * TILE // BLOCK for edge in _tiles(places, projected.radii[shown], width, height))
+    # Beyond this distance it is too faint to count.
+    xx, xy, yy = projected.conics[shown].unbind(1)
+    narrow = xx * yy - xy * xy
+    reach = 2 * ((255 * opacities[shown]).log() + _SLACK)
+    away = (reach.clamp(min=0)[:, None] * torch.stack([yy, xx], 1) / narrow[:, None]).sqrt() + _SLACK
+    # Extents whose inverse is lost in rounding end with their tiles.
+    away = torch.where(narrow[:, None] > 0, away, torch.inf).nan_to_num(torch.inf)
+    low = ((places - away) / BLOCK).floor().clamp(min=-1e6, max=1e6).long()
+    high = ((places + away) / BLOCK).floor().clamp(min=-1e6, max=1e6).long() + 1
+    first, last = torch.maximum(first, low), torch.minimum(last, high)
+    spans = torch.where(reach[:, None] > 0, (last - first).clamp(min=0), 0)
     counts = spans[:, 0] * spans[:, 1]
     owner = torch.repeat_interleave(torch.arange(len(shown)), counts)
     number = torch.arange(len(owner)) - (counts.cumsum(0) - counts)[owner]
-    tiles = (
-        (first[owner, 1] + number // spans[owner, 0]) * across + first[owner, 0] + number % spans[owner, 0]
-    )
-    order = torch.sort(tiles, stable=True).indices
-    return tiles[order], shown[owner[order]]
+    wide = spans[owner, 0]
+    down = torch.div(number, wide, rounding_mode="floor")
+    across = -(-width // TILE) * TILE // BLOCK
+    blocks = (first[owner, 1] + down) * across + first[owner, 0] + number - down * wide
+    keys = blocks.numpy()
+    if across * -(-height // TILE) * TILE // BLOCK <= 1 << 16:
+        keys = keys.astype(np.uint16)  # which numpy sorts by its digits
+    order = torch.from_numpy(np.argsort(keys, kind="stable"))
+    return blocks[order], shown[owner[order]]
 
 
-def _tile(
-    gaussians: Gaussians, projected: Projected, own: Tensor, x: Tensor, y: Tensor
+def _blended(
+    gaussians: Gaussians,
+    projected: Projected,
+    members: Tensor,
+    starts: Tensor,
+    ends: Tensor,
+    corners: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """Colours [pixels, C] and what shines through [pixels] of one tile."""
-    colours = torch.zeros(TILE * TILE, gaussians.features.shape[1])
-    left, going = torch.ones(TILE * TILE), torch.ones(TILE * TILE, dtype=torch.bool)
-    for part in torch.split(own, _AT_ONCE):
-        place, conic = projected.places[part], projected.conics[part]
-        dx = (place[:, :1] - x)[:, None, :]
-        dy = (place[:, 1:] - y)[:, :, None]
-        power = -0.5 * (conic[:, :1, None] * dx * dx + conic[:, 2:, None] * dy * dy)
-        power = (power - conic[:, 1:2, None] * dx * dy).flatten(1)  # (Gaussians, pixels)
-        alpha = (gaussians.opacities[part][:, None] * power.exp()).clamp(max=_OPAQUE)
-        alpha = torch.where((power > 0) | (alpha < _FAINT), 0.0, alpha)
-        after = left * (1 - alpha).cumprod(0)
-        before = torch.cat([left[None], after[:-1]])
+    """Colours [n, pixels, C] and what shines through [n, pixels] of n blocks.
+
+    members: Gaussians of all blocks, those of block i from starts[i] to ends[i].
+    corners: the blocks' first pixels [n, 2].
+    """
+    steps = torch.arange(BLOCK, dtype=torch.float32)
+    x = (corners[:, :1] + steps.repeat(BLOCK))[..., None]
+    y = (corners[:, 1:] + steps.repeat_interleave(BLOCK))[..., None]
+    count, pixels = len(corners), BLOCK * BLOCK
+    colours = torch.zeros(count, pixels, gaussians.features.shape[1])
+    through = torch.ones(count, pixels)
+    left, going = torch.ones(count, pixels, 1), torch.ones(count, pixels, 1, dtype=torch.bool)
+    table = torch.cat([projected.places, projected.conics, gaussians.opacities[:, None]], 1)
+    blocks, at, run = torch.arange(count), starts.clone(), torch.arange(_AT_ONCE)
+    while len(blocks):
+        number = at[:, None] + run
+        own = members[number.clamp(max=len(members) - 1)].flatten()
+        shapes = table.index_select(0, own).view(*number.shape, -1).permute(2, 0, 1).contiguous()
+        u, v, xx, xy, yy, solid = shapes[:, :, None]  # (n, 1, Gaussians) each
+        dx, dy = u - x, v - y  # (n, pixels, Gaussians)
+        power = (xx * dx).mul_(dx).add_((yy * dy).mul_(dy)).mul_(-0.5).sub_((xy * dx).mul_(dy))
+        solid = torch.where((number < ends[:, None])[:, None], solid, 0.0)
+        alpha = (solid * power.exp()).clamp_(max=_OPAQUE)
+        alpha = alpha.masked_fill_((power > 0) | (alpha < _FAINT), 0.0)
+        after = left * (1 - alpha).cumprod(2)
+        before = torch.cat([left, after[..., :-1]], 2)
         # A pixel ends before the Gaussian that would leave it all but opaque.
         adds = going & (after >= _SATURATED)
-        colours = colours + (torch.where(adds, alpha * before, 0.0)).T @ gaussians.features[part]
-        left = torch.where(adds, after, left).amin(0)
-        going = adds[-1]
-        if not going.any():
-            break
-    return colours, left
+        features = gaussians.features.index_select(0, own).view(*number.shape, -1)
+        colours.index_add_(0, blocks, alpha.mul_(before).masked_fill_(~adds, 0.0) @ features)
+        left = torch.where(adds, after, left).amin(2, keepdim=True)
+        through[blocks] = left[..., 0]
+        going, at = adds[..., -1:], at + _AT_ONCE
+        on = (going[..., 0].any(1) & (at < ends)).nonzero()[:, 0]
+        blocks, at, ends, x, y = blocks[on], at[on], ends[on], x[on], y[on]
+        left, going = left[on], going[on]
+    return colours, through

@@ -32,6 +32,7 @@ _LIVE_KEY_FRAME_SECONDS = 1
 _AAC_RATES_HZ = (7350, 8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 _MATRIX_BT601 = 6
 _LIMITED_RANGE = 1
+_KNOWN_TAGS = {"title", "artist", "album", "comment", "copyright", "date", "description", "genre"}
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -118,6 +119,8 @@ class _Encoder:
     def __init__(self, clip: ClipFormat, sink: Sink) -> None:
         live = "+frag_keyframe+empty_moov+default_base_moof+delay_moov"
         options = {"movflags": live if clip.fragmented else "+faststart"}
+        if set(clip.metadata) - _KNOWN_TAGS:
+            options["movflags"] += "+use_metadata_tags"  # else MP4 drops them without a word
         if clip.fragmented:
             options["flush_packets"] = "1"
         self._clip = clip

@@ -3,7 +3,7 @@ them: whether it is a still picture, and whether its tables claim more than the 
 
 FFmpeg keeps 24 bytes for every sample that a table claims, whether the file has it or not.
 ISO/IEC 14496-12 has the boxes: stsz 8.7.3.2, stz2 8.7.3.3, trun 8.8.8, elst 8.6.6; the
-QuickTime File Format Specification the compressed one (cmov).
+QuickTime File Format Specification the compressed one (cmov) and the keys of metadata.
 """
 
 from __future__ import annotations
@@ -42,10 +42,18 @@ _FIRST_BOXES = {
     b"uuid",
 }
 _WITHOUT_TABLES = {b"mdat", b"free", b"skip", b"wide", b"ftyp", b"styp"}
-_TABLES = re.compile(rb"stsz|stz2|stts|trun|elst|hdlr|cmvd")
+_TABLES = re.compile(rb"stsz|stz2|stts|trun|elst|hdlr|cmvd|keys")
 _BLOCK_BYTES = 4 << 20
 _FIELDS_BYTES = 24
 _PER_SAMPLE_FIELDS = 0xF00
+_KEY_BYTES = 8
+"""The least that a key of metadata takes in the file, and what FFmpeg keeps for each that is
+claimed.
+"""
+_MOST_KEYS_BYTES = 1 << 32
+"""FFmpeg refuses more by itself. So the word "keys" in a text is no table: four letters that
+print, read as a number, are more.
+"""
 _SOUND_SAMPLES_PER_BYTE = 2
 """Old QuickTime sound counts samples, not packets: at most this many of them in a byte."""
 
@@ -125,6 +133,7 @@ class _Claims:
     handler: bytes = b""
     single_samples: bool = False
     sound_too_long: bool = False
+    too_many_keys: bool = False
 
     @property
     def too_much(self) -> bool:
@@ -133,6 +142,7 @@ class _Claims:
             self.samples > min(MOST_SAMPLES, self.file_bytes)
             or edited > MOST_EDITED_SAMPLES
             or self.sound_too_long
+            or self.too_many_keys
         )
 
     def add(self, count: int) -> None:
@@ -171,6 +181,8 @@ def _find_tables(data: bytes, last: bool, claims: _Claims) -> None:
             claims.single_samples = second == 1 and data[at + 12 : at + 16] == b"\0\0\0\1"
         elif kind == b"elst":
             claims.edits = max(claims.edits, second)
+        elif kind == b"keys":
+            claims.too_many_keys |= claims.file_bytes < second * _KEY_BYTES <= _MOST_KEYS_BYTES
         elif kind == b"cmvd":
             _read_compressed(data[at + 4 :], claims)
         elif kind == b"trun":

@@ -48,7 +48,8 @@ class ClipWriter(AbstractContextManager["ClipWriter"]):
     voice_channels: 1 or 2.
     fragmented: playable while it grows (always so for file objects); else the index comes
         first.
-    metadata: title, comment and so on.
+    metadata: title, comment and so on, and any key of one's own; a live clip tells them in its
+        first bytes.
     when_complete: called with the complete file just before it gets its name; never for file
         objects.
 

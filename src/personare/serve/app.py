@@ -19,7 +19,7 @@ from personare.serve.house import House
 from personare.serve.limits import Bodies
 from personare.serve.metrics import Counted
 from personare.serve.problems import answer_with_problems
-from personare.serve.routes import avatars, engines, files, health, jobs, sessions, videos
+from personare.serve.routes import avatars, engines, files, health, jobs, page, sessions, videos
 from personare.serve.settings import ServeSettings
 
 ROUTES = (
@@ -30,6 +30,7 @@ ROUTES = (
     engines.router,
     videos.router,
     health.router,
+    page.router,
 )
 
 

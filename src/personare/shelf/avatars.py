@@ -38,6 +38,7 @@ from personare.ground.durable import replaced_when_complete
 from personare.shelf.manifest import (
     MANIFEST,
     AvatarManifest,
+    Consent,
     ShelfPins,
     checked_name,
     folder_name,
@@ -63,13 +64,23 @@ class AvatarShelf:
         self._store = store
         store.follow_pins(ShelfPins(self.folder))
 
-    def save(self, name: str, avatar: Avatar, portrait: Path, *, replace: bool = False) -> AvatarManifest:
+    def save(
+        self,
+        name: str,
+        avatar: Avatar,
+        portrait: Path,
+        *,
+        replace: bool = False,
+        consent: Consent | None = None,
+    ) -> AvatarManifest:
         """Keep an avatar under a name, with a copy of its portrait, and pin its features.
 
-        portrait: the file that the avatar was prepared from. Raises InvalidOption for a bad
-        name or, without `replace`, one that is taken; UnreadableMedia if the portrait is not
-        (or no longer) what the avatar was prepared from; UnwritableOutput if the shelf cannot
-        be written.
+        portrait: the file that the avatar was prepared from.
+        consent: of the person in it.
+
+        Raises InvalidOption for a bad name or, without `replace`, one that is taken;
+        UnreadableMedia if the portrait is not (or no longer) what the avatar was prepared from;
+        UnwritableOutput if the shelf cannot be written.
         """
         name = checked_name(name)
         suffix = portrait.suffix.lower() if _SUFFIX.fullmatch(portrait.suffix.lower()) else ""
@@ -82,6 +93,7 @@ class AvatarShelf:
                 portrait_file=f"portrait-{avatar.portrait[:16]}{suffix}",
                 keys=dict(avatar.keys),
                 created=datetime.now(UTC),
+                consent=consent,
             )
         )
         folder = self.folder / folder_name(name)

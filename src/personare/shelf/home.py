@@ -18,7 +18,7 @@ from personare.shelf.manifest import ShelfPins
 @dataclass(frozen=True, slots=True)
 class Home:
     """The folders of features and of finished clips (may be deleted at any time) and the
-    folders of avatars and styles (the user's own).
+    folders of avatars, styles and marks (the user's own).
     """
 
     features: Path
@@ -29,6 +29,11 @@ class Home:
     def styles(self) -> Path:
         """Where the user's own styles of moving are."""
         return self.avatars.parent / "styles"
+
+    @property
+    def marks(self) -> Path:
+        """Where the settings of marks, and what clips were made, are kept."""
+        return self.avatars.parent / "marks"
 
     def store(
         self, *, mode: Mode = "use", max_bytes: int = DEFAULT_MAX_BYTES, remote: str | None = None

@@ -4,25 +4,45 @@ is untrusted when it is read.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import unicodedata
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from blake3 import blake3
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from personare.cache.keys import Digest, canonical_json
-from personare.errors import CacheError, InvalidOption
+from personare.errors import LONGEST_LINE, CacheError, ConsentExpired, InvalidOption, one_line
 
 log = logging.getLogger(__name__)
 
 MANIFEST = "avatar.json"
 MAX_NAME_LENGTH = 4096
+MAX_CONSENT_LENGTH = LONGEST_LINE
 _MAX_MANIFEST_BYTES = 1 << 20
 _UNSEEN = {"Cc", "Cs", "Zl", "Zp"}
+
+
+class Consent(BaseModel):
+    """What the person in a portrait consented to, as whoever made the avatar wrote it down.
+
+    text: who, and to what. until: the last day that it holds (UTC); None without an end.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    text: Annotated[str, Field(min_length=1, max_length=MAX_CONSENT_LENGTH)]
+    until: date | None = None
+
+    @property
+    def digest(self) -> str:
+        """What marks tell of it: 64 hex digits."""
+        return blake3(canonical_json(self.model_dump(mode="json")).encode("ascii")).hexdigest()
 
 
 class AvatarManifest(BaseModel):
@@ -30,6 +50,7 @@ class AvatarManifest(BaseModel):
 
     portrait: digest of the portrait's bytes.
     portrait_file: its copy beside the manifest.
+    consent: of the person in it, if anybody wrote it down.
     digest: of all the rest, see `manifest_digest`; "" in manifests of earlier versions.
     """
 
@@ -43,6 +64,7 @@ class AvatarManifest(BaseModel):
     portrait_file: Annotated[str, Field(pattern=r"^portrait-[0-9a-f]{16}(\.[a-z0-9]{1,8})?$")]
     keys: dict[str, Digest]
     created: AwareDatetime
+    consent: Consent | None = None
     digest: Digest | Literal[""] = ""
 
 
@@ -52,7 +74,8 @@ class DamagedManifest(Exception):
 
 def manifest_digest(manifest: AvatarManifest) -> str:
     """blake3 over the canonical JSON of everything but the digest itself: 64 hex digits."""
-    content = manifest.model_dump(mode="json", exclude={"digest"})
+    content = _written(manifest)
+    content.pop("digest")
     return blake3(canonical_json(content).encode("ascii")).hexdigest()
 
 
@@ -63,7 +86,37 @@ def with_digest(manifest: AvatarManifest) -> AvatarManifest:
 
 def manifest_text(manifest: AvatarManifest) -> str:
     """The manifest as it is written, with its digest."""
-    return with_digest(manifest).model_dump_json(indent=2)
+    return json.dumps(_written(with_digest(manifest)), indent=2, ensure_ascii=False)
+
+
+def _written(manifest: AvatarManifest) -> dict[str, Any]:
+    """As JSON values; without a consent where there is none, as earlier versions wrote it."""
+    return manifest.model_dump(mode="json", exclude={"consent"} if manifest.consent is None else None)
+
+
+def consent_of(text: str | None, until: str | None) -> Consent | None:
+    """What `avatar create --consent TEXT --consent-until DATE` says. Raises InvalidOption."""
+    if text is None and until is None:
+        return None
+    text = one_line(text) if text is not None and len(text) <= MAX_CONSENT_LENGTH else text
+    if not text:
+        raise InvalidOption("a consent needs a text", hint="--consent 'Anna Berg, for our product videos'")
+    if len(text) > MAX_CONSENT_LENGTH:
+        raise InvalidOption(f"the consent has more than {MAX_CONSENT_LENGTH} letters", hint="shorten it")
+    try:
+        return Consent(text=text, until=None if until is None else date.fromisoformat(until))
+    except ValueError:
+        raise InvalidOption(f"{until!r} is no date", hint="--consent-until 2027-12-31") from None
+
+
+def check_consent(manifest: AvatarManifest) -> None:
+    """Raises ConsentExpired on every day (UTC) after the last one of an avatar's consent."""
+    until = None if manifest.consent is None else manifest.consent.until
+    if until is not None and datetime.now(UTC).date() > until:
+        raise ConsentExpired(
+            f"the consent for avatar {manifest.name!r} held until {until.isoformat()}",
+            hint="ask the person again, then: personare avatar create NAME PORTRAIT --replace --consent TEXT",
+        )
 
 
 def parse_manifest(text: bytes) -> AvatarManifest:

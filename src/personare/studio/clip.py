@@ -17,8 +17,12 @@ from personare.errors import EngineError
 from personare.ground.stopwatch import Stopwatch
 from personare.media.motions import MotionSink
 from personare.media.writer import ClipWriter
+from personare.provenance.content import content_of
+from personare.provenance.fingerprint import MouthSeen
+from personare.provenance.marks import now
 from personare.studio.finished import Finished
 from personare.studio.leads import Lead, Part, Voice
+from personare.studio.marking import Asked, Marking
 from personare.studio.motions import motion_written
 from personare.studio.remarks import Remarks
 from personare.studio.report import Report
@@ -75,6 +79,7 @@ class Clip:
         watch: Stopwatch | None = None,
         finished: Finished | None = None,
         motion: Path | None = None,
+        marking: Marking | None = None,
     ) -> Report:
         """Write the clip as mp4; the file appears when it is complete. Raises PersonareError;
         then there is no file.
@@ -83,7 +88,9 @@ class Clip:
         watch: goes on counting.
         finished: where the clip is kept when it is complete.
         motion: a file for the motion of every frame, see `motion_written`.
+        marking: the marks that the clip gets; by default those of this machine.
         """
+        marking = marking or Marking.open(Asked(), self.engine)
         watch, finished = watch or Stopwatch(), finished or Finished(None, "off")
         play = self.lead.play(self._part)
         performance = play.performance
@@ -94,6 +101,9 @@ class Clip:
         limit = performance.longest  # the sound ends with the last frame
         most_voice = None if limit is None else int(limit * speech.voice_rate / fps)
         remarks = Remarks(self.lead, speech, self.engine.moves)
+        label, cue = marking.drawn_on((height, width), fps), marking.heard_in(speech.voice_rate)
+        created, content, mouth = now(), "", MouthSeen(self.engine.moves, fps)
+        marks: dict[str, str] = {}
 
         def facts() -> ClipFacts:
             seconds = samples / SAMPLE_RATE
@@ -106,7 +116,15 @@ class Clip:
                 height=height,
                 audio_seconds=seconds,
                 warnings=remarks.lines(self.avatar, self.options),
+                created=created,
+                content=content,
             )
+
+        def completed(clip: Path) -> None:
+            nonlocal content
+            content = content_of(clip).digest
+            finished.keep(clip, facts())
+            marks.update(marking.finish(clip, Path(output).name, facts(), self.avatar, mouth.to_bytes()))
 
         target = ClipWriter(
             Path(output),
@@ -114,7 +132,7 @@ class Clip:
             fps=fps,
             voice_rate=speech.voice_rate,
             voice_channels=speech.voice_channels,
-            when_complete=lambda complete: finished.keep(complete, facts()),
+            when_complete=completed,
         )
         told = nullcontext() if motion is None else motion_written(motion, self.engine.moves, fps)
         with closing(performance), told as sink, watch.leaving("write", target) as writer:
@@ -122,8 +140,9 @@ class Clip:
             def written(made: Frames) -> None:
                 nonlocal frames
                 with watch("write"):
-                    writer.write_frames(made.images)
+                    writer.write_frames(made.images if label is None else label.draw(frames, made.images))
                 _tell(sink, made)
+                mouth.see(made.motion)
                 remarks.see(made)
                 frames += len(made)
                 progress("speaking", frames, expected)
@@ -134,7 +153,7 @@ class Clip:
                 voice = chunk.voice if most_voice is None else chunk.voice[: most_voice - voiced]
                 voiced += len(voice)
                 with watch("write"):
-                    writer.write_voice(voice)
+                    writer.write_voice(voice if cue is None else cue.mixed(voice))
                 for made in watch.each("perform", play.hear(chunk, frame_count(samples, fps))):
                     written(made)
             for made in watch.each("perform", play.end()):
@@ -154,6 +173,7 @@ class Clip:
             stages=stages,
             clip=finished.outcome,
             working_seconds=watch.seconds["perform"] + watch.seconds["write"],
+            marks=marks,
         )
 
 

@@ -5,7 +5,7 @@ complete.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -23,9 +23,12 @@ log = logging.getLogger(__name__)
 ClipOutcome = Literal["hit", "miss", "off"]
 
 
-def clip_key(engine: Engine, options: EngineOptions, portrait: str, suffix: str) -> str:
-    """The key of everything that enters a clip but its speech. portrait: the digest of its
-    file; suffix: of the output.
+def clip_key(engine: Engine, options: EngineOptions, portrait: str, suffix: str, drawn: str = "") -> str:
+    """The key of everything that enters a clip but its speech.
+
+    portrait: the digest of its file.
+    suffix: of the output.
+    drawn: the marks that are seen or heard (`Asked.drawn`); the others are put on later.
 
     Raises WeightsError if a checkpoint that would be used is missing.
     """
@@ -36,7 +39,7 @@ def clip_key(engine: Engine, options: EngineOptions, portrait: str, suffix: str)
         portrait=portrait,
         keys=engine.recipe(options).portrait_keys(portrait),
         weights=engine.performance_weights(options),
-        container=f"{suffix.lower()} {ClipWriter.settings()}",
+        container=f"{suffix.lower()} {ClipWriter.settings()}{f' marks {drawn}' if drawn else ''}",
         numerics=numerics(),
         source=sorted(
             {source_digest(name) for name in ("personare", type(engine).__module__.partition(".")[0])}
@@ -59,11 +62,20 @@ class Finished:
     outcome: ClipOutcome = "off"
     _heard: SpeechDigest | None = field(default=None, init=False)
 
-    def find(self, speech: Speech, target: Path, watch: Stopwatch, progress: Progress) -> ClipFacts | None:
+    def find(
+        self,
+        speech: Speech,
+        target: Path,
+        watch: Stopwatch,
+        progress: Progress,
+        when_complete: Callable[[Path, ClipFacts], None] | None = None,
+    ) -> ClipFacts | None:
         """Write the clip of this speech to `target` if it was made before. Hears the speech
         once, if there is anything to find.
 
-        Raises what hearing the speech raises.
+        when_complete: called with the complete file just before it gets its name.
+
+        Raises what hearing the speech and `when_complete` raise.
         """
         if self.cache is None:
             return None
@@ -79,7 +91,7 @@ class Finished:
                 progress("listening", samples, expected)
         try:
             with watch("copy"):
-                facts = self.cache.take(self.key, digest.hexdigest(), target)
+                facts = self.cache.take(self.key, digest.hexdigest(), target, when_complete)
         except OSError as error:
             log.info(
                 "the finished clip cannot be copied: %s", error

@@ -76,6 +76,12 @@ class Order(CheckedModel):
         None, description="where the ARKit curves of every frame are written: .json or .csv"
     )
     motion_out: Path | None = Field(None, description="where the engine's own motion is written")
+    marks: Literal["on", "off"] = Field("on", description="whether the clip says that it was made by AI")
+    marks_reason: Annotated[str, Field(min_length=3, max_length=500)] | None = Field(
+        None, description="why marks are off: a sentence that is kept in the report"
+    )
+    label: str | None = Field(None, description="what is shown on the clip: zh-CN, en, eu or a text")
+    cue: Literal["morse"] | None = Field(None, description="a signal that is heard at the start of the clip")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -100,6 +106,15 @@ class Order(CheckedModel):
         for field in ("moved_by", "curves_out", "motion_out"):
             if getattr(self, field) is not None and self.kind == "motion":
                 raise InvalidOption(f"{field} is not for motion, which is given", hint=f"leave {field} out")
+        if (self.marks == "off") != (self.marks_reason is not None):
+            raise InvalidOption(
+                "marks are switched off with a reason, and only then is there one",
+                hint="give marks off and marks_reason together, or neither: docs/provenance.md",
+            )
+        if self.label is not None:
+            from personare.provenance.visible import label_of
+
+            label_of(self.label)
         return self
 
     @property

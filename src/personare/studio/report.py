@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,8 @@ class Report:
     warnings: what should be told about the clip, a plain sentence each: a mouth that never
         opened, a voice that is too quiet, several faces to choose from, a portrait that may not
         be a person.
+    marks: what the clip says of itself: "marks" on or off, "reason" if off, "id", "c2pa"
+        ("signed", "development" or "off"), "label" and "cue", if there are any.
     resident_bytes: what networks hold in this process when the clip is done, on all devices;
         the next clip finds them.
     """
@@ -48,6 +50,7 @@ class Report:
     peak_memory_mb: float | None
     resident_bytes: int
     warnings: tuple[str, ...] = ()
+    marks: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -61,6 +64,7 @@ class Report:
         stages: Mapping[str, Outcome],
         clip: str,
         working_seconds: float,
+        marks: Mapping[str, str],
     ) -> Report:
         """The report of a clip with these facts. working_seconds: what the realtime factor is
         counted from.
@@ -69,7 +73,7 @@ class Report:
             output=str(output),
             engine=engine,
             avatar=avatar,
-            **facts.model_dump(),
+            **facts.model_dump(exclude={"created", "content"}),
             timings={name: round(value, 4) for name, value in seconds.items()},
             cache={
                 "hits": list(stages.values()).count("hit"),
@@ -80,6 +84,7 @@ class Report:
             realtime_factor=round(facts.audio_seconds / working_seconds, 3),
             peak_memory_mb=peak_memory_mb(),
             resident_bytes=resident.resident_bytes(),
+            marks=dict(marks),
         )
 
 

@@ -15,7 +15,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from personare.cache.clips import ClipCache
+from personare.cache.clips import ClipCache, ClipFacts
 from personare.cache.run import Preparation, prepare
 from personare.cache.store import FeatureStore
 from personare.engines import DEFAULT_ENGINE
@@ -28,13 +28,14 @@ from personare.media.writer import checked_target
 from personare.motion import Motion
 from personare.shelf.avatars import AvatarShelf
 from personare.shelf.home import home
-from personare.shelf.manifest import AvatarManifest
+from personare.shelf.manifest import AvatarManifest, Consent, check_consent
 from personare.studio.clip import Clip, sound_for, sound_of
 from personare.studio.effects import without_portrait
 from personare.studio.finished import Finished, clip_key
 from personare.studio.first_look import check_order
 from personare.studio.installed import check_can
 from personare.studio.leads import Followed, GivenMotion, Lead, Other, Voice
+from personare.studio.marking import Asked, Marking
 from personare.studio.motions import checked_motion_target, read_motion
 from personare.studio.order import Order, who
 from personare.studio.report import Report
@@ -46,14 +47,15 @@ from personare.weights.finder import Weights
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """Who speaks: an engine, the options in force, the portrait file, and the avatar's name (""
-    for a plain file).
+    """Who speaks: an engine, the options in force, the portrait file; the avatar's name and the
+    digest of what its person consented to ("" for a plain file).
     """
 
     engine: Engine
     options: EngineOptions
     portrait: Path
     name: str = ""
+    consent: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,11 @@ class Studio:
         cast = self._cast_of_order(order, options)
         check_order(order, cast.portrait)
         check_can(cast.engine, order, motion)
+        asked = Asked(order.marks_reason or "", order.label, order.cue is not None)
+        marking = Marking.open(asked, cast.engine, lambda: self._digests(order))
         if motion is not None:
             sound = None if order.sound is None else open_speech(order.sound)
-            return self.follow(cast, motion, order.output, progress, sound=sound)
+            return self.follow(cast, motion, order.output, progress, sound=sound, marking=marking)
         guide = None if order.guide is None else open_guide(order.guide)
         return self.speak(
             cast,
@@ -92,7 +96,15 @@ class Studio:
             progress,
             motion=order.curves_out or order.motion_out,
             lead=self._lead(order, guide),
+            marking=marking,
         )
+
+    def _digests(self, order: Order) -> dict[str, str]:
+        """Of the files that an order reads beside the portrait; texts have none, for short ones
+        could be guessed.
+        """
+        named = {"voice": order.speech, "guide": order.guide, "motion": order.motion, "sound": order.sound}
+        return {what: self.store.file_digest(path) for what, path in named.items() if path and path.is_file()}
 
     def _lead(self, order: Order, guide: Guide | None) -> Lead:
         """What moves the portrait. Another engine has its usual options, at the frame rate that
@@ -127,7 +139,7 @@ class Studio:
         unless `options` overrides them.
 
         portrait: None where the engine brings its own with these options. Raises UnknownName,
-        InvalidOption, UnreadableMedia.
+        InvalidOption, UnreadableMedia, ConsentExpired.
         """
         named = who(portrait)
         if "avatar" in named:
@@ -161,13 +173,15 @@ class Studio:
                 f"avatar {manifest.name!r} was made for engine {manifest.engine}, not {engine}",
                 hint=f"personare avatar create NAME PORTRAIT --engine {engine}",
             )
+        check_consent(manifest)
         return self.cast_of(manifest, options)
 
     def cast_of(self, manifest: AvatarManifest, changes: Mapping[str, Any] | None = None) -> Cast:
         """The cast of a kept avatar. Raises InvalidOption, CacheError if its portrait is lost."""
         made = self.open(manifest.engine)
         options = made.read_options({**manifest.options, **(changes or {})})
-        return Cast(made, options, self.shelf.portrait(manifest), manifest.name)
+        consent = "" if manifest.consent is None else manifest.consent.digest
+        return Cast(made, options, self.shelf.portrait(manifest), manifest.name, consent)
 
     def open(self, engine: str) -> Engine:
         """An engine by name, which finds its checkpoints where this studio does. Raises
@@ -186,15 +200,24 @@ class Studio:
             features=preparation.features,
             name=cast.name,
             portrait_file=cast.portrait,
+            consent=cast.consent,
         )
         return avatar, preparation
 
     def create(
-        self, name: str, cast: Cast, *, replace: bool = False, progress: Progress = no_progress
+        self,
+        name: str,
+        cast: Cast,
+        *,
+        replace: bool = False,
+        consent: Consent | None = None,
+        progress: Progress = no_progress,
     ) -> Preparation:
-        """Prepare a cast, keep it under a name, and pin its features."""
+        """Prepare a cast, keep it under a name, and pin its features. consent: of the person in
+        the portrait.
+        """
         avatar, preparation = self.prepare(cast, progress)
-        self.shelf.save(name, avatar, cast.portrait, replace=replace)
+        self.shelf.save(name, avatar, cast.portrait, replace=replace, consent=consent)
         return preparation
 
     def warm(self, name: str, progress: Progress = no_progress) -> Preparation:
@@ -205,7 +228,7 @@ class Studio:
         cast = self.cast_of(manifest)
         avatar, preparation = self.prepare(cast, progress)
         if dict(avatar.keys) != manifest.keys:
-            self.shelf.save(manifest.name, avatar, cast.portrait, replace=True)
+            self.shelf.save(manifest.name, avatar, cast.portrait, replace=True, consent=manifest.consent)
         return preparation
 
     def speak(
@@ -217,23 +240,33 @@ class Studio:
         *,
         motion: Path | None = None,
         lead: Lead | None = None,
+        marking: Marking | None = None,
     ) -> Report:
         """The whole way from a portrait and a voice to a finished clip; one that was made
         before is copied.
 
         motion: a file for the motion of every frame; the clip is then made anew.
         lead: what moves the portrait if not the voice itself; the clip is then made anew.
+        marking: the marks that the clip gets; by default those of this machine.
 
         Raises PersonareError; then there is no file.
         """
         watch = Stopwatch()
+        marking = marking or Marking.open(Asked(), cast.engine)
         checked_target(output)
         if motion is not None:
             checked_motion_target(motion, cast.engine.moves)
         avatar, preparation = self.prepare(cast, progress)
         anew = motion is not None or not isinstance(lead, Voice | None)
-        finished = Finished(None, self.settings.cache) if anew else self._finished(cast, avatar, output)
-        if (found := finished.find(speech, output, watch, progress)) is not None:
+        finished = Finished(None, self.settings.cache)
+        if not anew:
+            finished = self._finished(cast, avatar, output, marking.asked.drawn)
+        marks: dict[str, str] = {}
+
+        def mark(clip: Path, facts: ClipFacts) -> None:
+            marks.update(marking.finish(clip, output.name, facts, avatar))
+
+        if (found := finished.find(speech, output, watch, progress, mark)) is not None:
             seconds = {**preparation.seconds, **watch.seconds, "total": watch.total()}
             return Report.of(
                 cast.engine.name,
@@ -244,10 +277,17 @@ class Studio:
                 stages=preparation.outcome,
                 clip=finished.outcome,
                 working_seconds=watch.seconds["hear"] + watch.seconds["copy"],
+                marks=marks,
             )
         clip = Clip(cast.engine, cast.options, avatar, speech, self.store, lead or Voice())
         return clip.save(
-            output, progress, preparation=preparation, watch=watch, finished=finished, motion=motion
+            output,
+            progress,
+            preparation=preparation,
+            watch=watch,
+            finished=finished,
+            motion=motion,
+            marking=marking,
         )
 
     def follow(
@@ -258,6 +298,7 @@ class Studio:
         progress: Progress = no_progress,
         *,
         sound: Speech | None = None,
+        marking: Marking | None = None,
     ) -> Report:
         """A clip of a portrait that does what the curves say, as long as they are. Raises
         PersonareError; then there is no file.
@@ -269,15 +310,15 @@ class Studio:
         avatar, preparation = self.prepare(cast, progress)
         heard = sound_for(int(len(motion) * SAMPLE_RATE / motion.fps), "the motion", sound)
         clip = Clip(cast.engine, cast.options, avatar, heard, self.store, GivenMotion(motion))
-        return clip.save(output, progress, preparation=preparation, watch=watch)
+        return clip.save(output, progress, preparation=preparation, watch=watch, marking=marking)
 
-    def _finished(self, cast: Cast, avatar: Avatar, output: Path) -> Finished:
+    def _finished(self, cast: Cast, avatar: Avatar, output: Path, drawn: str) -> Finished:
         if self.settings.cache == "off" or not self.settings.keep_clips:
             return Finished(None, self.settings.cache)
         return Finished(
             self.clips,
             self.settings.cache,
-            clip_key(cast.engine, cast.options, avatar.portrait, output.suffix),
+            clip_key(cast.engine, cast.options, avatar.portrait, output.suffix, drawn),
         )
 
 

@@ -90,7 +90,7 @@ def import_avatar(
         files = archive.take_features(folder, missing if trust else {})
         taken = _adopted(studio.store, recipe, keys, files, portrait)
         avatar = Avatar(engine.name, options.model_dump(mode="json"), manifest.portrait, keys, {})
-        kept = studio.shelf.save(wanted_name, avatar, portrait, replace=replace)
+        kept = studio.shelf.save(wanted_name, avatar, portrait, replace=replace, consent=manifest.consent)
     left = tuple(stage for stage in missing.values() if stage not in taken)
     return Imported(kept.name, engine.name, tuple(stage for stage in keys if stage in taken), left)
 

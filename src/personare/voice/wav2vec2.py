@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from personare.errors import WeightsMismatch
 from personare.types import Samples
@@ -325,6 +326,8 @@ def speech_features(
 
     ignore = ("masked_spec_embed$", r"^lm_head\.")
     load_strictly(network, state, rename=rename, ignore=ignore, device=device, dtype=dtype, source=source)
+    # Its weights would be normed anew for every call, to the same bits.
+    parametrize.remove_parametrizations(network.encoder.pos_conv_embed.conv, "weight")
     return SpeechFeatures(network)
 
 

@@ -15,6 +15,7 @@ from personare.cache.keys import canonical_json
 from personare.engines import DEFAULT_ENGINE
 from personare.errors import PersonareError
 from personare.ground.machine import machine
+from personare.provenance.settings import read_marks_settings
 from personare.studio.finished import clip_key
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
@@ -125,7 +126,11 @@ def job_key(job: Job, studio: Studio) -> str:
         else {"text": order_text(order), "voice": order.voice}
     )
     clip = clip_key(cast.engine, cast.options, portrait, order.output.suffix)
-    return blake3(canonical_json({"clip": clip, "spoken": spoken}).encode("ascii")).hexdigest()
+    marks = order.model_dump(mode="json", include={"marks", "marks_reason", "label", "cue"})
+    marks["by"] = read_marks_settings().model_dump(mode="json")
+    marks["consent"] = cast.consent
+    whole = {"clip": clip, "spoken": spoken, "marks": marks}
+    return blake3(canonical_json(whole).encode("ascii")).hexdigest()
 
 
 def default_workers(jobs: Sequence[Job], studio: Studio) -> int:

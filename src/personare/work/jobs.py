@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -44,6 +44,7 @@ PORTRAITS = (
     ".m4v",
     ".avi",
 )
+_MARKS = {"marks", "marks_reason", "label", "cue"}
 _CLIPS = (".mp4", ".m4v", ".mov")
 
 Name = Annotated[str, Field(min_length=1, max_length=4096)]
@@ -63,6 +64,10 @@ class JobLine(BaseModel):
     voice: Name | None = None
     track: Annotated[int, Field(ge=1)] | None = None
     options: dict[str, Value] = {}
+    marks: Literal["on", "off"] | None = None
+    marks_reason: str | None = None
+    label: str | None = None
+    cue: Literal["morse"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,8 @@ def read_jobs(path: Path, output_dir: Path, defaults: Defaults) -> list[Job]:
         whom = who(line.portrait, path.parent.absolute())
         output = _inside(output_dir, line.output, where)
         engine, options = line.engine or defaults.engine, {**defaults.options, **line.options}
-        jobs.append(_job(where, output_dir, output, {**whom, **spoken, "engine": engine, "options": options}))
+        fields = {**whom, **spoken, **line.model_dump(include=_MARKS, exclude_none=True)}
+        jobs.append(_job(where, output_dir, output, {**fields, "engine": engine, "options": options}))
         if len(jobs) > MAX_JOBS:
             raise InvalidOption(f"{path.name} has more than {MAX_JOBS} jobs", hint="split it")
     return _checked(jobs, path.name)

@@ -61,8 +61,8 @@ class ArTalk(Engine):
         from personare.engines.artalk.prepare import recipe
 
         self.weights.require(GAGAVATAR)
-        digests = (self.weights.sha256(GAGAVATAR),)
-        return recipe(lambda: lease_avatar_networks(mine, self.weights), digests, mine.person)
+        digest = self.weights.sha256(GAGAVATAR)
+        return recipe(lambda: lease_avatar_networks(mine, self.weights), digest, mine, self.weights)
 
     def brings_portrait(self, options: EngineOptions) -> Path | None:
         if own_options(options, ArTalkOptions, self.name).look != "mesh":
@@ -75,7 +75,7 @@ class ArTalk(Engine):
 
         mine = own_options(options, ArTalkOptions, self.name)
         # A style or a shape is named by a path: what it holds decides.
-        shape = [] if mine.shape is None else [shape_digest(mine.shape)]
+        shape = [] if mine.shape is None else [shape_digest(mine, self.weights)]
         names = ["artalk", FLAME_HEAD] + ([] if mine.look == "mesh" else ["gagavatar"])
         digests = [self.weights.sha256(name) for name in names]
         return (*digests, find_style(mine.style, self.weights).digest, *shape)

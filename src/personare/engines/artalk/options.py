@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from personare.engines.neural import DeviceOptions
+from personare.engines.portrait import FACE_CHOICE, FaceChoice
 from personare.errors import InvalidOption
 from personare.types import frame_rate
 
@@ -19,10 +20,16 @@ class ArTalkOptions(DeviceOptions):
     look: Literal["mesh", "gaussian"] = Field(
         "mesh",
         description="how the head is shown: mesh (the FLAME head in one colour; needs no portrait) or "
-        "gaussian (GAGAvatar: the portrait is a tracked.pt)",
+        "gaussian (GAGAvatar: the portrait is a photo or a tracked.pt)",
     )
-    person: str | None = Field(
-        None, description='look=gaussian: whose avatar, a name in the tracked.pt; "?" lists them'
+    person: str | None = Field(None, description='whose head, a name in a tracked.pt; "?" lists them')
+    face: FaceChoice = Field("largest", description=f"of a photo: {FACE_CHOICE}")
+    seed: int | None = Field(
+        None,
+        ge=0,
+        lt=1 << 63,
+        description="look=gaussian: draws the noise of the picture, the same in every frame; none is the "
+        "checkpoint's own",
     )
     style: str = Field(
         "default",
@@ -48,7 +55,9 @@ class ArTalkOptions(DeviceOptions):
         "there are; at 25 frames per second",
     )
     shape: Path | None = Field(
-        None, description="look=mesh: a file of 300 FLAME shape values (.npy or .pt); none is the mean head"
+        None,
+        description="look=mesh: whose head: a photo, a tracked.pt (with person), or 300 FLAME shape values "
+        "(.npy or .pt); none is the mean head",
     )
     size: int = Field(512, ge=64, le=2048, description="look=mesh: side of the picture in pixels")
 

@@ -223,7 +223,7 @@ class ArTalkPerformance(Performance):
             return MeshLook(self._options, self._weights)
         model = Flame.read(flame_file(self._weights))
         self._upsampler = lease_upsampler(self._options, self._weights)
-        return GaussianLook(avatar.features[AVATAR], model, self._upsampler.network)
+        return GaussianLook(avatar.features[AVATAR], model, self._upsampler.network, self._options.seed)
 
     @cached_property
     def _motion(self) -> SpokenMotion:

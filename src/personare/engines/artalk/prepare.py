@@ -1,9 +1,10 @@
-"""A tracked person becomes Gaussians, once.
+"""A person becomes Gaussians, once.
 
+artalk.tracked   "picture" float32 [3, S, S] of the person on black, the "camera" [3, 4] that saw
+                 it, "shape" [300]               (a tracked.pt, or our tracker on a photo)
 artalk.avatar    "covariances" float32 [n, 6], "opacities" [n], "features" [n, 32], those of the
-                 head's vertices first; "sheets" [m, 3], where all others are; "camera" [3, 4]
-                 and
-                 "shape" [300] of the person                               (GAGAvatar.pt)
+                 head's vertices first; "sheets" [m, 3], where all others are; "camera" and
+                 "shape" of the person                               (GAGAvatar.pt)
 """
 
 from __future__ import annotations
@@ -15,27 +16,74 @@ import numpy as np
 
 from personare.cache.form import Array, Form
 from personare.cache.recipe import Recipe, Stage, StageInputs
-from personare.engines.artalk.tracked import Tracked, read_tracked
-from personare.heads.flame import SHAPES, VERTICES
+from personare.engines.artalk.options import ArTalkOptions
+from personare.engines.artalk.tracked import Tracked, is_tracked, read_tracked
+from personare.engines.portrait import chosen, face_parameter
+from personare.errors import InvalidOption
+from personare.heads.flame import SHAPES, VERTICES, Flame, flame_file
+from personare.media.local import shown
 from personare.types import Feature
+from personare.weights.finder import Weights
 
 if TYPE_CHECKING:
     from personare.engines.artalk.networks.gaussians import AvatarNetworks
     from personare.weights.resident import Lease
 
-AVATAR = "artalk.avatar"
+TRACKED, AVATAR = "artalk.tracked", "artalk.avatar"
 CHANNELS = 32
 
 
 def recipe(
-    lease: Callable[[], Lease[AvatarNetworks]], weights: tuple[str, ...], person: str | None
+    lease: Callable[[], Lease[AvatarNetworks]], digest: str, options: ArTalkOptions, weights: Weights
 ) -> Recipe:
-    """The one stage. lease: of the networks, when they are needed."""
+    """Both stages. lease: of the networks, when they are needed. digest: of their file.
 
+    Raises LicenceNotAccepted where there is no FLAME head.
+    """
+    return Recipe((_tracked_stage(options, weights), _avatar_stage(lease, digest)))
+
+
+def _tracked_stage(options: ArTalkOptions, weights: Weights) -> Stage:
+    from personare.engines.artalk.track import NETWORKS, track_photo
+
+    head = flame_file(weights)
+
+    def tracked(inputs: StageInputs) -> Feature:
+        if is_tracked(inputs.portrait):
+            person = read_tracked(inputs.portrait, inputs.parameters["person"])
+        elif inputs.parameters["person"] is not None:
+            raise InvalidOption(
+                f"{shown(inputs.portrait)} is a photo, which holds no person {inputs.parameters['person']!r}",
+                hint="person chooses from a tracked.pt; leave it out, or choose a face with face=left",
+            )
+        else:
+            person, _ = track_photo(inputs.portrait, Flame.read(head), chosen(inputs.parameters))
+        return Feature({"picture": person.picture, "camera": person.camera, "shape": person.shape})
+
+    form = Form(
+        {
+            "picture": Array("float32", (3, "side", "side"), 0, 1),
+            "camera": Array("float32", (3, 4)),
+            "shape": Array("float32", (SHAPES,)),
+        }
+    )
+    return Stage(
+        TRACKED,
+        1,
+        tracked,
+        {"person": options.person, **face_parameter(options.face)},
+        reads=("portrait",),
+        weights=(weights.sha256("flame"), *NETWORKS),
+        form=lambda _: form,
+    )
+
+
+def _avatar_stage(lease: Callable[[], Lease[AvatarNetworks]], digest: str) -> Stage:
     def avatar(inputs: StageInputs) -> Feature:
-        tracked = read_tracked(inputs.portrait, person)
+        arrays = inputs.features[TRACKED].arrays
+        person = Tracked(*(np.array(arrays[name], np.float32) for name in ("picture", "camera", "shape")))
         with lease() as networks:
-            return made_avatar(networks, tracked)
+            return made_avatar(networks, person)
 
     form = Form(
         {
@@ -48,10 +96,7 @@ def recipe(
         },
         agrees=lambda feature: len(feature.arrays["opacities"]) == VERTICES + len(feature.arrays["sheets"]),
     )
-    parameters = {"person": person}
-    return Recipe(
-        (Stage(AVATAR, 1, avatar, parameters, reads=("portrait",), weights=weights, form=lambda _: form),)
-    )
+    return Stage(AVATAR, 1, avatar, needs=(TRACKED,), weights=(digest,), form=lambda _: form)
 
 
 def made_avatar(networks: AvatarNetworks, person: Tracked) -> Feature:

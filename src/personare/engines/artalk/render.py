@@ -51,7 +51,7 @@ class MeshLook:
 
     def __init__(self, options: ArTalkOptions, weights: Weights) -> None:
         model = Flame.read(flame_file(weights))
-        self._head = FlameHead(model, None if options.shape is None else read_shape(options.shape))
+        self._head = FlameHead(model, None if options.shape is None else read_shape(options, model))
         self._picture = MeshPicture(model.faces, len(model.template), options.size)
         self.size = (options.size, options.size)
 
@@ -66,22 +66,29 @@ class GaussianLook:
     Raises as `MeshLook`.
     """
 
-    def __init__(self, avatar: Feature, model: Flame, upsampler: StyleUNet) -> None:
-        """avatar: of `prepare`. upsampler: makes the picture of the features."""
+    def __init__(self, avatar: Feature, model: Flame, upsampler: StyleUNet, seed: int | None = None) -> None:
+        """avatar: of `prepare`. upsampler: makes the picture of the features. seed: of its
+        noise; None is the checkpoint's.
+        """
         import torch
 
         from personare.heads.splat import Gaussians
+        from personare.heads.splat_cuda import splatter
 
         arrays = avatar.arrays
         self._head = FlameHead(model, np.array(arrays["shape"], np.float32), GAUSSIAN_SCALE)
         self._upsampler, self.size = upsampler, (upsampler.side, upsampler.side)
+        self._noises = upsampler.noises(seed)
+        self._device = upsampler.final_linear.weight.device
+        self._splat, where = splatter(self._device)
         tensors = {name: torch.from_numpy(np.array(values, np.float32)) for name, values in arrays.items()}
         count = len(tensors["opacities"]) - len(tensors["sheets"])
         means = torch.cat([torch.zeros(count, 3), tensors["sheets"]])
-        self._vertices = means[:count]  # a view: every frame's are written there
-        self.gaussians = Gaussians(means, tensors["covariances"], tensors["opacities"], tensors["features"])
+        self.gaussians = Gaussians(
+            means, tensors["covariances"], tensors["opacities"], tensors["features"]
+        ).to(where)
+        self._vertices = self.gaussians.means[:count]  # a view: every frame's are written there
         self._shift = tensors["camera"][:, 3:]
-        self._device = upsampler.final_linear.weight.device
         self._forehead: Floats | None = None
 
     def draw(self, row: Floats) -> Image:
@@ -94,7 +101,8 @@ class GaussianLook:
 
     def colours(self, row: Floats) -> Tensor:
         """The same as float32 [1, 3, S, S], about from 0 to 1."""
-        made: Tensor = self._upsampler(self.features(row)[None].to(self._device)).sigmoid()
+        features = self.features(row)[None].to(self._device)
+        made: Tensor = self._upsampler(features, self._noises).sigmoid()
         return made
 
     def features(self, row: Floats) -> Tensor:
@@ -102,12 +110,10 @@ class GaussianLook:
         import torch
 
         from personare.engines.artalk.networks.gaussians import camera_of_pose
-        from personare.heads.splat import splat
 
         self._vertices[:] = torch.from_numpy(self.points(row))
         turn = camera_of_pose(torch.from_numpy(np.array(row[HEAD], np.float32)))
-        made, _ = splat(self.gaussians, torch.cat([turn, self._shift], 1), *self.size[::-1])
-        return made
+        return self._splat(self.gaussians, torch.cat([turn, self._shift], 1), *self.size[::-1])
 
     def points(self, row: Floats) -> Floats:
         """Where the head's Gaussians are in a frame, float32 [5023, 3]. The camera turns, the

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.errors import InvalidOption, UnreadableMedia
+from personare.errors import InvalidOption, UnreadableMedia, WeightsMismatch
 from personare.heads.flame import SHAPES
 from personare.media.local import open_local, shown
 
 Floats = NDArray[np.float32]
 
 _SHOWN = 12
+_PICKLES = (".pt", ".pth", ".pkl")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +31,36 @@ class Tracked:
     shape: Floats
 
 
-def read_tracked(path: Path, person: str | None) -> Tracked:
-    """A person of a tracked.pt. person: his name in it; None where there is only one. Nothing
-    in the file is executed.
+def is_tracked(path: Path) -> bool:
+    """Whether a portrait is a file of tracked people, by its name; else it is a photo."""
+    return path.suffix.lower() in _PICKLES
 
-    Raises UnreadableMedia for another file, WeightsMismatch for a hostile one, InvalidOption
-    with the names that there are.
+
+def read_given(path: Path) -> Any:
+    """What a user's .pt file holds. Nothing in it is executed. Raises UnreadableMedia for a
+    damaged, hostile or other file.
     """
     from personare.weights.loading import read_checkpoint
 
     open_local(path).close()
-    held = read_checkpoint(path) if path.suffix.lower() in (".pt", ".pth", ".pkl") else None
+    try:
+        return read_checkpoint(path)
+    except WeightsMismatch as error:
+        raise UnreadableMedia(error.message, hint="give a file that torch.save has written") from None
+
+
+def read_tracked(path: Path, person: str | None) -> Tracked:
+    """A person of a tracked.pt. person: his name in it; None where there is only one. Nothing
+    in the file is executed.
+
+    Raises UnreadableMedia for another or a hostile file, InvalidOption with the names that
+    there are.
+    """
+    held = read_given(path) if is_tracked(path) else None
     if not isinstance(held, Mapping) or not held or not all(isinstance(v, Mapping) for v in held.values()):
         raise UnreadableMedia(
             f"{shown(path)} does not hold people as GAGAvatar tracks them",
-            hint="look=gaussian needs a tracked.pt; a photo is moved by --engine puppet --moved-by artalk",
+            hint="look=gaussian needs a photo or a tracked.pt",
         )
     people = [str(name) for name in held]
     if person is None and len(people) == 1:

@@ -79,6 +79,7 @@ class RigFacts(Metadata):
     eye_distance_px: Annotated[float, Field(gt=1, le=1e5)]
     glasses: bool
     eyes_hidden: bool
+    blinks: bool
 
 
 def face(inputs: StageInputs) -> Form:

@@ -206,7 +206,7 @@ def _checked(house: House, caller: str, wanted: SessionRequest) -> Wanted:
     guide: FilePath | None = None
     if wanted.guide is not None:
         guide = house.files.path(house.files.get(wanted.guide, caller))
-    return Wanted(wanted.avatar or "", engine.name, options, guide)
+    return Wanted(wanted.avatar or "", engine.name, options, guide, badge=house.settings.badge)
 
 
 def _mine(request: Request, session_id: str) -> Place:

@@ -181,7 +181,7 @@ def upsampler_network(state: Mapping[str, Tensor], source: str, device: Any = "c
 
 def direction_code(normal: Tensor) -> Tensor:
     """[n, 3] -> [n, 27]: sines of four octaves of each axis, their cosines, and the direction."""
-    octaves = (normal[:, :, None] * 2.0 ** torch.arange(_OCTAVES)).flatten(1)
+    octaves = (normal[:, :, None] * 2.0 ** torch.arange(_OCTAVES, device=normal.device)).flatten(1)
     return torch.cat([octaves.sin(), octaves.cos(), normal], 1)
 
 
@@ -189,7 +189,7 @@ def plane(camera: Tensor, side: int) -> tuple[Tensor, Tensor]:
     """(points [side^2, 3] row by row, normal [3]) of the plane through the origin that faces a
     camera [3, 4].
     """
-    steps = torch.linspace(1, -1, side)
+    steps = torch.linspace(1, -1, side, device=camera.device)
     y, x = torch.meshgrid(steps, steps, indexing="ij")
     turn, shift = camera[:, :3], camera[:, 3]
     rays = torch.stack([x / FOCAL, y / FOCAL, torch.ones_like(x)], -1).view(-1, 3) @ turn.T

@@ -5,6 +5,7 @@ level of StyleGAN2's synthesis (Karras et al. 2020), as in GFPGAN (Wang et al. 2
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -108,8 +109,9 @@ class _Synthesis(nn.Module):
             given = wide[side]
         self.style_convs, self.to_rgbs = nn.ModuleList(convs), nn.ModuleList(colours)
 
-    def forward(self, latent: Tensor, scales: list[Tensor], shifts: list[Tensor]) -> Tensor:
-        noises = dict(self.noises.named_buffers())
+    def forward(
+        self, latent: Tensor, scales: list[Tensor], shifts: list[Tensor], noises: Mapping[str, Tensor]
+    ) -> Tensor:
         x = self.style_conv1(self.constant_input.weight, latent, noises["noise0"])
         colours = self.to_rgb1(x, latent, None)
         for level, (scale, shift) in enumerate(zip(scales, shifts, strict=True)):
@@ -130,7 +132,7 @@ def _condition(channels: int) -> nn.Sequential:
 
 class StyleUNet(nn.Module):
     """Features [1, 32, s, s] -> colours [1, 3, side, side], before the sigmoid. The noise is
-    that of the checkpoint, the same in every frame.
+    given, or that of the checkpoint; never drawn anew for a frame.
     """
 
     def __init__(self, side: int, features: int = 32) -> None:
@@ -155,9 +157,21 @@ class StyleUNet(nn.Module):
         self.condition_scale, self.condition_shift = nn.ModuleList(scale), nn.ModuleList(shift)
         self.stylegan_decoder = _Synthesis(sides)
 
-    def forward(self, features: Tensor) -> Tensor:
+    def forward(self, features: Tensor, noises: Mapping[str, Tensor] | None = None) -> Tensor:
+        """noises: of `noises`; None is the checkpoint's."""
         code, scales, shifts = self.conditions(features)
-        return self.stylegan_decoder(self.stylegan_decoder.style_mlp(code), scales, shifts)
+        decoder = self.stylegan_decoder
+        return decoder(decoder.style_mlp(code), scales, shifts, noises or self.noises())
+
+    def noises(self, seed: int | None = None) -> dict[str, Tensor]:
+        """The noise of every layer by name: the checkpoint's, or drawn from a seed, the same on
+        every device.
+        """
+        own = dict(self.stylegan_decoder.noises.named_buffers())
+        if seed is None:
+            return own
+        drawn = torch.Generator().manual_seed(seed)
+        return {name: torch.randn(own[name].shape, generator=drawn).to(own[name]) for name in sorted(own)}
 
     def conditions(self, features: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """(style code [1, 512], scales and shifts of every level)"""

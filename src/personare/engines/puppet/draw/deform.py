@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.engines.puppet.fit import eyes
+from personare.engines.puppet.fit.lip_colours import LOWER_ROWS, UPPER_ROWS
 from personare.engines.puppet.fit.lips import LOWER_INNER, UPPER_INNER
 from personare.engines.puppet.fit.relief import bounded
 from personare.engines.puppet.fit.rig import BLINKS, IN_PLANE, Rig
@@ -32,8 +33,8 @@ at their edge, up to this share of the way to the middle of the eye.
 PARTED_JAW = 0.25
 STAYS_PARTED = 0.45
 """A mouth that is open in the picture is pulled shut in full for closed sounds; with the jaw
-this far open, this share of the picture's own gap comes back (an upper lip raised by a smile
-stays raised).
+this far open, this share of the picture's own gap comes back where it smiles: an upper lip that
+a smile has raised stays so, a mouth caught in a word adds nothing to the next.
 """
 
 RELAXES, RELAXED_JAW = 0.40, 0.25
@@ -44,6 +45,12 @@ ROLLED_IN_JAW = 0.12
 """What the shut lips of an open-mouthed picture roll out is rolled in again with the jaw this
 far open.
 """
+ROUND_FROM, ROUND_HALF_WIDTH = 0.2, 0.56
+"""Lips that are pushed forward, from this weight of mouthPucker on, meet beside a round opening
+of this share of the mouth's width.
+"""
+ROUND_FOLLOWS = (1.0, 0.6, 0.3)
+"""Share of that way for the inner rows of a lip."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +137,31 @@ def _expression(rig: Rig, curves: Floats) -> Floats:
     relaxed = relaxation(rig, curves)
     if relaxed:
         deltas -= np.float32(relaxed) * (rig.deltas[SMILES[0]] + rig.deltas[SMILES[1]])
-    return np.asarray(rig.points + deltas + rig.closure * np.float32(1 - STAYS_PARTED * parted), np.float32)
+    stays = STAYS_PARTED * rig.smile * parted
+    moved = np.asarray(rig.points + deltas + rig.closure * np.float32(1 - stays), np.float32)
+    _round_lips(moved, float(curves[UNIT["mouthPucker"]]))
+    return moved
+
+
+def _round_lips(points: Floats, pucker: float) -> None:
+    """Shut the lips beside the middle of a mouth that says "oo", in place."""
+    forward = min(1.0, (pucker - ROUND_FROM) / (1 - ROUND_FROM))
+    if forward <= 0:
+        return
+    gap = points[LOWER_INNER, :2] - points[UPPER_INNER, :2]
+    gap *= (gap[:, 1:] > 0) * (forward / 2 * _BESIDE_ROUND[:, None])
+    for upper, lower, follows in zip(UPPER_ROWS, LOWER_ROWS, ROUND_FOLLOWS, strict=False):
+        points[upper, :2] += np.float32(follows) * gap
+        points[lower, :2] -= np.float32(follows) * gap
+
+
+def _beside_round() -> Floats:
+    """Share of the gap between the inner lips' points that a round opening has not, [11]."""
+    along = np.linspace(-1, 1, len(UPPER_INNER), dtype=np.float32)
+    return np.asarray(1 - np.sqrt(np.clip(1 - (along / ROUND_HALF_WIDTH) ** 2, 0, 1)), np.float32)
+
+
+_BESIDE_ROUND = _beside_round()
 
 
 def relaxation(rig: Rig, curves: Floats) -> float:

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from personare.engines.puppet.compose import KeptBackground, StillBackground, lay
 from personare.engines.puppet.draw.deform import Posed, pose, relaxation
-from personare.engines.puppet.draw.mouth import Inside, MouthInterior, smooth_line
+from personare.engines.puppet.draw.lids import Lids
+from personare.engines.puppet.draw.mouth import Inside, MouthInterior
 from personare.engines.puppet.draw.shade import SkinShade, marks_on
 from personare.engines.puppet.draw.warp import FineRegion, Patch, Surface, Window, windows_over
 from personare.engines.puppet.fit import eyes, lip_colours, lips
 from personare.engines.puppet.fit.light import cheek_colour
-from personare.engines.puppet.fit.rig import BLINKS, Rig
+from personare.engines.puppet.fit.rig import Rig
 from personare.engines.puppet.forms import CROP, PLATE, RIG
 from personare.motion import FaceState
 from personare.types import Feature, Image
@@ -26,8 +27,6 @@ LIPS_REACH = (0.08, 0.06, 0.24)
 """Room of the finely drawn regions aside, above and below the lids and the lips, in eye
 distances; the jaw drops.
 """
-LASHES_FROM = 0.05
-"""Blinks slighter than this leave the picture's own lashes in place."""
 
 
 class Drawn(NamedTuple):
@@ -63,6 +62,7 @@ class FaceRenderer:
         lip_points = [*lip_colours.UPPER_ROWS[-1], *lip_colours.LOWER_ROWS[-1]]
         self._lips = FineRegion(texture, rig, lip_points, LIPS_REACH, lips.between_triangles())
         self._mouth = MouthInterior(rig)
+        self._lids = Lids(picture, rig)
         self._shade = SkinShade(
             rig.points, rig.eye_distance_px, cheek_colour(picture, rig.points), marks_on(picture, rig)
         )
@@ -88,7 +88,7 @@ class FaceRenderer:
         patches, inside = details.result()
         for patch in patches:
             patch.lay(frame)
-        self._shut_eyes(frame, posed, state)
+        self._lids.shut(frame, posed.skin.vertices, np.asarray(state.curves, np.float32))
         self._shade.draw(frame, posed.skin.vertices, state.curves, relaxation(self._rig, state.curves))
         inside.lay(frame)
         return Drawn(frame, share, windows)
@@ -118,20 +118,3 @@ class FaceRenderer:
         ]
         patches.append(self._lips.draw(posed.skin, posed.between_lips))
         return patches, self._mouth.draw(posed, np.asarray(state.curves, np.float32), state.tongue)
-
-    def _shut_eyes(self, frame: Image, posed: Posed, state: FaceState) -> None:
-        unit_px = self._rig.eye_distance_px
-        if self._rig.eyes_hidden:
-            return
-        for eye, blink in enumerate(state.curves[BLINKS]):
-            if blink > LASHES_FROM:
-                long = float(self._rig.long_lashes[eye]) * min(1.0, float(blink) / eyes.LONG_LASHES_GONE)
-                if long > 0:
-                    eyes.bare_lid(frame, posed.skin.vertices, eye, unit_px, long)
-                eyes.smooth_lid(
-                    frame, posed.skin.vertices, eye, self._rig.lid_colours[eye], unit_px, float(blink)
-                )
-                line = smooth_line(posed.skin.vertices[eyes.UPPER_LIDS[eye], :2])
-                eyes.draw_lashes(
-                    frame, line, self._rig.lash_colour, unit_px, self._rig.softness_px, float(blink)
-                )

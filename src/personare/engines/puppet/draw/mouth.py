@@ -32,8 +32,8 @@ MASK_SUPERSAMPLING = 3
 MASK_BLUR_PX = 0.55
 """Softness of the lips' edge over the mouth, before the picture's own."""
 HOLLOW = np.array([44, 17, 15], np.float32)
-TONGUE = np.array([156, 76, 73], np.float32)
-TONGUE_HALF_WIDTH, TONGUE_HALF_HEIGHT = 0.25, 0.095
+TONGUE = np.array([134, 67, 65], np.float32)
+TONGUE_HALF_WIDTH, TONGUE_HALF_HEIGHT = 0.23, 0.095
 TONGUE_FOLLOWS_JAW = 0.72
 TONGUE_BELOW, TONGUE_RISES = 0.040, 0.075
 """The tongue's middle lies this far below the closed lips, and rises by this much for l, n, t,
@@ -48,7 +48,7 @@ LOWER_FOLLOWS_LIP = 0.9
 of them laid bare looks like dentures.
 """
 UPPER_BRIGHTNESS = 1.02
-ROUND_SHADE, ROUND_SINKS = 0.65, 0.02
+ROUND_SHADE, ROUND_SINKS = 0.92, 0.035
 """Lips that are pushed forward, mouthPucker at 1, shade the teeth by this share and leave less
 of them to be seen, in eye distances.
 """
@@ -111,7 +111,7 @@ class MouthInterior:
     def __init__(self, rig: Rig) -> None:
         self._rig = rig
         self._unit_px = rig.eye_distance_px
-        self._px_per_mm = self._unit_px / teeth.EYE_DISTANCE_MM
+        self._px_per_mm = self._unit_px / teeth.EYE_DISTANCE_MM * rig.teeth_scale
         resolution = self._px_per_mm * SPRITE_OVERSAMPLING
         self._upper = teeth.sprite(teeth.UPPER, resolution)
         self._lower = teeth.sprite(teeth.LOWER, resolution)

@@ -1,4 +1,4 @@
-"""The eyes: lids that shut, eyeballs that turn under them, and the line of the lashes.
+"""The eyes: lids that shut, eyeballs that turn under them, and the colour of the lashes.
 
 Blinks are geometry of this face, not units of the head data: the upper lid has to meet the
 lower one to the pixel. The iris looks about by sliding under lids that stay.
@@ -40,9 +40,9 @@ CONTOUR_TRUST = 0.06
 """The iris network's lid edges are taken unless they lie further off than this on average, in
 widths of the eye pair.
 """
-UPPER_LID_FALLS, LOWER_LID_RISES = 0.98, 0.06
-"""Share of the eye's opening. Together a little over 1: shut lids overlap, they do not leave a
-slit.
+LOWER_LID_RISES, LIDS_OVERLAP = 0.10, 0.02
+"""Share of the eye's opening by which the lower lid comes up to meet the upper one, and by
+which either goes beyond the line where they meet: shut lids leave no slit.
 """
 CREASE_FALLS, BROW_BONE_FALLS = 0.50, 0.12
 LID_SLIDES = np.array([0.35, 0.62, 0.70, 0.72, 0.70, 0.62, 0.35], np.float32)
@@ -64,38 +64,30 @@ EDGE_TOLERANCE = 0.30
 larger than real ones), in eye distances; skin is what differs less than this share from the
 cheek below.
 """
+GOES_ON, SKIN_BELOW = (0.02, 0.06), (0.15, 0.20)
+"""Where an eye larger than the lids found for it would go on, and where it has ended, below the
+lower lid in eye distances.
+"""
+MOSTLY_IRIS, PLAIN_IRIS = 0.6, 95.0
+"""Share of that place that looks like iris rather than skin, and the distance of their colours
+in grey levels, from which on an eye is larger than its lids. Photos: at most .5.
+"""
 UNDER_EYE = 0.10
 """Bare skin is looked at this far below the lower lid, in eye distances."""
-LID_BLUR_ALONG, LID_BLUR_ACROSS = 0.050, 0.012
-"""A shut lid is smooth: its stretched texture is blurred this much along and across the lid, in
-eye distances.
-"""
-LID_TINT = 0.45
-"""Share of bare skin colour mixed into a shut lid."""
-DARK_LID, DARK_LID_TINT = 0.80, 0.75
-"""A lid that is darker than this share of bare skin (a deep socket, the hair of a low brow) is
-mixed with more of it, up to the second share where it is half as bright as that: what it shows
-lay in the socket's shadow, and a lid that has come down does not.
-"""
-LID_EDGE_BLUR = 0.018
+DARKEST_BEHIND_GLASSES = 0.6
+"""Of the skin below the eye."""
 IRIS_MARGIN, IRIS_LIMIT = 1.30, 0.80
 """Radius of the part of the eyeball that moves whole, in iris radii, and in shares of the way
 to the lids.
 """
-LASH_WIDTH, LASH_ALPHA = 0.016, 0.68
-"""Line of the lashes on a shut lid: width in eye distances, opacity."""
 LONG_LASHES = (0.085, 0.115)
 """Darkness of fine strokes above the lid's crease, as a share of bare skin: the last face
 without long lashes, the first with.
 """
-STROKE_WIDTH, STROKES_UP = 0.035, (0.6, 0.85)
-"""Lashes are strokes up to this wide, in eye distances; shares of the way from the crease to
-the bone below the brow on which they are looked for, and painted out.
+STROKE_WIDTH, STROKES_UP = 0.035, 0.6
+"""Lashes are strokes up to this wide, in eye distances; share of the way from the crease to the
+bone below the brow on which they are looked for.
 """
-LONG_LASHES_GONE = 0.35
-"""Blink by which the lashes that stood on the lid are no longer seen on it."""
-LASH_BLUR_PX = 0.55
-LASH_SUPERSAMPLING = 2
 
 
 def refine_contours(points: Floats, contours: Floats) -> Floats:
@@ -113,17 +105,36 @@ def refine_contours(points: Floats, contours: Floats) -> Floats:
 
 
 def blink_deltas(points: Floats) -> Floats:
-    """Delta of a full blink of either eye, float32 [2, 468, 3]."""
+    """Delta of a full blink of either eye, float32 [2, 468, 3]: both lids go to one line."""
     deltas = np.zeros((2, 468, 3), np.float32)
     for delta, upper, lower, crease, bone in zip(
         deltas, UPPER_LIDS, LOWER_LIDS, CREASES, BROW_BONES, strict=True
     ):
         opening = (points[lower, :2] - points[upper, :2])[INSIDE]
-        delta[upper[INSIDE], :2] = UPPER_LID_FALLS * opening
-        delta[lower[INSIDE], :2] = -LOWER_LID_RISES * opening
-        delta[crease, :2] = CREASE_FALLS * opening
-        delta[bone, :2] = BROW_BONE_FALLS * opening
+        line = _shut_line(points[upper, :2], points[lower, :2])[INSIDE]
+        falls = line - points[upper[INSIDE], :2]
+        delta[upper[INSIDE], :2] = falls + LIDS_OVERLAP * opening
+        delta[lower[INSIDE], :2] = line - points[lower[INSIDE], :2] - LIDS_OVERLAP * opening
+        delta[crease, :2] = CREASE_FALLS * falls
+        delta[bone, :2] = BROW_BONE_FALLS * falls
     return deltas
+
+
+def _shut_line(upper: Floats, lower: Floats) -> Floats:
+    """Where the lids [9, 2] of an eye meet, float32 [9, 2]: a smooth arc from corner to corner
+    (a cubic by least squares), for the edge of a lower lid as found wavers, and a shut eye does
+    not.
+    """
+    start, end = lower[0], lower[-1]
+    along = (end - start) / max(float(np.linalg.norm(end - start)), 1e-3)
+    across = np.array([-along[1], along[0]], np.float32)
+    met = lower + LOWER_LID_RISES * (upper - lower)
+    t = ((upper + lower) / 2 - start) @ along / max(float((end - start) @ along), 1e-3)
+    t = np.clip(t, 0, 1)
+    arcs = np.stack([t * (1 - t), t * t * (1 - t)], axis=1)
+    depth = arcs @ np.linalg.lstsq(arcs, (met - start) @ across, rcond=None)[0]
+    line = start + t[:, None] * (end - start) + depth[:, None] * across
+    return np.asarray(line, np.float32)
 
 
 def lower_lid_edges(points: Floats, picture: Image, unit_px: float) -> Floats:
@@ -148,6 +159,31 @@ def lower_lid_edges(points: Floats, picture: Image, unit_px: float) -> Floats:
     return found
 
 
+def end_at_their_lids(picture: Image, points: Floats, irises: Floats, unit_px: float) -> bool:
+    """Whether the eyes end where their lids were found: those of a drawing may be far larger
+    than any that the networks have seen, and a lid that comes half the way down is worse than
+    none. points: [468, 3]. irises: [2, 5, 2].
+    """
+    shares, contrasts = [], []
+    for upper, lower, iris in zip(UPPER_LIDS, LOWER_LIDS, irises, strict=True):
+        colour = np.median(colours_at(picture, iris[0] + 0.6 * (iris[1:] - iris[0])), axis=0)
+        opening = points[lower[4], :2] - points[upper[4], :2]
+        down = opening / max(float(np.linalg.norm(opening)), 1e-3)
+        steps = np.linspace(GOES_ON, SKIN_BELOW, 2, dtype=np.float32) * np.float32(unit_px)
+        near, far = (
+            colours_at(
+                picture,
+                points[lower[2:7], None, :2] + np.linspace(a, b, 9, dtype=np.float32)[:, None] * down,
+            ).reshape(-1, 3)
+            for a, b in steps
+        )
+        skin = np.median(far, axis=0)
+        like_iris = np.linalg.norm(near - colour, axis=1) < np.linalg.norm(near - skin, axis=1)
+        shares.append(float(like_iris.mean()))
+        contrasts.append(float(np.linalg.norm(colour - skin)))
+    return sum(shares) / 2 < MOSTLY_IRIS or sum(contrasts) / 2 < PLAIN_IRIS
+
+
 def bare_skin(
     points: Floats, picture: Image, lower: NDArray[np.intp], down: Floats, unit_px: float
 ) -> Floats:
@@ -160,10 +196,18 @@ def bare_skin(
     return np.asarray(np.median(colours_at(picture, places).reshape(-1, 3), axis=0), np.float32)
 
 
-def lid_colours(points: Floats, picture: Image, unit_px: float) -> Floats:
-    """Bare skin near either eye, float32 [2, 3]."""
+def lid_colours(points: Floats, picture: Image, unit_px: float, glasses: bool = False) -> Floats:
+    """Bare skin near either eye, float32 [2, 3]. Behind glasses it is not lighter than that of
+    the lid: below the eye there may be a rim, a reflection, or skin outside the lens.
+    """
     down = np.array([0, 1], np.float32)
-    return np.stack([bare_skin(points, picture, lower, down, unit_px) for lower in LOWER_LIDS])
+    colours = np.stack([bare_skin(points, picture, lower, down, unit_px) for lower in LOWER_LIDS])
+    if glasses:
+        above = ((points[CREASES, :2] + points[BROW_BONES, :2]) / 2).astype(np.float32)
+        own = np.median(colours_at(picture, above[:, 1:-1]), axis=1)
+        light = own.mean(axis=1) / np.maximum(colours.mean(axis=1), 1)
+        colours *= np.clip(light, DARKEST_BEHIND_GLASSES, 1)[:, None]
+    return np.asarray(colours, np.float32)
 
 
 def lid_slides(points: Floats, picture: Image) -> Floats:
@@ -281,8 +325,8 @@ def long_lashes(picture: Image, points: Floats, colours: Floats, unit_px: float)
     """How far to believe that either eye has long lashes, float32 [2] 0..1: fine dark strokes
     stand above its lid's crease.
     """
-    strokes = cv2.morphologyEx(picture, cv2.MORPH_BLACKHAT, _stroke_kernel(unit_px)).max(axis=2)
-    way = np.linspace(0, STROKES_UP[0], 8, dtype=np.float32)[:, None, None]
+    strokes = cv2.morphologyEx(picture, cv2.MORPH_BLACKHAT, stroke_kernel(unit_px)).max(axis=2)
+    way = np.linspace(0, STROKES_UP, 8, dtype=np.float32)[:, None, None]
     found = np.zeros(2, np.float32)
     for eye, (crease, bone, colour) in enumerate(zip(CREASES, BROW_BONES, colours, strict=True)):
         places = points[crease, :2] + (points[bone, :2] - points[crease, :2]) * way
@@ -292,97 +336,7 @@ def long_lashes(picture: Image, points: Floats, colours: Floats, unit_px: float)
     return np.full(2, found.mean(), np.float32)
 
 
-def _stroke_kernel(unit_px: float) -> NDArray[np.uint8]:
+def stroke_kernel(unit_px: float) -> NDArray[np.uint8]:
+    """Wider than any lash, uint8 [k, k]."""
     wide = max(3, round(STROKE_WIDTH * unit_px) | 1)
     return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (wide, wide)), np.uint8)
-
-
-def bare_lid(frame: Image, posed: Floats, eye: int, unit_px: float, strength: float) -> None:
-    """Paint long lashes out that stood on a lid that shuts, in place. posed: vertices of the
-    frame.
-    """
-    crease, bone = posed[CREASES[eye], :2], posed[BROW_BONES[eye], :2]
-    outline = np.concatenate([posed[UPPER_LIDS[eye], :2], (crease + STROKES_UP[1] * (bone - crease))[::-1]])
-    kernel = _stroke_kernel(unit_px)
-    window = _window(frame, outline, len(kernel))
-    if window is None:
-        return
-    patch, corner = window
-    mask = np.zeros(patch.shape[:2], np.uint8)
-    cv2.fillPoly(mask, [np.rint((outline - corner - 0.5) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    soft = cv2.GaussianBlur(mask, (0, 0), max(LID_EDGE_BLUR * unit_px, 0.5)).astype(np.float32) * np.float32(
-        strength / 255
-    )
-    # What is left between strokes in place of them, smooth as lids are.
-    closed = cv2.GaussianBlur(
-        cv2.morphologyEx(patch, cv2.MORPH_CLOSE, kernel), (0, 0), max(0.25 * len(kernel), 0.5)
-    )
-    patch[:] = cv2.blendLinear(closed, np.ascontiguousarray(patch), soft, 1 - soft)
-
-
-def smooth_lid(frame: Image, posed: Floats, eye: int, colour: Floats, unit_px: float, blink: float) -> None:
-    """Make the lid of a shutting eye smooth skin, in place. posed: vertices of the frame;
-    colour: of bare skin.
-    """
-    # From the crease's corners over the lid to its edge: the skin that was folded away while
-    # the eye was open.
-    edge, crease = posed[UPPER_LIDS[eye], :2], posed[CREASES[eye], :2]
-    outline = np.concatenate([edge, crease[::-1]])
-    window = _window(frame, outline, round(2 * LID_BLUR_ALONG * unit_px) + 2)
-    if window is None:
-        return
-    patch, corner = window
-    mask = np.zeros(patch.shape[:2], np.uint8)
-    cv2.fillPoly(mask, [np.rint((outline - corner - 0.5) * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
-    soft = cv2.GaussianBlur(mask, (0, 0), max(LID_EDGE_BLUR * unit_px, 0.5)) * np.float32(
-        min(1.0, blink * 1.2) / 255
-    )
-    sigma = (max(LID_BLUR_ALONG * unit_px, 0.5), max(LID_BLUR_ACROSS * unit_px, 0.3))
-    smooth = cv2.GaussianBlur(patch, (0, 0), sigma[0], sigmaY=sigma[1]).astype(np.float32)
-    dark = np.clip(
-        1 - smooth.mean(axis=2, keepdims=True) / np.float32(DARK_LID * max(float(colour.mean()), 1.0)), 0, 1
-    )
-    smooth += (colour - smooth) * (LID_TINT + (DARK_LID_TINT - LID_TINT) * np.minimum(2 * dark, 1))
-    patch[:] = np.rint(patch + (smooth - patch) * soft[..., None])
-
-
-def _window(frame: Image, outline: Floats, margin: int) -> tuple[Image, NDArray[np.int_]] | None:
-    """The part of the frame around an outline, and its corner (x, y); None if it lies outside
-    the frame.
-    """
-    size = np.array(frame.shape[1::-1])
-    low = np.clip(np.floor(outline.min(axis=0) - margin).astype(int), 0, size)
-    high = np.clip(np.ceil(outline.max(axis=0) + margin).astype(int), 0, size)
-    if (high - low < 2).any():
-        return None
-    return frame[low[1] : high[1], low[0] : high[0]], low
-
-
-def draw_lashes(
-    frame: Image, lid_edge: Floats, colour: Floats, unit_px: float, softness_px: float, blink: float
-) -> None:
-    """Draw the line of the lashes into a frame, in place. lid_edge: smooth line float32 [k, 2];
-    softness_px: of the picture; blink: 0..1.
-    """
-    window = _window(frame, lid_edge, 3 + round(LASH_WIDTH * unit_px))
-    if window is None:
-        return
-    patch, corner = window
-    height, width = patch.shape[:2]
-    fine = LASH_SUPERSAMPLING
-    mask = np.zeros((height * fine, width * fine), np.uint8)
-    line = np.rint(((lid_edge - corner) * fine - 0.5) * 16).astype(np.int32)
-    thickness = max(1, round(LASH_WIDTH * unit_px * fine))
-    cv2.polylines(mask, [line], isClosed=False, color=255, thickness=thickness, lineType=cv2.LINE_AA, shift=4)
-    mask = cv2.resize(
-        cv2.GaussianBlur(mask, (0, 0), fine * float(np.hypot(LASH_BLUR_PX, softness_px))),
-        (width, height),
-        interpolation=cv2.INTER_AREA,
-    )
-    left, right = lid_edge[[0, -1], 0] - corner[0]
-    along = (np.arange(width, dtype=np.float32) + 0.5 - (left + right) / 2) / max(
-        abs(float(right - left)) / 2, 0.5
-    )
-    thinner_at_the_corners = np.clip((1 - along**4) * 1.2, 0, 1)
-    alpha = mask * thinner_at_the_corners * np.float32(LASH_ALPHA * min(1.0, blink * 1.2) / 255)
-    patch[:] = np.rint(patch + (colour - patch) * alpha[..., None])

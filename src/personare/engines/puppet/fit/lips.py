@@ -21,7 +21,7 @@ UPPER_INNER, LOWER_INNER = UPPER_ROWS[0], LOWER_ROWS[0]
 CORNERS = (61, 291)
 BETWEEN_CORNERS = slice(1, -1)
 
-OPEN_GAP = 0.008
+OPEN_GAP = 0.012
 """A mouth is open if it shows this much hollow or teeth between its inner lips, in eye
 distances. The landmarks alone do not say: they part the lips of every smile.
 """
@@ -45,10 +45,13 @@ the teeth: in a mouth that the landmarks have open, and in one that they have sh
 """
 UPPER_SHARE, LOWER_SHARE = 0.38, 0.62
 """Who closes the gap: the jaw does more than the upper lip."""
-UPPER_CLOSES = np.array([1.0, 0.95, 0.75, 0.55], np.float32)
-LOWER_CLOSES = np.array([1.0, 0.95, 0.80, 0.70], np.float32)
-"""Share of the way for the four rows of a lip."""
-CHIN_REACH, PHILTRUM_REACH = 0.16, 0.06
+UPPER_CLOSES = np.array([[1.0, 0.95, 0.75, 0.55], [1.0, 0.98, 0.94, 0.90]], np.float32)
+LOWER_CLOSES = np.array([[1.0, 0.95, 0.80, 0.70], [1.0, 0.98, 0.96, 0.93]], np.float32)
+CLOSES_WHOLE = 0.05
+"""Share of the way for the four rows of a lip, from a slight gap to one this wide, in eye
+distances: lips that grow much thicker than the picture has them look swollen, and parted.
+"""
+CHIN_REACH, PHILTRUM_REACH = 0.16, 0.08
 """How far the closing pulls skin below and above the lips, standard deviation times sqrt 2, in
 eye distances.
 """
@@ -147,13 +150,14 @@ def closure_delta(points: Floats, unit_px: float) -> Floats:
     """
     delta = np.zeros((468, 3), np.float32)
     gap = gaps(points)[BETWEEN_CORNERS]
+    whole = min(1.0, float(np.linalg.norm(gap, axis=1).max()) / (CLOSES_WHOLE * unit_px))
     fixed = np.zeros(468, bool)
     fixed[np.concatenate([UPPER_ROWS, LOWER_ROWS]).ravel()] = True
     for rows, share, closes in (
         (UPPER_ROWS, UPPER_SHARE, UPPER_CLOSES),
         (LOWER_ROWS, -LOWER_SHARE, LOWER_CLOSES),
     ):
-        for row, amount in zip(rows, closes, strict=True):
+        for row, amount in zip(rows, closes[0] + (closes[1] - closes[0]) * whole, strict=True):
             delta[row[BETWEEN_CORNERS], :2] = gap * share * amount
     for outer, reach, below in ((LOWER_ROWS[-1], CHIN_REACH, True), (UPPER_ROWS[-1], PHILTRUM_REACH, False)):
         distance = np.linalg.norm(points[:, None, :2] - points[None, outer, :2], axis=2)

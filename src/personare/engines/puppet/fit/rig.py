@@ -41,6 +41,8 @@ FRAME_ASIDE, FRAME_BELOW, FRAME_ABOVE, FRAME_EDGE = 0.60, 0.36, 0.20, 0.12
 """Where glasses are, in eye distances from the middle between the eyes, and how softly the
 region ends.
 """
+SMALL_TEETH = 0.70
+"""A mouth that is narrower than usual has a smaller row of teeth, but not smaller than this."""
 IN_PLANE = np.array([1, 1, 0], np.float32)
 FLIP_Y = np.array([1, -1, 1], np.float32)
 
@@ -75,6 +77,7 @@ class Rig:
     softness_px: standard deviation of the picture's own blur.
     glasses: their frames are held still.
     eyes_hidden: by dark lenses; they neither blink nor look about.
+    blinks: the lids that were found are those of the whole eye.
     """
 
     points: Floats
@@ -102,6 +105,7 @@ class Rig:
     eye_distance_px: float
     glasses: bool
     eyes_hidden: bool
+    blinks: bool
 
     def textured(self, picture: Image) -> Image:
         """What the skin shows: a copy of the picture with the lips continued into the mouth."""
@@ -115,6 +119,12 @@ class Rig:
     def smile(self) -> float:
         """How much the face smiles in its picture, 0..1."""
         return lips.smile(self.points + self.closure, self.mouth_axes[2], self.eye_distance_px)
+
+    @property
+    def teeth_scale(self) -> float:
+        """Size of the drawn teeth: an adult's is 1, a child's and many a drawn mouth's less."""
+        width = _width_of_mouth(self.points, head468().neutral, self.eye_distance_px)
+        return float(np.clip(width, SMALL_TEETH, 1.0))
 
     @property
     def outline(self) -> Floats:
@@ -160,6 +170,10 @@ def fit(
     closure, roll = _shut(face, mouth_scale * face.turned(head.deltas[JAW_OPEN]))
     patch = lip_texture.continued(picture, points, roll, unit_px)
     deltas = _deltas(face, picture, closure, mouth_scale, glasses, dark_lenses)
+    # The rims of glasses are no eye that goes on.
+    whole = glasses or eyes.end_at_their_lids(picture, points, irises, unit_px)
+    blinks = whole and not dark_lenses
+    deltas[BLINKS] = eyes.blink_deltas(points) * blinks
     surround = rings.around(points, matte, unit_px)
     vertices = np.concatenate([points, surround.points])
     closure = np.concatenate([closure, surround.follow(closure[None])[0]])
@@ -169,9 +183,9 @@ def fit(
     down = face.rotation @ np.array([0, -1, 0], np.float32) * FLIP_Y
     axes = lips.mouth_axes(turning + closure[: len(points)], down, unit_px)
     skin = light.cheek_colour(picture, points)
-    lid_colours = eyes.lid_colours(points, picture, unit_px)
+    lid_colours = eyes.lid_colours(points, picture, unit_px, glasses)
     shown = teeth.photo_teeth(picture, points, axes, unit_px, skin)
-    slides = eyes.lid_slides(points, picture) * (not dark_lenses)
+    slides = eyes.lid_slides(points, picture) * blinks
     padding = len(surround.points)
     return Rig(
         points=vertices,
@@ -199,6 +213,7 @@ def fit(
         eye_distance_px=unit_px,
         glasses=glasses,
         eyes_hidden=dark_lenses,
+        blinks=blinks,
     )
 
 
@@ -268,7 +283,6 @@ def _deltas(
     )
     deltas = face.turned(units)
     deltas[MOUTH_UNITS] *= mouth_scale
-    deltas[BLINKS] = 0 if dark_lenses else eyes.blink_deltas(face.points)
     return deltas
 
 
@@ -286,10 +300,14 @@ def _framed(neutral: Floats) -> Floats:
 
 
 def _mouth_scale(points: Floats, neutral: Floats, unit_px: float) -> float:
+    return float(np.clip(_width_of_mouth(points, neutral, unit_px), *MOUTH_SCALE_LIMITS))
+
+
+def _width_of_mouth(points: Floats, neutral: Floats, unit_px: float) -> float:
+    """From corner to corner, in widths of the mouth of the head data."""
     left, right = lips.CORNERS
     here = float(np.linalg.norm(points[left] - points[right]))
-    usual = float(np.linalg.norm(neutral[left] - neutral[right])) * unit_px
-    return float(np.clip(here / usual, *MOUTH_SCALE_LIMITS))
+    return here / (float(np.linalg.norm(neutral[left] - neutral[right])) * unit_px)
 
 
 def _pivot(points: Floats, unit_px: float) -> Floats:

@@ -1,0 +1,61 @@
+// What works here, and what to do about the rest.
+import { get } from "./api.js";
+import { t } from "./words.js";
+
+export function begin() {
+  document.getElementById("again").onclick = show;
+}
+
+export async function show() {
+  const list = document.getElementById("checks");
+  list.replaceChildren();
+  for (const check of CHECKS) {
+    let result;
+    try {
+      result = await check();
+    } catch (error) {
+      result = [t("service"), false, error.message];
+    }
+    for (const [name, good, words] of Array.isArray(result[0]) ? result : [result]) {
+      const line = document.createElement("li");
+      line.className = good === null ? "" : good ? "good" : "bad";
+      for (const text of ["", name, words]) line.append(Object.assign(document.createElement("span"), { textContent: text }));
+      list.append(line);
+    }
+  }
+}
+
+const CHECKS = [
+  async () => {
+    const answer = await fetch("/readyz").catch(() => null);
+    if (!answer) return [t("service"), false, t("no_reach")];
+    const ready = await answer.json();
+    const lines = [[t("service"), ready.ready, ready.ready ? t("works") : t("not_ready")],
+      [t("place"), ready.place, ready.place ? t("works") : t("full")]];
+    if (ready.disk_free_bytes !== undefined)
+      lines.push([t("disk"), ready.disk, ready.disk ? t("free", (ready.disk_free_bytes / 1e9).toFixed(1)) : t("disk_full")]);
+    return lines;
+  },
+  async () => (await get("/v1/engines")).engines.map((one) =>
+    [one.engine, one.ready ? true : null, one.ready ? one.summary : one.missing.join(" · ")]),
+  async () => {
+    const there = "RTCPeerConnection" in window;
+    return [t("webrtc"), there || null, there ? t("works") : t("no_webrtc")];
+  },
+  async () => {
+    const known = window.RTCRtpReceiver?.getCapabilities?.("video")?.codecs;
+    if (!known) return [t("h264"), null, t("no_h264_check")];
+    const there = known.some((one) => one.mimeType === "video/H264");
+    return [t("h264"), there ? true : null, there ? t("works") : t("no_h264")];
+  },
+  async () => {
+    const there = isSecureContext && "AudioWorkletNode" in window;
+    return [t("audio"), there, there ? t("works") : t("no_worklet")];
+  },
+  async () => {
+    if (!navigator.mediaDevices) return [t("mic_check"), false, t("insecure")];
+    const devices = await navigator.mediaDevices.enumerateDevices();
+    const there = devices.some((one) => one.kind === "audioinput");
+    return [t("mic_check"), there ? true : null, there ? t("works") : t("no_microphone", "–")];
+  },
+];

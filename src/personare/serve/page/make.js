@@ -1,0 +1,210 @@
+// A portrait and a voice become a clip.
+import { blob, call, follow, get, post, upload } from "./api.js";
+import { $, complain, fillAvatars, fillVoices } from "./common.js";
+import { t } from "./words.js";
+import { controls, values } from "./options.js";
+
+const FIRST = ["emotion", "style", "expressiveness", "head_motion"];
+const EXAMPLES = [
+  ["example1", "Hello! I was a photo a minute ago. Nice to meet you.", "en"],
+  ["example2", "Seven, six, five, four, three, two, one: bravo, we made it!", "en"],
+  ["example3", "你好！一分钟前我还只是一张照片。很高兴认识你。", "zh"],
+];
+let portrait = null, recorded = null, recorder = null, engines = [], job = null, watching = null;
+
+export function begin() {
+  for (const [name, text, language] of EXAMPLES) {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: t(name) });
+    button.dataset.t = name;
+    button.onclick = () => {
+      $("text").value = text;
+      const names = [...$("voice").options].map((one) => one.value);
+      $("voice").value = names.find((name) => name === { en: "en-us", zh: "cmn" }[language]) ?? names.find((name) => name.startsWith(language));
+    };
+    $("examples").append(button);
+  }
+  $("text").value = EXAMPLES[0][1];
+  for (const one of document.querySelectorAll("[name=source]")) one.onchange = showSource;
+  $("portrait").onchange = () => takePortrait($("portrait").files[0]);
+  $("bundled").onclick = () => takePortrait(null);
+  const drop = $("drop");
+  for (const what of ["dragover", "dragleave", "drop"]) {
+    drop.addEventListener(what, (event) => {
+      event.preventDefault();
+      drop.classList.toggle("over", what === "dragover");
+      if (what === "drop" && event.dataTransfer.files[0]) takePortrait(event.dataTransfer.files[0]);
+    });
+  }
+  $("sound").onchange = () => play($("sound-player"), $("sound").files[0]);
+  $("record").onclick = record;
+  $("engine").onchange = showOptions;
+  $("avatar").onchange = avatarChosen;
+  document.querySelector("#make form").onsubmit = (event) => { event.preventDefault(); make().catch(failed); };
+  $("cancel").onclick = () => job && post(`/v1/jobs/${job}/cancel`).catch(complain);
+  Promise.all([get("/v1/engines"), get("/v1/styles"), fillVoices($("voice"))]).then(([found, styles]) => {
+    engines = found.engines.map((one) => ({ ...one, styles: styles.styles.filter((s) => s.engine === one.engine).map((s) => s.name) }));
+    $("engine").replaceChildren(...engines.map((one) => Object.assign(
+      new Option(one.ready ? one.engine : `${one.engine} (${t("not_ready")})`, one.engine), { disabled: !one.ready })));
+    $("engine").value = "puppet";
+    showOptions();
+  }).catch(complain);
+  const left = sessionStorage.getItem("job");
+  if (left) watch(left).catch(failed);
+}
+
+export function show() {
+  fillAvatars($("avatar")).catch(complain);
+}
+
+function showSource() {
+  const source = document.querySelector("[name=source]:checked").value;
+  for (const one of document.querySelectorAll("[data-source]")) one.hidden = one.dataset.source !== source;
+}
+
+function takePortrait(file) {
+  portrait = file;
+  $("avatar").value = "";
+  avatarChosen();
+  const shown = $("preview");
+  if (shown.src.startsWith("blob:")) URL.revokeObjectURL(shown.src);
+  shown.src = file && file.type.startsWith("image/") ? URL.createObjectURL(file) : "portrait.jpg";
+  shown.style.opacity = file && !file.type.startsWith("image/") ? 0.25 : 1;
+  $("portrait-note").textContent = file ? `${file.name}, ${(file.size / 1e6).toFixed(1)} MB` : t("drop_here");
+}
+
+function avatarChosen() {
+  const engine = $("avatar").selectedOptions[0]?.engine;
+  $("engine").disabled = Boolean(engine);
+  if (engine) { $("engine").value = engine; showOptions(); }
+}
+
+function play(player, file) {
+  player.hidden = !file;
+  if (player.src) URL.revokeObjectURL(player.src);
+  if (file) player.src = URL.createObjectURL(file);
+}
+
+function showOptions() {
+  const engine = engines.find((one) => one.engine === $("engine").value);
+  if (!engine) return;
+  $("engine-note").textContent = [engine.summary, ...(engine.ready ? [] : engine.missing)].join(" · ");
+  const names = Object.keys(engine.options ?? {}).filter((name) => name !== "device");
+  $("main-options").replaceChildren(...controls(engine, names.filter((name) => FIRST.includes(name))));
+  $("options").replaceChildren(...controls(engine, names.filter((name) => !FIRST.includes(name))));
+}
+
+async function record() {
+  if (recorder) { recorder.stop(); return; }
+  try {
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+    const parts = [];
+    recorder = new MediaRecorder(stream);
+    recorder.ondataavailable = (event) => parts.push(event.data);
+    recorder.onstop = () => {
+      for (const track of stream.getTracks()) track.stop();
+      const type = recorder.mimeType.split(";")[0];
+      recorded = new File(parts, type.includes("mp4") ? "voice.m4a" : type.includes("ogg") ? "voice.ogg" : "voice.webm", { type });
+      recorder = null;
+      $("record").textContent = t("record");
+      play($("record-player"), recorded);
+    };
+    recorder.start();
+    $("record").textContent = t("stop_record");
+  } catch (error) {
+    complain(new Error(t("no_microphone", error.message)));
+  }
+}
+
+async function make() {
+  complain(null);
+  const source = document.querySelector("[name=source]:checked").value;
+  const wanted = {
+    options: values($("main-options"), $("options")),
+    engine: $("avatar").value ? null : $("engine").value || null,
+  };
+  if (source === "text") {
+    wanted.text = $("text").value.trim();
+    wanted.voice = $("voice").value || null;
+    if (!wanted.text) throw new Error(t("no_text"));
+  }
+  const sound = source === "file" ? $("sound").files[0] : source === "microphone" ? recorded : null;
+  if (source !== "text" && !sound) throw new Error(t(source === "file" ? "no_sound" : "no_record"));
+  if ($("curves").checked) wanted.curves = "json";
+  if ($("motion").checked) wanted.motion_out = "npz";
+  busy(true);
+  tell(t("sending"));
+  if ($("avatar").value) wanted.avatar = $("avatar").value;
+  else if (wanted.options.look !== "mesh") {
+    const file = portrait ?? new File([await (await call("/page/portrait.jpg")).blob()], "portrait.jpg");
+    wanted.portrait = await upload(file, "portrait");
+  }
+  if (sound) wanted.speech = await upload(sound, "speech");
+  const answer = await post("/v1/jobs", wanted);
+  await watch(answer.id);
+}
+
+async function watch(id) {
+  watching?.abort();
+  watching = new AbortController();
+  job = id;
+  sessionStorage.setItem("job", id);
+  busy(true);
+  let last = null;
+  for await (const state of follow(id, watching.signal)) {
+    last = state;
+    $("bar").value = state.progress;
+    const words = state.status === "queued" ? [t("waiting"), state.ahead ? t("ahead", state.ahead) : ""] : [t("stage", state.stage, state.progress)];
+    tell(words.filter(Boolean).join(" · "));
+  }
+  busy(false);
+  sessionStorage.removeItem("job");
+  job = null;
+  if (!last) return;
+  if (last.status === "completed") await showClip(last);
+  else tell(last.status === "cancelled" ? t("cancelled") : t("failed", [last.error?.message, last.error?.hint].filter(Boolean).join(" — ")));
+  $("running").hidden = last.status === "completed";
+}
+
+async function showClip(state) {
+  const video = $("clip"), content = await blob(state.files.video);
+  if (video.src) URL.revokeObjectURL(video.src);
+  video.src = URL.createObjectURL(content);
+  video.hidden = false;
+  $("empty").hidden = true;
+  video.play().catch(() => {});  // a browser may want a tap first
+  const report = state.report ?? {};
+  tell(t("done", (report.audio_seconds ?? 0).toFixed(1), report.frames, (report.realtime_factor ?? 0).toFixed(1)));
+  $("remarks").replaceChildren(...(report.warnings ?? []).map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+  $("downloads").replaceChildren(...["video", "curves", "motion"].filter((name) => state.files[name]).map((name) => {
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: t(`download_${name}`) });
+    button.dataset.t = `download_${name}`;
+    button.onclick = () => save(state, name).catch(complain);
+    return button;
+  }));
+}
+
+export async function save(state, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await blob(state.files[name]));
+  link.download = state.id + { video: ".mp4", curves: ".curves.json", motion: ".motion.npz" }[name];
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+function busy(is) {
+  $("go").disabled = is;
+  $("cancel").hidden = !is;
+  $("running").hidden = false;
+  $("bar").hidden = !is;
+  if (is) { $("bar").value = 0; $("remarks").replaceChildren(); $("downloads").replaceChildren(); }
+}
+
+function tell(words) { $("stage").textContent = words; }
+
+function failed(error) {
+  busy(false);
+  job = null;
+  if (error.status === 404) sessionStorage.removeItem("job");
+  $("running").hidden = true;
+  complain(error);
+}

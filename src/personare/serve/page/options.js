@@ -1,0 +1,53 @@
+// An engine's options, from their JSON schema.
+
+export function controls(engine, names) {
+  return names.map((name) => control(name, engine.options[name], name === "style" ? engine.styles : []));
+}
+
+function control(name, schema, choices) {
+  const label = document.createElement("label"), title = document.createElement("span"), hint = document.createElement("small");
+  title.textContent = name.replaceAll("_", " ");
+  hint.textContent = schema.description ?? "";
+  let field;
+  if (schema.type === "boolean") {
+    field = select(["false", "true"], String(schema.default));
+    field.read = () => field.value === "true";
+  } else if (schema.enum || choices.length) {
+    field = select(schema.enum ?? [...new Set([schema.default, ...choices])].filter((one) => one != null), schema.default);
+    field.read = () => field.value;
+  } else if (["number", "integer"].includes(schema.type) && schema.maximum - schema.minimum <= 100) {
+    const shown = document.createElement("output"), steps = schema.type === "integer" ? schema.multipleOf ?? 1 : 0.05;
+    field = Object.assign(document.createElement("input"), { type: "range", min: schema.minimum, max: schema.maximum, step: steps });
+    field.value = schema.default;
+    shown.textContent = field.value;
+    field.oninput = () => { shown.textContent = field.value; };
+    title.append(shown);
+    field.read = () => Number(field.value);
+  } else {
+    const number = ["number", "integer"].includes(schema.type);
+    field = Object.assign(document.createElement("input"), { type: number ? "number" : "text", value: schema.default ?? "" });
+    if (number) Object.assign(field, { min: schema.minimum ?? "", max: schema.maximum ?? "", step: schema.multipleOf ?? (schema.type === "integer" ? 1 : "any") });
+    else field.placeholder = schema.default ?? "–";
+    field.read = () => (field.value === "" ? null : number ? Number(field.value) : field.value);
+  }
+  field.dataset.option = name;
+  field.first = field.read();
+  label.append(title, field, hint);
+  return label;
+}
+
+function select(choices, value) {
+  const field = document.createElement("select");
+  field.append(...choices.map((one) => new Option(one, one)));
+  field.value = value;
+  return field;
+}
+
+// What differs from the defaults: the service knows the rest.
+export function values(...places) {
+  const found = {};
+  for (const place of places)
+    for (const field of place.querySelectorAll("[data-option]"))
+      if (field.read() !== field.first) found[field.dataset.option] = field.read();
+  return found;
+}

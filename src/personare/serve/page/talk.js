@@ -1,0 +1,260 @@
+// A live session: the voice of a text or of the microphone goes in, a speaking face comes out.
+import { call, post, remove } from "./api.js";
+import { $, complain, fillAvatars, fillVoices } from "./common.js";
+import { t } from "./words.js";
+
+const CONNECT_MS = 5000;
+let session = null, socket = null, sound = null, watcher = null, microphone = null, generation = 0, starting = false;
+
+export function begin() {
+  fillVoices($("say-voice")).catch(complain);
+  const orEnd = (act) => () => act().catch((error) => { end(); complain(error); });
+  $("start").onclick = orEnd(start);
+  $("stop").onclick = end;
+  $("say").onclick = orEnd(sayIt);
+  $("interrupt").onclick = interrupt;
+  $("mic").onclick = () => (microphone ? stopMicrophone() : startMicrophone().catch((error) => complain(new Error(t("no_microphone", error.message)))));
+  addEventListener("keydown", (event) => {
+    if ($("talk").hidden) return;
+    if (event.key === "Escape" && session) interrupt();
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); $("say").click(); }
+  });
+  document.addEventListener("visibilitychange", () => session && send({ type: document.hidden ? "pause" : "resume" }));
+  addEventListener("pagehide", () => session && fetch(`/v1/sessions/${session.id}`, { method: "DELETE", keepalive: true, headers: authorised() }));
+}
+
+export function show() {
+  fillAvatars($("live-avatar")).catch(complain);
+}
+
+const authorised = () => (sessionStorage.getItem("key") ? { Authorization: `Bearer ${sessionStorage.getItem("key")}` } : {});
+
+async function start() {
+  if (session || starting) return;
+  starting = true;
+  $("start").disabled = true;
+  complain(null);
+  state(t("connecting"));
+  try {
+    sound = new AudioContext({ sampleRate: 16000, latencyHint: "interactive" });  // within the tap: else it stays silent
+    await sound.audioWorklet.addModule("worklet.js");
+    await sound.resume();
+    const wanted = { transport: $("transport").value };
+    if ($("live-avatar").value) wanted.avatar = $("live-avatar").value;
+    session = await post("/v1/sessions", wanted);
+    generation = session.generation;
+    [$("canvas").width, $("canvas").height] = session.size;
+    let reason = session.reason;
+    if (session.transport === "webrtc") {
+      try {
+        watcher = await webrtc();
+      } catch (error) {
+        reason = error.message;
+        session.transport = "websocket";
+      }
+    }
+    await connect(session.transport === "webrtc" ? "none" : "mjpeg");
+    if (session.transport !== "webrtc") watcher = pictures();
+    figure(t("transport"), `${session.transport} — ${reason}`);
+    $("canvas").hidden = session.transport === "webrtc";
+    $("live").hidden = session.transport !== "webrtc";
+    running(true);
+    $("say-text").focus();
+  } finally {
+    starting = false;
+    $("start").disabled = false;
+  }
+}
+
+function end() {
+  stopMicrophone();
+  watcher?.close();
+  const old = socket;
+  socket = null;
+  old?.close();
+  if (session) remove(`/v1/sessions/${session.id}`).catch(() => {});
+  sound?.close();
+  session = watcher = sound = null;
+  running(false);
+  $("figures").replaceChildren();
+  state("");
+}
+
+function running(is) {
+  $("start").hidden = is;
+  $("stop").hidden = !is;
+  $("mic").disabled = $("interrupt").disabled = !is;
+}
+
+function connect(media) {
+  return new Promise((resolve, reject) => {
+    const address = new URL(`${session.ws}?media=${media}&token=${session.token}`, location.href);
+    address.protocol = address.protocol.replace("http", "ws");
+    const mine = socket = new WebSocket(address);
+    mine.binaryType = "arraybuffer";
+    mine.onmessage = ({ data }) => {
+      if (data instanceof ArrayBuffer) watcher?.take(data);
+      else { hear(JSON.parse(data)); resolve(); }
+    };
+    mine.onclose = (event) => {
+      reject(new Error(event.reason || t("lost")));
+      if (socket === mine) { end(); complain(new Error(event.reason || t("lost"))); }
+    };
+  });
+}
+
+const send = (message) => socket?.readyState === WebSocket.OPEN && socket.send(JSON.stringify(message));
+
+function hear(event) {
+  if (event.generation !== undefined && event.generation !== generation) {
+    generation = event.generation;
+    watcher?.void();
+  }
+  if (event.type === "session.ready") {
+    state(t("idle"));
+  } else if (event.type === "utterance.started") state(t("speaking"));
+  else if (event.type === "utterance.finished" || event.type === "interrupted") state(t("idle"));
+  else if (event.type === "error") complain(new Error([event.error.detail, event.error.hint].filter(Boolean).join(" — ")));
+}
+
+async function sayIt() {
+  const text = $("say-text").value.trim();
+  if (!text) { complain(new Error(t("no_text"))); return; }
+  complain(null);
+  if (!session) await start();
+  send({ type: "say", text, voice: $("say-voice").value || null });
+}
+
+function interrupt() {
+  watcher?.void();
+  send({ type: "interrupt" });
+}
+
+async function startMicrophone() {
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: true, noiseSuppression: true, channelCount: 1 } });
+  const source = sound.createMediaStreamSource(stream), node = new AudioWorkletNode(sound, "microphone", { numberOfOutputs: 0 });
+  source.connect(node);
+  node.port.onmessage = ({ data }) => {
+    if (socket?.readyState !== WebSocket.OPEN || socket.bufferedAmount > 64000) return;
+    const piece = new Uint8Array(8 + data.byteLength), head = new DataView(piece.buffer);
+    head.setUint8(0, 3);
+    head.setUint32(4, sound.sampleRate, true);
+    piece.set(new Uint8Array(data.buffer), 8);
+    socket.send(piece);
+  };
+  microphone = { close() { source.disconnect(); node.port.close(); for (const track of stream.getTracks()) track.stop(); } };
+  $("mic").setAttribute("aria-pressed", "true");
+}
+
+function stopMicrophone() {
+  if (!microphone) return;
+  microphone.close();
+  microphone = null;
+  send({ type: "input_audio_buffer.commit" });
+  $("mic").setAttribute("aria-pressed", "false");
+}
+
+// MJPEG and PCM over the socket: a picture is shown when its sound is played.
+function pictures() {
+  const node = new AudioWorkletNode(sound, "player", { numberOfInputs: 0, outputChannelCount: [1] });
+  const canvas = $("canvas"), pen = canvas.getContext("2d"), ready = [];
+  let newest = -1, shown = 0, since = performance.now(), open = true;
+  node.connect(sound.destination);
+  node.port.onmessage = ({ data: index }) => {
+    let picture = null;
+    while (ready.length && ready[0].index <= index) { picture?.bitmap.close(); picture = ready.shift(); }
+    if (picture) { pen.drawImage(picture.bitmap, 0, 0, canvas.width, canvas.height); picture.bitmap.close(); shown++; }
+    if (index % 3 === 0) send({ type: "shown", index });
+    const now = performance.now();
+    if (now - since > 1000) {
+      figure(t("delay"), `${Math.max(0, newest - index) * 40 + Math.round((sound.outputLatency || 0) * 1000)} ms`);
+      figure(t("frames"), (shown / (now - since) * 1000).toFixed(0));
+      [shown, since] = [0, now];
+    }
+  };
+  const empty = () => { for (const one of ready.splice(0)) one.bitmap.close(); };
+  return {
+    async take(data) {
+      const head = new DataView(data), kind = head.getUint8(0), of = head.getUint16(2, true), index = head.getUint32(4, true);
+      if (of !== (generation & 0xffff)) return;
+      newest = Math.max(newest, index);
+      if (kind === 2) {
+        const samples = Float32Array.from(new Int16Array(data, 8), (value) => value / 32768);
+        node.port.postMessage({ samples, index }, [samples.buffer]);
+      } else if (kind === 1) {
+        const bitmap = await createImageBitmap(new Blob([new Uint8Array(data, 8)], { type: "image/jpeg" }));
+        if (!open || of !== (generation & 0xffff)) { bitmap.close(); return; }
+        ready.push({ index, bitmap });
+        ready.sort((a, b) => a.index - b.index);
+        while (ready.length > 30) ready.shift().bitmap.close();
+      }
+    },
+    void() { node.port.postMessage({ clear: true }); empty(); },
+    close() { open = false; node.disconnect(); empty(); },
+  };
+}
+
+async function webrtc() {
+  if (!("RTCPeerConnection" in window)) throw new Error(t("no_webrtc"));
+  const peer = new RTCPeerConnection({ iceServers: session.ice_servers.map((urls) => ({ urls })) });
+  const video = $("live"), stream = new MediaStream();
+  let place = null, timer = null;
+  const close = () => {
+    clearInterval(timer);
+    peer.close();
+    video.srcObject = null;
+    if (place) call(`${place}?token=${session?.token ?? ""}`, { method: "DELETE" }).catch(() => {});
+  };
+  try {
+    const pictures = peer.addTransceiver("video", { direction: "recvonly" });
+    peer.addTransceiver("audio", { direction: "recvonly" });
+    const known = RTCRtpReceiver.getCapabilities?.("video")?.codecs ?? [];
+    const h264 = known.filter((one) => one.mimeType === "video/H264" && /packetization-mode=1/.test(one.sdpFmtpLine ?? ""));
+    if (h264.length) pictures.setCodecPreferences([...h264, ...known.filter((one) => one.mimeType === "video/VP8")]);
+    peer.ontrack = ({ track, receiver }) => { stream.addTrack(track); if (track.kind === "audio") receiver.jitterBufferTarget = 0; };
+    const connected = new Promise((resolve, reject) => {
+      setTimeout(reject, CONNECT_MS, new Error(t("no_rtc")));
+      peer.onconnectionstatechange = () => {
+        if (peer.connectionState === "connected") resolve();
+        if (peer.connectionState === "failed") reject(new Error(t("no_rtc")));
+      };
+    });
+    connected.catch(() => {});
+    await peer.setLocalDescription(await peer.createOffer());
+    await Promise.race([new Promise((resolve) => {
+      const done = () => peer.iceGatheringState === "complete" && resolve();
+      peer.onicegatheringstatechange = done;
+      done();
+    }), new Promise((resolve) => setTimeout(resolve, 1500))]);
+    const answer = await call(`${session.whep}?token=${session.token}`, { method: "POST", type: "application/sdp", text: peer.localDescription.sdp });
+    place = answer.headers.get("Location");
+    await peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });
+    await connected;
+  } catch (error) {
+    close();
+    throw error;
+  }
+  video.srcObject = stream;
+  await video.play();
+  timer = setInterval(async () => {
+    for (const one of (await peer.getStats()).values())
+      if (one.type === "inbound-rtp" && one.kind === "video") {
+        figure(t("frames"), Math.round(one.framesPerSecond ?? 0));
+        if (one.jitterBufferEmittedCount) figure(t("delay"), `${Math.round(one.jitterBufferDelay / one.jitterBufferEmittedCount * 1000)} ms`);
+      }
+  }, 1000);
+  peer.addEventListener("connectionstatechange", () => peer.connectionState === "failed" && session && (end(), complain(new Error(t("lost")))));
+  return { take() {}, void() {}, close };
+}
+
+function figure(name, value) {
+  const list = $("figures");
+  let term = [...list.querySelectorAll("dt")].find((one) => one.textContent === name);
+  if (!term) {
+    term = Object.assign(document.createElement("dt"), { textContent: name });
+    list.append(term, document.createElement("dd"));
+  }
+  term.nextElementSibling.textContent = value;
+}
+
+function state(words) { $("live-state").textContent = words; }

@@ -1,0 +1,205 @@
+"""The page: a few files, a strict policy, and, in a real Chromium, what people do with it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from personare.serve.routes.page import page_files
+from tests.serve.conftest import PATIENCE_SECONDS
+
+MOST_BYTES = 60_000
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+SWITCHES = [
+    "--no-sandbox",  # tests may run as root, in a container
+    "--autoplay-policy=no-user-gesture-required",
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+]
+LONG_TEXT = "Hello, I am talking to you live. Seven, six, five, four, three, two, one. " * 6
+
+
+def own_files() -> dict[str, bytes]:
+    return {name: file.content for name, file in page_files().items() if name != "portrait.jpg"}
+
+
+# ---------------------------------------------------------------- its files
+
+
+def test_it_is_small():
+    assert sum(map(len, own_files().values())) < MOST_BYTES
+
+
+def test_nothing_but_its_own_files_runs(answering):
+    client = answering()
+    answer = client.get("/")
+    assert (answer.status_code, answer.url.path) == (200, "/page/")
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    html = answer.text
+    assert not re.search(r"<script(?![^>]*\bsrc=)", html), "a script in the page itself"
+    assert not re.search(r"\s(on\w+|style)=", html), "a handler or a style in the page itself"
+    for name, content in own_files().items():
+        text = content.decode().replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"https?://|\beval\(|innerHTML", text), name
+        assert client.get(f"/page/{name}").status_code == 200
+
+
+def test_what_is_unchanged_is_not_sent_again(answering):
+    client = answering()
+    first = client.get("/page/app.js")
+    again = client.get("/page/app.js", headers={"if-none-match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+
+
+@pytest.mark.parametrize(
+    "name", ["../app.py", "%2e%2e%2fapp.py", "nothing.js", "index.html%00", "__init__.py"]
+)
+def test_nothing_else_of_the_disk_is_served(answering, name):
+    assert answering().get(f"/page/{name}").status_code in (404, 422)
+
+
+def test_every_word_is_there_in_both_languages():
+    """The English word of an element is the element's own text."""
+    files = {name: content.decode() for name, content in own_files().items()}
+    english, chinese = re.search(
+        r"en: \{(.*?)\n  \},\n  zh: \{(.*?)\n  \},", files["words.js"], re.S
+    ).groups()
+    of_scripts, all_words = (set(re.findall(r"(?:^|[{,\s])(\w+): \"", words)) for words in (english, chinese))
+    of_elements = set(re.findall(r"data-t=\"(\w+)\"", files["index.html"]))
+    used = set(re.findall(r"data-t(?:-label)?=\"(\w+)\"", files["index.html"]))
+    for name, text in files.items():
+        if name.endswith(".js"):
+            used |= set(re.findall(r"\bt\(\"(\w+)\"", text))
+    assert of_scripts | of_elements == all_words
+    assert used <= all_words
+
+
+def test_the_page_needs_no_key_and_its_calls_do(answering):
+    from personare.serve.keys import api_key
+
+    client = answering(keys=(api_key("anna", "a-key-that-is-long-enough"),))
+    assert client.get("/page/").status_code == 200
+    assert client.get("/v1/engines").status_code == 401
+
+
+# ---------------------------------------------------------------- in a browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    sync = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium: apt install chromium")
+    with sync.sync_playwright() as program:
+        browser = program.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser, running) -> Iterator:
+    page = opened(browser, running.url)
+    yield page
+    assert page.faults == []
+    page.context.close()
+
+
+def opened(browser, url: str, part: str = "make"):
+    page = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB").new_page()
+    page.faults = []
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.on("console", lambda line: "Content Security Policy" in line.text and page.faults.append(line.text))
+    page.set_default_timeout(PATIENCE_SECONDS * 1000)
+    page.goto(f"{url}/#{part}")
+    filled = {"make": "#engine", "talk": "#say-voice"}[part]
+    wait(page, f"document.querySelector('{filled}').value !== ''")
+    return page
+
+
+def wait(page, condition: str) -> None:
+    """Until it holds; the page's policy forbids what Playwright's own waiting does."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, condition
+        page.wait_for_timeout(50)
+
+
+def clip_of(page) -> tuple[float, int]:
+    """Seconds and width of the clip that is shown."""
+    page.wait_for_selector("#clip:not([hidden])")
+    wait(page, "document.querySelector('#clip').readyState >= 1")
+    return tuple(
+        page.evaluate(
+            "[document.querySelector('#clip').duration, document.querySelector('#clip').videoWidth]"
+        )
+    )
+
+
+def small(page) -> None:
+    """The smallest picture, so that it goes fast."""
+    page.evaluate("const size = document.querySelector('[data-option=size]'); size.value = 256")
+
+
+@pytest.mark.slow
+def test_a_text_becomes_a_clip(page):
+    small(page)
+    page.fill("#text", "Hello.")
+    page.check("#curves")
+    page.click("#go")
+    seconds, width = clip_of(page)
+    assert 0.3 < seconds < 3
+    assert width == 256
+    assert page.locator("#downloads button").count() == 2
+    with page.expect_download() as download:
+        page.click("#downloads button >> nth=1")
+    assert download.value.suggested_filename.endswith(".curves.json")
+
+
+@pytest.mark.slow
+def test_a_file_becomes_a_clip_and_a_reload_loses_nothing(page, portrait: Path, voice: Path):
+    small(page)
+    page.set_input_files("#portrait", portrait)
+    page.check("[name=source][value=file]", force=True)
+    page.set_input_files("#sound", voice)
+    page.click("#go")
+    wait(page, "sessionStorage.getItem('job')")
+    page.reload()
+    assert clip_of(page)[1] == 256
+
+
+@pytest.mark.slow
+def test_a_broken_upload_is_told_and_the_page_goes_on(page, tmp_path: Path):
+    broken = tmp_path / "me.jpg"
+    broken.write_bytes(b"\xff\xd8\xff" + bytes(300))
+    page.set_input_files("#portrait", broken)
+    page.fill("#text", "Hello.")
+    page.click("#go")
+    wait(
+        page,
+        "/failed|cannot/i.test(document.querySelector('#stage').textContent"
+        " + document.querySelector('#notice').textContent)",
+    )
+    wait(page, "!document.querySelector('#go').disabled")
+
+
+@pytest.mark.slow
+def test_it_talks_and_is_interrupted(browser, running):
+    page = opened(browser, running.url, "talk")
+    page.fill("#say-text", LONG_TEXT)
+    page.click("#say")
+    wait(page, "document.querySelector('#live-state').textContent === 'speaking'")
+    page.keyboard.press("Escape")
+    wait(page, "document.querySelector('#live-state').textContent === 'listening'")
+    assert page.evaluate("document.querySelector('#canvas').width") == 512
+    page.click("#stop")
+    page.wait_for_selector("#start:not([hidden])")
+    assert page.faults == []
+    page.context.close()
