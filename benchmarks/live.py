@@ -22,6 +22,7 @@ import base64
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -70,6 +71,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=12, help="of each measurement of glass to glass")
     parser.add_argument("--chromium", default="/usr/bin/chromium")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the service ends with it
     voice = spoken()
     print(f"{'what':34} {'5 / 50 / 95 % (n)':34} {'bar':20} load", flush=True)
     if "process" in chosen.only:
