@@ -13,7 +13,7 @@ from pathlib import Path
 from socket import SHUT_RDWR
 
 import cv2
-import httpx
+import httpx2 as httpx
 import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed

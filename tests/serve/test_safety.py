@@ -265,7 +265,7 @@ def test_complaint_19_names_in_urls_lead_nowhere_and_nothing_redirects(answering
     for path in ("//evil.example", "/v1/jobs/", "/%2f%2fevil.example", "/v1//jobs", "/file=/etc/passwd"):
         answer = client.get(path, follow_redirects=False)
         assert "evil" not in answer.headers.get("location", "")
-        assert answer.headers.get("location", BASE_OWN).startswith(BASE_OWN)
+        assert answer.headers.get("location", "/page/").startswith(("/page/", BASE_OWN))
 
 
 BASE_OWN = "http://127.0.0.1:8765/"
