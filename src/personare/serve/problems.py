@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from personare.errors import (
@@ -144,6 +145,10 @@ def answer_with_problems(app: FastAPI) -> None:
         where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
         wrong = str(first["msg"]).removeprefix("Value error, ")
         return Problem(422, f"{where}: {wrong}" if where else wrong, "see /openapi.json").response()
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, error: ClientDisconnect) -> JSONResponse:  # noqa: ARG001
+        return Problem(400, "the body did not come whole", "send it again").response()
 
     @app.exception_handler(Exception)
     async def unexpected(_: Request, error: Exception) -> JSONResponse:
