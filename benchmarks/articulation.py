@@ -64,6 +64,8 @@ SENTENCES = (
 LEVEL_OF_OPEN = 0.15
 TOLERANCE_FRAMES, LONGEST_DIFFERENCE_FRAMES = 3, 15
 CLOSED_THRESHOLDS, LABIODENTAL_THRESHOLD = (0.55, 0.60, 0.65, 0.70), 0.45
+CLOSED_AT = 0.65
+"""The threshold that half 0 of the files asks for."""
 SHUT_OPENING = 0.012
 """Eye distances (a millimetre): less looks shut."""
 

@@ -2,13 +2,19 @@
 its bar.
 
     python benchmarks/quality.py [--portrait PHOTO] [--portraits DIR] [--media DIR]
-        [--only NAME ...] [--markdown FILE] [--json FILE]
+        [--labels DIR --audio DIR] [--seconds S] [--quick] [--only NAME ...]
+        [--markdown FILE] [--json FILE]
 
---portraits: a folder of portraits for the rows about how people move; the one of --portrait
-    without it.
+--portraits: a folder of portraits for the rows about how people move, eight or more for the
+    figures of docs/quality.md; the one of --portrait without it.
 --media: a folder with english-*.wav, chinese-*.wav, japanese-*.wav for the rows about real
     voices; without it they are skipped and said to be.
---only: closures, foreign, people, minutes, vowels, speed.
+--labels, --audio: forced alignments of real speech and its files, as for articulation.py, for
+    the rows about p, b and m in real voices; likewise.
+--seconds: of each clip of the rows about how people move, 12 without it.
+--quick: three portraits, two voices each, eight seconds a clip, and neither minutes nor speed:
+    to see whether a change helps, in a tenth of the time.
+--only: people, closures, real, foreign, minutes, vowels, speed.
 
 Everything is measured on decoded pictures, as `personare score` does; docs/quality.md explains
 each figure. Timings are of one machine: compare ratios.
@@ -33,7 +39,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from people import FOREIGN, FPS, look, named, people
+from people import FOREIGN, FPS, PEOPLE_SECONDS, look, named, people, real
 from voices import HELD_OUT_VOICES, held_vowels, spoken, with_silences, write_wav
 
 from personare.media.audio import open_speech, speech_from_samples
@@ -55,14 +61,18 @@ from personare.types import SAMPLE_RATE, Phone, Samples
 
 VOICE = "en-us+Annie"
 TEN_MINUTES = 600
+QUICK_PORTRAITS, QUICK_VOICES = 3, 2
 
 
 class Workshop:
     """Makes clips of one portrait and measures them."""
 
-    def __init__(self, portrait: Path, portraits: Path | None, media: Path | None, folder: Path) -> None:
-        self.portrait, self.media, self.folder = portrait, media, folder
-        self.portraits = [portrait] if portraits is None else sorted(portraits.iterdir())
+    def __init__(self, given: argparse.Namespace, folder: Path) -> None:
+        self.portrait, self.media, self.folder = given.portrait, given.media, folder
+        self.labels, self.audio = given.labels, given.audio
+        self.quick, self.seconds = given.quick, given.seconds
+        portraits = [given.portrait] if given.portraits is None else sorted(given.portraits.iterdir())
+        self.portraits = portraits[:QUICK_PORTRAITS] if given.quick else portraits
         self._studio = Studio(Settings(cache_dir=folder / "features"))
 
     def clip(
@@ -104,15 +114,19 @@ def main() -> None:
     )
     parser.add_argument("--portraits", type=Path)
     parser.add_argument("--media", type=Path)
-    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--labels", type=Path)
+    parser.add_argument("--audio", type=Path)
+    parser.add_argument("--seconds", type=float, default=PEOPLE_SECONDS)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--only", nargs="+", choices=list(PARTS))
     parser.add_argument("--markdown", type=Path)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     made: list[Figure] = []
     with tempfile.TemporaryDirectory() as folder:
-        workshop = Workshop(arguments.portrait, arguments.portraits, arguments.media, Path(folder))
-        for name in arguments.only:
+        workshop = Workshop(arguments, Path(folder))
+        for name in arguments.only or [part for part in PARTS if not (arguments.quick and part in LONG)]:
             for row in PARTS[name](workshop):
                 made.append(row)
                 print(
@@ -137,9 +151,9 @@ def closures(workshop: Workshop) -> Iterator[Figure]:
     """Held-out synthetic voices, whose phone times are known: with the phones given to puppet,
     and by ear.
     """
-    for by, given, bar in (("text known", True, 95), ("by ear", False, 80)):
+    for by, given, bar in (("text known", True, 98), ("by ear", False, 95)):
         shut, bitten, parted, each = [], [], [], []
-        for voice in HELD_OUT_VOICES:
+        for voice in list(HELD_OUT_VOICES)[: QUICK_VOICES if workshop.quick else None]:
             samples, phones = spoken(voice)
             clip = workshop.clip("closures", samples, phones if given else None)
             seen, heard = look(clip), listen(open_speech(clip), phones)
@@ -149,7 +163,7 @@ def closures(workshop: Workshop) -> Iterator[Figure]:
             parted.append(parts(mouth, heard.open_vowels or ()))
             each.append({**named(rows(seen, heard, FPS)), "voice": voice})
         yield pooled(f"p b m closed, {by}", shut, bar)
-        yield pooled(f"f v lip to teeth, {by}", bitten, bar)
+        yield pooled(f"f v lip to teeth, {by}", bitten, 95 if given else 80)
         yield pooled(f"open vowels open, {by}", parted, 90 if given else 80)
         if given:
             yield at_least(
@@ -170,7 +184,7 @@ def closures(workshop: Workshop) -> Iterator[Figure]:
 def foreign(workshop: Workshop) -> Iterator[Figure]:
     """Real voices by ear, with silences put in."""
     wanted = [workshop.media / f"{name}.wav" for name in FOREIGN] if workshop.media else []
-    found = [path for path in wanted if path.exists()]
+    found = [path for path in wanted if path.exists()][: QUICK_VOICES if workshop.quick else None]
     if not found:
         yield Figure("foreign voices", None, "", "", "not measured", "give --media DIR")
         return
@@ -324,9 +338,11 @@ print(time.perf_counter() - began)
 """
 
 PARTS: dict[str, Callable[[Workshop], Iterator[Figure]]] = {
-    "closures": closures, "foreign": foreign, "people": people, "minutes": minutes, "vowels": vowels,
-    "speed": speed,
+    "people": people, "closures": closures, "real": real, "foreign": foreign, "minutes": minutes,
+    "vowels": vowels, "speed": speed,
 }  # fmt: skip
+LONG = ("minutes", "speed")
+"""Parts that --quick leaves out."""
 
 
 # ---------------------------------------------------------------- figures

@@ -7,8 +7,10 @@ import pytest
 
 import personare
 from personare.engines.puppet.compose import StillBackground
+from personare.engines.puppet.draw.face import FaceRenderer
 from personare.engines.puppet.fit.rig import Rig
 from personare.errors import EngineError
+from personare.motion import ARKIT, state_of
 from personare.types import Phone
 
 
@@ -59,6 +61,24 @@ def test_idle_moves_but_the_mouth_rests(stage):
     assert (frames.images[0] != frames.images[-1]).any()
     still = engine.perform(avatar, head_motion=0, blink_rate=0, gaze=0).idle(10).images
     assert (still == still[0]).all()
+
+
+def test_with_all_motion_at_zero_a_face_at_rest_is_the_still_picture_and_drawn_no_more(stage, monkeypatch):
+    engine, avatar = stage
+    drawn = []
+    draw = FaceRenderer.draw
+    monkeypatch.setattr(FaceRenderer, "draw", lambda self, state: drawn.append(state) or draw(self, state))
+    performance = engine.perform(avatar, head_motion=0, blink_rate=0, gaze=0)
+    performance.idle(2)
+    idle = performance.idle(10).images
+    silence = [f.images for f in performance.feed(np.zeros(16000, np.float32))]
+    silence += [f.images for f in performance.finish()]
+    assert len(drawn) == 2
+    still = FaceRenderer(avatar.features).render(state_of(np.zeros(ARKIT.width, np.float32)))
+    assert (np.concatenate([idle, *silence]) == still).all()
+    idle[0][:] = 0
+    assert (performance.idle(1).images == still).all()
+    performance.close()
 
 
 def test_hand_over_between_idle_and_speech_has_no_jump(stage, voice_samples):

@@ -97,7 +97,7 @@ _TARGETS: Mapping[str, Mapping[str, float]] = {
     },
     "RR": {"jawOpen": 0.03, "mouthFunnel": 0.32, "mouthPucker": 0.28, "mouthLowerDown": 0.12, "tongue": 0.4},
     "aa": {
-        "jawOpen": 0.84,
+        "jawOpen": 0.78,
         "mouthStretch": 0.20,
         "mouthDimple": 0.14,
         "mouthLowerDown": 0.50,
@@ -150,15 +150,20 @@ _JAW_QUIET, _JAW_LOUD, _JAW_BASE, _JAW_SLOPE = 0.55, 1.10, 0.72, 0.40
 """Loud syllables open the jaw further, quiet ones less; not by much: people's openings hardly
 follow their loudness.
 """
-_JAW_KNEE = 0.80
+_JAW_KNEE, _KNEE_BENDS = 0.78, 4
 """However much is asked of the jaw, it comes nearer and nearer to this and never stays at a
-limit; more looks dislocated on a face that smiles.
+limit; more looks dislocated on a face that smiles. The higher the power, the longer it goes as
+far as it is asked.
+"""
+_SPEAKS_PARTED = 0.10
+"""Lips that speak and do not meet stay apart by about this weight of the jaw: people's are
+hardly ever seen shut at s, d or n.
 """
 _REACH_QUANTILE, _USUAL_REACH, _REACH_STEP = 0.90, 0.36, 0.004
 """The widest tenth of a voice's frames usually opens the jaw this far before loudness; how fast
 it is learnt, per frame.
 """
-_CORNERS_PER_JAW = 0.70
+_CORNERS_PER_JAW = 0.80
 """Corners go out and up as the mouth opens, by this weight per weight of jaw (the jaw alone
 draws them in and down): people's opening and width correlate by .6.
 """
@@ -213,6 +218,7 @@ _KERNELS = _kernels()
 _TARGETS_BY_GROUP = _targets().reshape(3 * len(VISEMES), _CHANNELS)
 _PRESSED, _BITTEN = _target("PP"), _target("FF")
 _AJAR = _target_of(_PARTED)
+_MEETING = [VISEMES.index(viseme) for viseme in ("sil", "PP", "FF")]
 _AT_REST = np.eye(1, len(VISEMES))
 _PRESSING = np.flatnonzero(_PRESSED)
 _LIPS = np.setdiff1d(np.arange(_CHANNELS), [*_ROUNDING, *_JAW, *_SHUTTING])
@@ -330,7 +336,8 @@ class Coarticulation:
         channels[:_TONGUE] *= self._expressiveness
         channels *= prosody.presence
         channels += ajar * _AJAR
-        asked = _JAW_KNEE * math.tanh(asked * self._expressiveness / _JAW_KNEE) * prosody.presence
+        parted = _SPEAKS_PARTED * (1 - float(dominance[0, _MEETING].sum()))
+        asked = _kneed(math.hypot(asked, parted) * self._expressiveness) * prosody.presence
         opened = self._jaw.push(asked + ajar * _AJAR[_JAW[0]], closed, bitten)
         channels[_JAW], channels[_SHUTTING] = opened.jaw, opened.close
         channels[_LIFTS] += _LIFTED * opened.lift
@@ -358,6 +365,10 @@ class Coarticulation:
             self._reach.push(jaw)
         unsure = min(_MOST_GAIN, max(1.0, _USUAL_REACH / max(self._reach.value, 1e-3)))
         return unsure * (1 + _EMPHASIS_GAIN * (self._stressed - _USUAL_EMPHASIS))
+
+
+def _kneed(jaw: float) -> float:
+    return jaw / math.pow(1 + (max(jaw, 0.0) / _JAW_KNEE) ** _KNEE_BENDS, 1 / _KNEE_BENDS)
 
 
 def _bite(channels: NDArray[np.float64], contact: float) -> NDArray[np.float64]:

@@ -16,11 +16,11 @@ OPENING_OMEGA, JAW_OMEGA = 110.0, 14.0
 """Critically damped, radians per second: of the opening behind its target, and of the jaw
 behind the opening.
 """
-HEAVY = 0.78
+HEAVY = 0.85
 """Share of the jaw's motion that its mass delays; the rest comes with the lips."""
 LIFT = 2.96
 """Weight of mouthLowerDown and mouthUpperUp that opens as far as the jaw's own weight does."""
-MOST_LIFT = 0.65
+MOST_LIFT = 0.80
 KEPT_SHUT = 0.50
 """Share of the jaw's opening that stays behind lips that are shut."""
 BITE_OPENS = 0.05

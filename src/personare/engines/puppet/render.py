@@ -4,6 +4,7 @@ or the bundled 3-D head.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +17,7 @@ from personare.engines.puppet.options import PuppetOptions
 from personare.errors import EngineError
 from personare.ground.stopwatch import Stopwatch
 from personare.media.paste import PasteBack, Square
-from personare.motion import FaceState
+from personare.motion import FaceState, row_of
 from personare.perception.portrait import read_portrait
 from personare.types import Avatar, Image
 
@@ -52,6 +53,29 @@ def open_show(avatar: Avatar, options: PuppetOptions) -> Show:
     return StillFace(avatar, options)
 
 
+class Stillness:
+    """A face that does not move is not drawn anew.
+
+    A picture is kept once its state comes a second time: faces that move cost no copy.
+    """
+
+    def __init__(self, draw: Callable[[FaceState], Image]) -> None:
+        """draw: the same state gives the same bytes."""
+        self._draw = draw
+        self._last: bytes | None = None
+        self._kept: Image | None = None
+
+    def render(self, state: FaceState) -> Image:
+        now = row_of(state).tobytes()
+        again, self._last = now == self._last, now
+        if not again:
+            self._kept = None
+            return self._draw(state)
+        if self._kept is None:
+            self._kept = self._draw(state)
+        return self._kept.copy()
+
+
 class MeshFace:
     """Frames of the bundled head."""
 
@@ -62,8 +86,12 @@ class MeshFace:
         self.size = (options.size, options.size)
         self.watch = Stopwatch()
         self._renderer = MeshRenderer(options.size, options.face_height)
+        self._stillness = Stillness(self._draw)
 
     def render(self, state: FaceState) -> Image:
+        return self._stillness.render(state)
+
+    def _draw(self, state: FaceState) -> Image:
         with self.watch("render"):
             return self._renderer.render(state)
 
@@ -82,6 +110,7 @@ class StillFace:
         self.size = crop.arrays["picture"].shape[:2]
         self.watch = Stopwatch()
         self._renderer = FaceRenderer(avatar.features)
+        self._stillness = Stillness(self._draw)
         self._paste: PasteBack | None = None
         if options.framing == "original":
             self._photo = read_portrait(own_file(avatar), ground(options.background))
@@ -90,6 +119,9 @@ class StillFace:
             self._paste = PasteBack(square, self.size, alpha=self._renderer.still.feathered())
 
     def render(self, state: FaceState) -> Image:
+        return self._stillness.render(state)
+
+    def _draw(self, state: FaceState) -> Image:
         with self.watch("render"):
             drawn = self._renderer.draw(state)
         with self.watch("compose"):

@@ -17,6 +17,7 @@ from personare.errors import InvalidOption, UnknownName
 from personare.serve.files import FILE_ID, PURPOSES
 from personare.serve.problems import Problem, without_paths
 from personare.serve.settings import Limits
+from personare.shelf.manifest import MAX_CONSENT_LENGTH, Consent, consent_of
 from personare.studio.checked import CheckedModel
 from personare.studio.installed import check_can
 from personare.studio.order import Order
@@ -100,14 +101,23 @@ class AvatarRequest(CheckedModel):
         None, description="which engine; none: the default"
     )
     options: dict[str, JsonValue] = Field({}, description="options of the engine; see /v1/engines")
-    consent: Annotated[str, Field(max_length=1000)] = Field(
-        "", description="who is seen, and how they agreed; kept with the avatar"
+    consent: Annotated[str, Field(max_length=MAX_CONSENT_LENGTH)] = Field(
+        "", description="who is seen, and how they agreed; kept with the avatar, its digest in the marks"
+    )
+    consent_until: Annotated[str, Field(max_length=10)] | None = Field(
+        None, description="the last day of it, as 2027-12-31; the avatar refuses to speak afterwards"
     )
 
     @model_validator(mode="after")
     def _plain(self) -> Self:
         refuse_paths(self.options)
+        _ = self.agreed
         return self
+
+    @property
+    def agreed(self) -> Consent | None:
+        """The consent as it is kept. Raises InvalidOption."""
+        return consent_of(self.consent or None, self.consent_until)
 
 
 def refuse_paths(options: Mapping[str, Any]) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from personare.errors import Busy, EngineError, PersonareError, UnknownName
+from personare.provenance.visible import BADGE_TEXT
 from personare.serve.live.opened import Wanted
 from personare.serve.live.process import WorkerProcess
 from personare.serve.live.session import Interrupted
@@ -27,8 +28,6 @@ MOST_LOSSES = 3
 ANSWER_SECONDS = 5.0
 _ROOM_SECONDS = 0.02
 _HANGS = ("the session does not answer", "try again, or end it")
-BADGE = "AI-generated"
-"""Shown with every picture of a session."""
 
 
 class Watcher(Protocol):
@@ -107,7 +106,7 @@ class Place:
             "type": "session.ready",
             "id": self.id,
             "generation": self.generation,
-            "badge": BADGE,
+            "badge": BADGE_TEXT if self.wanted.badge else "",
             **{name: value for name, value in self.facts.items() if name != "cost"},
         }
 

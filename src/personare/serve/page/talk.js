@@ -73,7 +73,6 @@ function end() {
   if (session) remove(`/v1/sessions/${session.id}`).catch(() => {});
   sound?.close();
   session = watcher = sound = null;
-  $("badge").hidden = true;
   running(false);
   $("figures").replaceChildren();
   state("");
@@ -110,8 +109,6 @@ function hear(event) {
     watcher?.void();
   }
   if (event.type === "session.ready") {
-    $("badge").textContent = event.badge ?? "";
-    $("badge").hidden = !event.badge;
     state(t("idle"));
   } else if (event.type === "utterance.started") state(t("speaking"));
   else if (event.type === "utterance.finished" || event.type === "interrupted") state(t("idle"));

@@ -21,9 +21,9 @@ BANDS = ((0.07, 0.2), (0.2, 0.5), (0.5, 1.0), (1.0, 2.0), (2.0, 4.0))
 QUICK = np.array([False, False, True, True, True])
 """Bands that come and go with the voice's energy."""
 RMS = (
-    (1.30, 1.95, 0.95, 0.52, 0.12),
-    (0.85, 1.20, 0.66, 0.32, 0.10),
-    (0.60, 0.95, 0.48, 0.24, 0.06),
+    (2.20, 2.55, 0.80, 0.36, 0.06),
+    (1.05, 1.30, 0.52, 0.21, 0.04),
+    (0.72, 1.02, 0.42, 0.17, 0.03),
     (0.012, 0.014, 0.007, 0.003, 0.0),
     (0.012, 0.014, 0.009, 0.004, 0.0),
 )
@@ -31,7 +31,7 @@ RMS = (
 IDLE_SLOW, IDLE_QUICK, QUIET_QUICK = 0.55, 0.22, 0.45
 """Shares of a speaker's slow and quick bands in a listener's; of the quick ones in a pause."""
 
-POSTURE = np.array([3.3, 2.1, 1.4, 0.018, 0.014])
+POSTURE = np.array([4.3, 2.2, 1.4, 0.018, 0.014])
 """Standard deviation of the postures, as the rows of RMS."""
 POSTURE_LIMIT = 1.8
 POSTURE_SECONDS = (0.45, 0.85)
