@@ -326,6 +326,19 @@ def test_quotas_of_bytes_and_a_full_disk(answering, portrait):
     full = answering(limits=Limits(free_bytes=1 << 62))
     is_problem(full.post("/v1/files", files=file), 507)
     assert not list(full.house.files.folder.iterdir())
+    assert full.get("/readyz").json()["disk"] is False
+
+
+def test_a_database_that_finds_no_room_is_507_and_works_again_later(answering):
+    client = answering()
+    wanted = {"text": "Hello. " * 700, "options": {"look": "mesh"}}
+    assert client.post("/v1/jobs", json=wanted).status_code == 202
+    (pages,) = client.house.database.rows("pragma page_count")[0]
+    client.house.database.rows(f"pragma max_page_count={pages}")
+    for _ in range(3):
+        is_problem(client.post("/v1/jobs", json=wanted), 507)
+    client.house.database.rows("pragma max_page_count=1000000")
+    assert client.post("/v1/jobs", json=wanted).status_code == 202
 
 
 def test_what_was_uploaded_goes_after_a_while(answering, portrait):

@@ -4,8 +4,10 @@ read. Neither paths of this machine nor tracebacks leave it.
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
+import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
@@ -124,6 +126,17 @@ def problem_of(error: PersonareError) -> Problem:
     )
 
 
+def disk_is_full() -> Problem:
+    """What a request gets that would have to be written."""
+    return Problem(507, "the disk of the service is full", "try again later", code="full")
+
+
+def _is_full(error: OSError | sqlite3.OperationalError) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+
+
 def answer_with_problems(app: FastAPI) -> None:
     """Make every error of an application a problem."""
 
@@ -149,6 +162,14 @@ def answer_with_problems(app: FastAPI) -> None:
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, error: ClientDisconnect) -> JSONResponse:  # noqa: ARG001
         return Problem(400, "the body did not come whole", "send it again").response()
+
+    @app.exception_handler(OSError)
+    @app.exception_handler(sqlite3.OperationalError)
+    async def full(_: Request, error: OSError | sqlite3.OperationalError) -> JSONResponse:
+        if not _is_full(error):
+            raise error
+        log.warning("the disk is full")
+        return disk_is_full().response()
 
     @app.exception_handler(Exception)
     async def unexpected(_: Request, error: Exception) -> JSONResponse:
