@@ -265,6 +265,20 @@ def test_a_lost_worker_is_replaced_under_the_same_id(running) -> None:
     until(lambda: not (left - before) & children(running))  # an ended session leaves no process
 
 
+def test_a_worker_that_hangs_does_not_keep_others_waiting(running, voice_samples) -> None:
+    before = children(running)
+    with session(running) as made, watched(running, made) as seen:
+        worker = (children(running) - before).pop()
+        os.kill(worker, signal.SIGSTOP)
+        try:
+            for _ in range(20):  # more than a pipe takes
+                seen.socket.send(in_voice(np.tile(voice_samples, 10)[:32000]))
+            assert httpx.get(f"{running.url}/healthz", timeout=30).status_code == 200
+        finally:
+            os.kill(worker, signal.SIGKILL)
+        assert seen.until("error")["error"]["code"] == "worker_lost"
+
+
 def test_each_session_shows_its_own_face(running, made) -> None:
     """Complaint 7."""
     with (

@@ -26,6 +26,8 @@ HUNG_SECONDS = 10.0
 """A worker that is watched and says nothing for so long is lost."""
 MOST_LOSSES = 3
 ANSWER_SECONDS = 5.0
+_ROOM_SECONDS = 0.02
+_HANGS = ("the session does not answer", "try again, or end it")
 
 
 class Watcher(Protocol):
@@ -139,17 +141,31 @@ class Place:
         """A watcher has lost pictures."""
         self.process.send("key")
 
+    async def room(self) -> None:
+        """Wait until the worker takes more from outside. Raises Busy if it does not."""
+        patience = self._now() + ANSWER_SECONDS
+        while self.process.is_behind:
+            if self._now() > patience:
+                raise Busy(*_HANGS)
+            await asyncio.sleep(_ROOM_SECONDS)
+
+    def void(self) -> int:
+        """Void what is said and waits; watchers are told when it is. The number of the request."""
+        self._requests += 1
+        self.process.send("interrupt", self._requests)
+        return self._requests
+
     async def interrupt(self) -> Interrupted:
-        """Void what is said and waits. Once this returns, no watcher gets older media. Raises
-        Busy while the session is made anew, UnknownName if it ends meanwhile.
+        """As `void`. Once this returns, no watcher gets older media. Raises Busy if the worker
+        does not answer, UnknownName if the session ends meanwhile.
         """
-        self._requests = request = self._requests + 1
-        answer = self._interrupts[request] = asyncio.get_running_loop().create_future()
-        self.process.send("interrupt", request)
+        answer: asyncio.Future[Interrupted] = asyncio.get_running_loop().create_future()
+        request = self.void()
+        self._interrupts[request] = answer
         try:
             return await asyncio.wait_for(answer, ANSWER_SECONDS)
         except TimeoutError:
-            raise Busy("the session is being made anew", hint="try again in a moment") from None
+            raise Busy(*_HANGS) from None
         finally:
             self._interrupts.pop(request, None)
 
@@ -180,7 +196,7 @@ class Place:
         self._watching = []
         for answer in self._interrupts.values():
             if not answer.done():
-                answer.set_exception(UnknownName("the session has ended"))
+                answer.set_exception(UnknownName("the session has ended", hint="POST /v1/sessions makes one"))
         self._closed(self)
 
     # ------------------------------------------------------------- from the worker

@@ -137,6 +137,7 @@ async def interrupt(request: Request, session_id: SessionId) -> Interruption:
 async def say(request: Request, session_id: SessionId, wanted: Say) -> Said:
     """Say a text after what is said already."""
     place = _mine(request, session_id)
+    await place.room()
     place.obey(wanted)
     return Said(generation=place.generation)
 
