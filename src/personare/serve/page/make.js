@@ -82,7 +82,7 @@ function takePortrait(file) {
 function avatarChosen() {
   const engine = $("avatar").selectedOptions[0]?.engine;
   $("engine").disabled = Boolean(engine);
-  $("drop").style.opacity = engine ? 0.4 : 1;
+  $("preview").style.opacity = engine ? 0.25 : 1;
   if (engine) { $("engine").value = engine; showOptions(); }
 }
 
