@@ -218,6 +218,7 @@ def test_no_string_of_a_client_becomes_a_path(answering, portrait):
         ("avatar", str(portrait)),
         ("avatar", "../../x"),
         ("avatar", "a\0b"),
+        ("text", " \n\u3000"),
         ("voice", "/etc/passwd.onnx"),
         ("voice", "..\\voice.onnx"),
         ("voice", "piper:/tmp/x"),

@@ -79,6 +79,8 @@ class ClipRequest(CheckedModel):
     def _plain(self) -> Self:
         if self.voice is not None and (not _VOICE.fullmatch(self.voice) or self.voice.endswith(".onnx")):
             raise InvalidOption("voice: this is not the name of a voice", hint="see /v1/voices")
+        if self.text is not None and not self.text.strip():
+            raise InvalidOption("the text is blank", hint="give words to be spoken")
         if any("\0" in text for text in (self.text or "", self.avatar or "")):
             raise InvalidOption("a NUL character is no text", hint="leave it out")
         refuse_paths(self.options)
