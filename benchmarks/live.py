@@ -33,7 +33,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 import numpy as np
 
 import personare
