@@ -21,21 +21,21 @@ LOUD = 0.6
 class Stamped(PuppetPerformance):
     """Pictures that tell when they were finished."""
 
-    def _begin(self, said):
-        super()._begin(said)
-        self._flashes, self._heard, self._counted = set(), 0, 0
+    def __init__(self, *given):
+        super().__init__(*given)
+        self._flashes: set[tuple[int, int]] = set()  # utterance, frame
+        self._counted: tuple[int, int] = (0, 0)
 
     def _hear(self, said, samples, phones):
-        loud = np.flatnonzero(np.abs(samples) > LOUD) + self._heard
-        self._flashes |= {int(at * self.fps / SAMPLE_RATE) for at in loud}
-        self._heard += len(samples)
+        loud = np.flatnonzero(np.abs(samples) > LOUD) + said.samples - len(samples)
+        self._flashes |= {(said.number, int(at * self.fps / SAMPLE_RATE)) for at in loud}
         return super()._hear(said, samples, phones)
 
     def _piece(self, first, made, utterance):
         for image in made.images:
-            flash = bool(utterance) and self._counted in self._flashes
-            self._counted = self._counted + 1 if utterance else 0
-            stamp(image, time.time() * 1e3, utterance, flash)
+            last, count = self._counted
+            self._counted = (utterance, count + 1 if last == utterance else 0)
+            stamp(image, time.time() * 1e3, utterance, self._counted in self._flashes)
         return super()._piece(first, made, utterance)
 
 

@@ -22,6 +22,7 @@ import base64
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -29,9 +30,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
-import httpx
+import httpx2 as httpx
 import numpy as np
 
 import personare
@@ -69,6 +71,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=12, help="of each measurement of glass to glass")
     parser.add_argument("--chromium", default="/usr/bin/chromium")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # the service ends with it
     voice = spoken()
     print(f"{'what':34} {'5 / 50 / 95 % (n)':34} {'bar':20} load", flush=True)
     if "process" in chosen.only:
@@ -101,11 +104,9 @@ def with_beeps(voice: np.ndarray, seconds: float) -> np.ndarray:
 
 
 def tell(what: str, values: list[float], unit: str = "ms") -> None:
-    figures = " / ".join(f"{np.percentile(values, share):.0f}" for share in (5, 50, 95)) if values else "none"
-    print(
-        f"{what:34} {figures + f' {unit} ({len(values)})':34} {BAR.get(what, ''):20} {os.getloadavg()[0]:.1f}",
-        flush=True,
-    )
+    shares = [f"{np.percentile(values, share):.0f}" for share in (5, 50, 95)] if values else ["none"]
+    figures = f"{' / '.join(shares)} {unit} ({len(values)})"
+    print(f"{what:34} {figures:34} {BAR.get(what, ''):20} {os.getloadavg()[0]:.1f}", flush=True)
 
 
 # ---------------------------------------------------------------- in one process
@@ -114,7 +115,8 @@ def tell(what: str, values: list[float], unit: str = "ms") -> None:
 def interrupts_in_process(size: int, voice: np.ndarray, count: int) -> list[float]:
     """Milliseconds from the call to the first encoded idle picture."""
     engine = personare.open_engine("puppet")
-    performance = engine.perform(engine.prepare(str(portrait()), size=size))
+    portrait = Path(personare.__file__).parent / "assets" / "portrait.jpg"
+    performance = engine.perform(engine.prepare(portrait, size=size))
     left: list[tuple[float, State, int]] = []
     arrived = threading.Event()
 
@@ -142,10 +144,6 @@ def interrupts_in_process(size: int, voice: np.ndarray, count: int) -> list[floa
         left.clear()
     player.close()
     return taken
-
-
-def portrait() -> Path:
-    return Path(personare.__file__).parent / "assets" / "portrait.jpg"
 
 
 # ---------------------------------------------------------------- the service
@@ -213,9 +211,12 @@ def in_browser(running: Running, mode: str, voice: np.ndarray, chosen: argparse.
         browser = tools.chromium.launch(executable_path=chosen.chromium, headless=True, args=flags)
         page = browser.new_page()
         page.on("pageerror", lambda error: print("page:", error))
-        for name, body in page_files().items():
-            page.route(f"**/{name}", answer_with(body, "html" if name.endswith("html") else "javascript"))
-        page.goto(f"{running.url}/live.html")
+        files = page_files()
+        for name in files:
+            page.route(f"**/{name}", answer_with(files[name], "javascript"))
+        # a page that we answered ourselves would not count as one of this machine
+        page.goto(f"{running.url}/healthz")
+        page.set_content(files["live.html"])
         page.wait_for_function("window.ready")
         page.evaluate("([mode, wanted]) => begin(mode, wanted)", [mode, wanted(chosen.size)])
         page.wait_for_function("seen.frames.length > 50")
@@ -227,12 +228,12 @@ def in_browser(running: Running, mode: str, voice: np.ndarray, chosen: argparse.
 def browser_round(page, mode: str, voice: np.ndarray, chosen: argparse.Namespace) -> None:
     firsts = []
     for _ in range(5):
-        page.evaluate("seen.frames = []")
+        page.evaluate("(seen.frames = [], seen.messages = [])")
         begun = page.evaluate("(voice) => speak(voice)", encoded(voice[: SAMPLE_RATE * 3 // 2]))
-        page.wait_for_timeout(600)
+        page.wait_for_function("seen.messages.some((told) => told.type === 'utterance.finished')")
+        page.wait_for_timeout(1000)
         first = page.evaluate("seen.frames.find((frame) => frame.state === 1)?.t")
         firsts += [first - begun] if first else []
-        page.wait_for_timeout(500)
     tell(f"first speaking picture, {mode}", firsts)
 
     page.evaluate("(seen.frames = [], seen.beeps = [])")
@@ -242,7 +243,7 @@ def browser_round(page, mode: str, voice: np.ndarray, chosen: argparse.Namespace
     speaking = [frame for frame in seen["frames"] if frame["state"] == 1]
     tell(f"glass to glass, {mode}", [frame["late"] for frame in speaking])
     tell(f"pictures apart, {mode}", list(np.diff([frame["t"] for frame in speaking])))
-    flashes = [b["t"] for a, b in zip(speaking, speaking[1:], strict=False) if b["flash"] and not a["flash"]]
+    flashes = [b["t"] for a, b in pairwise(speaking) if b["flash"] and not a["flash"]]
     for name, clock in (("sound after picture", "t"), ("the same by the card's clock", "card")):
         heard = [beep[clock] for beep in seen["beeps"]]
         apart = [min((at - flash for at in heard), key=abs) for flash in flashes if heard]
@@ -357,11 +358,9 @@ async def at_once(running: Running, voice: np.ndarray, chosen: argparse.Namespac
         for one in seen:
             count = sum(began <= at < ended for at in one.arrived)
             gaps = 1e3 * np.diff([at for at in one.arrived if began <= at < ended])
-            print(
-                f"{'sessions':34} {count / (ended - began):.1f} a second; apart {np.percentile(gaps, 95):.0f} ms "
-                f"at 95 %     {BAR['sessions']:20} {os.getloadavg()[0]:.1f}",
-                flush=True,
-            )
+            rate, late = count / (ended - began), np.percentile(gaps, 95)
+            figures = f"{rate:.1f} a second; 95 %: {late:.0f} ms apart"
+            print(f"{'sessions':34} {figures:34} {BAR['sessions']:20} {os.getloadavg()[0]:.1f}", flush=True)
         for event in [[e for e in one.events if e.get("type") == "stats"][-1:] for one in seen]:
             print("    stats:", event)
     async with httpx.AsyncClient() as http:
@@ -386,13 +385,10 @@ async def soak(running: Running, voice: np.ndarray, chosen: argparse.Namespace) 
             for one, (index, at) in zip(seen, first, strict=True)
         ]
         slips = [event["slips"] for one in seen for event in one.events if event.get("type") == "stats"]
-        print(
-            f"soak, {len(seen)} sessions, {chosen.soak:g} min: memory {began:.0f} -> {running.memory_mb():.0f} MB "
-            f"(bar +-50), threads {threads} -> {running.threads()}, behind the clock "
-            f"{', '.join(f'{value:.0f}' for value in slow)} ms, slips {max(slips, default=0)}, "
-            f"load {os.getloadavg()[0]:.1f}",
-            flush=True,
-        )
+        print(f"soak, {len(seen)} sessions, {chosen.soak:g} min (load {os.getloadavg()[0]:.1f}):")
+        print(f"    memory {began:.0f} -> {running.memory_mb():.0f} MB (bar +-50)")
+        print(f"    threads {threads} -> {running.threads()}, slips {max(slips, default=0)}")
+        print(f"    behind the clock {', '.join(f'{value:.0f}' for value in slow)} ms", flush=True)
     async with httpx.AsyncClient() as http:
         for session in (await http.get(f"{running.url}/v1/sessions")).json()["data"]:
             await http.delete(f"{running.url}/v1/sessions/{session['id']}")

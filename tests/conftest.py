@@ -37,6 +37,11 @@ SEEDED = {
     "float": ("float", "wav2vec2-base-960h", "wav2vec2-emotion"),
     "musetalk": ("musetalk-unet-v15", "musetalk-unet-v1", "sd-vae-ft-mse", "whisper-tiny"),
     "artalk": ("artalk", "flame"),
+    "mimicmotion": ("mimicmotion-1-1", "svd-vae", "svd-image-encoder", "yolox", "dwpose-onnx"),
+    "nerffacespeech": (
+        *("stylenerf-ffhq-1024", "lipaintnet", "sadtalker", "deep3d-recon", "nerffacespeech-seg"),
+        *("vgg16-imagenet", "alexnet-imagenet", "lpips-vgg", "lpips-alex", "bfm"),
+    ),
 }
 """Components that tests share, by engine."""
 SLOW_FOLDERS = ("conformance", "e2e", "faults")

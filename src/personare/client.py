@@ -134,7 +134,7 @@ class Client:
     ) -> dict[str, Any]:
         """Prepare a portrait and keep it under a name; the avatar, with the photo's report.
 
-        wait: until it is ready. fields: engine, options, consent.
+        wait: until it is ready. fields: engine, options, consent, consent_until.
         """
         avatar = self._post("/v1/avatars", {"name": name, "portrait": portrait, **fields})
         if not wait:

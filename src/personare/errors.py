@@ -5,6 +5,7 @@
         UnreadableMedia                       not a picture, sound or video, damaged, or not there
         PictureTooLarge                       above the pixel budget; refused before decoding
         NoFaceFound                           no face in the portrait
+        NoPersonFound                         no body in the picture, or in the guide
         FaceTooSmall                          a face, but too few pixels to animate
         FaceTurnedAway                        a face, but too far from frontal
         UnusableSpeech                        empty, or with NaN or infinite samples
@@ -77,6 +78,10 @@ class PictureTooLarge(InputError):
 
 
 class NoFaceFound(InputError):
+    pass
+
+
+class NoPersonFound(InputError):
     pass
 
 

@@ -24,11 +24,14 @@ Arrays = Mapping[str, np.ndarray]
 class Tolerance:
     """How far an output may be from its golden: the largest absolute difference, in standard
     deviations of the golden if `of_std`; `mean` bounds the mean absolute difference as well.
+    share: of the values that must be so near; where a step decides, a few may fall on its other
+    side.
     """
 
     largest: float
     of_std: bool = False
     mean: float | None = None
+    share: float = 1.0
 
     def bound(self, golden: np.ndarray) -> float:
         """The largest absolute difference allowed for this golden."""

@@ -133,11 +133,14 @@ def _compare(case: Case, name: str, golden: np.ndarray, made: np.ndarray | None)
         return Comparison(name, 0.0, 0.0, tolerance.largest)
     difference = np.abs(made.astype(np.float64) - golden.astype(np.float64))
     allowed = tolerance.bound(golden.astype(np.float64))
-    largest, mean = float(difference.max()), float(difference.mean())
+    largest, mean = float(np.quantile(difference, tolerance.share)), float(difference.mean())
+    if np.isnan(difference).any():
+        largest = float("nan")
     relative = largest / max(float(np.abs(golden.astype(np.float64)).max()), 1e-12)
     fault = ""
     if not largest <= allowed:  # NaN fails too
-        fault = f"max abs {largest:.4g} > {allowed:.4g}"
+        what = "max abs" if tolerance.share == 1 else f"abs of {tolerance.share:.4%}"
+        fault = f"{what} {largest:.4g} > {allowed:.4g}"
     elif tolerance.mean is not None and mean > tolerance.mean:
         fault = f"mean abs {mean:.4g} > {tolerance.mean:.4g}"
     return Comparison(name, largest, relative, allowed, fault)

@@ -15,7 +15,7 @@ import importlib
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,9 @@ class Released:
     constants: gives the tensors by name that are not weights, such as the mean of what it was
         trained on.
     writer: writes the file where it has no manifest.
+    prefix: before the names of the manifest's tensors.
+    also: (manifest, prefix) of further networks in the same file.
+    saver: writes tensors and configuration in a layout of its own.
     """
 
     component: str
@@ -46,6 +49,9 @@ class Released:
     wrapped_in: str | None = None
     constants: Callable[[], Mapping[str, np.ndarray]] = dict
     writer: Callable[[Path], object] | None = None
+    prefix: str = ""
+    also: tuple[tuple[str, str], ...] = ()
+    saver: Callable[[Mapping[str, Any], Mapping[str, Any], Path], object] | None = None
 
 
 def write_checkpoints(
@@ -77,20 +83,26 @@ def write_checkpoints(
                 entry.writer(path)
                 written.append(path)
                 continue
-            _write(path, manifests.manifest_path(entry.manifest), seed, entry)
+            parts = ((entry.manifest, entry.prefix), *entry.also)
+            _write(path, [(manifests.manifest_path(part), prefix) for part, prefix in parts], seed, entry)
             written.append(path)
     return written
 
 
-def _write(path: Path, manifest: Path, seed: int, entry: Released) -> None:
+def _write(path: Path, parts: Sequence[tuple[Path, str]], seed: int, entry: Released) -> None:
+    """parts: (manifest, prefix) of the networks in the file."""
     import torch
 
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         state: dict[str, Any] = {}
-        for name, array in seeded_tensors(json.loads(manifest.read_text(encoding="utf-8")), seed):
-            state[name] = _on_disk(array, Path(scratch) / str(len(state)))
+        described = [json.loads(manifest.read_text(encoding="utf-8")) for manifest, _ in parts]
+        for manifest, (_, prefix) in zip(described, parts, strict=True):
+            for name, array in seeded_tensors(manifest, seed):
+                state[prefix + name] = _on_disk(array, Path(scratch) / str(len(state)))
         state |= {name: torch.from_numpy(np.array(array)) for name, array in entry.constants().items()}
-        if path.suffix == ".safetensors":
+        if entry.saver is not None:
+            entry.saver(state, described[0]["config"], path)
+        elif path.suffix == ".safetensors":
             from safetensors.torch import save_file
 
             save_file(state, path)

@@ -115,7 +115,7 @@ def test_full_cases_take_the_released_configuration(tmp_path: Path) -> None:
     assert Replay("musetalk", below, {}).config("unet")["block_out_channels"] == [32, 64, 96, 96]
 
 
-@pytest.mark.parametrize("engine", ["musetalk", "float"])
+@pytest.mark.parametrize("engine", ["musetalk", "float", "mimicmotion"])
 def test_every_released_manifest_is_found_at_full_size(engine: str) -> None:
     released = sorted((HERE / engine / "released").glob("manifest_*.json"))
     assert len(released) > 3

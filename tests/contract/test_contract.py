@@ -5,10 +5,12 @@ skeleton of docs/add-an-engine.md.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from fractions import Fraction
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,14 @@ import pytest
 
 from personare.cache.store import FeatureStore
 from personare.contract.cases import Case
-from personare.contract.checks import CHECKS, Broken, Check
+from personare.contract.checks import CHECKS, EVERY, Broken, Check
+from personare.contract.guided import GUIDED
 from personare.engines.engine import Engine, load_engine
 from personare.engines.performance import Performance
+from personare.media.guide import open_guide
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
+from personare.types import Guide
 
 SKELETON = Path(__file__).parents[2] / "examples" / "engine"
 SOUGHT = {
@@ -30,9 +35,20 @@ SOUGHT = {
     "musetalk-exact": {"audio": "exact", "fps": 5, "batch_size": 2, "device": "cpu"},
     "float": {"emotion": "neutral", "device": "cpu"},
     "artalk": {"device": "cpu", "size": 64},
+    "mimicmotion": {"resolution": 64, "steps": 1, "sample_stride": 1, "device": "cpu"},
+    "nerffacespeech": {"device": "cpu", "mode": "latent", "projection_steps": 2, "tuning_steps": 1},
 }
 EXACT = {"counts", "cuts", "interruptions", "latency", "resumption"}
-SECONDS = {"puppet": 1.2, "musetalk": 1.5, "musetalk-exact": 1.0, "float": 1.2, "artalk": 1.2}
+SECONDS = {
+    "puppet": 1.2,
+    "musetalk": 1.5,
+    "musetalk-exact": 1.0,
+    "float": 1.2,
+    "artalk": 1.2,
+    "mimicmotion": 0,
+    "nerffacespeech": 0.5,
+}
+CHECKS_OF = {"puppet": CHECKS + GUIDED, "mimicmotion": EVERY + GUIDED}
 PAIRS = [
     pytest.param(
         name,
@@ -41,7 +57,7 @@ PAIRS = [
         id=f"{name}-{check.__name__}",
     )
     for name in SOUGHT
-    for check in CHECKS
+    for check in CHECKS_OF.get(name, CHECKS)
     # With audio=exact just the way of hearing is another.
     if name != "musetalk-exact" or check.__name__ in EXACT
 ]
@@ -61,8 +77,18 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     studio.store.close()
 
 
+@pytest.fixture(scope="module")
+def guide(tmp_path_factory: pytest.TempPathFactory) -> Guide:
+    """Three pictures of somebody who does nothing, at five a second."""
+    folder = tmp_path_factory.mktemp("guide")
+    for number in range(3):
+        shutil.copy(PHOTO, folder / f"{number}.jpg")
+    return open_guide(folder, Fraction(5))
+
+
 @pytest.mark.parametrize(("case", "check"), PAIRS, indirect=["case"])
-def test_the_contract_is_kept(case: Case, check: Check) -> None:
+def test_the_contract_is_kept(case: Case, check: Check, guide: Guide) -> None:
+    case.guide = guide if check in GUIDED or "speech" not in case.engine.drives(case.options) else None
     try:
         check(case)
     finally:

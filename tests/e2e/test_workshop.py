@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
 from personare.media.audio import speech_from_samples
 from personare.media.image import read_image, write_png
+from personare.media.writer import ClipWriter
 from personare.studio.studio import Studio
 from personare.types import Phone
-from tests.conftest import write_wav
+from tests.conftest import error_lines, write_wav
 
 SMALL = ("--set", "size=256")
 
@@ -115,3 +118,41 @@ def test_phones_count_and_a_voice_that_never_says_the_same_is_never_found(portra
         1
     ]  # the first take was listened to for its digest, the second was performed
     assert clip_of(speech_from_samples(plain * np.float32(heard), 16000)) == "hit"
+
+
+def test_a_batch_follows_every_video_of_a_folder(cli, portrait, tmp_path):
+    """Made once, then kept; a guide that is another one is followed anew."""
+
+    def write(path, count):
+        writer = ClipWriter(path, size=(256, 256), fps=Fraction(10), voice_rate=16000, voice_channels=1)
+        with writer as clip:
+            clip.write_frames(np.repeat(read_image(portrait)[None, ::2, ::2], count, axis=0))
+
+    folder = tmp_path / "guides"
+    folder.mkdir()
+    for name, count in (("a", 2), ("b", 3)):
+        write(folder / f"{name}.mp4", count)
+    command = ("batch", folder, "--portrait", portrait, "--set", "size=256", "--workers", 1, "--json")
+    made = cli(*command).json["results"]
+    assert [(result["output"], result["state"]) for result in made] == [("a.mp4", "made"), ("b.mp4", "made")]
+    assert [result["report"]["frames"] for result in made] == [2, 3]
+    write(folder / "b.mp4", 4)
+    assert [result["state"] for result in cli(*command).json["results"]] == ["kept", "made"]
+
+
+def test_a_stage_is_left_out_of_the_cache(cli, portrait, short, tmp_path):
+    def outcomes(*options):
+        ended = cli(
+            *("speak", portrait, short, "-o", tmp_path / "a.mp4", "--set", "size=256", "--json"), *options
+        )
+        assert ended.code == 0, ended
+        return ended.json["cache"]["stages"]
+
+    outcomes()
+    again = outcomes("--no-clip-cache", "--no-cache-of", "puppet.crop", "puppet.rig")
+    assert {stage for stage, outcome in again.items() if outcome == "miss"} == {"puppet.crop", "puppet.rig"}
+    ended = cli("speak", portrait, short, "-o", tmp_path / "b.mp4", "--no-cache-of", "puppet.nose")
+    error, hint = error_lines(ended)
+    assert ended.code == 3
+    assert "no stage is named 'puppet.nose'" in error
+    assert "crop" in hint

@@ -127,7 +127,7 @@ def test_a_picture_that_takes_too_much_memory_ends_its_own_task(tmp_path, portra
     cv2.imwrite(str(bomb), np.zeros((7000, 7000, 3), np.uint8))
     assert bomb.stat().st_size < 200_000
     pool = ListPool([Creation("bomb", "bomb", bomb)])
-    crew = Crew(pool, Settings(cache_dir=tmp_path / "cache"), count=1, memory_bytes=320 << 20)
+    crew = Crew(pool, Settings(cache_dir=tmp_path / "cache"), count=1, memory_bytes=448 << 20)
     crew.start()
     try:
         until(lambda: "bomb" in pool.ended)

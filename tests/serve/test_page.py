@@ -199,7 +199,6 @@ def test_it_talks_and_is_interrupted(browser, running):
     page.keyboard.press("Escape")
     wait(page, "document.querySelector('#live-state').textContent === 'listening'")
     assert page.evaluate("document.querySelector('#canvas').width") == 512
-    assert page.locator("#badge").inner_text() == "AI-generated"
     page.click("#stop")
     page.wait_for_selector("#start:not([hidden])")
     assert page.faults == []

@@ -26,11 +26,18 @@ SMALL = {"size": 256}
 def anna(running, portrait) -> str:
     """An avatar of the running service."""
     avatar = running.client.create_avatar(
-        "anna", portrait, options=SMALL, consent="A model; she signed on 2026-11-01."
+        "anna",
+        portrait,
+        options=SMALL,
+        consent="A model; she signed on 2026-11-01.",
+        consent_until="2999-12-31",
     )
     assert (avatar["status"], avatar["engine"]) == ("ready", "puppet")
     assert avatar["photo"]["faces"] == 1
     assert avatar["consent"].startswith("A model")
+    assert avatar["consent_until"] == "2999-12-31"
+    kept = json.loads(next(running.folder.rglob("avatar.json")).read_text())
+    assert kept["consent"] == {"text": avatar["consent"], "until": "2999-12-31"}
     return "anna"
 
 

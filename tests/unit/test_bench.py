@@ -90,6 +90,18 @@ def test_a_report_becomes_a_run():
     }
 
 
+def test_what_a_guide_needs_is_no_preparation():
+    report = {
+        "timings": {"a.face": 0.5, "a.poses": 1.0, "drive": 1.0, "perform": 2.0, "write": 0.1, "total": 3.0},
+        "cache": {"stages": {"a.face": "miss", "a.poses": "miss"}, "performed": ["a.poses"]},
+        "realtime_factor": 2.0,
+        "peak_memory_mb": None,
+    }
+    run = read_run("cold", report, 3.5)
+    assert (run.seconds["preprocess"], run.seconds["drive"]) == (0.5, 1.0)
+    assert run.stages == {"a.face": 0.5, "a.poses": 1.0}
+
+
 def test_what_cannot_be_done_is_said_before_any_run(cli, monkeypatch, tmp_path):
     with pytest.raises(UnwritableOutput):
         check_plot(tmp_path / "a.jpg")

@@ -194,3 +194,10 @@ def test_ways_between_spaces(tmp_path):
     weights = Weights(tmp_path)
     assert open_retarget("arkit-60", frozenset({"arkit-60"}), weights) is None
     assert isinstance(open_retarget("flame-106", frozenset({"arkit-60"}), weights), FlameToArkit)
+
+
+def test_a_head_that_turns_away_stays_where_a_photo_can_follow():
+    for turn in ([0, 3.0, 0], [2.0, 0, 0], [0.5, 2.5, 0.5]):
+        assert max(map(abs, head_angles(np.array(turn, np.float32)))) < 36
+    assert head_angles(np.array([0, 0.3, 0], np.float32))[0] == pytest.approx(np.degrees(0.3), abs=1e-3)
+    assert head_angles(np.zeros(3, np.float32)) == (0, 0, 0)

@@ -63,6 +63,17 @@ def test_a_generation_begins_where_a_decoder_may_begin(media, codec) -> None:
     assert all(close_to(frame.to_ndarray(format="rgb24"), 4 + i) for i, frame in enumerate(seen))
 
 
+def test_a_stream_of_mp4_says_what_it_is_in_its_first_bytes() -> None:
+    tags = {"AIGC": '{"Label":"1"}', "xmp": "<x/>"}
+    encoder = open_encoder("fmp4", SIZE, FPS, tags)
+    packets = [packet for tick in ticks(6) for packet in encoder.encode(tick)]
+    encoder.close()
+    for kind in (Kind.MP4_VIDEO, Kind.MP4_SOUND):
+        first = next(packet.payload for packet in packets if packet.kind == kind)
+        with av.open(io.BytesIO(first)) as file:
+            assert {name: file.metadata.get(name) for name in tags} == tags
+
+
 def test_fragments_play_as_mp4_and_a_spared_picture_is_no_gap() -> None:
     encoder = open_encoder("fmp4", SIZE, FPS)
     packets = [packet for tick in ticks(10, first=50, spared=54) for packet in encoder.encode(tick)]

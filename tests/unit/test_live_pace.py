@@ -8,6 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from personare.engines.performance import Made
 from personare.serve.live.encoders import SoundEncoder
 from personare.serve.live.pace import Pace, SystemClock
 from personare.serve.live.player import Player
@@ -118,3 +119,37 @@ def test_nothing_old_leaves_once_interrupt_has_returned(player) -> None:
     started = [event["id"] for event in player.events if event["type"] == "utterance.started"]
     finished = [event["id"] for event in player.events if event["type"] == "utterance.finished"]
     assert started == finished
+
+
+def test_the_badge_is_in_every_picture_and_not_in_the_engines_own() -> None:
+    class Still(Mirror):
+        own = np.zeros((1, 2, 2, 3), np.uint8)
+
+        def _rest(self, n):
+            return Made(self.own)
+
+    class Stamp:
+        def draw(self, frame):
+            frame[0] = 255
+            return frame
+
+    class Eye(SoundEncoder):
+        def encode(self, tick):
+            seen.append(tick.image)
+            return super().encode(tick)
+
+    seen: list = []
+    clock = SystemClock()
+    session = Session(
+        Still(Fraction(100)), prime_seconds=0.2, tell=lambda event: None, now=clock.now, sparing=False
+    )
+    made = Player(session, Pace(session.fps, clock), seen.extend, print, print, Stamp())
+    try:
+        made.watch(Eye())
+        until(lambda: len(seen) > 3)
+    finally:
+        made.close()
+    pictures = [image for image in seen if isinstance(image, np.ndarray)]
+    assert len(pictures) > 1
+    assert all((image[0] == 255).all() for image in pictures)
+    assert not Still.own.any()

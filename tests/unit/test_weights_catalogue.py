@@ -11,7 +11,10 @@ from personare.weights.finder import size_of
 NAMES = {
     "musetalk-unet-v15", "musetalk-unet-v1", "sd-vae-ft-mse", "whisper-tiny", "whisper-tiny-openai",
     "dwpose", "face-parse-bisent", "s3fd", "float", "wav2vec2-base-960h", "wav2vec2-emotion",
-    "artalk", "gagavatar", "flame",
+    "artalk", "gagavatar", "flame", "mimicmotion-1-1", "mimicmotion-1", "svd-vae", "svd-image-encoder",
+    "yolox", "dwpose-onnx",
+    "stylenerf-ffhq-1024", "lipaintnet", "sadtalker", "deep3d-recon", "nerffacespeech-seg",
+    "vgg16-imagenet", "alexnet-imagenet", "lpips-vgg", "lpips-alex", "bfm",
 }  # fmt: skip
 
 
@@ -68,7 +71,7 @@ def test_unknown_names_are_answered_with_the_known_ones() -> None:
     assert "musetalk-unet-v15" in caught.value.hint
     with pytest.raises(UnknownName, match="no engine named 'puppet' uses weights") as caught:
         components(engine="puppet")
-    assert "float, musetalk" in caught.value.hint
+    assert "float, mimicmotion, musetalk" in caught.value.hint
 
 
 VALID = """

@@ -53,6 +53,25 @@ def test_a_line_is_a_job_and_defaults_fill_it(read, tmp_path):
     )
 
 
+def test_a_line_may_have_a_guide_instead_of_a_voice(read, tmp_path):
+    (job,) = read({"portrait": "a.jpg", "guide": "dance.mp4", "output": "one.mp4", "engine": "mimicmotion"})
+    assert (job.order.guide, job.order.kind) == (tmp_path / "dance.mp4", "guide")
+    with pytest.raises(InvalidOption, match="exactly one of speech, text and guide"):
+        read({**GOOD, "guide": "dance.mp4"})
+
+
+def test_a_folder_without_voices_is_one_of_guides(tmp_path):
+    for name in ("a.mp4", "b.mov", "b.png", "note.md"):
+        (tmp_path / name).write_bytes(b"")
+    given = (tmp_path, tmp_path.resolve() / "clips", Defaults(engine="mimicmotion"))
+    alone = folder_jobs(*given, "me.jpg")
+    assert [(job.order.guide.name, job.name) for job in alone] == [("a.mp4", "a.mp4"), ("b.mov", "b.mp4")]
+    pairs = folder_jobs(*given)
+    assert [job.order.portrait.name for job in pairs] == ["a.jpg", "b.png"]
+    (tmp_path / "c.wav").write_bytes(b"")
+    assert [job.order.speech.name for job in folder_jobs(*given, "me.jpg")] == ["c.wav"]
+
+
 GOOD = {"portrait": "a.jpg", "speech": "v.wav", "output": "one.mp4"}
 
 
@@ -61,8 +80,8 @@ GOOD = {"portrait": "a.jpg", "speech": "v.wav", "output": "one.mp4"}
     [
         ({**GOOD, "portait": "x"}, "unknown field 'portait'"),
         ({"speech": "v.wav", "output": "one.mp4"}, "portrait"),
-        ({**GOOD, "text": "both"}, "exactly one of speech and text"),
-        ({"portrait": "a.jpg", "output": "one.mp4"}, "exactly one of speech and text"),
+        ({**GOOD, "text": "both"}, "exactly one of speech, text and guide"),
+        ({"portrait": "a.jpg", "output": "one.mp4"}, "exactly one of speech, text and guide"),
         ({**GOOD, "voice": "de"}, "voice is for text"),
         ({**GOOD, "output": "../one.mp4"}, "outside"),
         ({**GOOD, "output": "/etc/one.mp4"}, "outside"),

@@ -22,20 +22,25 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as Pillow
 
 from personare import errors
+from personare.engines.engine import load_engine
 from personare.errors import EngineError, WeightsError
 from personare.ground.machine import Machine, machine
+from personare.media.image import read_image
 from personare.studio.order import Order
 from personare.studio.settings import Settings
 from personare.types import SAMPLE_RATE, Progress, no_progress
+from personare.weights.finder import Weights
 
 Temperature = Literal["cold", "warm"]
 
 STAGES = ("start", "preprocess", "drive", "motion", "render", "compose", "perform", "encode", "total")
 """Rows of the table. start: Python, imports and everything outside the run. preprocess: all
 stages of the portrait. drive ... compose: the steps of the performance, as the engine tells
-them. perform: all of the performance, steps included. encode: waiting for encoder and file.
+them; what it does with a guide is in them. perform: all of the performance, steps included.
+encode: waiting for encoder and file.
 total: of the process, from its start to its end.
 """
 
@@ -86,23 +91,34 @@ def run_bench(
     *,
     portrait: Path | None = None,
     speech: Path | None = None,
+    guide: Path | None = None,
     runs: int = 3,
     options: Mapping[str, str] | None = None,
     weights: Path | None = None,
     progress: Progress = no_progress,
 ) -> Bench:
-    """Measure an engine: `runs` cold and `runs` warm runs. portrait, speech: the bundled photo
-    and sentence by default.
+    """Measure an engine: `runs` cold and `runs` warm runs.
+
+    portrait, speech, guide: the bundled photo and a sentence by default; for an engine that no
+    voice moves, a guide of two seconds made of the photo.
 
     Raises what making the clip raises.
     """
     with ExitStack() as held:
         folder = Path(held.enter_context(tempfile.TemporaryDirectory(prefix="personare-bench-")))
         picture = portrait or held.enter_context(as_file(files("personare") / "assets" / "portrait.jpg"))
-        voice, spoken = (speech, speech.name) if speech else _sentence(folder / "sentence.wav")
+        made = load_engine(engine, Weights(weights))
+        moved = made.drives(made.read_options(options or {}))
+        if guide is None and speech is None and "speech" not in moved:
+            guide = _nodding(picture, folder / "guide")
+        if guide is not None:
+            led, spoken = {"guide": guide.absolute()}, f"after {guide.name}"
+        else:
+            voice, spoken = (speech, speech.name) if speech else _sentence(folder / "sentence.wav")
+            led = {"speech": voice.absolute()}
         order = Order(
             portrait=picture.absolute(),
-            speech=voice.absolute(),
+            **led,
             engine=engine,
             options=dict(options or {}),
             output=folder / "clip.mp4",
@@ -146,15 +162,18 @@ def run_bench(
 
 
 def command(order: Order, settings: Settings) -> list[str]:
-    """The command line that makes an order of a portrait and a speech, as a user runs it."""
-    words = [sys.executable, "-m", "personare", "speak", "--json", f"--output={order.output}"]
+    """The command line that makes an order of a portrait and a speech or a guide, as a user
+    runs it.
+    """
+    verb = "speak" if order.guide is None else "follow"
+    words = [sys.executable, "-m", "personare", verb, "--json", f"--output={order.output}"]
     words += [f"--cache-dir={settings.cache_dir}"] if settings.cache_dir else []
     words += [f"--weights={settings.weights}"] if settings.weights else []
     words += [] if settings.keep_clips else ["--no-clip-cache"]
     words += ["--engine", order.engine] if order.engine else []
     for name, value in order.options.items():
         words += ["--set", f"{name}={value}"]
-    return [*words, "--", str(order.portrait), str(order.speech)]
+    return [*words, "--", str(order.portrait), str(order.speech or order.guide)]
 
 
 def _run(temperature: Temperature, command: Sequence[str]) -> tuple[ProcessRun, dict[str, Any]]:
@@ -173,12 +192,14 @@ def _run(temperature: Temperature, command: Sequence[str]) -> tuple[ProcessRun, 
 
 
 def read_run(temperature: Temperature, report: Mapping[str, Any], total: float) -> ProcessRun:
-    """What the report of one `speak` says in rows of the table. total: seconds of the process."""
-    timings = report["timings"]
+    """What the report of one `speak` or `follow` says in rows of the table. total: seconds of
+    the process.
+    """
+    timings, performed = report["timings"], report["cache"].get("performed", ())
     stages = {name: timings[name] for name in report["cache"]["stages"] if name in timings}
     seconds = {
         "start": max(0.0, total - timings["total"]),
-        "preprocess": sum(stages.values()),
+        "preprocess": sum(took for name, took in stages.items() if name not in performed),
         **{step: timings[step] for step in STEPS if step in timings},
         "perform": timings["perform"],
         "encode": timings["write"],
@@ -214,6 +235,17 @@ def _ended(command: Sequence[str]) -> Iterator[tuple[str, int]]:
         if process.poll() is None:
             process.terminate()
             process.wait()
+
+
+def _nodding(picture: Path, folder: Path) -> Path:
+    """A guide of 50 pictures in which the photo moves up and down by a twentieth."""
+    photo = read_image(picture)
+    height, width = (side // 2 * 2 for side in photo.shape[:2])
+    folder.mkdir()
+    for number in range(50):
+        down = round(height / 20 * np.sin(2 * np.pi * number / 25))
+        Pillow.fromarray(np.roll(photo[:height, :width], down, axis=0)).save(folder / f"{number}.png")
+    return folder
 
 
 def _sentence(target: Path) -> tuple[Path, str]:

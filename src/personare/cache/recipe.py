@@ -15,10 +15,18 @@ from personare.cache.checkpoint import Workspace
 from personare.cache.form import Form, Misfit
 from personare.cache.keys import stage_key
 from personare.errors import EngineError, PersonareError
-from personare.types import Feature, Guide, Progress, Samples, Source, no_progress
+from personare.types import Feature, Guide, Image, Progress, Samples, Source, no_progress
 
 Sources = Mapping[Source, Any]
 """What a recipe runs on: a Path as "portrait", Samples as "speech", a Guide as "guide"."""
+
+Show = Callable[[str, Image], None]
+"""Told a picture of what is being made, uint8 [H, W, 3], under a name."""
+
+
+def show_nothing(name: str, picture: Image) -> None:
+    """A Show for those who do not look."""
+
 
 Cost = Literal["seconds", "minutes"]
 """How long a stage may take; one of "minutes" (or hours) has a workspace for checkpoints."""
@@ -36,6 +44,7 @@ class StageInputs:
     progress: to be told how far the stage is; it may raise Cancelled.
     workspace: where a stage of minutes keeps checkpoints and finds the last one; keeps nothing
         for a stage of seconds.
+    show: for pictures that people look at while it works.
     """
 
     parameters: Mapping[str, Any]
@@ -43,6 +52,7 @@ class StageInputs:
     sources: Sources
     progress: Progress = no_progress
     workspace: Workspace = field(default_factory=Workspace)
+    show: Show = show_nothing
 
     @property
     def portrait(self) -> Path:
@@ -79,6 +89,7 @@ class Stage:
     form: the form of its feature for given inputs. None: a feature of it is never taken from
         others.
     cost: no part of the key.
+    pictures: what people can see of its finished feature, by name.
     """
 
     name: str
@@ -91,6 +102,7 @@ class Stage:
     numeric_format: str = "float32"
     form: Callable[[StageInputs], Form] | None = None
     cost: Cost = "seconds"
+    pictures: Callable[[Feature], Mapping[str, Image]] | None = None
 
     def __post_init__(self) -> None:
         engine, _, rest = self.name.partition(".")

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from personare.cache.checkpoint import Workspace
 from personare.cache.keys import FileStamp, file_stamp, guide_digest, speech_digest
-from personare.cache.recipe import Recipe, Sources, Stage, StageInputs
+from personare.cache.recipe import Recipe, Show, Sources, Stage, StageInputs, show_nothing
 from personare.cache.store import FeatureStore
 from personare.errors import Cancelled, EngineError, PersonareError, UnreadableMedia
 from personare.types import Feature, Guide, Progress, Samples, Source, no_progress
@@ -64,10 +64,14 @@ class StageStatus:
 
 
 def prepare(
-    recipe: Recipe, portrait: Path, store: FeatureStore, progress: Progress = no_progress
+    recipe: Recipe,
+    portrait: Path,
+    store: FeatureStore,
+    progress: Progress = no_progress,
+    show: Show = show_nothing,
 ) -> Preparation:
     """The features of every stage that a portrait alone is enough for. See `run`."""
-    return run(recipe.within("portrait"), {"portrait": portrait}, store, progress)
+    return run(recipe.within("portrait"), {"portrait": portrait}, store, progress, show)
 
 
 def hear(
@@ -80,7 +84,11 @@ def hear(
 
 
 def run(
-    recipe: Recipe, sources: Sources, store: FeatureStore | None, progress: Progress = no_progress
+    recipe: Recipe,
+    sources: Sources,
+    store: FeatureStore | None,
+    progress: Progress = no_progress,
+    show: Show = show_nothing,
 ) -> Preparation:
     """The features of every stage: from the store where it has them, computed where it has not.
 
@@ -88,6 +96,7 @@ def run(
     store: None computes everything and keeps nothing.
     progress: told each stage's name with the number of stages done and their total; stages may
         report their own steps between.
+    show: given the pictures that stages show while they compute, and of finished features.
 
     Raises UnreadableMedia if a file cannot be read or changes meanwhile, whatever
     PersonareError a stage raises, and EngineError if a stage fails otherwise.
@@ -106,11 +115,15 @@ def run(
                 )
         return feature
 
-    return Preparation(digests, keys, *_run(recipe, sources, keys, compute, store, progress))
+    return Preparation(digests, keys, *_run(recipe, sources, keys, compute, store, progress, show))
 
 
 def inputs_of(
-    stage: Stage, sources: Sources, features: Mapping[str, Feature], workspace: Workspace | None = None
+    stage: Stage,
+    sources: Sources,
+    features: Mapping[str, Feature],
+    workspace: Workspace | None = None,
+    show: Show = show_nothing,
 ) -> StageInputs:
     """What a stage may look at, of the sources and features that there are.
 
@@ -120,7 +133,7 @@ def inputs_of(
     read = {source: sources[source] for source in stage.reads if source in sources}
     needed = MappingProxyType({name: features[name] for name in stage.needs})
     parameters = MappingProxyType(dict(stage.parameters))
-    return StageInputs(parameters, needed, read, workspace.progress, workspace)
+    return StageInputs(parameters, needed, read, workspace.progress, workspace, show)
 
 
 def _files(given: Any) -> tuple[Path, ...]:
@@ -157,6 +170,7 @@ def _run(
     compute: Callable[[Stage, StageInputs], Feature],
     store: FeatureStore | None,
     progress: Progress,
+    show: Show,
 ) -> tuple[dict[str, Feature], dict[str, Outcome], dict[str, float]]:
     """Every stage in order: its features, whether each was there already, and the seconds that
     each took.
@@ -172,7 +186,7 @@ def _run(
             workspace = Workspace(stage=stage.name, progress=progress)
         else:
             workspace = store.workspace(stage, keys[stage.name], progress)
-        inputs = inputs_of(stage, sources, features, workspace)
+        inputs = inputs_of(stage, sources, features, workspace, show)
         make = partial(compute, stage, inputs)
         if store is None:
             features[stage.name], hit = make(), False
@@ -180,6 +194,9 @@ def _run(
             features[stage.name], hit = store.fetch(stage, keys[stage.name], make, inputs=inputs)
         outcome[stage.name] = "hit" if hit else "miss"
         seconds[stage.name] = time.perf_counter() - began
+        if show is not show_nothing and stage.pictures is not None:
+            for name, picture in stage.pictures(features[stage.name]).items():
+                show(name, picture)
         log.info("%s %s in %.3f s", stage.name, "found" if hit else "computed", seconds[stage.name])
         progress(stage.name, done + 1, total)
     if store is not None:

@@ -67,6 +67,8 @@ class FeatureStore:
         pins.
     memory_bytes: budget of the tier in memory.
     remote: asked for what the disk has not, and given what is computed here.
+    not_of: names of stages whose features are neither looked for nor kept, whole
+        ("mimicmotion.latent") or without their engine ("latent").
 
     Raises InvalidOption for an unknown mode or a negative budget.
     """
@@ -79,6 +81,7 @@ class FeatureStore:
         max_bytes: int = DEFAULT_MAX_BYTES,
         memory_bytes: int = DEFAULT_MEMORY_BYTES,
         remote: RemoteTier | None = None,
+        not_of: Collection[str] = (),
     ) -> None:
         if mode not in get_args(Mode):
             raise InvalidOption(f"no cache mode {mode!r}", hint=f"modes are: {', '.join(get_args(Mode))}")
@@ -92,6 +95,7 @@ class FeatureStore:
         self._turns = Turns(self.folder / "locks", self._warn_once)
         self._workspaces = Workspaces(self.folder / "workspaces")
         self._remote = remote
+        self._not_of = frozenset(not_of)
         self._index = Index(self.folder / "index.sqlite3", partial(_look_around, self._disk, None))
         self._upkeep = Upkeep(self._disk, self._index, self._turns, self._workspaces)
         self._warned = False
@@ -103,7 +107,7 @@ class FeatureStore:
 
     def workspace(self, stage: Stage, key: str, progress: Progress = no_progress) -> Workspace:
         """What a computation of this stage has at hand, as part of its StageInputs."""
-        keeps = stage.cost == "minutes" and self.mode != "off"
+        keeps = stage.cost == "minutes" and not self.leaves_out(stage)
         folder = self._workspaces.path(key) if keeps else None
         return Workspace(folder, key, stage.name, progress, refresh=self.mode == "refresh")
 
@@ -125,7 +129,7 @@ class FeatureStore:
         Raises what `compute` and the workspace's caller raise, and EngineError for a feature
         that no file can hold; never because the cache cannot be read or written.
         """
-        if self.mode == "off":
+        if self.leaves_out(stage):
             return storable(compute(), stage.name), False
         if self.mode == "use" and (known := self.get(key)) is not None:
             return known, True
@@ -145,6 +149,10 @@ class FeatureStore:
             if self._keep(key, feature, stage.name):
                 workspace.clear()
         return feature, False
+
+    def leaves_out(self, stage: Stage) -> bool:
+        """Whether features of this stage are neither looked for nor kept."""
+        return self.mode == "off" or not self._not_of.isdisjoint((stage.name, stage.name.partition(".")[2]))
 
     def get(self, key: str) -> Feature | None:
         """A cached feature, None if there is none; a damaged one is quarantined and counts as

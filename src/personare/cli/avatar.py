@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from personare.cache.recipe import Show, show_nothing
 from personare.cli.session import age_text, print_json, print_table, progress_bar, say, size_text
 from personare.cli.switches import Given, switches
-from personare.errors import one_line
+from personare.errors import InputError, one_line
+from personare.ground.durable import replaced_when_complete
+from personare.types import Image
 
 if TYPE_CHECKING:
     from personare.perception.photo_report import PhotoReport
@@ -34,6 +37,14 @@ def create(
         ),
     ] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace an avatar of the same name.")] = False,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            "--pictures",
+            help="A folder for pictures to look at while it is prepared, of engines that show some.",
+            show_default=False,
+        ),
+    ] = None,
     consent: Annotated[
         str | None,
         typer.Option("--consent", help="Who in the portrait consented, and to what.", show_default=False),
@@ -55,8 +66,9 @@ def create(
     agreed = consent_of(consent, consent_until)
     studio = given.studio()
     cast = studio.cast(portrait, given.engine, given.options)
+    show = show_nothing if pictures is None else picture_folder(pictures)
     with progress_bar() as progress:
-        preparation = studio.create(name, cast, replace=replace, consent=agreed, progress=progress)
+        preparation = studio.create(name, cast, replace=replace, consent=agreed, progress=progress, show=show)
     photo = None if portrait is None else look_at(portrait)
     if given.as_json:
         seconds = {stage: round(value, 4) for stage, value in preparation.seconds.items()}
@@ -76,6 +88,25 @@ def create(
             f"{name}: ready for {cast.engine.name} in {took:.1f} s; try: personare speak {name!r} VOICE.wav "
             f"-o out.mp4"
         )
+
+
+def picture_folder(folder: Path) -> Show:
+    """Puts each picture there as NAME.png, in place of the one before. Raises InputError."""
+    import cv2
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be made: {error.strerror}", hint="--pictures names a folder"
+        ) from None
+
+    def show(name: str, picture: Image) -> None:
+        data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes()
+        with replaced_when_complete(folder / f"{name}.png") as part:
+            part.write_bytes(data)
+
+    return show
 
 
 def photo_lines(photo: PhotoReport) -> str:

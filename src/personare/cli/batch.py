@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @switches("engine", "options", "weights", "caching", "cache_dir", "cache_remote")
 def batch(
     given: Given,
-    jobs: Annotated[Path, typer.Argument(help="A file of jobs (JSONL), or a folder of voices.")],
+    jobs: Annotated[Path, typer.Argument(help="A file of jobs (JSONL), or a folder of voices or of guides.")],
     output_dir: Annotated[
         Path | None,
         typer.Option(
@@ -27,7 +27,9 @@ def batch(
     portrait: Annotated[
         str | None,
         typer.Option(
-            "--portrait", help="Who speaks the voices of a folder; else pairs by name.", show_default=False
+            "--portrait",
+            help="Who speaks the voices of a folder, or follows its videos; else pairs by name.",
+            show_default=False,
         ),
     ] = None,
     workers: Annotated[
@@ -40,10 +42,10 @@ def batch(
     """Make many clips. Run it again after whatever stopped it: what is finished is not made
     again.
 
-    A job is one JSON object on a line: portrait, speech or text, output, and if wanted engine,
-    voice, options. Paths are relative to the file. In a folder, every voice (and every .txt)
-    becomes a clip of --portrait, or of the picture of the same name. Exit code 3 if any job
-    failed.
+    A job is one JSON object on a line: portrait, speech or text or guide, output, and if wanted
+    engine, voice, options. Paths are relative to the file. In a folder, every voice (and every
+    .txt) becomes a clip of --portrait, or of the picture of the same name; in a folder without
+    voices, every video does, as a guide. Exit code 3 if any job failed.
     """
     from personare.ground.paths import expanded
     from personare.work.batch import run_batch

@@ -22,6 +22,10 @@ def bench(
         Path | None, typer.Argument(help="A photo or template video.", show_default="the bundled photo")
     ] = None,
     speech: Annotated[Path | None, typer.Argument(help="A voice.", show_default="a sentence")] = None,
+    guide: Annotated[
+        Path | None,
+        typer.Option("--guide", help="A video to follow, instead of a voice.", show_default=False),
+    ] = None,
     runs: Annotated[int, typer.Option("--runs", min=1, max=100, help="Cold and warm runs, each.")] = 3,
     plot: Annotated[
         Path | None,
@@ -36,16 +40,19 @@ def bench(
     from personare.bench.runs import run_bench
     from personare.ground.outputs import check_apart
 
+    if guide is not None and speech is not None:
+        raise typer.BadParameter("a voice and a guide exclude each other")
     given.studio().open(engine).read_options(given.options)
     if plot is not None:
         check_plot(plot)
-        read = (("the portrait", portrait), ("the voice", speech))
+        read = (("the portrait", portrait), ("the voice", speech), ("the guide", guide))
         check_apart([("the plot", plot)], [(what, path) for what, path in read if path is not None])
     with progress_bar() as progress:
         measured = run_bench(
             engine,
             portrait=portrait,
             speech=speech,
+            guide=guide,
             runs=runs,
             options=given.options,
             weights=given.weights,

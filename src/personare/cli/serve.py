@@ -40,6 +40,24 @@ def serve(
     workers: Annotated[
         int, typer.Option("--workers", min=0, max=256, help="Processes that make clips; 0: one a core.")
     ] = 0,
+    sessions: Annotated[
+        int | None,
+        typer.Option(
+            "--sessions",
+            min=0,
+            help="Live sessions at a time.",
+            show_default="as many as the cores can draw",
+        ),
+    ] = None,
+    ice_server: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--ice-server",
+            metavar="URL",
+            help="A STUN or TURN server for WebRTC, as turn:host:443?transport=tcp; may be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     warm: Annotated[
         list[str] | None,
         typer.Option(
@@ -60,6 +78,9 @@ def serve(
         list[str] | None,
         typer.Option("--allow-origin", help="A site whose pages may call.", show_default=False),
     ] = None,
+    badge: Annotated[
+        bool, typer.Option(help="The sign on live pictures; without it, tell viewers in another way.")
+    ] = True,
     certfile: Annotated[
         Path | None, typer.Option("--certfile", help="Certificate chain (PEM) for HTTPS.", show_default=False)
     ] = None,
@@ -79,11 +100,14 @@ def serve(
         "data": data,
         "studio": given.settings(),
         "workers": workers,
+        "sessions": sessions,
+        "ice_servers": tuple(ice_server or ()),
         "warm": tuple(warm or ()),
         "keys": keys + (read_keys(api_keys) if api_keys else ()),
         "allow_hosts": tuple(allow_host or ()),
         "allow_origins": tuple(allow_origin or ()),
         "keep_hours": keep_hours,
+        "badge": badge,
         "certfile": certfile,
         "keyfile": keyfile,
     }

@@ -30,6 +30,7 @@ PROGRESS_AFTER_SECONDS = 0.7
 PACE_SECONDS = 300.0
 """The time left follows from the pace of so long: a step of a network may take half a minute."""
 _SETTING = re.compile(r"[a-z][a-z0-9_]*=")
+_STAGE = re.compile(r"[a-z]\w*\.[a-z]\w*")
 
 
 @dataclass
@@ -149,12 +150,15 @@ def read_settings(settings: list[str] | None, **named: str | None) -> dict[str, 
 
 def several_settings(arguments: Sequence[str]) -> list[str]:
     """The command line with every KEY=VALUE that follows another one of --set given a --set of
-    its own.
+    its own; likewise names of stages behind --no-cache-of.
     """
     read: list[str] = []
     for argument in arguments:
-        if len(read) > 1 and read[-2] == "--set" and _SETTING.match(argument):
-            read.append("--set")
+        before = read[-2] if len(read) > 1 else ""
+        if (before == "--set" and _SETTING.match(argument)) or (
+            before == "--no-cache-of" and _STAGE.fullmatch(argument)
+        ):
+            read.append(before)
         read.append(argument)
     return read
 

@@ -50,6 +50,15 @@ CueSignal = Annotated[
 
 Group = Literal["engine", "options", "weights", "caching", "cache_dir", "cache_remote", "marks"]
 
+NoCacheOf = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--no-cache-of",
+        metavar="STAGE",
+        help="Neither look for features of this stage nor keep them; may be repeated.",
+        show_default=False,
+    ),
+]
 _GROUPS: dict[Group, dict[str, tuple[Any, Any]]] = {
     "engine": {"engine": (EngineName, None)},
     "options": {"settings": (Setting, None), "fps": (Fps, None), "device": (Device, None)},
@@ -58,6 +67,7 @@ _GROUPS: dict[Group, dict[str, tuple[Any, Any]]] = {
         "no_cache": (NoCache, False),
         "refresh": (Refresh, False),
         "no_clip_cache": (NoClipCache, False),
+        "no_cache_of": (NoCacheOf, None),
     },
     "cache_dir": {"cache_dir": (CacheDir, None)},
     "cache_remote": {"cache_remote": (CacheRemote, None)},
@@ -97,10 +107,11 @@ class Given:
         """From parameters of `_GROUPS` and `_ALWAYS` by name. Raises InvalidOption."""
         if values.get("no_cache") and values.get("refresh"):
             raise typer.BadParameter("--no-cache and --refresh exclude each other")
-        settings: dict[str, Path | str | bool | None] = {
+        settings: dict[str, Any] = {
             name: values.get(name) for name in ("cache_dir", "weights", "cache_remote")
         }
         settings["cache"] = "off" if values.get("no_cache") else "refresh" if values.get("refresh") else "use"
+        settings["no_cache_of"] = tuple(values.get("no_cache_of") or ())
         settings["keep_clips"] = not values.get("no_clip_cache")
         return cls(
             as_json=bool(values.get("as_json")),

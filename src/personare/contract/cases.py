@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from personare.cache.store import FeatureStore
 from personare.engines.engine import Engine, EngineOptions, Performance
-from personare.types import SAMPLE_RATE, Avatar, Frames, Samples
+from personare.types import SAMPLE_RATE, Avatar, Frames, Guide, Samples
 
 Images = NDArray[np.uint8]
 
@@ -22,6 +22,7 @@ class Case:
 
     seconds: length of the voice that the checks use; engines with slow networks take a short
         one.
+    guide: what performances follow, for engines that do.
     """
 
     engine: Engine
@@ -29,11 +30,12 @@ class Case:
     options: EngineOptions
     store: FeatureStore | None = None
     seconds: float = 1.2
+    guide: Guide | None = None
     opened: list[Performance] = field(default_factory=list)
 
     def perform(self) -> Performance:
         """A new performance; `close` closes it."""
-        performance = self.engine.perform(self.avatar, self.options, store=self.store)
+        performance = self.engine.perform(self.avatar, self.options, guide=self.guide, store=self.store)
         self.opened.append(performance)
         return performance
 

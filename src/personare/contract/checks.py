@@ -36,9 +36,9 @@ def cuts(case: Case) -> None:
     whole = pictures(spoken(case.perform(), case.voice))
     for length in (SAMPLE_RATE // 50, 1777):
         made = pictures(spoken(case.perform(), case.voice, length))
-        _want(len(made) == len(whole), f"{len(made)} frames in pieces of {length}, {len(whole)} at once")
+        want(len(made) == len(whole), f"{len(made)} frames in pieces of {length}, {len(whole)} at once")
         if case.engine.exact_streaming:
-            _want(np.array_equal(made, whole), f"pieces of {length} samples give other pictures")
+            want(np.array_equal(made, whole), f"pieces of {length} samples give other pictures")
 
 
 def counts(case: Case) -> None:
@@ -48,15 +48,15 @@ def counts(case: Case) -> None:
     for samples in (1, 640, 641, 3201, len(case.voice)):
         made = spoken(performance, case.voice[:samples])
         wanted = frame_count(samples, performance.fps)
-        _want(
+        want(
             sum(map(len, made)) == wanted, f"{sum(map(len, made))} frames of {samples} samples, not {wanted}"
         )
         for frames in made:
-            _want(frames.first == next_frame, f"frame {frames.first} where {next_frame} belongs")
+            want(frames.first == next_frame, f"frame {frames.first} where {next_frame} belongs")
             next_frame += len(frames)
-    _want(list(performance.feed(np.zeros(0, np.float32))) == [], "frames of no speech")
-    _want(list(performance.finish()) == [], "frames of an utterance without speech")
-    _want(list(performance.finish()) == [], "frames after the end")
+    want(list(performance.feed(np.zeros(0, np.float32))) == [], "frames of no speech")
+    want(list(performance.finish()) == [], "frames of an utterance without speech")
+    want(list(performance.finish()) == [], "frames after the end")
 
 
 def shapes(case: Case) -> None:
@@ -64,37 +64,37 @@ def shapes(case: Case) -> None:
     performance = case.perform()
     kept: list[tuple[Frames, bytes]] = []
     for frames in spoken(performance, case.voice, 4000):
-        _want(frames.images.dtype == np.uint8, f"pictures of {frames.images.dtype}")
-        _want(frames.images.shape[1:] == (*performance.size, 3), f"pictures of {frames.images.shape}")
-        _want(frames.utterance == 1, f"utterance {frames.utterance}, not 1")
+        want(frames.images.dtype == np.uint8, f"pictures of {frames.images.dtype}")
+        want(frames.images.shape[1:] == (*performance.size, 3), f"pictures of {frames.images.shape}")
+        want(frames.utterance == 1, f"utterance {frames.utterance}, not 1")
         if case.engine.moves is not None and frames.motion is not None:
             expected = (len(frames), case.engine.moves.width)
-            _want(frames.motion.shape == expected, f"motion of {frames.motion.shape}, not {expected}")
+            want(frames.motion.shape == expected, f"motion of {frames.motion.shape}, not {expected}")
         kept.append((frames, frames.images.tobytes()))
-    _want(all(frames.images.tobytes() == was for frames, was in kept), "a picture changed after it was given")
+    want(all(frames.images.tobytes() == was for frames, was in kept), "a picture changed after it was given")
 
 
 def idles(case: Case) -> None:
     """Idle frames continue the timeline before, between and after utterances."""
     if not case.engine.idles:
-        _refuses(lambda: case.perform().idle(1), "idle() of an engine that says it has none")
+        refuses(lambda: case.perform().idle(1), "idle() of an engine that says it has none")
         return
     performance = case.perform()
     before = performance.idle(2)
     said = spoken(performance, case.voice[:8000])
     after = performance.idle(3)
-    _want(before.first == 0, f"the first frame is {before.first}")
-    _want(before.utterance == after.utterance == 0, "idle frames of an utterance")
-    _want(len(before) == 2 and len(after) == 3, "another number of idle frames than asked for")
-    _want(after.first == 2 + sum(map(len, said)), f"idle goes on at {after.first}")
-    _refuses(lambda: performance.idle(0), "idle(0)")
+    want(before.first == 0, f"the first frame is {before.first}")
+    want(before.utterance == after.utterance == 0, "idle frames of an utterance")
+    want(len(before) == 2 and len(after) == 3, "another number of idle frames than asked for")
+    want(after.first == 2 + sum(map(len, said)), f"idle goes on at {after.first}")
+    refuses(lambda: performance.idle(0), "idle(0)")
     other = case.perform()
     other.skip(1)
     seen = other.idle(1)
-    _want(seen.first == 1, f"after one frame that was skipped comes {seen.first}")
-    _want(np.array_equal(seen.images[0], before.images[1]), "a skipped frame changes what comes after it")
+    want(seen.first == 1, f"after one frame that was skipped comes {seen.first}")
+    want(np.array_equal(seen.images[0], before.images[1]), "a skipped frame changes what comes after it")
     list(performance.feed(case.voice[:2000]))
-    _refuses(lambda: performance.idle(1), "idle() while an utterance is under way")
+    refuses(lambda: performance.idle(1), "idle() while an utterance is under way")
 
 
 def unread(case: Case) -> None:
@@ -106,9 +106,9 @@ def unread(case: Case) -> None:
     read = list(islice(some, 2))
     del some
     made = pictures([*read, *performance.finish()])
-    _want(len(made) == len(whole), f"{len(made)} frames where {len(whole)} belong")
+    want(len(made) == len(whole), f"{len(made)} frames where {len(whole)} belong")
     if case.engine.exact_streaming:
-        _want(np.array_equal(made, whole), "other pictures after iterators were left unread")
+        want(np.array_equal(made, whole), "other pictures after iterators were left unread")
 
 
 def buffers(case: Case) -> None:
@@ -118,7 +118,7 @@ def buffers(case: Case) -> None:
     frames = performance.feed(buffer)
     buffer[:] = 0.7
     made = pictures([*frames, *performance.finish()])
-    _want(np.array_equal(made, whole), "a buffer that was reused is heard")
+    want(np.array_equal(made, whole), "a buffer that was reused is heard")
 
 
 def exceptions(case: Case) -> None:
@@ -131,13 +131,13 @@ def exceptions(case: Case) -> None:
         pass
     performance.interrupt()
     made = spoken(performance, case.voice[:8000])
-    _want(sum(map(len, made)) == frame_count(8000, performance.fps), "it does not speak again")
+    want(sum(map(len, made)) == frame_count(8000, performance.fps), "it does not speak again")
 
 
 def refusals(case: Case) -> None:
     """Speech that is none is refused before anything happens, and the next utterance works."""
     performance = case.perform()
-    _refuses(lambda: performance.feed(np.zeros((10, 2), np.float32)), "speech of two dimensions")
+    refuses(lambda: performance.feed(np.zeros((10, 2), np.float32)), "speech of two dimensions")
     for value in (np.nan, np.inf):
         try:
             performance.feed(np.array([0, value], np.float32))
@@ -145,7 +145,7 @@ def refusals(case: Case) -> None:
             continue
         raise Broken(f"speech with {value} is taken")
     made = spoken(performance, case.voice[:4000])
-    _want(sum(map(len, made)) == frame_count(4000, performance.fps), "it does not speak after a refusal")
+    want(sum(map(len, made)) == frame_count(4000, performance.fps), "it does not speak after a refusal")
 
 
 def closing(case: Case) -> None:
@@ -157,12 +157,12 @@ def closing(case: Case) -> None:
     performance.close()
     performance.close()
     performance.interrupt()
-    _want(list(frames) == [], "frames after close()")
-    _refuses(lambda: performance.feed(case.voice), "feed() after close()")
-    _refuses(performance.finish, "finish() after close()")
-    _refuses(lambda: performance.idle(1), "idle() after close()")
+    want(list(frames) == [], "frames after close()")
+    refuses(lambda: performance.feed(case.voice), "feed() after close()")
+    refuses(performance.finish, "finish() after close()")
+    refuses(lambda: performance.idle(1), "idle() after close()")
     left = [thread.name for thread in set(threading.enumerate()) - before if thread.is_alive()]
-    _want(not left, f"threads are left: {', '.join(left)}")
+    want(not left, f"threads are left: {', '.join(left)}")
 
 
 def interruptions(case: Case) -> None:
@@ -176,7 +176,7 @@ def interruptions(case: Case) -> None:
     for _ in range(6):
         _interrupted_once(performance, case, rng.random() * lasts)
     made = spoken(performance, case.voice[:8000])
-    _want(sum(map(len, made)) == frame_count(8000, performance.fps), "it does not speak again")
+    want(sum(map(len, made)) == frame_count(8000, performance.fps), "it does not speak again")
 
 
 def _interrupted_once(performance: Performance, case: Case, after: float) -> None:
@@ -206,13 +206,13 @@ def _interrupted_once(performance: Performance, case: Case, after: float) -> Non
             stale += was_over
     ended.set()
     other.join(_SLOWEST_SECONDS)
-    _want(not other.is_alive(), "interrupt() does not return")
-    _want(not failed, f"interrupt() raised {failed[:1]}")
-    _want(not stale, f"{stale} frames of the old utterance came after interrupt() had returned")
+    want(not other.is_alive(), "interrupt() does not return")
+    want(not failed, f"interrupt() raised {failed[:1]}")
+    want(not stale, f"{stale} frames of the old utterance came after interrupt() had returned")
     performance.interrupt()
     if case.engine.idles:
         first = performance.idle(1).first
-        _want(performance.idle(1).first == first + 1, "the timeline has a gap after an interruption")
+        want(performance.idle(1).first == first + 1, "the timeline has a gap after an interruption")
 
 
 def resumption(case: Case) -> None:
@@ -224,11 +224,11 @@ def resumption(case: Case) -> None:
         streams.append(performance.finish())
         made = list(islice(streams[1], 3))
     performance.interrupt()
-    _want(not any(map(list, streams)), "frames of the old utterance after interrupt()")
+    want(not any(map(list, streams)), "frames of the old utterance after interrupt()")
     shown = sum(map(len, made))
     again = spoken(performance, case.voice[:8000])
-    _want(again[0].first == shown, f"the next utterance begins at {again[0].first}, not at {shown}")
-    _want(again[0].utterance == 2, f"utterance {again[0].utterance}, not 2")
+    want(again[0].first == shown, f"the next utterance begins at {again[0].first}, not at {shown}")
+    want(again[0].utterance == 2, f"utterance {again[0].utterance}, not 2")
 
 
 def latency(case: Case) -> None:
@@ -241,8 +241,8 @@ def latency(case: Case) -> None:
         fed = min(start + 320, len(case.voice))
         heard = fed / SAMPLE_RATE
         due = 0 if math.isinf(declared.floor_seconds) else (heard - declared.floor_seconds) * performance.fps
-        _want(made >= int(due), f"{made} frames after {heard:.2f} s, {int(due)} are due")
-    _want(declared.chunk_seconds > 0 and declared.lookahead_seconds >= 0, f"a latency of {declared}")
+        want(made >= int(due), f"{made} frames after {heard:.2f} s, {int(due)} are due")
+    want(declared.chunk_seconds > 0 and declared.lookahead_seconds >= 0, f"a latency of {declared}")
 
 
 def motion(case: Case) -> None:
@@ -253,21 +253,21 @@ def motion(case: Case) -> None:
     performance = case.perform()
     made = spoken(performance, case.voice)
     told = np.concatenate([frames.motion for frames in made if frames.motion is not None])
-    _want(len(told) == sum(map(len, made)), "frames without motion")
+    want(len(told) == sum(map(len, made)), "frames without motion")
     shown = pictures(case.perform().show(Motion(moves, performance.fps, told)))
-    _want(np.array_equal(shown, pictures(made)), "shown again, the motion gives other pictures")
+    want(np.array_equal(shown, pictures(made)), "shown again, the motion gives other pictures")
 
 
 def movement(case: Case) -> None:
     """Motion alone is counted as frames are, and lies in the space that the engine moves."""
     if case.engine.moves is None:
-        _refuses(lambda: case.engine.move(case.options), "move() of an engine that makes no motion")
+        refuses(lambda: case.engine.move(case.options), "move() of an engine that makes no motion")
         return
     run = case.engine.move(case.options)
     made = [*run.feed(case.voice), *run.finish()]
     run.close()
-    _want(sum(map(len, made)) == frame_count(len(case.voice), run.fps), "another count than frames have")
-    _want(all(part.space == case.engine.moves for part in made), "motion of another space")
+    want(sum(map(len, made)) == frame_count(len(case.voice), run.fps), "another count than frames have")
+    want(all(part.space == case.engine.moves for part in made), "motion of another space")
 
 
 def repetition(case: Case) -> None:
@@ -277,9 +277,9 @@ def repetition(case: Case) -> None:
     first = list(one.feed(case.voice[:half]))
     second = spoken(other, case.voice)
     first += [*one.feed(case.voice[half:]), *one.finish()]
-    _want(len(pictures(first)) == len(pictures(second)), "another number of frames")
+    want(len(pictures(first)) == len(pictures(second)), "another number of frames")
     if case.engine.exact_streaming:
-        _want(np.array_equal(pictures(first), pictures(second)), "two runs of the same give other pictures")
+        want(np.array_equal(pictures(first), pictures(second)), "two runs of the same give other pictures")
 
 
 def forms(case: Case) -> None:
@@ -292,8 +292,11 @@ def forms(case: Case) -> None:
             misfit = stage.misfit(
                 inputs_of(stage, sources, case.avatar.features), case.avatar.features[stage.name]
             )
-            _want(not misfit, f"{stage.name}: {misfit}")
+            want(not misfit, f"{stage.name}: {misfit}")
 
+
+EVERY: tuple[Check, ...] = (forms, idles, movement)
+"""What engines keep that no voice moves."""
 
 CHECKS: tuple[Check, ...] = (
     forms,
@@ -315,12 +318,14 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def _want(kept: bool, otherwise: str) -> None:
+def want(kept: bool, otherwise: str) -> None:
+    """Raises Broken unless the promise is kept."""
     if not kept:
         raise Broken(otherwise)
 
 
-def _refuses(call: Callable[[], object], what: str) -> None:
+def refuses(call: Callable[[], object], what: str) -> None:
+    """Raises Broken unless the call raises EngineError."""
     try:
         call()
     except EngineError:

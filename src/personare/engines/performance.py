@@ -64,10 +64,9 @@ class Run(ABC, Generic[Product, Piece]):
     heard: dict[str, Outcome]
     """Stages of the speech or guide that came from the cache, and those that did not."""
     progress: Progress
-    """Told about anything long that makes no frames, such as hearing a whole file; may be set
-    before the first `feed`.
-    """
-
+    """Told about anything long that makes no frames; may be set before the first `feed`."""
+    remarks: tuple[str, ...] = ()
+    """What should be told of a clip of this run, a plain sentence each."""
     guided: bool
     """Whether there is a guide: `finish` without speech plays it."""
     longest: int | None = None

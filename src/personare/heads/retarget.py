@@ -41,6 +41,8 @@ Doubles = NDArray[np.float64]
 
 SHUT = 0.15
 """Opening of a shut FLAME eye as a share of an open one: its lids close all but for a line."""
+MOST_TURNED = 0.6
+"""Radians: a photo cannot be turned further, and nobody who speaks to a camera does."""
 _GAP_COLUMNS = (2, 3, 5, 7, 8)
 _LIDS = ((RIGHT_EYE_UPPER, RIGHT_EYE_LOWER), (LEFT_EYE_UPPER, LEFT_EYE_LOWER))
 _BROWS = ((RIGHT_UPPER_EDGE, RIGHT_LOWER_EDGE), (LEFT_UPPER_EDGE, LEFT_LOWER_EDGE))
@@ -120,8 +122,10 @@ class FlameToArkit(Retarget):
 
 def head_angles(turn: Floats) -> tuple[float, float, float]:
     """(yaw, pitch, roll) in degrees of a FaceState from a turn of a FLAME head, axis times
-    angle.
+    angle, of which at most MOST_TURNED is taken.
     """
+    far = float(np.linalg.norm(turn))
+    turn = turn * np.float32(min(1.0, MOST_TURNED / far)) if far else turn
     mirror = np.diag([1.0, -1.0, 1.0])  # a FaceState's angles are those of a picture, y down
     turned: Doubles = mirror @ rotation(turn) @ mirror
     yaw = np.arcsin(np.clip(-turned[2, 0], -1, 1))

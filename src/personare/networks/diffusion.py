@@ -41,7 +41,7 @@ def unet_from_state(
     missing and the extra names.
     """
     with unallocated():
-        network = _library.UNet2DConditionModel(**_constructor_values(config))
+        network = _library.UNet2DConditionModel(**constructor_values(config))
     load_strictly(network, state, device=device, dtype=dtype, source=source)
     return network
 
@@ -57,7 +57,7 @@ def vae_from_state(
     new. Raises WeightsMismatch.
     """
     with unallocated():
-        network = _library.AutoencoderKL(**_constructor_values(config))
+        network = _library.AutoencoderKL(**constructor_values(config))
     load_strictly(network, state, rename=vae_name, device=device, dtype=dtype, source=source)
     return network
 
@@ -90,5 +90,6 @@ def load_vae(folder: Path, device: torch.device | str = "cpu", dtype: torch.dtyp
     return vae_from_state(read_state(file), read_config(folder / "config.json"), str(file), device, dtype)
 
 
-def _constructor_values(config: Mapping[str, Any]) -> dict[str, Any]:
+def constructor_values(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a config.json its network is made with: all but what the library notes of itself."""
     return {name: value for name, value in config.items() if not name.startswith("_")}

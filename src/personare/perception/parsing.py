@@ -179,11 +179,12 @@ def bisenet_from_state(
     source: str,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    classes: int = 19,
 ) -> BiSeNet:
     """The network with the released file's tensors. Raises WeightsMismatch with the missing and
     the extra names.
     """
     with unallocated():
-        network = BiSeNet()
+        network = BiSeNet(BiSeNetConfig(classes))
     load_strictly(network, state, device=device, dtype=dtype, source=source)
     return network

@@ -82,6 +82,7 @@ class AvatarAnswer(BaseModel):
     options: dict[str, Any]
     created_at: int
     consent: str
+    consent_until: str | None
     job: str | None
     photo: dict[str, Any] | None
 
@@ -206,6 +207,7 @@ def video(row: Row, keep_hours: float) -> Video:
 
 
 def avatar_answer(name: str, manifest: AvatarManifest | None, kept: Kept | None) -> AvatarAnswer:
+    agreed = None if manifest is None else manifest.consent
     created = kept.created if kept is not None else manifest.created.timestamp() if manifest else 0.0
     return AvatarAnswer(
         name=name,
@@ -213,7 +215,8 @@ def avatar_answer(name: str, manifest: AvatarManifest | None, kept: Kept | None)
         engine=None if manifest is None else manifest.engine,
         options={} if manifest is None else dict(manifest.options),
         created_at=int(created),
-        consent="" if kept is None else kept.consent,
+        consent=agreed.text if agreed is not None else "" if kept is None else kept.consent,
+        consent_until=None if agreed is None or agreed.until is None else agreed.until.isoformat(),
         job=None if kept is None else kept.job,
         photo=None if kept is None else kept.photo,
     )

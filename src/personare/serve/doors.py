@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -91,7 +91,8 @@ class Doors:
 
     def _is_ours(self, host: str) -> bool:
         """Addresses are ours as they are: no DNS led to them."""
-        name = urlsplit(f"//{host}").hostname if _is_host(host) else None
+        parts = _url(f"//{host}") if _is_host(host) else None
+        name = parts.hostname if parts else None
         if name is None:
             return False
         try:
@@ -107,7 +108,16 @@ class Doors:
             return site != "cross-site" or headers.get("sec-fetch-mode") == "navigate"
         if origin.rstrip("/").lower() in self._origins:
             return True
-        return urlsplit(origin).netloc.lower() == headers.get("host", "").lower() != ""
+        parts = _url(origin)
+        return parts is not None and parts.netloc.lower() == headers.get("host", "").lower() != ""
+
+
+def _url(text: str) -> SplitResult | None:
+    """None for what is no URL: brackets without an IPv6 address in them."""
+    try:
+        return urlsplit(text)
+    except ValueError:
+        return None
 
 
 def _is_host(host: str) -> bool:

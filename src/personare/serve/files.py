@@ -17,7 +17,7 @@ from typing import BinaryIO, Literal, get_args
 from blake3 import blake3
 
 from personare.serve.database import Database
-from personare.serve.problems import Problem
+from personare.serve.problems import Problem, disk_is_full
 from personare.serve.settings import Limits
 
 Purpose = Literal["portrait", "speech", "guide", "motion", "sound"]
@@ -83,7 +83,7 @@ class FileShelf:
                             413, f"a {purpose} may have {most:,} bytes at most", "send a smaller one"
                         )
                     if shutil.disk_usage(self.folder).free < self._limits.free_bytes:
-                        raise Problem(507, "the disk of the service is full", "try again later", code="full")
+                        raise disk_is_full()
                     hasher.update(block)
                     copy.write(block)
             if size == 0:

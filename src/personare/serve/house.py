@@ -105,7 +105,8 @@ class House:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise Busy(
-                f"another service works in {self.settings.data_folder}", hint="give this one another --data"
+                f"another service works in {self.settings.data_folder}",
+                hint="end it, or begin with: personare serve --data FOLDER",
             ) from None
 
     async def start(self) -> None:

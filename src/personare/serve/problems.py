@@ -4,14 +4,17 @@ read. Neither paths of this machine nor tracebacks leave it.
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
+import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 from personare.errors import (
@@ -123,6 +126,17 @@ def problem_of(error: PersonareError) -> Problem:
     )
 
 
+def disk_is_full() -> Problem:
+    """What a request gets that would have to be written."""
+    return Problem(507, "the disk of the service is full", "try again later", code="full")
+
+
+def _is_full(error: OSError | sqlite3.OperationalError) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+
+
 def answer_with_problems(app: FastAPI) -> None:
     """Make every error of an application a problem."""
 
@@ -144,6 +158,18 @@ def answer_with_problems(app: FastAPI) -> None:
         where = ".".join(str(part) for part in first["loc"] if part not in ("body", "query", "path"))
         wrong = str(first["msg"]).removeprefix("Value error, ")
         return Problem(422, f"{where}: {wrong}" if where else wrong, "see /openapi.json").response()
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_: Request, error: ClientDisconnect) -> JSONResponse:  # noqa: ARG001
+        return Problem(400, "the body did not come whole", "send it again").response()
+
+    @app.exception_handler(OSError)
+    @app.exception_handler(sqlite3.OperationalError)
+    async def full(_: Request, error: OSError | sqlite3.OperationalError) -> JSONResponse:
+        if not _is_full(error):
+            raise error
+        log.warning("the disk is full")
+        return disk_is_full().response()
 
     @app.exception_handler(Exception)
     async def unexpected(_: Request, error: Exception) -> JSONResponse:

@@ -67,6 +67,9 @@ class ServeSettings(CheckedModel):
     sessions: int | None = Field(
         None, ge=0, le=10_000, description="live sessions at a time; none: as many as the cores can draw"
     )
+    badge: bool = Field(
+        True, description="whether pictures of live sessions carry the sign that a machine made them"
+    )
     ice_servers: tuple[str, ...] = Field(
         (), description="STUN and TURN servers for WebRTC, as turn:example.org:443?transport=tcp; none"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,16 +37,22 @@ class Home:
         return self.avatars.parent / "marks"
 
     def store(
-        self, *, mode: Mode = "use", max_bytes: int = DEFAULT_MAX_BYTES, remote: str | None = None
+        self,
+        *,
+        mode: Mode = "use",
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        remote: str | None = None,
+        not_of: Collection[str] = (),
     ) -> FeatureStore:
         """The feature store of this home, which knows what this home's avatars pin.
 
         remote: URL of the tier behind it; PERSONARE_CACHE_REMOTE by default. Raises
         InvalidOption if it is not usable.
+        not_of: stages that are left out, see FeatureStore.
         """
         url = remote or os.environ.get("PERSONARE_CACHE_REMOTE")
         tier = RemoteTier(url) if url and mode != "off" else None
-        store = FeatureStore(self.features, mode=mode, max_bytes=max_bytes, remote=tier)
+        store = FeatureStore(self.features, mode=mode, max_bytes=max_bytes, remote=tier, not_of=not_of)
         store.follow_pins(ShelfPins(self.avatars))
         return store
 

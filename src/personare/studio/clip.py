@@ -115,7 +115,7 @@ class Clip:
                 width=width,
                 height=height,
                 audio_seconds=seconds,
-                warnings=remarks.lines(self.avatar, self.options),
+                warnings=(*remarks.lines(self.avatar, self.options), *performance.remarks),
                 created=created,
                 content=content,
             )
@@ -172,6 +172,7 @@ class Clip:
             seconds={**prepared, **performance.watch.seconds, **watch.seconds, "total": watch.total()},
             stages=stages,
             clip=finished.outcome,
+            performed=performance.heard,
             working_seconds=watch.seconds["perform"] + watch.seconds["write"],
             marks=marks,
         )

@@ -47,6 +47,12 @@ def check_can(engine: Engine, order: Order, motion: Motion | None) -> None:
     if order.guide is not None and "guide" not in mover.drives(mover.read_options({})):
         can = engines_that(lambda other: "guide" in other.drives(other.read_options({})))
         raise InvalidOption(f"{mover.name} cannot follow a guide", hint=f"engines that can: {can}")
+    if order.kind in ("speech", "text") and "speech" not in mover.drives(mover.read_options({})):
+        can = engines_that(lambda other: "speech" in other.drives(other.read_options({})))
+        raise InvalidOption(
+            f"{mover.name} is not moved by a voice: it follows a guide (personare follow)",
+            hint=f"engines that a voice moves: {can}",
+        )
     if order.moved_by is not None:
         if mover.moves is None:
             can = engines_that(lambda other: other.moves is not None)

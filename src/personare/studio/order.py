@@ -109,7 +109,7 @@ class Order(CheckedModel):
         if (self.marks == "off") != (self.marks_reason is not None):
             raise InvalidOption(
                 "marks are switched off with a reason, and only then is there one",
-                hint="give marks off and marks_reason together, or neither: docs/provenance.md",
+                hint='give both (--marks off --marks-reason "...") or neither: docs/provenance.md',
             )
         if self.label is not None:
             from personare.provenance.visible import label_of

@@ -73,7 +73,7 @@ def of_the_portrait(features: Mapping[str, Feature], options: EngineOptions) -> 
         )
     if any(fact.get("doubtful") for fact in facts):
         lines.append("the portrait may not be a person: an animal or a doll gets a person's lips and teeth")
-    return lines
+    return [*lines, *dict.fromkeys(str(fact["remark"]) for fact in facts if fact.get("remark"))]
 
 
 def _asked(options: EngineOptions) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ class Report:
         "render", "compose"; steps that work side by side may add up to more), of "write"
         (waiting for the encoder and the file) and "total". A clip that was found finished has
         "hear" (the speech, once) and "copy" instead.
-    cache: hits and misses among the stages, and "clip": whether the whole clip was found
+    cache: hits and misses among the stages, those that were "performed" (what is heard or
+        watched, rather than prepared), and "clip": whether the whole clip was found
         ("hit"), made ("miss") or neither looked for nor kept ("off").
     realtime_factor: seconds of clip made per second of perform + write (preparation not
         counted), or of hearing and copying; above 1 is faster than real time.
@@ -65,6 +66,7 @@ class Report:
         clip: str,
         working_seconds: float,
         marks: Mapping[str, str],
+        performed: Collection[str] = (),
     ) -> Report:
         """The report of a clip with these facts. working_seconds: what the realtime factor is
         counted from.
@@ -79,6 +81,7 @@ class Report:
                 "hits": list(stages.values()).count("hit"),
                 "misses": list(stages.values()).count("miss"),
                 "stages": dict(stages),
+                "performed": list(performed),
                 "clip": clip,
             },
             realtime_factor=round(facts.audio_seconds / working_seconds, 3),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from personare.cache.clips import ClipCache, ClipFacts
+from personare.cache.recipe import Show, show_nothing
 from personare.cache.run import Preparation, prepare
 from personare.cache.store import FeatureStore
 from personare.engines import DEFAULT_ENGINE
@@ -39,7 +40,7 @@ from personare.studio.marking import Asked, Marking
 from personare.studio.motions import checked_motion_target, read_motion
 from personare.studio.order import Order, who
 from personare.studio.report import Report
-from personare.studio.settings import Settings
+from personare.studio.settings import Settings, check_stages
 from personare.studio.voices import open_voice
 from personare.types import SAMPLE_RATE, Avatar, Guide, Progress, Speech, frame_rate, no_progress
 from personare.weights.finder import Weights
@@ -69,7 +70,8 @@ class Studio:
 
     def __post_init__(self) -> None:
         here = home(self.settings.cache_dir)
-        store = here.store(mode=self.settings.cache, remote=self.settings.cache_remote)
+        settings = self.settings
+        store = here.store(mode=settings.cache, remote=settings.cache_remote, not_of=settings.no_cache_of)
         object.__setattr__(self, "store", store)
         object.__setattr__(self, "shelf", here.shelf(store))
         object.__setattr__(self, "clips", ClipCache(here.clips))
@@ -189,9 +191,15 @@ class Studio:
         """
         return load_engine(engine, Weights(self.settings.weights))
 
-    def prepare(self, cast: Cast, progress: Progress = no_progress) -> tuple[Avatar, Preparation]:
-        """The avatar of a cast; every stage that is cached already is only read."""
-        preparation = prepare(cast.engine.recipe(cast.options), cast.portrait, self.store, progress)
+    def prepare(
+        self, cast: Cast, progress: Progress = no_progress, show: Show = show_nothing
+    ) -> tuple[Avatar, Preparation]:
+        """The avatar of a cast; every stage that is cached already is only read. Raises
+        InvalidOption for a stage of Settings.no_cache_of that the engine does not have.
+        """
+        recipe = cast.engine.recipe(cast.options)
+        check_stages(self.settings.no_cache_of, recipe)
+        preparation = prepare(recipe, cast.portrait, self.store, progress, show)
         avatar = Avatar(
             engine=cast.engine.name,
             options=cast.options.model_dump(mode="json"),
@@ -212,11 +220,12 @@ class Studio:
         replace: bool = False,
         consent: Consent | None = None,
         progress: Progress = no_progress,
+        show: Show = show_nothing,
     ) -> Preparation:
         """Prepare a cast, keep it under a name, and pin its features. consent: of the person in
-        the portrait.
+        the portrait. show: given pictures of what is being made.
         """
-        avatar, preparation = self.prepare(cast, progress)
+        avatar, preparation = self.prepare(cast, progress, show)
         self.shelf.save(name, avatar, cast.portrait, replace=replace, consent=consent)
         return preparation
 

@@ -11,10 +11,11 @@ from typing import Any, Literal
 
 from blake3 import blake3
 
-from personare.cache.keys import canonical_json
+from personare.cache.keys import canonical_json, guide_digest
 from personare.engines import DEFAULT_ENGINE
 from personare.errors import PersonareError
 from personare.ground.machine import machine
+from personare.media.guide import open_guide
 from personare.provenance.settings import read_marks_settings
 from personare.studio.finished import clip_key
 from personare.studio.settings import Settings
@@ -119,17 +120,18 @@ def job_key(job: Job, studio: Studio) -> str:
     order = job.order
     cast = studio.cast_for(order)
     portrait = studio.store.file_digest(cast.portrait)
-    spoken = (
-        {"file": studio.store.file_digest(order.speech)}
-        | ({"track": order.track} if order.track is not None else {})
-        if order.speech
-        else {"text": order_text(order), "voice": order.voice}
-    )
+    if order.speech:
+        led: dict[str, Any] = {"file": studio.store.file_digest(order.speech)}
+        led |= {"track": order.track} if order.track is not None else {}
+    elif order.guide:
+        led = {"guide": guide_digest(open_guide(order.guide), studio.store.file_digest)}
+    else:
+        led = {"text": order_text(order), "voice": order.voice}
     clip = clip_key(cast.engine, cast.options, portrait, order.output.suffix)
     marks = order.model_dump(mode="json", include={"marks", "marks_reason", "label", "cue"})
     marks["by"] = read_marks_settings().model_dump(mode="json")
     marks["consent"] = cast.consent
-    whole = {"clip": clip, "spoken": spoken, "marks": marks}
+    whole = {"clip": clip, "spoken": led, "marks": marks}
     return blake3(canonical_json(whole).encode("ascii")).hexdigest()
 
 

@@ -44,6 +44,9 @@ PORTRAITS = (
     ".m4v",
     ".avi",
 )
+GUIDES = (".mp4", ".mov", ".webm", ".mkv", ".m4v", ".avi")
+"""Videos in a folder without voices: each shows what its picture does."""
+PICTURES = tuple(suffix for suffix in PORTRAITS if suffix not in GUIDES)
 _MARKS = {"marks", "marks_reason", "label", "cue"}
 _CLIPS = (".mp4", ".m4v", ".mov")
 
@@ -60,6 +63,7 @@ class JobLine(BaseModel):
     output: Name
     speech: Name | None = None
     text: Annotated[str, Field(min_length=1, max_length=MAX_LINE_BYTES)] | None = None
+    guide: Name | None = None
     engine: Name | None = None
     voice: Name | None = None
     track: Annotated[int, Field(ge=1)] | None = None
@@ -104,15 +108,13 @@ def read_jobs(path: Path, output_dir: Path, defaults: Defaults) -> list[Job]:
     for number, text in _lines(path):
         where = f"{path.name} line {number}"
         line = _read_line(text, where)
-        if (line.speech is None) == (line.text is None):
-            raise InvalidOption(f"{where}: give exactly one of speech and text")
-        spoken: dict[str, Any] = {
-            "text": line.text,
-            "voice": line.voice or defaults.voice,
-            "track": line.track,
-        }
-        if line.speech is not None:
-            spoken |= {"speech": _joined(path.parent, line.speech, where), "text": None, "voice": line.voice}
+        if [line.speech, line.text, line.guide].count(None) != 2:
+            raise InvalidOption(f"{where}: give exactly one of speech, text and guide")
+        voice = line.voice if line.text is None else line.voice or defaults.voice
+        spoken: dict[str, Any] = {"text": line.text, "voice": voice, "track": line.track}
+        for name in ("speech", "guide"):
+            if (given := getattr(line, name)) is not None:
+                spoken[name] = _joined(path.parent, given, where)
         _check_path(line.portrait, where)
         whom = who(line.portrait, path.parent.absolute())
         output = _inside(output_dir, line.output, where)
@@ -127,29 +129,35 @@ def read_jobs(path: Path, output_dir: Path, defaults: Defaults) -> list[Job]:
 def folder_jobs(
     folder: Path, output_dir: Path, defaults: Defaults, portrait: str | Path | None = None
 ) -> list[Job]:
-    """A job for every voice in a folder (not in folders inside it), in the order of names; the
-    clip is STEM.mp4.
+    """A job for every voice in a folder (not in folders inside it), in the order of names;
+    where there is none, for every video, as a guide. The clip is STEM.mp4.
 
-    portrait: who speaks all of them; None pairs each voice with the picture or video of the
-    same stem. Raises UnreadableMedia if the folder cannot be read, InvalidOption if there is
-    nothing to do or a pair is not certain.
+    portrait: who speaks all of them, or follows; None pairs each voice with the picture or
+        video of the same stem, each guide with the picture. Raises UnreadableMedia if the
+        folder cannot be read, InvalidOption if there is nothing to do or a pair is not certain.
     """
     try:
         files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     except OSError as error:
         raise UnreadableMedia(f"{folder} cannot be read: {error.strerror}", hint="check the path") from None
-    voices = [path for path in files if path.suffix.lower() in VOICES]
-    if not voices:
-        raise InvalidOption(f"there is no voice in {folder}", hint=f"voices end in {', '.join(VOICES)}")
+    leads = [path for path in files if path.suffix.lower() in VOICES]
+    partners: Sequence[str] = PORTRAITS
+    if not leads:
+        leads, partners = [path for path in files if path.suffix.lower() in GUIDES], PICTURES
+    if not leads:
+        raise InvalidOption(
+            f"there is no voice and no guide in {folder}",
+            hint=f"voices end in {', '.join(VOICES)}; guides are videos",
+        )
     jobs = []
-    for voice in voices:
-        spoken: dict[str, Any] = {"speech": voice}
-        if voice.suffix.lower() == ".txt":
-            spoken = {"text_file": voice, "voice": defaults.voice}
-        whom = who(portrait if portrait is not None else _partner(voice, files))
-        output = _inside(output_dir, f"{voice.stem}.mp4", voice.name)
-        fields = {**whom, **spoken, "engine": defaults.engine, "options": dict(defaults.options)}
-        jobs.append(_job(voice.name, output_dir, output, fields))
+    for lead in leads:
+        led: dict[str, Any] = {"guide" if lead.suffix.lower() in GUIDES else "speech": lead}
+        if lead.suffix.lower() == ".txt":
+            led = {"text_file": lead, "voice": defaults.voice}
+        whom = who(portrait if portrait is not None else _partner(lead, files, partners))
+        output = _inside(output_dir, f"{lead.stem}.mp4", lead.name)
+        fields = {**whom, **led, "engine": defaults.engine, "options": dict(defaults.options)}
+        jobs.append(_job(lead.name, output_dir, output, fields))
     return _checked(jobs, str(folder))
 
 
@@ -161,16 +169,16 @@ def _job(where: str, output_dir: Path, output: Path, fields: Mapping[str, Any]) 
     return Job(order, where, output.relative_to(output_dir).as_posix())
 
 
-def _partner(voice: Path, files: Sequence[Path]) -> Path:
-    partners = [path for path in files if path.stem == voice.stem and path.suffix.lower() in PORTRAITS]
+def _partner(lead: Path, files: Sequence[Path], suffixes: Sequence[str]) -> Path:
+    partners = [path for path in files if path.stem == lead.stem and path.suffix.lower() in suffixes]
     if len(partners) > 1:
         names = " and ".join(path.name for path in partners)
         raise InvalidOption(
-            f"{voice.name} has more than one portrait: {names}", hint="leave one of them in the folder"
+            f"{lead.name} has more than one portrait: {names}", hint="leave one of them in the folder"
         )
     # Without one, the job fails with the name of the file that is looked for, and the others go
     # on.
-    return partners[0] if partners else voice.with_suffix(".jpg")
+    return partners[0] if partners else lead.with_suffix(".jpg")
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str]]:

@@ -53,7 +53,9 @@ def _made(task: Task, studio: Studio, progress: Progress) -> dict[str, Any]:
 def _created(task: Creation, studio: Studio, progress: Progress) -> dict[str, Any]:
     cast = studio.cast(task.portrait, task.engine, task.options)
     photo = None if task.portrait is None else look_at(task.portrait)
-    preparation = studio.create(task.avatar, cast, replace=task.replace, progress=progress)
+    preparation = studio.create(
+        task.avatar, cast, replace=task.replace, consent=task.consent, progress=progress
+    )
     return {
         "avatar": task.avatar,
         "engine": cast.engine.name,

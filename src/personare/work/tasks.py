@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from personare.shelf.manifest import Consent
 from personare.work.jobs import Job
 
 
@@ -17,6 +18,7 @@ class Creation:
     """An avatar that is wanted: a portrait, prepared and kept under a name.
 
     portrait: None where the engine brings its own. replace: one of the same name.
+    consent: of the person in it, if anybody wrote it down.
     """
 
     name: str
@@ -25,6 +27,7 @@ class Creation:
     engine: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     replace: bool = False
+    consent: Consent | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -87,7 +87,8 @@ def _dino_heads(checkpoint: Path) -> int:
         return DINO_HEADS
     try:
         described = json.loads(sizes.read_text(encoding="utf-8"))["dino"]
-        return int(described["num_heads"])
+        # The released sizes are described in words.
+        return int(described["num_heads"]) if isinstance(described, Mapping) else DINO_HEADS
     except (ValueError, KeyError, TypeError) as error:
         raise WeightsMismatch(
             f"{sizes} does not describe GAGAvatar.pt: {error!r}", hint="remove or restore it"

@@ -43,8 +43,9 @@ def content_of(house: House, row: Row, variant: str) -> FileResponse:
             hint = f"ask for them with the job: {asked}"
         raise Problem(404, f"this job has no {variant}", hint)
     path = house.jobs.folder / row.id / found[variant]
-    if variant == "thumbnail" and not path.exists():
-        _make_thumbnail(path.with_name(CLIP), path)
+    clip = path.with_name(CLIP)
+    if variant == "thumbnail" and clip.exists() and not path.exists():
+        _make_thumbnail(clip, path)
     if not path.exists():
         raise Problem(404, "this result is no longer there", "make it again")
     return FileResponse(

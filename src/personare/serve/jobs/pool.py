@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from personare.serve.avatars import AvatarNotes
-from personare.serve.jobs.requests import ClipRequest, order_of
+from personare.serve.jobs.requests import AvatarRequest, ClipRequest, order_of
 from personare.serve.jobs.store import TRIES, JobStore, Row
 from personare.serve.problems import coded, without_paths
 from personare.work.jobs import Job
@@ -92,6 +92,7 @@ def task_of(row: Row, folder: Path) -> Task:
         engine=row.request["engine"],
         options=row.request["options"],
         replace=row.attempts > 1,  # it may have been kept just before the server died
+        consent=AvatarRequest.model_validate(row.request).agreed,
     )
 
 

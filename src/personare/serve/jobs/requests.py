@@ -17,6 +17,7 @@ from personare.errors import InvalidOption, UnknownName
 from personare.serve.files import FILE_ID, PURPOSES
 from personare.serve.problems import Problem, without_paths
 from personare.serve.settings import Limits
+from personare.shelf.manifest import MAX_CONSENT_LENGTH, Consent, consent_of
 from personare.studio.checked import CheckedModel
 from personare.studio.installed import check_can
 from personare.studio.order import Order
@@ -78,6 +79,8 @@ class ClipRequest(CheckedModel):
     def _plain(self) -> Self:
         if self.voice is not None and (not _VOICE.fullmatch(self.voice) or self.voice.endswith(".onnx")):
             raise InvalidOption("voice: this is not the name of a voice", hint="see /v1/voices")
+        if self.text is not None and not self.text.strip():
+            raise InvalidOption("the text is blank", hint="give words to be spoken")
         if any("\0" in text for text in (self.text or "", self.avatar or "")):
             raise InvalidOption("a NUL character is no text", hint="leave it out")
         refuse_paths(self.options)
@@ -100,14 +103,23 @@ class AvatarRequest(CheckedModel):
         None, description="which engine; none: the default"
     )
     options: dict[str, JsonValue] = Field({}, description="options of the engine; see /v1/engines")
-    consent: Annotated[str, Field(max_length=1000)] = Field(
-        "", description="who is seen, and how they agreed; kept with the avatar"
+    consent: Annotated[str, Field(max_length=MAX_CONSENT_LENGTH)] = Field(
+        "", description="who is seen, and how they agreed; kept with the avatar, its digest in the marks"
+    )
+    consent_until: Annotated[str, Field(max_length=10)] | None = Field(
+        None, description="the last day of it, as 2027-12-31; the avatar refuses to speak afterwards"
     )
 
     @model_validator(mode="after")
     def _plain(self) -> Self:
         refuse_paths(self.options)
+        _ = self.agreed
         return self
+
+    @property
+    def agreed(self) -> Consent | None:
+        """The consent as it is kept. Raises InvalidOption."""
+        return consent_of(self.consent or None, self.consent_until)
 
 
 def refuse_paths(options: Mapping[str, Any]) -> None:

@@ -7,12 +7,13 @@ Fast enough beside the drawing of a face: JPEG 2.2 ms of one core for 512x512, x
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 import av
 import cv2
-import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
 from av.video.frame import PictureType, VideoFrame
@@ -96,10 +97,10 @@ class Mp4Encoder(Encoder):
     because its length is known only then.
     """
 
-    def __init__(self, size: tuple[int, int], fps: Fraction) -> None:
+    def __init__(self, size: tuple[int, int], fps: Fraction, tags: Mapping[str, str]) -> None:
         super().__init__()
         self._fps = fps
-        self._video, self._sound = _File(Kind.MP4_VIDEO), _File(Kind.MP4_SOUND)
+        self._video, self._sound = _File(Kind.MP4_VIDEO, tags), _File(Kind.MP4_SOUND, tags)
         self._pictures = self._video.container.add_stream("libx264", rate=fps, options=_x264(fps))
         self._pictures.height, self._pictures.width = _even(size)
         self._pictures.pix_fmt = "yuv420p"
@@ -146,18 +147,20 @@ class Mp4Encoder(Encoder):
 class _File:
     """A fragmented file, and whose fragment it holds back."""
 
-    def __init__(self, kind: Kind) -> None:
+    def __init__(self, kind: Kind, tags: Mapping[str, str]) -> None:
         self._kind = kind
         self._data = bytearray()
         self._generation, self._since = -1, 0
         self._held: tuple[int, bool] | None = None
+        movflags = _FRAGMENTS + ("+use_metadata_tags" if tags else "")
         self.container = av.open(
             self,
             "w",
             format="mp4",
-            container_options={"movflags": _FRAGMENTS, "flush_packets": "1"},
+            container_options={"movflags": movflags, "flush_packets": "1"},
             buffer_size=1 << 16,
         )
+        self.container.metadata.update(tags)
 
     def write(self, data: bytes) -> int:
         """What the muxer writes."""
@@ -180,14 +183,18 @@ class _File:
         return [Packet(self._kind, tick.state, tick.generation, began, data, decodable)]
 
 
-def open_encoder(media: Media, size: tuple[int, int], fps: Fraction) -> Encoder:
-    """An encoder of one's own for a watcher. size: (height, width)."""
+def open_encoder(
+    media: Media, size: tuple[int, int], fps: Fraction, tags: Mapping[str, str] = MappingProxyType({})
+) -> Encoder:
+    """An encoder of one's own for a watcher. size: (height, width). tags: what an MP4 stream
+    says of itself.
+    """
     if media == "mjpeg":
         return JpegEncoder()
     if media == "sound":
         return SoundEncoder()
     if media == "fmp4":
-        return Mp4Encoder(size, fps)
+        return Mp4Encoder(size, fps, tags)
     return VideoEncoder(media, size, fps)
 
 

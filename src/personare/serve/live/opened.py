@@ -37,6 +37,7 @@ class Wanted:
     guide: a file that a shelf has resolved, never a caller's string.
     generation, index: where a session that was lost goes on.
     measure: whether the cost of a picture is not known yet.
+    badge: whether pictures carry the sign that a machine made them.
     """
 
     avatar: str = ""
@@ -46,12 +47,14 @@ class Wanted:
     generation: int = 0
     index: int = 0
     measure: bool = True
+    badge: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A session's performance.
 
+    consent: digest of what the person in the avatar agreed to, "" if nothing is kept of it.
     prime_seconds: of voice before it begins to speak.
     cost: cores that it takes in real time; None if it was not measured.
     """
@@ -61,6 +64,7 @@ class Opened:
     guide: Guide | None
     prime_seconds: float
     cost: float | None
+    consent: str = ""
 
 
 def check_live(engine: Engine, options: EngineOptions) -> None:
@@ -96,7 +100,7 @@ def open_wanted(wanted: Wanted, studio: Studio) -> Opened:
         raise
     ticks = math.ceil(cast.engine.latency(cast.options).floor_seconds * performance.fps)
     prime = float(ticks / performance.fps)
-    return Opened(performance, cast.engine, guide, prime, cost)
+    return Opened(performance, cast.engine, guide, prime, cost, avatar.consent)
 
 
 def _cast(wanted: Wanted, studio: Studio) -> Cast:

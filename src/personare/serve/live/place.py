@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from personare.errors import EngineError, PersonareError
+from personare.errors import Busy, EngineError, PersonareError, UnknownName
+from personare.provenance.visible import BADGE_TEXT
 from personare.serve.live.opened import Wanted
 from personare.serve.live.process import WorkerProcess
 from personare.serve.live.session import Interrupted
@@ -25,8 +26,8 @@ HUNG_SECONDS = 10.0
 """A worker that is watched and says nothing for so long is lost."""
 MOST_LOSSES = 3
 ANSWER_SECONDS = 5.0
-BADGE = "AI-generated"
-"""Shown with every picture of a session."""
+_ROOM_SECONDS = 0.02
+_HANGS = ("the session does not answer", "try again, or end it")
 
 
 class Watcher(Protocol):
@@ -105,7 +106,7 @@ class Place:
             "type": "session.ready",
             "id": self.id,
             "generation": self.generation,
-            "badge": BADGE,
+            "badge": BADGE_TEXT if self.wanted.badge else "",
             **{name: value for name, value in self.facts.items() if name != "cost"},
         }
 
@@ -140,12 +141,33 @@ class Place:
         """A watcher has lost pictures."""
         self.process.send("key")
 
-    async def interrupt(self) -> Interrupted:
-        """Void what is said and waits. Once this returns, no watcher gets older media."""
+    async def room(self) -> None:
+        """Wait until the worker takes more from outside. Raises Busy if it does not."""
+        patience = self._now() + ANSWER_SECONDS
+        while self.process.is_behind:
+            if self._now() > patience:
+                raise Busy(*_HANGS)
+            await asyncio.sleep(_ROOM_SECONDS)
+
+    def void(self) -> int:
+        """Void what is said and waits; watchers are told when it is. The number of the request."""
         self._requests += 1
-        answer = self._interrupts[self._requests] = asyncio.get_running_loop().create_future()
         self.process.send("interrupt", self._requests)
-        return await asyncio.wait_for(answer, ANSWER_SECONDS)
+        return self._requests
+
+    async def interrupt(self) -> Interrupted:
+        """As `void`. Once this returns, no watcher gets older media. Raises Busy if the worker
+        does not answer, UnknownName if the session ends meanwhile.
+        """
+        answer: asyncio.Future[Interrupted] = asyncio.get_running_loop().create_future()
+        request = self.void()
+        self._interrupts[request] = answer
+        try:
+            return await asyncio.wait_for(answer, ANSWER_SECONDS)
+        except TimeoutError:
+            raise Busy(*_HANGS) from None
+        finally:
+            self._interrupts.pop(request, None)
 
     # ------------------------------------------------------------- for the house
 
@@ -173,7 +195,8 @@ class Place:
             one.watcher.close(code)
         self._watching = []
         for answer in self._interrupts.values():
-            answer.cancel()
+            if not answer.done():
+                answer.set_exception(UnknownName("the session has ended", hint="POST /v1/sessions makes one"))
         self._closed(self)
 
     # ------------------------------------------------------------- from the worker

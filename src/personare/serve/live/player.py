@@ -6,9 +6,11 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from personare.errors import PersonareError
+from personare.provenance.visible import Badge
 from personare.serve.live.encoders import Encoder
 from personare.serve.live.pace import Pace
 from personare.serve.live.session import Interrupted, Session, Tick
@@ -31,14 +33,16 @@ class Player:
         send: Callable[[Sequence[Packet]], None],
         tell: Callable[[Event], None],
         failed: Callable[[str], None],
+        badge: Badge | None = None,
     ) -> None:
         """send: takes the packets of one tick, in order; called under the session's lock.
         failed: takes why the session cannot go on; called once.
+        badge: is drawn on every picture.
         """
         self.session, self.pace = session, pace
         self.curves = False
         """Whether the motion of every picture is told."""
-        self._send, self._tell, self._failed = send, tell, failed
+        self._send, self._tell, self._failed, self._badge = send, tell, failed, badge
         self._encoder: Encoder | None = None
         self._wanted: Encoder | None = None
         self._paused = False
@@ -117,13 +121,18 @@ class Player:
         encoder = self._encoder
         assert encoder is not None
         began = self.pace.clock.now()
-        tick = self.session.tick()
+        tick = self._marked(self.session.tick())
         packets = encoder.encode(tick)
         if not self.session.leave(tick, lambda: self._left(tick, packets)):
             encoder.key = True  # what a decoder would build on never left
         self._milliseconds.append(1e3 * (self.pace.clock.now() - began))
         if tick.index % round(STATS_SECONDS * self.session.fps) == 0:
             self._tell(self._stats(tick))
+
+    def _marked(self, tick: Tick) -> Tick:
+        if self._badge is None or tick.image is None:
+            return tick
+        return replace(tick, image=self._badge.draw(tick.image.copy()))  # the engine may show it again
 
     def _left(self, tick: Tick, packets: Sequence[Packet]) -> None:
         if self.curves and tick.motion is not None:

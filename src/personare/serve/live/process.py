@@ -10,12 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
 from typing import Any
 
 from personare.serve.live.worker import work
 from personare.studio.settings import Settings
 
 END_SECONDS = 3.0
+_MOST_WAITING = 64
+"""Commands; voice comes in messages of at most 1 MiB."""
 _ONE_THREAD = ("OPENCV_FOR_THREADS_NUM", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -33,7 +36,10 @@ class WorkerProcess:
         self._heard: Callable[..., None] = lambda *_: None
         self._lost: Callable[[], None] = lambda: None
         self._ended = False
-        threading.Thread(target=self._read, args=(self._connection,), daemon=True).start()
+        self._outgoing: SimpleQueue[tuple[Any, ...] | None] = SimpleQueue()
+        writer = threading.Thread(target=self._write, daemon=True)
+        writer.start()
+        threading.Thread(target=self._read, args=(self._connection, writer), daemon=True).start()
 
     def serve(self, heard: Callable[..., None], lost: Callable[[], None]) -> None:
         """Who gets its messages, as (what, arguments ...), and is told that it died."""
@@ -43,10 +49,17 @@ class WorkerProcess:
     def is_alive(self) -> bool:
         return not self._ended and self.process.is_alive()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether more commands wait than it should have to take."""
+        return self._outgoing.qsize() > _MOST_WAITING
+
     def send(self, verb: str, *arguments: Any) -> None:
-        """A command. One to a process that died is dropped: `lost` is on its way."""
-        with suppress(OSError, ValueError):
-            self._connection.send((verb, *arguments))
+        """A command; it never blocks, whatever the process does. One to a process that died is
+        dropped: `lost` is on its way.
+        """
+        if not self._ended:
+            self._outgoing.put((verb, *arguments))
 
     def kill(self) -> None:
         """End it at once; `lost` is called."""
@@ -55,8 +68,7 @@ class WorkerProcess:
     async def end(self) -> None:
         """End it in peace, by force after END_SECONDS. `lost` is not called."""
         self._ended = True
-        with suppress(OSError, ValueError):
-            self._connection.send(None)
+        self._outgoing.put(None)
         await asyncio.to_thread(self._join)
 
     def _join(self) -> None:
@@ -65,14 +77,24 @@ class WorkerProcess:
             self.process.kill()
             self.process.join()
 
-    def _read(self, connection: Connection) -> None:
+    def _write(self) -> None:
+        with suppress(OSError, ValueError):
+            while True:
+                message = self._outgoing.get()
+                self._connection.send(message)
+                if message is None:
+                    return
+
+    def _read(self, connection: Connection, writer: threading.Thread) -> None:
         with suppress(RuntimeError):  # the loop has ended
             with suppress(EOFError, OSError):
                 while True:
                     message = connection.recv()
                     self._loop.call_soon_threadsafe(self._tell, message)
-            connection.close()
+            self._outgoing.put(None)
             self.process.join()
+            writer.join()  # before the number of its pipe is another file's
+            connection.close()
             self._loop.call_soon_threadsafe(self._died)
 
     def _tell(self, message: tuple[Any, ...]) -> None:

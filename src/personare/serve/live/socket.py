@@ -69,16 +69,17 @@ async def _hear(socket: WebSocket, place: Place, outlet: Outlet) -> None:
         if message["type"] == "websocket.disconnect":
             return
         try:
+            await place.room()
             if (data := message.get("bytes")) is not None:
                 place.voice(read_voice(data))
             else:
-                await _obey(message.get("text") or "", place, outlet)
+                _obey(message.get("text") or "", place, outlet)
         except PersonareError as error:
             told = {"code": "bad_input", "detail": error.message, "hint": error.hint}
             outlet.event({"type": "error", "error": told})
 
 
-async def _obey(text: str, place: Place, outlet: Outlet) -> None:
+def _obey(text: str, place: Place, outlet: Outlet) -> None:
     message = read_message(text)
     if isinstance(message, Shown):
         outlet.shown(message.index)
@@ -91,6 +92,6 @@ async def _obey(text: str, place: Place, outlet: Outlet) -> None:
             raise InvalidOption("audio has half a sample", hint="s16 mono, little endian")
         place.voice(VoicePiece(samples, message.rate, message.generation))
     elif isinstance(message, Word) and message.type == "interrupt":
-        await place.interrupt()  # its answer goes to every watcher
+        place.void()  # the answer goes to every watcher
     else:
         place.obey(message)

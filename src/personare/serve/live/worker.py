@@ -13,15 +13,20 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import secrets
 import signal
 import threading
 from collections.abc import Callable
+from importlib.metadata import version
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
 from personare.errors import Busy, EngineError, PersonareError
+from personare.provenance.marks import ID_PREFIX, Mark, now
+from personare.provenance.settings import read_marks_settings
+from personare.provenance.visible import Badge, Corner
 from personare.serve.live.encoders import open_encoder
 from personare.serve.live.opened import Opened, Wanted, open_wanted
 from personare.serve.live.pace import Pace, SystemClock
@@ -33,6 +38,8 @@ from personare.studio.settings import Settings
 from personare.studio.studio import Studio
 
 log = logging.getLogger(__name__)
+
+BADGE_CORNER: Corner = "bottom right"
 
 
 def work(connection: Connection, settings: Settings) -> None:
@@ -110,6 +117,7 @@ class Worker:
             lambda packets: self._send("packets", packets),
             lambda event: self._send("event", event),
             lambda reason: self._send("failed", reason),
+            Badge(performance.size, corner=BADGE_CORNER) if wanted.badge else None,
         )
         moves = opened.engine.moves
         facts = {
@@ -124,7 +132,21 @@ class Worker:
     def _watch(self, media: Media | None) -> None:
         player = self._playing()
         performance = player.session.performance
-        player.watch(None if media is None else open_encoder(media, performance.size, performance.fps))
+        tags = self._tags() if media == "fmp4" else {}
+        player.watch(None if media is None else open_encoder(media, performance.size, performance.fps, tags))
+
+    def _tags(self) -> dict[str, str]:
+        """What a stream says of itself in its first bytes."""
+        assert self._opened is not None
+        engine = self._opened.engine
+        return Mark(
+            producer=read_marks_settings().producer,
+            id=f"{ID_PREFIX}live-{secrets.token_hex(8)}",
+            engine=f"{engine.name} {engine.version}",
+            software=f"personare {version('personare')}",
+            time=now(),
+            consent=self._opened.consent,
+        ).stream_tags()
 
     def _append(self, piece: VoicePiece) -> None:
         samples = np.frombuffer(piece.samples, "<i2").astype(np.float32) / np.float32(32768)

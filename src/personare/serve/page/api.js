@@ -5,9 +5,10 @@ export class Refused extends Error {
   constructor(status, problem) {
     super([problem.detail, problem.hint].filter(Boolean).join(" — ") || `HTTP ${status}`);
     this.status = status;
-    this.code = problem.title;
   }
 }
+
+export const authorised = () => (sessionStorage.getItem("key") ? { Authorization: `Bearer ${sessionStorage.getItem("key")}` } : {});
 
 let asking = null;
 function askForKey() {
@@ -26,11 +27,8 @@ function askForKey() {
 
 export async function call(path, { method = "GET", json, form, text, type, signal, headers = {} } = {}) {
   for (;;) {
-    const key = sessionStorage.getItem("key");
-    const sent = { ...headers };
-    if (key) sent.Authorization = `Bearer ${key}`;
-    if (json !== undefined) sent["Content-Type"] = "application/json";
-    if (type) sent["Content-Type"] = type;
+    const sent = { ...headers, ...authorised() };
+    if (json ?? type) sent["Content-Type"] = type ?? "application/json";
     let answer;
     try {
       answer = await fetch(path, { method, signal, headers: sent, body: json !== undefined ? JSON.stringify(json) : form ?? text });

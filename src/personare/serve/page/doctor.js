@@ -25,33 +25,27 @@ export async function show() {
   }
 }
 
+const says = (name, good, otherwise, bad = null) => [t(name), good || bad, good ? t("works") : t(otherwise)];
+
 const CHECKS = [
   async () => {
     const answer = await fetch("/readyz").catch(() => null);
     if (!answer) return [t("service"), false, t("no_reach")];
     const ready = await answer.json();
-    const lines = [[t("service"), ready.ready, ready.ready ? t("works") : t("not_ready")],
-      [t("place"), ready.place, ready.place ? t("works") : t("full")]];
+    const lines = [says("service", ready.ready, "not_ready", false), says("place", ready.place, "full", false)];
     if (ready.disk_free_bytes !== undefined)
       lines.push([t("disk"), ready.disk, ready.disk ? t("free", (ready.disk_free_bytes / 1e9).toFixed(1)) : t("disk_full")]);
     return lines;
   },
   async () => (await get("/v1/engines")).engines.map((one) =>
     [one.engine, one.ready ? true : null, one.ready ? one.summary : one.missing.join(" · ")]),
-  async () => {
-    const there = "RTCPeerConnection" in window;
-    return [t("webrtc"), there || null, there ? t("works") : t("no_webrtc")];
-  },
+  async () => says("webrtc", "RTCPeerConnection" in window, "no_webrtc"),
   async () => {
     const known = window.RTCRtpReceiver?.getCapabilities?.("video")?.codecs;
     if (!known) return [t("h264"), null, t("no_h264_check")];
-    const there = known.some((one) => one.mimeType === "video/H264");
-    return [t("h264"), there ? true : null, there ? t("works") : t("no_h264")];
+    return says("h264", known.some((one) => one.mimeType === "video/H264"), "no_h264");
   },
-  async () => {
-    const there = isSecureContext && "AudioWorkletNode" in window;
-    return [t("audio"), there, there ? t("works") : t("no_worklet")];
-  },
+  async () => says("audio", isSecureContext && "AudioWorkletNode" in window, "no_worklet", false),
   async () => {
     if (!navigator.mediaDevices) return [t("mic_check"), false, t("insecure")];
     const devices = await navigator.mediaDevices.enumerateDevices();

@@ -1,7 +1,7 @@
 // A portrait and a voice become a clip.
 import { blob, call, follow, get, post, upload } from "./api.js";
 import { $, complain, fillAvatars, fillVoices } from "./common.js";
-import { t } from "./words.js";
+import { chosen, t } from "./words.js";
 import { controls, values } from "./options.js";
 
 const FIRST = ["emotion", "style", "expressiveness", "head_motion"];
@@ -18,12 +18,12 @@ export function begin() {
     button.dataset.t = name;
     button.onclick = () => {
       $("text").value = text;
-      const names = [...$("voice").options].map((one) => one.value);
-      $("voice").value = names.find((name) => name === { en: "en-us", zh: "cmn" }[language]) ?? names.find((name) => name.startsWith(language));
+      pick(language);
     };
     $("examples").append(button);
   }
-  $("text").value = EXAMPLES[0][1];
+  const [, text, language] = EXAMPLES[chosen() === "zh" ? 2 : 0];
+  $("text").value = text;
   for (const one of document.querySelectorAll("[name=source]")) one.onchange = showSource;
   $("portrait").onchange = () => takePortrait($("portrait").files[0]);
   $("bundled").onclick = () => takePortrait(null);
@@ -47,9 +47,16 @@ export function begin() {
       new Option(one.ready ? one.engine : `${one.engine} (${t("not_ready")})`, one.engine), { disabled: !one.ready })));
     $("engine").value = "puppet";
     showOptions();
+    avatarChosen();
+    pick(language);
   }).catch(complain);
   const left = sessionStorage.getItem("job");
   if (left) watch(left).catch(failed);
+}
+
+function pick(language) {
+  const names = [...$("voice").options].map((one) => one.value), usual = { en: "en-us", zh: "cmn" }[language];
+  $("voice").value = names.find((name) => name === usual) ?? names.find((name) => name.startsWith(language));
 }
 
 export function show() {
@@ -75,6 +82,7 @@ function takePortrait(file) {
 function avatarChosen() {
   const engine = $("avatar").selectedOptions[0]?.engine;
   $("engine").disabled = Boolean(engine);
+  $("preview").style.opacity = engine ? 0.25 : 1;
   if (engine) { $("engine").value = engine; showOptions(); }
 }
 
@@ -103,7 +111,7 @@ async function record() {
     recorder.onstop = () => {
       for (const track of stream.getTracks()) track.stop();
       const type = recorder.mimeType.split(";")[0];
-      recorded = new File(parts, type.includes("mp4") ? "voice.m4a" : type.includes("ogg") ? "voice.ogg" : "voice.webm", { type });
+      recorded = new File(parts, `voice.${/mp4/.test(type) ? "m4a" : /ogg/.test(type) ? "ogg" : "webm"}`, { type });
       recorder = null;
       $("record").textContent = t("record");
       play($("record-player"), recorded);
@@ -162,7 +170,6 @@ async function watch(id) {
   if (!last) return;
   if (last.status === "completed") await showClip(last);
   else tell(last.status === "cancelled" ? t("cancelled") : t("failed", [last.error?.message, last.error?.hint].filter(Boolean).join(" — ")));
-  $("running").hidden = last.status === "completed";
 }
 
 async function showClip(state) {
@@ -171,7 +178,7 @@ async function showClip(state) {
   video.src = URL.createObjectURL(content);
   video.hidden = false;
   $("empty").hidden = true;
-  video.play().catch(() => {});  // a browser may want a tap first
+  video.play().catch(() => {});
   const report = state.report ?? {};
   tell(t("done", (report.audio_seconds ?? 0).toFixed(1), report.frames, (report.realtime_factor ?? 0).toFixed(1)));
   $("remarks").replaceChildren(...(report.warnings ?? []).map((text) => Object.assign(document.createElement("li"), { textContent: text })));

@@ -8,6 +8,7 @@ function control(name, schema, choices) {
   const label = document.createElement("label"), title = document.createElement("span"), hint = document.createElement("small");
   title.textContent = name.replaceAll("_", " ");
   hint.textContent = schema.description ?? "";
+  const number = ["number", "integer"].includes(schema.type);
   let field;
   if (schema.type === "boolean") {
     field = select(["false", "true"], String(schema.default));
@@ -15,7 +16,7 @@ function control(name, schema, choices) {
   } else if (schema.enum || choices.length) {
     field = select(schema.enum ?? [...new Set([schema.default, ...choices])].filter((one) => one != null), schema.default);
     field.read = () => field.value;
-  } else if (["number", "integer"].includes(schema.type) && schema.maximum - schema.minimum <= 100) {
+  } else if (number && schema.maximum - schema.minimum <= 100) {
     const shown = document.createElement("output"), steps = schema.type === "integer" ? schema.multipleOf ?? 1 : 0.05;
     field = Object.assign(document.createElement("input"), { type: "range", min: schema.minimum, max: schema.maximum, step: steps });
     field.value = schema.default;
@@ -24,7 +25,6 @@ function control(name, schema, choices) {
     title.append(shown);
     field.read = () => Number(field.value);
   } else {
-    const number = ["number", "integer"].includes(schema.type);
     field = Object.assign(document.createElement("input"), { type: number ? "number" : "text", value: schema.default ?? "" });
     if (number) Object.assign(field, { min: schema.minimum ?? "", max: schema.maximum ?? "", step: schema.multipleOf ?? (schema.type === "integer" ? 1 : "any") });
     else field.placeholder = schema.default ?? "–";

@@ -1,6 +1,6 @@
 // Avatars and clips that are there.
 import { blob, follow, get, call, remove, upload } from "./api.js";
-import { $, complain } from "./common.js";
+import { $, complain, fillAvatars } from "./common.js";
 import { save } from "./make.js";
 import { t } from "./words.js";
 
@@ -12,6 +12,8 @@ const make = (tag, properties = {}, ...children) => {
 let pictures = [];
 
 export function begin() {
+  const file = $("keep-portrait");
+  file.onchange = () => { file.previousElementSibling.textContent = file.files[0]?.name ?? t("choose_picture"); };
   $("keep").onsubmit = (event) => { event.preventDefault(); keep().catch(complain); };
 }
 
@@ -38,7 +40,7 @@ function avatarCard(avatar) {
   for (const line of [...(avatar.photo?.advice ?? []), avatar.consent].filter(Boolean))
     card.append(make("p", { className: "hint", textContent: line }));
   card.append(actions(
-    ready && [t("use"), () => { location.hash = "#make"; setTimeout(() => choose(avatar.name), 400); }],
+    ready && [t("use"), () => { location.hash = "#make"; fillAvatars($("avatar")).then(() => choose(avatar.name)).catch(complain); }],
     [t("remove"), () => forget(avatar.name, `/v1/avatars/${encodeURIComponent(avatar.name)}`)],
   ));
   return card;
@@ -49,7 +51,7 @@ function jobCard(job) {
   if (job.files.thumbnail) showPicture(picture, job.files.thumbnail);
   const what = job.request.text ?? job.report?.engine ?? "";
   const state = job.status === "completed" ? new Date(job.created_at * 1000).toLocaleString() : `${job.status} · ${job.progress} %`;
-  const card = make("li", {}, ...(job.files.thumbnail ? [picture] : []), make("p", { textContent: what.slice(0, 120) }),
+  const card = make("li", {}, job.files.thumbnail ? picture : "", make("p", { textContent: what.slice(0, 120) }),
     make("p", { className: job.error ? "hint bad" : "hint", textContent: job.error ? `${job.error.message} — ${job.error.hint}` : state }));
   card.append(actions(
     job.files.video && [t("download_video"), () => save(job, "video").catch(complain)],
@@ -59,8 +61,8 @@ function jobCard(job) {
 }
 
 function actions(...given) {
-  return make("div", { className: "actions" }, ...given.filter(Boolean).map(([words, act]) =>
-    make("button", { type: "button", textContent: words, onclick: act })));
+  return make("div", { className: "actions" }, ...given.filter(Boolean).map(([textContent, onclick]) =>
+    make("button", { type: "button", textContent, onclick })));
 }
 
 async function showPicture(picture, path) {
@@ -86,9 +88,11 @@ async function keep() {
   complain(null);
   const name = $("keep-name").value.trim(), file = $("keep-portrait").files[0];
   if (!/^[a-z0-9][a-z0-9_-]{0,63}$/.test(name)) throw new Error(t("name_wrong"));
-  const picture = file ?? new File([await (await call("/page/portrait.jpg")).blob()], "portrait.jpg");
-  const portrait = await upload(picture, "portrait");
+  if (!file) throw new Error(t("choose_picture"));
+  const portrait = await upload(file, "portrait");
   const avatar = await (await call("/v1/avatars", { method: "POST", json: { name, portrait, consent: $("keep-consent").value } })).json();
+  $("keep").reset();
+  $("keep-portrait").onchange();
   await fill();
   let last = null;
   for await (const state of follow(avatar.job)) last = state;

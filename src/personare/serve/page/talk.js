@@ -1,5 +1,5 @@
 // A live session: the voice of a text or of the microphone goes in, a speaking face comes out.
-import { call, post, remove } from "./api.js";
+import { authorised, call, post, remove } from "./api.js";
 import { $, complain, fillAvatars, fillVoices } from "./common.js";
 import { t } from "./words.js";
 
@@ -26,8 +26,6 @@ export function begin() {
 export function show() {
   fillAvatars($("live-avatar")).catch(complain);
 }
-
-const authorised = () => (sessionStorage.getItem("key") ? { Authorization: `Bearer ${sessionStorage.getItem("key")}` } : {});
 
 async function start() {
   if (session || starting) return;
@@ -75,7 +73,6 @@ function end() {
   if (session) remove(`/v1/sessions/${session.id}`).catch(() => {});
   sound?.close();
   session = watcher = sound = null;
-  $("badge").hidden = true;
   running(false);
   $("figures").replaceChildren();
   state("");
@@ -112,8 +109,6 @@ function hear(event) {
     watcher?.void();
   }
   if (event.type === "session.ready") {
-    $("badge").textContent = event.badge ?? "";
-    $("badge").hidden = !event.badge;
     state(t("idle"));
   } else if (event.type === "utterance.started") state(t("speaking"));
   else if (event.type === "utterance.finished" || event.type === "interrupted") state(t("idle"));
@@ -216,11 +211,9 @@ async function webrtc() {
     if (h264.length) pictures.setCodecPreferences([...h264, ...known.filter((one) => one.mimeType === "video/VP8")]);
     peer.ontrack = ({ track, receiver }) => { stream.addTrack(track); if (track.kind === "audio") receiver.jitterBufferTarget = 0; };
     const connected = new Promise((resolve, reject) => {
-      setTimeout(reject, CONNECT_MS, new Error(t("no_rtc")));
-      peer.onconnectionstatechange = () => {
-        if (peer.connectionState === "connected") resolve();
-        if (peer.connectionState === "failed") reject(new Error(t("no_rtc")));
-      };
+      const no = () => reject(new Error(t("no_rtc")));
+      setTimeout(no, CONNECT_MS);
+      peer.onconnectionstatechange = () => ({ connected: resolve, failed: no })[peer.connectionState]?.();
     });
     connected.catch(() => {});
     await peer.setLocalDescription(await peer.createOffer());

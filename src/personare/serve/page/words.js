@@ -1,5 +1,4 @@
-// The page's words in two languages. An element says which by data-t, and is itself the English one;
-// what scripts say, by t().
+// The page's words. An element says which by data-t, and is itself the English one.
 const WORDS = {
   en: {
     stop_record: "Stop recording", waiting: "waiting", ahead: "{0} before it", sending: "sending the files",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
@@ -20,13 +22,15 @@ class Alive(BaseModel):
 
 class Ready(BaseModel):
     """engines: those that can run. warm: whether all that was to be loaded first is. place:
-    whether another job may be asked for.
+    whether another job may be asked for. disk: whether uploads have room.
     """
 
     ready: bool
     engines: list[str]
     warm: bool
     place: bool
+    disk: bool
+    disk_free_bytes: int
 
 
 @router.get("/healthz")
@@ -42,11 +46,15 @@ def readyz(request: Request) -> JSONResponse:
     engines = [name for name in engine_entry_points() if _can_run(name, house.studio)]
     counts = house.jobs.counts()
     place = counts.get("queued", 0) + counts.get("in_progress", 0) < house.settings.limits.waiting
+    free = shutil.disk_usage(house.settings.data_folder).free
+    disk = free >= house.settings.limits.free_bytes
     ready = Ready(
-        ready=bool(engines) and place and house.crew.is_warm,
+        ready=bool(engines) and place and disk and house.crew.is_warm,
         engines=engines,
         warm=house.crew.is_warm,
         place=place,
+        disk=disk,
+        disk_free_bytes=free,
     )
     return JSONResponse(ready.model_dump(), 200 if ready.ready else 503)
 

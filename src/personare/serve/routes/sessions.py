@@ -27,6 +27,7 @@ router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 SessionId = Annotated[str, Path(max_length=64)]
 Token = Annotated[str, Query(max_length=64)]
 Transport = Literal["websocket", "webrtc", "mp4"]
+_OFFER = {"requestBody": {"required": True, "content": {"application/sdp": {"schema": {"type": "string"}}}}}
 MEDIA: dict[str, Media | None] = {"mjpeg": "mjpeg", "fmp4": "fmp4", "sound": "sound", "none": None}
 
 
@@ -136,6 +137,7 @@ async def interrupt(request: Request, session_id: SessionId) -> Interruption:
 async def say(request: Request, session_id: SessionId, wanted: Say) -> Said:
     """Say a text after what is said already."""
     place = _mine(request, session_id)
+    await place.room()
     place.obey(wanted)
     return Said(generation=place.generation)
 
@@ -158,7 +160,11 @@ async def ws(socket: WebSocket, session_id: SessionId, token: Token = "", media:
 
 
 @router.post(
-    "/{session_id}/whep", status_code=201, response_class=Response, responses=problems(404, 415, 422)
+    "/{session_id}/whep",
+    status_code=201,
+    response_class=Response,
+    openapi_extra=_OFFER,
+    responses=problems(404, 415, 422),
 )
 async def whep(request: Request, session_id: SessionId, token: Token = "") -> Response:
     """Watch over WebRTC: an SDP offer in, the answer out, with all candidates."""
@@ -201,7 +207,7 @@ def _checked(house: House, caller: str, wanted: SessionRequest) -> Wanted:
     guide: FilePath | None = None
     if wanted.guide is not None:
         guide = house.files.path(house.files.get(wanted.guide, caller))
-    return Wanted(wanted.avatar or "", engine.name, options, guide)
+    return Wanted(wanted.avatar or "", engine.name, options, guide, badge=house.settings.badge)
 
 
 def _mine(request: Request, session_id: str) -> Place:

@@ -1,0 +1,1 @@
+"""A guide's people as skeletons on the canvas of the picture."""

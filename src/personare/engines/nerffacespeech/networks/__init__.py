@@ -1,0 +1,1 @@
+"""StyleNeRF and the small networks around it."""

@@ -1,0 +1,226 @@
+"""When a session ends by itself, what becomes of a lost worker, which engines can be live."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from personare.errors import Busy, InvalidOption
+from personare.serve.live.live import LiveSessions
+from personare.serve.live.opened import Wanted, check_live
+from personare.serve.live.place import Place
+from personare.serve.live.session import Interrupted
+from personare.serve.live.wire import Kind, Packet, State
+from personare.studio.settings import Settings
+from personare.studio.studio import Studio
+
+FACTS = {"size": (2, 2), "fps": 25, "columns": [], "latency_seconds": 0.2, "cost": None}
+
+
+class Worker:
+    """Where commands go, and from where a test speaks."""
+
+    is_alive = True
+
+    def __init__(self) -> None:
+        self.sent: list[tuple] = []
+        self.killed = 0
+
+    def serve(self, heard, lost) -> None:
+        self.hear, self.lose = heard, lost
+
+    def send(self, *command) -> None:
+        self.sent.append(command)
+
+    def kill(self) -> None:
+        self.killed += 1
+
+
+class Watcher:
+    def __init__(self) -> None:
+        self.got: list[Packet] = []
+        self.told: list[dict] = []
+        self.voided: list[int] = []
+        self.closed: list[int] = []
+
+    def packets(self, packets) -> None:
+        self.got += packets
+
+    def event(self, event) -> None:
+        self.told.append(event)
+
+    def void(self, generation) -> None:
+        self.voided.append(generation)
+
+    def close(self, code) -> None:
+        self.closed.append(code)
+
+
+class Stage:
+    def __init__(self) -> None:
+        self.workers = [Worker()]
+        self.left: list[Place] = []
+        self.place = Place("session_1", Wanted(), "", self.workers[0], self._renew, self.left.append)
+        self.workers[0].hear("opened", FACTS)
+        self.time = 0.0
+        self.place._now = lambda: self.time
+        self.place._unwatched_since = self.place._heard_at = 0.0
+
+    def _renew(self) -> Worker:
+        self.workers.append(Worker())
+        return self.workers[-1]
+
+
+def picture(index: int, generation: int = 0) -> list[Packet]:
+    return [Packet(Kind.PICTURE, State.IDLE, generation, index, b"")]
+
+
+def on_stage(test):
+    """The test in an event loop."""
+
+    def run() -> None:
+        async def inside() -> None:
+            test(Stage())
+
+        asyncio.run(inside())
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    return run
+
+
+@on_stage
+def test_a_session_that_nobody_watches_ends(stage: Stage) -> None:
+    """Complaint 12: also one that was never watched, and messages alone keep none."""
+    stage.place.attach(Watcher(), None)
+    stage.time = 29
+    assert stage.place.overdue() == ""
+    stage.time = 31
+    assert stage.place.overdue() == "unwatched"
+    watcher = Watcher()
+    stage.place.attach(watcher, "mjpeg")
+    assert stage.place.overdue() == ""
+    stage.place.detach(watcher)
+    stage.time = 60
+    assert stage.place.overdue() == ""
+    stage.time = 62
+    assert stage.place.overdue() == "unwatched"
+    assert ("watch", None) in stage.workers[0].sent
+
+
+@on_stage
+def test_a_worker_that_says_nothing_is_killed_but_not_one_that_stands_still(stage: Stage) -> None:
+    stage.place.attach(Watcher(), "mjpeg")
+    stage.place.hold(True)
+    stage.time = 20
+    stage.place.overdue()
+    assert stage.workers[0].killed == 0
+    stage.place.hold(False)
+    stage.place.overdue()
+    assert stage.workers[0].killed == 1
+
+
+@on_stage
+def test_a_lost_worker_is_replaced_three_times(stage: Stage) -> None:
+    watcher = Watcher()
+    stage.place.attach(watcher, "h264")
+    stage.workers[0].hear("packets", picture(70))
+    stage.workers[0].hear("event", {"type": "utterance.started", "id": "utt_0_1"})
+    for losses in range(1, 4):
+        stage.workers[-1].lose()
+        assert stage.workers[-1].sent[0] == (
+            "open",
+            replace(Wanted(), generation=losses, index=71, measure=False),
+        )
+        assert ("watch", "h264") in stage.workers[-1].sent
+        assert watcher.told[-1]["error"]["resumed"]
+        stage.workers[-1].hear("opened", FACTS)
+    assert watcher.voided == [1, 2, 3]
+    assert [told["id"] for told in watcher.told if told["type"] == "utterance.finished"] == ["utt_0_1"]
+    stage.workers[-1].lose()
+    assert not watcher.told[-2]["error"]["resumed"]
+    assert watcher.closed == [4500]
+    assert stage.left == [stage.place]
+
+
+@on_stage
+def test_media_of_an_older_generation_goes_to_nobody(stage: Stage) -> None:
+    watcher = Watcher()
+    stage.place.attach(watcher, "mjpeg")
+    stage.workers[0].hear("interrupted", 1, Interrupted(1, None))
+    stage.workers[0].hear("packets", picture(5, generation=0))
+    stage.workers[0].hear("packets", picture(5, generation=1))
+    assert [packet.generation for packet in watcher.got] == [1]
+    assert watcher.told[-1] == {"type": "interrupted", "generation": 1, "utterance": None}
+
+
+def test_an_offer_that_is_never_connected_ends(monkeypatch) -> None:
+    """Complaint 12: and the session waits for another one."""
+    from aiortc import RTCConfiguration, RTCPeerConnection
+
+    from personare.serve.live import whep
+
+    monkeypatch.setattr(whep, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(whep.aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
+
+    async def work() -> tuple[bool, list]:
+        stage = Stage()
+        caller = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        for kind in ("video", "audio"):
+            caller.addTransceiver(kind, direction="recvonly")
+        await caller.setLocalDescription(await caller.createOffer())
+        peer = whep.Peer(stage.place, ())
+        answer = await peer.answer(caller.localDescription.sdp)
+        await asyncio.wait_for(peer.live(), 20)
+        await caller.close()
+        return "a=candidate" in answer, stage.place._watching
+
+    answered, watching = asyncio.run(work())
+    assert answered
+    assert watching == []
+
+
+def test_no_place_is_left_taken_by_a_session_that_could_not_be_opened(monkeypatch) -> None:
+    """Complaint 12."""
+    from personare.serve.live import live
+
+    class Refusing(Worker):
+        def send(self, *command) -> None:
+            asyncio.get_running_loop().call_soon(self.hear, "refused", InvalidOption("no"))
+
+        async def end(self) -> None:
+            self.is_alive = False
+
+    monkeypatch.setattr(live, "WorkerProcess", lambda settings: Refusing())
+
+    async def work() -> float:
+        sessions = LiveSessions(Settings(), most=1)
+        for _ in range(50):
+            with pytest.raises(InvalidOption):
+                await sessions.create(Wanted(), "")
+        sessions.admission.enter("x", "kind")
+        with pytest.raises(Busy):
+            await sessions.create(Wanted(), "")
+        sessions.admission.leave("x")
+        await sessions.close()
+        return sessions.admission.used
+
+    assert asyncio.run(work()) == 0
+
+
+def test_engines_that_cannot_be_live_say_so() -> None:
+    studio = Studio(Settings())
+    for name, options, reason, hint in (
+        ("float", {}, "hears the whole speech", "puppet"),
+        ("artalk", {}, "no motion while nobody speaks", "puppet"),
+        ("musetalk", {}, "s after the voice", "audio=streaming"),
+    ):
+        engine = studio.open(name)
+        with pytest.raises(InvalidOption, match=reason) as caught:
+            check_live(engine, engine.read_options(options))
+        assert hint in caught.value.hint
+    musetalk = studio.open("musetalk")
+    check_live(musetalk, musetalk.read_options({"audio": "streaming"}))
+    puppet = studio.open("puppet")
+    check_live(puppet, puppet.read_options({}))
