@@ -53,7 +53,8 @@ PEOPLE_ROWS = (
 
 def people(workshop: Workshop) -> Iterator[Figure]:
     """How portraits move with real voices, beside how people do: every portrait with every
-    voice, its number the seed. The note tells the two ends of the range.
+    voice, or with as many as are wanted, in turn; its number is the seed. The note tells the two
+    ends of the range.
     """
     voices = QUICK_PEOPLE_VOICES if workshop.quick else PEOPLE_VOICES
     seconds = min(QUICK_SECONDS, workshop.seconds) if workshop.quick else workshop.seconds
@@ -63,8 +64,9 @@ def people(workshop: Workshop) -> Iterator[Figure]:
         yield Figure("people", None, "", "", "not measured", "give --media DIR")
         return
     each = []
+    heard = min(workshop.voices or len(found), len(found))
     for seed, portrait in enumerate(workshop.portraits):
-        for path, start in found:
+        for path, start in (found[(seed * heard + i) % len(found)] for i in range(heard)):
             voice = np.concatenate([chunk.samples for chunk in open_speech(path).chunks()])
             samples = voice[round(start * SAMPLE_RATE) :][: round(seconds * SAMPLE_RATE)]
             clip = workshop.clip("people", samples, None, portrait, seed=seed)

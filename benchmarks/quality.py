@@ -2,8 +2,8 @@
 its bar.
 
     python benchmarks/quality.py [--portrait PHOTO] [--portraits DIR] [--media DIR]
-        [--labels DIR --audio DIR] [--seconds S] [--quick] [--only NAME ...]
-        [--markdown FILE] [--json FILE]
+        [--labels DIR --audio DIR] [--seconds S] [--voices N] [--quick]
+        [--only NAME ...] [--markdown FILE] [--json FILE]
 
 --portraits: a folder of portraits for the rows about how people move, eight or more for the
     figures of docs/quality.md; the one of --portrait without it.
@@ -12,6 +12,7 @@ its bar.
 --labels, --audio: forced alignments of real speech and its files, as for articulation.py, for
     the rows about p, b and m in real voices; likewise.
 --seconds: of each clip of the rows about how people move, 12 without it.
+--voices: so many of the six voices with each portrait, in turn; all of them without it.
 --quick: three portraits, two voices each, eight seconds a clip, and neither minutes nor speed:
     to see whether a change helps, in a tenth of the time.
 --only: people, closures, real, foreign, minutes, vowels, speed.
@@ -70,7 +71,7 @@ class Workshop:
     def __init__(self, given: argparse.Namespace, folder: Path) -> None:
         self.portrait, self.media, self.folder = given.portrait, given.media, folder
         self.labels, self.audio = given.labels, given.audio
-        self.quick, self.seconds = given.quick, given.seconds
+        self.quick, self.seconds, self.voices = given.quick, given.seconds, given.voices
         portraits = [given.portrait] if given.portraits is None else sorted(given.portraits.iterdir())
         self.portraits = portraits[:QUICK_PORTRAITS] if given.quick else portraits
         self._studio = Studio(Settings(cache_dir=folder / "features"))
@@ -117,6 +118,7 @@ def main() -> None:
     parser.add_argument("--labels", type=Path)
     parser.add_argument("--audio", type=Path)
     parser.add_argument("--seconds", type=float, default=PEOPLE_SECONDS)
+    parser.add_argument("--voices", type=int, default=0)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--only", nargs="+", choices=list(PARTS))
     parser.add_argument("--markdown", type=Path)

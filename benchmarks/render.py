@@ -31,7 +31,7 @@ def prepare(portrait: Path, size: int) -> dict[str, Feature]:
     features: dict[str, Feature] = {}
     for stage in recipe(PuppetOptions(size=size)).stages:
         needed = {name: features[name] for name in stage.needs}
-        features[stage.name] = stage.compute(StageInputs(portrait, stage.parameters, needed))
+        features[stage.name] = stage.compute(StageInputs(stage.parameters, needed, {"portrait": portrait}))
     return features
 
 

@@ -2,9 +2,15 @@
 extremes.
 
 python tools/gallery.py [FOLDER|PICTURE ...] [-o out/gallery] [--size 512] [--width 240]
+    [--voice FILE [--at S ...] [--strip FRAMES]]
 
 Default: the bundled portrait and the bundled head. Writes one sheet per subject and topic, and
 index.md with all of them.
+
+--voice: a recording instead of the sentence, and one row of frames per portrait, six rows a
+    sheet: many faces, compared with one voice.
+--at: the moments that are shown, seconds; spread evenly without it.
+--strip: so many consecutive frames from the first of these moments on instead.
 """
 
 from __future__ import annotations
@@ -24,9 +30,10 @@ from PIL import Image
 import personare
 from personare.engines.puppet.move.emotion import EMOTIONS
 from personare.errors import PersonareError
+from personare.media.audio import open_speech
 from personare.motion import ARKIT_UNITS, FaceState, motion_of
 from personare.studio.opened import OpenEngine
-from personare.types import Avatar
+from personare.types import SAMPLE_RATE, Avatar
 
 SENTENCE = "My mother bought five purple shoes."
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".bmp"}
@@ -36,6 +43,9 @@ SETTLED_FRAMES = 26
 
 ROOM = 1.35
 """Side of what is shown, in face heights."""
+
+ROWS = 6
+"""Portraits on a sheet of a voice."""
 
 Tiles = list[tuple[str, np.ndarray]]
 
@@ -84,11 +94,36 @@ EXTREMES: Mapping[str, FaceState] = {
 }
 
 
-def spoken(engine: OpenEngine, avatar: Avatar, voice: np.ndarray) -> Tiles:
-    """Frames spread evenly over a sentence."""
-    performance = engine.perform(avatar)
+@dataclass(frozen=True)
+class Moments:
+    """Which frames of a clip are shown: at these seconds, or spread evenly over it if there are
+    none; or so many consecutive ones from the first of them on.
+    """
+
+    at: tuple[float, ...] = ()
+    strip: int = 0
+
+    def frames(self, count: int, fps: float) -> np.ndarray:
+        """Indices of frames of a clip of this many, int [shown]."""
+        if self.strip:
+            first = round(self.at[0] * fps) if self.at else 0
+            return np.clip(np.arange(first, first + self.strip), 0, count - 1)
+        if self.at:
+            return np.clip(np.round(np.array(self.at) * fps).astype(int), 0, count - 1)
+        return np.linspace(0, count - 1, SPOKEN_TILES).round().astype(int)
+
+
+def spoken(
+    engine: OpenEngine,
+    avatar: Avatar,
+    voice: np.ndarray,
+    moments: Moments = Moments(),
+    seed: int = 0,
+) -> Tiles:
+    """Frames of a clip of a voice."""
+    performance = engine.perform(avatar, seed=seed)
     frames = [image for made in (*performance.feed(voice), *performance.finish()) for image in made.images]
-    chosen = np.linspace(0, len(frames) - 1, SPOKEN_TILES).round().astype(int)
+    chosen = moments.frames(len(frames), float(performance.fps))
     return [(f"{float(i / performance.fps):.2f} s", frames[i]) for i in chosen]
 
 
@@ -201,6 +236,39 @@ def make(given: Sequence[Path], output: Path, size: int, width: int, voice: np.n
     return path
 
 
+def voiced(
+    given: Sequence[Path],
+    output: Path,
+    size: int,
+    width: int,
+    voice: np.ndarray,
+    moments: Moments,
+) -> list[Path]:
+    """Sheets of one row per portrait, its number the seed. A portrait that cannot be animated
+    is named on the way and left out.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    engine = personare.open_engine("puppet")
+    drawn = []
+    for seed, subject in enumerate(subjects(given)):
+        try:
+            cast = engine.studio.cast(subject.portrait, engine.engine.name, {"size": size, **subject.options})
+            avatar = engine.studio.prepare(cast)[0]
+        except PersonareError as error:
+            print(f"{subject.name}: not animated: {error}")
+            continue
+        face = around_face(avatar, size)
+        tiles = [(when, frame[face]) for when, frame in spoken(engine, avatar, voice, moments, seed)]
+        tiles[0] = (f"{subject.name} {tiles[0][0]}", tiles[0][1])
+        square = [(label, cv2.resize(picture, (width, width))) for label, picture in tiles]
+        drawn.append(sheet(square, width, len(square)))
+    paths = []
+    for first in range(0, len(drawn), ROWS):
+        paths.append(output / f"voice-{first // ROWS + 1}.jpg")
+        Image.fromarray(np.vstack(drawn[first : first + ROWS])).save(paths[-1], quality=88)
+    return paths
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -209,11 +277,23 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("out/gallery"))
     parser.add_argument("--size", type=int, default=512, help="of the frames, pixels")
     parser.add_argument("--width", type=int, default=240, help="of one tile, pixels")
+    parser.add_argument("--voice", type=Path, help="a recording to speak, instead of the sentence")
+    parser.add_argument("--at", type=float, nargs="+", default=[], help="moments of it to show, seconds")
+    parser.add_argument("--strip", type=int, default=0, help="so many consecutive frames instead")
     arguments = parser.parse_args()
+    given, output, size, width = arguments.portraits, arguments.output, arguments.size, arguments.width
+    if arguments.voice:
+        moments = Moments(tuple(arguments.at), arguments.strip)
+        voice = np.concatenate([chunk.samples for chunk in open_speech(arguments.voice).chunks()])
+        if arguments.at:
+            last = max(arguments.at) + moments.strip / 25 + 1
+            voice = voice[: round(last * SAMPLE_RATE)]
+        print(*voiced(given, output, size, width, voice, moments), sep="\n")
+        return
     from personare.voice.tts import open_text
 
     voice = np.concatenate([chunk.samples for chunk in open_text(SENTENCE, "en-us").chunks()])
-    print(make(arguments.portraits, arguments.output, arguments.size, arguments.width, voice))
+    print(make(given, output, size, width, voice))
 
 
 if __name__ == "__main__":

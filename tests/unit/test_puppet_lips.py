@@ -13,7 +13,7 @@ from personare.engines.puppet.draw.face import FaceRenderer
 from personare.engines.puppet.fit import contour, lips, teeth
 from personare.engines.puppet.fit.light import cheek_colour, colours_at
 from personare.engines.puppet.fit.lip_colours import LOWER_ROWS, UPPER_ROWS
-from personare.engines.puppet.fit.rig import Rig, fit
+from personare.engines.puppet.fit.rig import JAW_OPEN, JAW_UNITS, Rig, fit
 from personare.types import Feature
 from tests.unit.puppet_avatars import AA, PP, face_state, prepare
 
@@ -231,6 +231,21 @@ def test_a_dropped_jaw_rises_to_shut_the_mouth_and_a_smile_s_does_not(portrait):
         assert np.abs(lips.gaps(rig.points + rig.closure)).max() < 0.1
     assert wide.closure[chin, 1] < -0.05 * wide.eye_distance_px
     assert abs(smile.closure[chin, 1]) < 0.02 * smile.eye_distance_px
+
+
+def test_a_wider_mouth_opens_by_less_and_shuts_all_the_same(portrait):
+    painted = paint(portrait, 0.0, seam=True)
+    narrow = painted.points.copy()
+    lip = np.unique([*UPPER_ROWS.ravel(), *LOWER_ROWS.ravel(), *lips.CORNERS])
+    middle = narrow[list(lips.CORNERS), 0].mean()
+    narrow[lip, 0] = middle + 0.72 * (narrow[lip, 0] - middle)
+    usual, wide = (painted.rig(portrait, points) for points in (narrow, painted.points))
+    upper, lower = lips.UPPER_INNER[5], lips.LOWER_INNER[5]
+    drops = [rig.deltas[JAW_OPEN, lower, 1] for rig in (usual, wide)]
+    assert 0.8 * drops[0] < drops[1] < 0.97 * drops[0]
+    for rig, drop in zip((usual, wide), drops, strict=True):
+        shut = rig.deltas[JAW_UNITS].sum(axis=0)
+        assert abs(shut[lower, 1] - shut[upper, 1]) < 0.2 * drop
 
 
 def test_the_seam_of_a_grey_picture_is_grey(portrait):

@@ -173,11 +173,11 @@ _CLOSING, _CLOSED = 0.50, 0.62
 _BITING, _BITTEN_BY = 0.35, 0.50
 """Probabilities at which a contact begins and is complete."""
 _CLOSING_FRAMES, _RELEASE_FRAMES = 2, 3
-_PARTED: Mapping[str, float] = {"jawOpen": 0.07, "mouthLowerDown": 0.20, "mouthUpperUp": 0.10}
-_PARTED_FRAMES, _PARTED_EASES_FRAMES, _PARTED_AFTER_FRAMES = 30, 25, 40
+_PARTED: Mapping[str, float] = {"jawOpen": 0.09, "mouthLowerDown": 0.24, "mouthUpperUp": 0.12}
+_PARTED_FRAMES, _PARTED_EASES_FRAMES, _PARTED_AFTER_FRAMES, _PARTED_WELL = 60, 25, 40, 0.9
 """The mouth of a short pause, as people's: a little open, unless it shut for the last sound;
 for so long, then it shuts, over so many frames. Only a voice that spoke as long as the third
-leaves it so, not a noise.
+leaves it so, not a noise; a mouth that is parted by less than the fourth shuts sooner.
 """
 _SOUNDS = 0.5
 """Probability of silence below which a frame is of a sound."""
@@ -352,7 +352,8 @@ class Coarticulation:
         elif presence < self._presence or presence == 0:
             self._paused += 1
         self._presence = presence
-        left = min(1.0, max(0.0, 1 - (self._paused - _PARTED_FRAMES) / _PARTED_EASES_FRAMES))
+        lasts = _PARTED_FRAMES * min(1.0, self._ajar / _PARTED_WELL)
+        left = min(1.0, max(0.0, 1 - (self._paused - lasts) / _PARTED_EASES_FRAMES))
         if left == 0:
             self._ajar = 0.0
         return self._ajar * (1 - presence) * left * left * (3 - 2 * left)

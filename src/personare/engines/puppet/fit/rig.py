@@ -24,6 +24,7 @@ Floats = NDArray[np.float32]
 
 MOUTH_UNITS = [i for name, i in UNIT.items() if name.startswith(("mouth", "jaw"))]
 JAW_OPEN = UNIT["jawOpen"]
+JAW_UNITS = [JAW_OPEN, UNIT["mouthClose"]]
 BLINKS = [UNIT["eyeBlinkRight"], UNIT["eyeBlinkLeft"]]
 """The blink of the eye at image left, the person's right one, comes first, as everywhere in
 this wing.
@@ -32,6 +33,11 @@ this wing.
 MOUTH_SCALE_LIMITS = (0.80, 1.25)
 """Deltas of mouth and jaw grow with the width of this mouth, but a grin must not open by half
 as much again.
+"""
+GRIN_OPENS_LESS, SMILE_OPENS_LESS = 0.5, 0.15
+"""A mouth that is wider than that of the head data hangs on no larger jaw, and most such mouths
+grin: the jaw drops by this much less per width, and by this share less under raised corners.
+An "ah" on a grin is a scream.
 """
 PIVOT_BELOW_CHIN, PIVOT_DEPTH = 0.18, -0.55
 """Where the head turns on the neck, in eye distances from the chin and from the plane of the
@@ -167,7 +173,7 @@ def fit(
     face = _settled(picture, landmarks, eye_contours)
     points, unit_px, head = face.points, face.unit_px, head468()
     mouth_scale = _mouth_scale(points, head.neutral, unit_px)
-    closure, roll = _shut(face, mouth_scale * face.turned(head.deltas[JAW_OPEN]))
+    closure, roll = _shut(face, _jaw_scale(mouth_scale) * face.turned(head.deltas[JAW_OPEN]))
     patch = lip_texture.continued(picture, points, roll, unit_px)
     deltas = _deltas(face, picture, closure, mouth_scale, glasses, dark_lenses)
     # The rims of glasses are no eye that goes on.
@@ -182,6 +188,7 @@ def fit(
     turning = np.column_stack([points[:, :2], depth[: len(points)]])
     down = face.rotation @ np.array([0, -1, 0], np.float32) * FLIP_Y
     axes = lips.mouth_axes(turning + closure[: len(points)], down, unit_px)
+    deltas[JAW_UNITS] *= 1 - SMILE_OPENS_LESS * lips.smile(points + closure[: len(points)], axes[2], unit_px)
     skin = light.cheek_colour(picture, points)
     lid_colours = eyes.lid_colours(points, picture, unit_px, glasses)
     shown = teeth.photo_teeth(picture, points, axes, unit_px, skin)
@@ -283,6 +290,7 @@ def _deltas(
     )
     deltas = face.turned(units)
     deltas[MOUTH_UNITS] *= mouth_scale
+    deltas[JAW_UNITS] *= _jaw_scale(mouth_scale) / mouth_scale
     return deltas
 
 
@@ -301,6 +309,10 @@ def _framed(neutral: Floats) -> Floats:
 
 def _mouth_scale(points: Floats, neutral: Floats, unit_px: float) -> float:
     return float(np.clip(_width_of_mouth(points, neutral, unit_px), *MOUTH_SCALE_LIMITS))
+
+
+def _jaw_scale(mouth_scale: float) -> float:
+    return min(mouth_scale, 1 - GRIN_OPENS_LESS * (mouth_scale - 1))
 
 
 def _width_of_mouth(points: Floats, neutral: Floats, unit_px: float) -> float:
