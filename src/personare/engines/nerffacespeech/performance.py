@@ -85,6 +85,8 @@ class NerfPerformance(Performance):
         self._batch.pad = False  # the last masks are remembered, so no frame may be drawn twice
         self._mel: MelWindows | None = None
         self._expressions: Expressions | None = None
+        self._silence: Expressions | None = None  # of the rest under way
+        self._reference: Floats | None = None  # where the last utterance left the face
         self._resampler: MotionResampler | None = None
         self._waiting: list[Floats] = []
         self._drawn = 0
@@ -125,16 +127,21 @@ class NerfPerformance(Performance):
         self._drop(said)
 
     def _rest(self, n: int) -> Made:
-        """The face while the network hears silence, which may blink."""
-        self._renderer.forget()
-        silent = self._hearing.network
-        made, expressions = [], Expressions(silent, self._anchor, self._lid)
+        """The face while the network hears silence, which may blink. One rest goes on from call
+        to call, and begins where the utterance before it ended.
+        """
+        if self._silence is None:
+            self._renderer.forget()
+            self._silence = Expressions(self._hearing.network, self._anchor, self._lid, self._reference)
+        made: list[Floats] = []
         for _ in range(n):
             with self.watch("motion"):
-                made += [shown for shown, _ in expressions.each(silent_window()[None])]
+                made += [shown for shown, _ in self._silence.each(silent_window()[None])]
         return Made(np.concatenate([self._made([row], first=0).images for row in made]))
 
     def _drop(self, said: Utterance) -> None:  # noqa: ARG002
+        if self._expressions is not None:
+            self._reference = self._expressions.reference
         self._mel = self._expressions = self._resampler = None
         self._waiting, self._drawn = [], 0
 
@@ -150,6 +157,7 @@ class NerfPerformance(Performance):
     def _start(self) -> None:
         assert self._renderer is not None  # loads the networks
         self._renderer.forget()
+        self._silence = None
         self._mel = MelWindows()
         self._expressions = Expressions(self._hearing.network, self._anchor, self._lid)
         self._resampler = MotionResampler(self.fps)
@@ -203,6 +211,7 @@ class NerfPerformance(Performance):
     def _followed(self, said: Utterance) -> Iterator[Made]:
         motion = self._poses
         assert motion is not None
+        self._silence = self._reference = None
         said.expected = motion.frames
         self._renderer.forget()
         first = 0
