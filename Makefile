@@ -13,7 +13,7 @@ demo: $(VENV)/.installed-tts
 
 setup: $(VENV)/.installed-dev
 
-# Under a minute, without torch: make quick TESTS=tests/unit/test_media.py
+# One to two minutes on two cores, without torch: make quick TESTS=tests/unit/test_media.py
 TESTS ?= tests
 quick: $(VENV)/.installed-quick
 	@$(BIN)/python -m pytest -m "not slow and not neural" --durations-min=1.5 --numprocesses=auto --maxprocesses=8 $(TESTS)

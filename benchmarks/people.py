@@ -53,7 +53,7 @@ PEOPLE_ROWS = (
 
 def people(workshop: Workshop) -> Iterator[Figure]:
     """How portraits move with real voices, beside how people do: every portrait with every
-    voice, or with as many as are wanted, in turn; its number is the seed. The note tells the two
+    voice, or with as many as are wanted, in turn; its number is the seed. The note tells both
     ends of the range.
     """
     voices = QUICK_PEOPLE_VOICES if workshop.quick else PEOPLE_VOICES

@@ -203,3 +203,21 @@ def test_it_talks_and_is_interrupted(browser, running):
     page.wait_for_selector("#start:not([hidden])")
     assert page.faults == []
     page.context.close()
+
+
+@pytest.mark.slow
+def test_complaint_18_where_webrtc_cannot_connect_it_is_websocket_and_says_why(browser, running):
+    page = opened(browser, running.url, "talk")
+    # as behind a firewall without UDP: the answer never leads to a connection
+    page.evaluate("RTCPeerConnection.prototype.setRemoteDescription = async () => {}")
+    page.select_option("#transport", "webrtc")
+    page.click("#start")
+    wait(page, "!document.querySelector('#stop').hidden")
+    said = page.inner_text("#figures")
+    assert "websocket" in said
+    assert "UDP may be blocked" in said
+    wait(page, "document.querySelector('#live-state').textContent === 'listening'")
+    assert page.is_visible("#canvas")
+    page.click("#stop")
+    assert page.faults == []
+    page.context.close()
