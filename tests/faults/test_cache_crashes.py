@@ -103,7 +103,7 @@ avatar = Avatar("toy", {"size": 1}, blake3(b"anna").hexdigest(), {"toy.one": KEY
 AVATAR_DEATHS = {
     "before the portrait": ("avatars._copy = die", False),
     "in the portrait": ("pathlib.Path.replace = die", False),
-    "between portrait and manifest": ("avatars.AvatarManifest.model_dump_json = die", False),
+    "between portrait and manifest": ("avatars.manifest_text = die", False),
     "between manifest and pin": ("index.Index.pin = die", True),
 }
 
