@@ -149,6 +149,29 @@ main.run()
     assert (done.returncode, done.stderr) == (130, LINE)
 
 
+def test_a_second_signal_does_not_disturb_the_blocks_that_end() -> None:
+    """As a group's signal and that of a parent arrive, one after the other."""
+    script = """
+import os, signal
+from personare.ground import interruption
+interruption.begin()
+signal.signal(signal.SIGTERM, interruption.interrupt)
+try:
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("removed what was half-written", flush=True)
+except KeyboardInterrupt:
+    interruption.end(signal.SIGTERM)
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("ended", flush=True)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split("\n") == ["removed what was half-written", "ended", ""]
+
+
 @pytest.mark.parametrize("number", NUMBERS)
 def test_batch_and_its_workers(
     portrait: Path, voice_samples: np.ndarray, tmp_path: Path, number: int
