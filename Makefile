@@ -18,9 +18,9 @@ TESTS ?= tests
 quick: $(VENV)/.installed-quick
 	@$(BIN)/python -m pytest -m "not slow and not neural" --durations-min=1.5 --numprocesses=auto --maxprocesses=8 $(TESTS)
 
-# All of it, side by side where tests only compute; one after the other where they kill, serve and measure memory.
+# All of it, side by side where tests only compute; one after the other where they serve and send signals.
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8
-ALONE := tests/faults tests/serve
+ALONE := tests/serve tests/faults/test_interrupts.py tests/faults/test_kill.py
 test: setup
 	@$(SIDE_BY_SIDE) -m "not slow"
 	@$(SIDE_BY_SIDE) --dist=loadfile -m slow $(addprefix --ignore=,$(ALONE))
