@@ -1,5 +1,5 @@
-"""A LiveKit room without a server: participants, calls and byte streams of one process. Sources,
-tracks and streams are LiveKit's own.
+"""A LiveKit room without a server: participants, calls and byte streams of one process.
+Sources, tracks and streams are LiveKit's own.
 """
 
 from __future__ import annotations

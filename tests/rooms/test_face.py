@@ -1,4 +1,6 @@
-"""A live session for programs: what is said comes out once, with its picture, at the room's rate."""
+"""A live session for programs: what is said comes out once, with its picture, at the rate of
+the room.
+"""
 
 from __future__ import annotations
 

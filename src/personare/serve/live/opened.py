@@ -38,7 +38,7 @@ class Wanted:
     generation, index: where a session that was lost goes on.
     measure: whether the cost of a picture is not known yet.
     badge: whether pictures carry the sign that a machine made them.
-    portrait: a file of whoever runs this program, in place of an avatar; never a caller's string.
+    portrait: a file of whoever runs this program, in place of an avatar; never a caller's.
     """
 
     avatar: str = ""
