@@ -5,6 +5,7 @@ of the sound that belongs to them.
 from __future__ import annotations
 
 import asyncio
+import pickle
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,7 @@ class MirrorProcess:
             self._task.cancel()
 
     def _open(self, wanted: Any) -> None:
+        wanted = pickle.loads(pickle.dumps(wanted))  # noqa: S301  # as on its way to a process
         self.session = Session(
             self.performance,
             prime_seconds=0.2,

@@ -108,7 +108,7 @@ class Face:
         self.rate = rate
         self.size, self.fps = (0, 0), Fraction(25)
         self._wanted = Wanted(
-            avatar, portrait=file, engine=engine, options=options, measure=False, badge=badge
+            avatar, portrait=file, engine=engine, options=dict(options), measure=False, badge=badge
         )
         self._settings = settings or Settings()
         self._place: Place | None = None
