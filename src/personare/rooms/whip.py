@@ -77,10 +77,7 @@ class WhipStream:
         """url: http or https. token: of `Authorization: Bearer`. ice_servers: URLs of STUN and
         TURN servers. Raises InvalidOption.
         """
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InvalidOption("that is no address of a WHIP stream", hint="https://host/path")
-        self._url, self._host, self._token, self._fps = url, parts.hostname, token, fps
+        self._url, self._host, self._token, self._fps = url, _host_of(url), token, fps
         servers = [RTCIceServer(urls=[server]) for server in ice_servers]
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         self._connected = asyncio.Event()
@@ -167,7 +164,9 @@ class WhipStream:
             hint = "is the token right?" if error.code in (401, 403) else ""
             raise ServiceError(f"{self._host} refuses: {error.code} {error.reason}", hint) from None
         except OSError as error:
-            raise ServiceError(f"{self._host} cannot be reached: {error}") from None
+            why = getattr(error, "reason", error)
+            why = getattr(why, "strerror", None) or type(why).__name__
+            raise ServiceError(f"{self._host} cannot be reached: {why}") from None
         return sdp.decode("utf-8", "replace")
 
     def _delete(self, location: str) -> None:
@@ -194,12 +193,20 @@ async def push(shown: AsyncIterable[Moment], stream: WhipStream) -> int:
     return count
 
 
+def _host_of(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise InvalidOption("that is no address of a WHIP stream", hint="https://host/path")
+    return parts.hostname
+
+
 async def run(words: Sequence[str] | None = None) -> None:
     """The command."""
     made = parser("A face as a stream for a server that takes WHIP.")
     made.add_argument("--url", required=True, help="https://host/path")
     made.add_argument("--token", default="", help="of Authorization: Bearer")
     given = arguments(made, words)
+    _host_of(given.url)
     async with (
         face_of(given, RATE) as face,
         WhipStream(given.url, token=given.token, fps=face.fps) as stream,
