@@ -168,6 +168,34 @@ def test_at_rest_there_are_pictures_alone_and_segments_in_a_row_end_each() -> No
     run(test())
 
 
+def test_a_face_that_died_leaves_the_voice_alone() -> None:
+    async def test() -> None:
+        async with MirrorFace(rate=RATE) as face:
+            video = FaceVideo(face)
+            for frame in voice(0.4, 0.4):
+                await video.push_audio(frame)
+            await video.push_audio(AudioSegmentEnd())
+            frames = aiter(video)
+            while not isinstance(await anext(frames), rtc.AudioFrame):
+                pass
+            for _ in range(4):
+                face.processes[-1].kill()
+            while not isinstance(await anext(frames), AudioSegmentEnd):
+                pass
+            waits = asyncio.ensure_future(anext(frames))
+            await asyncio.sleep(0.01)
+            said = voice(0.2, 0.8)
+            for frame in (*said, AudioSegmentEnd(), said[0]):
+                await video.push_audio(frame)
+            assert [await waits, await anext(frames)] == said
+            assert isinstance(await anext(frames), AudioSegmentEnd)
+            await video.clear_buffer()
+            await video.push_audio(said[1])
+            assert await anext(frames) is said[1]
+
+    run(test())
+
+
 def test_stereo_is_heard_as_mono() -> None:
     async def test() -> None:
         async with MirrorFace(rate=RATE) as face:

@@ -116,7 +116,10 @@ class Listener(threading.Thread):
 
     def run(self) -> None:
         options = {"listen": "1", "timeout": "20"}
-        with av.open(self.url, options=options) as container, suppress(av.FFmpegError):  # the sender's goodbye
+        with (
+            av.open(self.url, options=options) as container,
+            suppress(av.FFmpegError),
+        ):  # the sender's goodbye
             self.rate = container.streams.audio[0].rate
             for frame in container.decode(video=0, audio=0):
                 if isinstance(frame, av.VideoFrame):

@@ -16,8 +16,10 @@ interrupt (`lk.clear_buffer`), and is told what was heard (`lk.playback_finished
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -28,10 +30,13 @@ from livekit.agents import AgentSession, get_job_context
 from livekit.agents.types import ATTRIBUTE_PUBLISH_ON_BEHALF
 from livekit.agents.voice import avatar as agents_avatar
 
-from personare.errors import InvalidOption
+from personare.errors import InvalidOption, PersonareError
 from personare.rooms.face import Ended, Face
+from personare.rooms.spoken import main
 from personare.serve.live.wire import State
 from personare.studio.settings import Settings
+
+log = logging.getLogger(__name__)
 
 RATE = 24000
 """Hz of the sound that the room hears."""
@@ -39,6 +44,7 @@ PREFILL_SECONDS = 0.06
 """Silence before an utterance, so that a late tick leaves no gap in its sound. The runner holds
 pictures back by about as much.
 """
+_WAIT_SECONDS = 0.1
 _PLAYOUT_TICKS = 2
 """An end is told so much later: what was pushed last has been heard then."""
 
@@ -47,7 +53,7 @@ class FaceVideo(agents_avatar.VideoGenerator):
     """A face as LiveKit's runner wants it: voice in, frames out.
 
     At rest it gives pictures alone, so that the runner's playback position counts nothing but
-    speech.
+    speech. If the face dies, the voice goes on without it.
     """
 
     def __init__(self, face: Face) -> None:
@@ -57,9 +63,13 @@ class FaceVideo(agents_avatar.VideoGenerator):
         self._clears = 0
         self._speaks = False
         self._ends_in = 0
+        self._alone: asyncio.Queue[Any] | None = None  # what the agent says after the face has died
 
     async def push_audio(self, frame: rtc.AudioFrame | agents_avatar.AudioSegmentEnd) -> None:
         """The agent's voice, a segment being an utterance."""
+        if self._alone is not None:
+            self._alone.put_nowait(frame)
+            return
         if isinstance(frame, agents_avatar.AudioSegmentEnd):
             self._face.end()
             return
@@ -71,7 +81,10 @@ class FaceVideo(agents_avatar.VideoGenerator):
         """Silent at once; nothing of what was said before comes once this has returned."""
         self._clears += 1
         try:
-            await self._face.interrupt()
+            if self._alone is None:
+                await self._face.interrupt()
+            else:
+                self._alone = asyncio.Queue()
             self._speaks, self._ends_in = False, 0
             if self.synchroniser is not None:
                 await self.synchroniser.clear_queue()
@@ -79,6 +92,22 @@ class FaceVideo(agents_avatar.VideoGenerator):
             self._clears -= 1
 
     async def __aiter__(
+        self,
+    ) -> AsyncIterator[rtc.VideoFrame | rtc.AudioFrame | agents_avatar.AudioSegmentEnd]:
+        try:
+            async for frame in self._faced():
+                yield frame
+        except PersonareError as error:
+            log.error("the face is lost, its voice goes on: %s", error.message)
+            self._alone = asyncio.Queue()
+            if self._ends_in:
+                yield agents_avatar.AudioSegmentEnd()
+            while True:
+                with suppress(TimeoutError):
+                    # not for ever on one queue: an interruption puts another in its place
+                    yield await asyncio.wait_for(self._alone.get(), _WAIT_SECONDS)
+
+    async def _faced(
         self,
     ) -> AsyncIterator[rtc.VideoFrame | rtc.AudioFrame | agents_avatar.AudioSegmentEnd]:
         async for what in self._face:
@@ -212,7 +241,11 @@ class AvatarSession(agents_avatar.AvatarSession[str]):
             raise InvalidOption("no LiveKit server is named", hint="LIVEKIT_URL=wss://..., or livekit_url=")
         token = self._token(room.name, agent, livekit_api_key, livekit_api_secret)
         await self.face.open()
-        self._avatar_room = await self._join(url, token)
+        try:
+            self._avatar_room = await self._join(url, token)
+        except BaseException:
+            await self.face.close()
+            raise
         self._worker = AvatarWorker(self._avatar_room, self.face, agent_identity=agent)
         agent_session.output.replace_audio_tail(
             agents_avatar.DataStreamAudioOutput(
@@ -253,22 +286,25 @@ class AvatarSession(agents_avatar.AvatarSession[str]):
         return token.with_attributes({ATTRIBUTE_PUBLISH_ON_BEHALF: agent}).to_jwt()
 
 
-async def _main() -> None:
+async def run() -> None:
+    """The command: one face in one room, until either ends."""
     url, token = os.getenv("LIVEKIT_URL"), os.getenv("LIVEKIT_TOKEN")
     if not url or not token:
-        raise SystemExit("error: LIVEKIT_URL and LIVEKIT_TOKEN have to name a room and a place in it")
+        raise InvalidOption("no room is named", hint="set LIVEKIT_URL and LIVEKIT_TOKEN")
     async with Face(os.getenv("PERSONARE_AVATAR", ""), rate=RATE) as face:
-        room = rtc.Room()
+        room, left = rtc.Room(), asyncio.Event()
+        room.on("disconnected", lambda *_: left.set())
         await room.connect(url, token)
         agent = room.local_participant.attributes.get(ATTRIBUTE_PUBLISH_ON_BEHALF)
         worker = AvatarWorker(room, face, agent_identity=agent)
         try:
             await worker.start()
-            await worker.wait()
+            ends = [asyncio.ensure_future(end) for end in (worker.wait(), left.wait())]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await worker.close()
             await room.disconnect()
 
 
 if __name__ == "__main__":
-    asyncio.run(_main())
+    main(run)
