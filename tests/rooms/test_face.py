@@ -208,6 +208,11 @@ def test_closed_it_ends_and_unopened_it_says_so() -> None:
     run(test())
 
 
+def test_pictures_as_they_are_do_not_leave_the_machine() -> None:
+    sessions = pytest.importorskip("personare.serve.routes.sessions")
+    assert "rgb" not in sessions.MEDIA
+
+
 def test_the_rate_of_a_line_may_change() -> None:
     line = Line(24000, 0)
     line.hear(np.full(1600, 0.5, np.float32), 16000)

@@ -12,7 +12,6 @@ from typing import Any
 from personare.errors import PersonareError
 from personare.media.audio import open_speech
 from personare.rooms.face import Face, Moment
-from personare.types import SAMPLE_RATE
 
 
 def parser(what: str) -> argparse.ArgumentParser:
@@ -37,8 +36,9 @@ def face_of(given: argparse.Namespace, rate: int) -> Face:
 async def speak(face: Face, given: argparse.Namespace) -> None:
     """Say what switches name, files first; without any, each line of the standard input."""
     for path in given.speech:
-        for chunk in open_speech(path).chunks():
-            await face.hear(chunk.samples, SAMPLE_RATE)
+        speech = open_speech(path)
+        for chunk in speech.chunks():
+            await face.hear(chunk.voice.mean(axis=1), speech.voice_rate)
         face.end()
     for text in given.say:
         face.say(text, given.voice)
