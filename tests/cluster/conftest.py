@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
+import secrets
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -28,15 +29,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory) -> Iterator[Cluster]:
-    """Two places for actors, on this machine."""
-    home = tmp_path_factory.mktemp("cluster")
-    os.environ["PERSONARE_HOME"] = str(home)
+def nodes(tmp_path_factory):
+    """Ray nodes of this machine: `add_node(num_cpus=2)` and `remove_node`, as Ray's own tests
+    do. The head has two cores.
+    """
+    from ray.cluster_utils import Cluster as Nodes
+
+    os.environ["PERSONARE_HOME"] = str(tmp_path_factory.mktemp("cluster"))
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with joined("ray", cores=2) as found:
-            yield found
+        found = Nodes(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": 2,
+                "object_store_memory": 128 << 20,
+                "include_dashboard": False,
+            },
+        )
+        os.environ["RAY_ADDRESS"] = found.address
+        yield found
+        found.shutdown()
+        del os.environ["RAY_ADDRESS"]
         gc.collect()  # ray kills its processes and does not wait for them: Popen says so
+
+
+@pytest.fixture(scope="session")
+def cluster(nodes) -> Iterator[Cluster]:
+    """The same, joined."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with joined("ray") as found:
+            yield found
 
 
 def until(happened: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:

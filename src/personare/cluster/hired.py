@@ -99,7 +99,7 @@ def hiring(settings: Settings) -> Start:
     from personare.cluster import actors
 
     studio, ray = Studio(settings), ray_module()
-    packer, marks = Packer(studio, ray.put), _absolute(read_marks_settings())
+    packer, marks = Packer(studio, ray.put), absolute(read_marks_settings())
     turns = actors.leases()
 
     def start(settings: Settings, terms: Terms) -> tuple[Connection, Running]:
@@ -117,7 +117,7 @@ def staff(cluster: Cluster, settings: Settings) -> Staff:
     return Staff(cluster.cores, cluster.machines, TRIES, hiring(settings))
 
 
-def _absolute(marks: MarksSettings) -> MarksSettings:
+def absolute(marks: MarksSettings) -> MarksSettings:
     """The same settings where the file is elsewhere. Keys stay where they are: a machine that
     is to sign has them at the same path.
     """

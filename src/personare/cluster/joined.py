@@ -82,11 +82,17 @@ def joined(address: str, progress: Progress = no_progress, *, cores: int | None 
         _answer_as(before)
     try:
         _check_same(ray)
-        nodes = [node for node in ray.nodes() if node["Alive"]]
-        yield Cluster(max(1, int(ray.cluster_resources().get("CPU", 1))), max(1, len(nodes)))
+        yield found()
     finally:
         ray.shutdown()
         _answer_as(before)
+
+
+def found() -> Cluster:
+    """What the joined cluster has now."""
+    ray = ray_module()
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    return Cluster(max(1, int(ray.cluster_resources().get("CPU", 1))), max(1, len(nodes)))
 
 
 def _start_here(ray: Any, cores: int, quiet: dict[str, Any]) -> None:

@@ -124,8 +124,13 @@ class Crew:
         return sum(hand.worker.task is not None for hand in list(self._hands))
 
     @property
+    def workers(self) -> int:
+        """How many there are."""
+        return len(self._hands)
+
+    @property
     def processes(self) -> list[int]:
-        """Their process ids."""
+        """Their process ids, where they are on this machine."""
         return [pid for hand in list(self._hands) if (pid := hand.worker.process.pid) is not None]
 
     # ------------------------------------------------------------ the crew's thread

@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable
 from importlib.metadata import version
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -57,10 +57,16 @@ def work(connection: Connection, settings: Settings) -> None:
     os._exit(0)
 
 
+class Listener(Protocol):
+    """Whoever hears what a worker says; raises OSError when he has gone."""
+
+    def send(self, message: Any, /) -> None: ...
+
+
 class Worker:
     """What a process does with its commands."""
 
-    def __init__(self, connection: Connection, studio: Studio) -> None:
+    def __init__(self, connection: Listener, studio: Studio) -> None:
         self._connection, self._studio = connection, studio
         self._sending = threading.Lock()
         self._opened: Opened | None = None
