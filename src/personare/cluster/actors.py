@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import secrets
 import time
 from collections import deque
@@ -30,6 +29,7 @@ TURNS, DIRECTORY = "turns", "directory"
 _LIVE = "live-"
 _NODES_SECONDS = 1.0
 _STATE_SECONDS = 10.0
+_CLOSE_SECONDS = 5.0
 FULL = 0.8
 """How full nodes are to be with sessions, before another one is asked for."""
 _LIBRARIES = ("OPENCV_FOR_THREADS_NUM", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -86,8 +86,8 @@ class _LiveActor:
         return str(ray.get_runtime_context().get_node_id())
 
     @_in_group("ask")
-    def assign(self, card: Card) -> None:
-        self._host.assign(card)
+    def assign(self, card: Card, cost: float | None) -> None:
+        self._host.assign(card, cost)
 
     @_in_group("ask")
     def beat(self) -> None:
@@ -100,7 +100,6 @@ class _LiveActor:
     @_in_group("ask")
     def close(self) -> None:
         self._host.close()
-        os._exit(0)
 
 
 class _DirectoryActor:
@@ -123,6 +122,7 @@ class _DirectoryActor:
         self._spares: dict[str, deque[Any]] = {}
         self._looked_at = float("-inf")
         self._asked_for = 0
+        self._closing: list[tuple[Any, Any, float]] = []
         there = [
             known["name"]
             for known in ray.util.list_named_actors(all_namespaces=True)
@@ -141,7 +141,7 @@ class _DirectoryActor:
         except Busy as error:
             return error
         actor = self._taken(placed.node)
-        actor.assign.remote(card)
+        actor.assign.remote(card, self._directory.known(card.kind))
         self._sessions[card.id] = (actor, card)
         return actor, placed.measure
 
@@ -167,7 +167,7 @@ class _DirectoryActor:
         """A session has ended."""
         self._directory.leave(id)
         if id in self._sessions:
-            self._sessions.pop(id)[0].close.remote()
+            self._close(self._sessions.pop(id)[0])
 
     def sessions(self) -> list[tuple[Any, State]]:
         """All that are open, with their actors."""
@@ -220,14 +220,34 @@ class _DirectoryActor:
         for actor in [actor for actor, _ in self._sessions.values()] + [
             actor for actors in self._spares.values() for actor in actors
         ]:
-            actor.close.remote()
+            self._close(actor)
         self._sessions, self._spares, self._spare = {}, {}, 0
+        if asked := [one for one, _, _ in self._closing]:
+            ray.wait(asked, num_returns=len(asked), timeout=_CLOSE_SECONDS)
+        self._bury(every=True)
+
+    def _close(self, actor: Any) -> None:
+        """An actor ends its session; then it is killed, for one that ends by itself is reported
+        as a fault.
+        """
+        self._closing.append((actor.close.remote(), actor, time.monotonic()))
+
+    def _bury(self, every: bool = False) -> None:
+        left = []
+        for asked, actor, since in self._closing:
+            over = every or time.monotonic() - since > _CLOSE_SECONDS
+            if over or ray.wait([asked], timeout=0)[0]:
+                ray.kill(actor)
+            else:
+                left.append((asked, actor, since))
+        self._closing = left
 
     def _look(self) -> None:
         now = time.monotonic()
         if now - self._looked_at < _NODES_SECONDS:
             return
         self._looked_at = now
+        self._bury()
         alive = {node["NodeID"]: node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]}
         for node in set(self._directory.nodes) - alive.keys():
             self._directory.lose(node)  # their fronts ask for other places
@@ -260,9 +280,8 @@ class _DirectoryActor:
             ray.kill(actor)
             return
         self._sessions[state.card.id] = (actor, state.card)
-        cost = state.facts.get("cost")
-        if cost is not None:
-            self._directory.measured(state.card.id, state.card.kind, cost)
+        if state.cost is not None:
+            self._directory.measured(state.card.id, state.card.kind, state.cost)
         self._directory.put(state.card.id, node, state.card.kind, state.card.wanted.avatar)
 
     def _taken(self, node: str) -> Any:

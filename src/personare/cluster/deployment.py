@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import time
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,8 +34,6 @@ from personare.types import Progress, no_progress
 NAME = "personare"
 _MAX_BYTES = 1 << 20
 _REQUESTS = 1000
-_END_SECONDS = 0.5
-"""For what actors still have to remove."""
 
 
 class Deployment(CheckedModel):
@@ -127,7 +124,6 @@ def served(deployment: Deployment) -> Iterator[str]:
         serve.shutdown()
         if (known := actors.known_directory()) is not None:
             ray.get(known.end.remote(), timeout=30)
-            time.sleep(_END_SECONDS)
             ray.kill(known)
 
 

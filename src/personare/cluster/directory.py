@@ -100,6 +100,11 @@ class Directory:
         """Cores that sessions may take."""
         return sum(node.capacity for node in self._nodes.values() if not node.drains)
 
+    def known(self, kind: str) -> float | None:
+        """What sessions of a kind cost, as `measured` takes it; None if nobody knows."""
+        cores = self._known.get(kind)
+        return None if cores is None else cores - TRANSPORT_CORES
+
     def where(self, session: str) -> str | None:
         """The node of a session; None if it has none."""
         return self._where.get(session)

@@ -37,6 +37,7 @@ class Hired:
     def __init__(self, actor: Any, packer: Packer, studio: Studio, line: Connection, *, tells: bool) -> None:
         self._actor, self._packer, self._studio, self._line = actor, packer, studio, line
         self._tells = tells
+        self._leaving = False
         self._ray = ray_module()
         self._thread = threading.Thread(target=self._run, name="personare-hired", daemon=True)
         self._thread.start()
@@ -49,6 +50,7 @@ class Hired:
 
     def terminate(self) -> None:
         """End at the task's next step."""
+        self._leaving = True
         with suppress(self._ray.exceptions.RayError):
             self._actor.close.remote()
 
@@ -58,7 +60,7 @@ class Hired:
 
     def _run(self) -> None:
         try:
-            while (message := self._line.recv()) is not None:
+            while not self._leaving and (message := self._line.recv()) is not None:
                 if not isinstance(message, Stop):  # of one that had just ended
                     self._do(message)
             self._ray.get(self._actor.close.remote(), timeout=15)

@@ -45,13 +45,14 @@ class Card:
 @dataclass(frozen=True, slots=True)
 class State:
     """Where a session is, for a front that takes it over. generation, index: of the next
-    packet. pid: of its process.
+    packet. cost: what such sessions cost, as measured. pid: of its process.
     """
 
     card: Card
     facts: dict[str, Any]
     generation: int
     index: int
+    cost: float | None
     pid: int
 
 
@@ -74,6 +75,7 @@ class LiveHost:
         self._messages: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
         self._worker = Worker(self, self._household.studio)
         self._card: Card | None = None
+        self._cost: float | None = None
         self._facts: dict[str, Any] | None = None
         self._generation = self._index = 0
         self._listener = 0
@@ -85,9 +87,9 @@ class LiveHost:
             except PersonareError:
                 continue  # whoever asks for it is told
 
-    def assign(self, card: Card) -> None:
-        """Whose session it will be."""
-        self._card = card
+    def assign(self, card: Card, cost: float | None = None) -> None:
+        """Whose session it will be. cost: what such sessions are known to cost."""
+        self._card, self._cost = card, cost
         self.beat()
         threading.Thread(target=self._watch, daemon=True).start()
 
@@ -127,7 +129,9 @@ class LiveHost:
         """None before the session is open."""
         if self._card is None or self._facts is None:
             return None
-        return State(self._card, self._facts, self._generation, self._index, os.getpid())
+        measured = self._facts["cost"]
+        cost = self._cost if measured is None else measured
+        return State(self._card, self._facts, self._generation, self._index, cost, os.getpid())
 
     def close(self) -> None:
         """The session ends."""
