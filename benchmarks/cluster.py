@@ -1,9 +1,10 @@
-"""A batch by two plain workers against one on two local Ray nodes, and how soon a session starts
-on an actor that waits:
+"""A batch by two plain workers against one on two local Ray nodes, and how soon a session
+starts on an actor that waits:
 
-    python benchmarks/cluster.py [--clips 12] [--seconds 6] [--rounds 3] [--size 512] [--starts 10]
+    python benchmarks/cluster.py [--clips 12] [--seconds 6] [--rounds 3] [--size 512]
+        [--starts 10]
 
-The two kinds of batch take turns, with empty caches of clips; the starting of Ray is told apart.
+The two kinds of batch take turns, without kept clips; the starting of Ray is told apart.
 Needs personare[cluster,serve,tts].
 """
 

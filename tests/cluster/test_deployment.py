@@ -18,7 +18,7 @@ from websockets.sync.client import connect
 from personare import Client
 from tests.cluster.conftest import ours, until
 from tests.conftest import write_wav
-from tests.serve.test_live import Seen
+from tests.serve.live_clients import Seen
 
 SMALL = {"options": {"size": 256}}
 

@@ -38,17 +38,27 @@ def answering(tmp_path, home) -> Callable[..., TestClient]:
 
 
 class Running:
-    """`personare serve` as a process of its own."""
+    """`personare serve` as a process of its own.
 
-    def __init__(self, folder: Path, *switches: object) -> None:
+    program: how Python runs the command line. command: and with what.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *switches: object,
+        program: tuple[str, str] = ("-m", "personare"),
+        command: tuple[str, ...] = ("serve", "--workers", "1", "-v"),
+    ) -> None:
         self.folder = folder
+        self._program, self._command = program, command
         self.url = ""
         self.process: subprocess.Popen[str] | None = None
         self._switches = [str(switch) for switch in switches]
 
-    def _command(self) -> list[str]:
-        if not DEPLOYED:
-            return ["serve", "--port", "0", "--workers", "1", "-v", *self._switches]
+    def _arguments(self) -> list[str]:
+        if not DEPLOYED or self._command[0] != "serve":
+            return [*self._command, "--port", "0", *self._switches]
         assert not self._switches, "a deployment has a file, not switches"
         config = self.folder / "deploy.toml"
         config.write_text("cores = 2\n[service]\nport = 0\nworkers = 1\n")
@@ -58,7 +68,7 @@ class Running:
         log = (self.folder / "log").open("a+")
         before = log.tell()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "personare", *self._command()],
+            [sys.executable, *self._program, *self._arguments()],
             env={**os.environ, "PERSONARE_HOME": str(self.folder / "home"), "PYTHONUNBUFFERED": "1"},
             stdout=log,
             stderr=log,

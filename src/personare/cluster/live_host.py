@@ -22,7 +22,7 @@ from personare.errors import PersonareError
 from personare.provenance.settings import MarksSettings
 from personare.serve.live.opened import Wanted
 from personare.serve.live.wire import Packet
-from personare.serve.live.worker import Worker
+from personare.serve.live.worker import BEAT_SECONDS, Worker
 from personare.studio.settings import Settings
 from personare.work.making import warm
 
@@ -80,7 +80,7 @@ class LiveHost:
         self._generation = self._index = 0
         self._listener = 0
         self._heard_at = time.monotonic()
-        self._heard = True
+        self._heard, self._busy = True, False
         for name in names:
             try:
                 warm(name, self._household.studio)
@@ -98,6 +98,13 @@ class LiveHost:
         opens nothing twice.
         """
         self.beat()
+        self._busy = True
+        try:
+            self._obey(verb, *arguments)
+        finally:
+            self._busy = False
+
+    def _obey(self, verb: str, *arguments: Any) -> None:
         if verb == "refuse":  # what it was to be opened with cannot be had
             self.send(("refused", *arguments))
         elif verb != "open":
@@ -165,7 +172,9 @@ class LiveHost:
 
     def _watch(self) -> None:
         while True:
-            time.sleep(1.0)
+            time.sleep(BEAT_SECONDS)
+            if not self._busy:
+                self._worker.live()
             silent = time.monotonic() - self._heard_at
             if silent > ORPHANED_SECONDS:
                 self._household.close()

@@ -29,7 +29,7 @@ from personare.studio.studio import Studio
 from personare.studio.transfer import import_avatar
 from personare.work.jobs import Job
 from personare.work.queue import Ended
-from personare.work.tasks import Creation, Task, Warming
+from personare.work.tasks import Creation, Look, Task, Warming
 
 Put: TypeAlias = Callable[[bytes], Any]
 """Puts a piece where others get it; what it is got with."""
@@ -97,7 +97,7 @@ class Packer:
             for what in READ:
                 if (path := getattr(task.order, what)) is not None:
                     files[what] = self._sent(path)
-        elif isinstance(task, Creation):
+        elif isinstance(task, Creation | Look):
             if task.portrait is not None:
                 files["portrait"] = self._sent(task.portrait)
         elif task.name not in engine_entry_points():
@@ -168,6 +168,8 @@ def unpack(parcel: Parcel, folder: Path, get: Get) -> tuple[Task, dict[str, str]
         there[str(changed[what])] = str(getattr(task.order if isinstance(task, Job) else task, what))
     if isinstance(task, Creation):
         return replace(task, portrait=changed.get("portrait")), there
+    if isinstance(task, Look):
+        return replace(task, portrait=changed["portrait"]), there
     for what in WRITTEN:
         if (path := getattr(task.order, what)) is not None:
             changed[what] = folder / what / path.name

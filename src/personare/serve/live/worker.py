@@ -5,7 +5,7 @@ One process a session: threads of one process would wait for each other (two ses
 
 In (verb, arguments):  open, watch, unwatch, append, say, follow, interrupt, word, curves, key, close
 Out:  ("opened", facts) | ("refused", error), ("packets", [Packet ...]), ("event", dict),
-      ("interrupted", request, Interrupted), ("failed", reason), ("closed",)
+      ("interrupted", request, Interrupted), ("failed", reason), ("closed",), ("alive",)
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ from personare.studio.studio import Studio
 
 log = logging.getLogger(__name__)
 
+BEAT_SECONDS = 2.0
+"""Between two signs of life."""
 BADGE_CORNER: Corner = "bottom right"
 
 
@@ -49,7 +51,7 @@ def work(connection: Connection, settings: Settings) -> None:
     logging.basicConfig(format="%(levelname)s: %(message)s".lower())
     worker = Worker(connection, Studio(settings))
     try:
-        while (command := connection.recv()) is not None:
+        while (command := _next(connection, worker)) is not None:
             worker.obey(*command)
     except (EOFError, OSError):
         pass
@@ -83,6 +85,10 @@ class Worker:
             "key": lambda: self._playing().ask_for_key(),
             "close": self._end_session,
         }
+
+    def live(self) -> None:
+        """Say that it is alive."""
+        self._send("alive")
 
     def obey(self, verb: str, *arguments: Any) -> None:
         """Carry out one command; what is wrong with it is told, not raised."""
@@ -194,6 +200,14 @@ class Worker:
                 self._connection.send((what, *arguments))
             except (OSError, BrokenPipeError):
                 os._exit(0)  # the parent has gone
+
+
+def _next(connection: Connection, worker: Worker) -> tuple[Any, ...] | None:
+    """The next command; None at the end. While none comes, the worker says that it is alive."""
+    while not connection.poll(BEAT_SECONDS):
+        worker.live()
+    command: tuple[Any, ...] | None = connection.recv()
+    return command
 
 
 def _end_with_parent() -> None:
