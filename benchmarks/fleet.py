@@ -41,18 +41,16 @@ class Costs:
     start_actor: until an actor is there that nobody had started.
     directory: of the directory for one session, its entering and leaving.
     front_cores: of a session in the front (packets to a socket).
-    lost_after: until a session speaks again whose actor or node was lost.
     node_hours: between two losses of a node.
     core_hour: what a core costs an hour, in dollars.
     """
 
-    draw_cores: float = 0.49
-    open_warm: float = 0.35
-    open_cold: float = 0.45
+    draw_cores: float = 0.46
+    open_warm: float = 0.33
+    open_cold: float = 0.25
     start_actor: float = 3.0
     directory: float = 0.003
     front_cores: float = 0.06
-    lost_after: float = 3.0
     node_hours: float = 24 * 30
     core_hour: float = 0.04
 

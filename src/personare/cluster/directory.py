@@ -23,7 +23,9 @@ LEAN = 0.25
 is warm: otherwise those that have the avatar everybody asks for would fill up first.
 """
 _LOOKED_AT = 8
-"""Nodes with a warm avatar that are looked at."""
+"""Nodes with a warm avatar that are looked at, those first that had it longest ago: each has one
+actor or a few that wait.
+"""
 
 
 @dataclass
@@ -179,7 +181,7 @@ class Directory:
 
     def _warm_with_room(self, avatar: str, cores: float, emptiest: str) -> str | None:
         most = self._share_used(emptiest) + LEAN
-        candidates = list(itertools.islice(reversed(self._warm.get(avatar, OrderedDict())), _LOOKED_AT))
+        candidates = list(itertools.islice(self._warm.get(avatar, OrderedDict()), _LOOKED_AT))
         fitting = [name for name in candidates if self._fits(self._nodes[name], cores)]
         best = min(fitting, key=self._share_used, default=None)
         return best if best is not None and self._share_used(best) <= most else None
