@@ -40,7 +40,7 @@ class Costs:
         the remote, or computed.
     start_actor: until an actor is there that nobody had started.
     directory: of the directory for one session, its entering and leaving.
-    front_cores: of a session in the front (packets to a socket).
+    front_cores: of a session in the front and in Serve's proxy (MJPEG on a WebSocket).
     node_hours: between two losses of a node.
     core_hour: what a core costs an hour, in dollars.
     """
@@ -50,7 +50,7 @@ class Costs:
     open_cold: float = 0.25
     start_actor: float = 3.0
     directory: float = 0.003
-    front_cores: float = 0.06
+    front_cores: float = 0.38
     node_hours: float = 24 * 30
     core_hour: float = 0.04
 
