@@ -44,7 +44,7 @@ SEEDED = {
     ),
 }
 """Components that tests share, by engine."""
-SLOW_FOLDERS = ("conformance", "e2e", "faults")
+SLOW_FOLDERS = ("cluster", "conformance", "e2e", "faults")
 """Every test there is marked `slow`."""
 NEURAL_MODULE = re.compile(r"^pytestmark = .*\bmark\.neural\b", re.MULTILINE)
 

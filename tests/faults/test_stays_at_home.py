@@ -139,8 +139,8 @@ COMMANDS: Mapping[str, tuple[tuple[str, ...], int]] = {
 """Command -> what is typed, and the exit code; in this order, for some need what others made."""
 
 
-OPEN_DOORS = {"weights pull", "serve", "page"}
-"""Commands that are for the network; tests/serve says to whom the last two answer."""
+OPEN_DOORS = {"weights pull", "serve", "page", "deploy"}
+"""Commands that are for the network; tests/serve says to whom the last three answer."""
 
 
 def every_command() -> set[str]:

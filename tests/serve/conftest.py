@@ -19,6 +19,8 @@ from personare.serve.app import create_app
 from personare.serve.settings import ServeSettings
 
 PATIENCE_SECONDS = 120.0
+DEPLOYED = os.environ.get("PERSONARE_TESTED_SERVICE") == "deploy"
+"""Whether the tests that only use a service use one on a Ray cluster."""
 BASE = "http://127.0.0.1:8765"
 
 
@@ -54,18 +56,19 @@ class Running:
         self.process: subprocess.Popen[str] | None = None
         self._switches = [str(switch) for switch in switches]
 
+    def _arguments(self) -> list[str]:
+        if not DEPLOYED or self._command[0] != "serve":
+            return [*self._command, "--port", "0", *self._switches]
+        assert not self._switches, "a deployment has a file, not switches"
+        config = self.folder / "deploy.toml"
+        config.write_text("cores = 2\n[service]\nport = 0\nworkers = 1\n")
+        return ["deploy", "--config", str(config), "-v"]
+
     def start(self) -> Running:
         log = (self.folder / "log").open("a+")
         before = log.tell()
         self.process = subprocess.Popen(
-            [
-                sys.executable,
-                *self._program,
-                *self._command,
-                "--port",
-                "0",
-                *self._switches,
-            ],
+            [sys.executable, *self._program, *self._arguments()],
             env={**os.environ, "PERSONARE_HOME": str(self.folder / "home"), "PYTHONUNBUFFERED": "1"},
             stdout=log,
             stderr=log,

@@ -13,6 +13,7 @@ import time
 import weakref
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol, get_args
@@ -59,6 +60,12 @@ class Shelf(Protocol):
         ...
 
 
+TurnElsewhere = Callable[[Stage, str, Progress], AbstractContextManager[object]]
+"""turn(stage, key, progress): waits until no other machine computes this key, then keeps all
+others waiting while the block runs. The progress may raise Cancelled.
+"""
+
+
 class FeatureStore:
     """Features by key. Thread-safe; any number of processes may share the folder.
 
@@ -95,6 +102,7 @@ class FeatureStore:
         self._turns = Turns(self.folder / "locks", self._warn_once)
         self._workspaces = Workspaces(self.folder / "workspaces")
         self._remote = remote
+        self._elsewhere: TurnElsewhere = lambda *_: nullcontext()
         self._not_of = frozenset(not_of)
         self._index = Index(self.folder / "index.sqlite3", partial(_look_around, self._disk, None))
         self._upkeep = Upkeep(self._disk, self._index, self._turns, self._workspaces)
@@ -104,6 +112,12 @@ class FeatureStore:
     def follow_pins(self, shelf: Shelf) -> None:
         """Let this shelf say what is pinned, also after the index was lost."""
         self._index.look = partial(_look_around, self._disk, shelf)
+
+    def take_turns(self, elsewhere: TurnElsewhere) -> None:
+        """Compute in turn with the other machines that share the remote; without one there is
+        nothing to wait for.
+        """
+        self._elsewhere = elsewhere
 
     def workspace(self, stage: Stage, key: str, progress: Progress = no_progress) -> Workspace:
         """What a computation of this stage has at hand, as part of its StageInputs."""
@@ -136,7 +150,11 @@ class FeatureStore:
         workspace = inputs.workspace if inputs else self.workspace(stage, key)
         if stage.cost == "minutes":
             self._upkeep.sweep_workspaces(self.max_bytes, spare=key)
-        with self._turns.alone(stage, key, workspace) as alone:
+        elsewhere = self._elsewhere if self._shares(stage, inputs) else lambda *_: nullcontext()
+        with (
+            self._turns.alone(stage, key, workspace) as alone,
+            elsewhere(stage, key, workspace.caller),
+        ):
             if not alone:
                 workspace.keep_nothing()
             # Another process may have computed it while this one waited.
@@ -299,12 +317,16 @@ class FeatureStore:
         """Where a feature is kept on disk, None if it is not."""
         return None if self._disk.facts(key) is None else self._disk.path(key)
 
+    def _shares(self, stage: Stage, inputs: StageInputs | None) -> bool:
+        """Whether what another machine computed may come from the remote."""
+        return not (self._remote is None or self._remote.dead or inputs is None or stage.form is None)
+
     def _from_remote(self, key: str, stage: Stage, inputs: StageInputs | None) -> Feature | None:
         """The feature from the remote, which the disk then has as well; None if there is none
         that fits.
         """
         remote = self._remote
-        if remote is None or remote.dead or inputs is None or stage.form is None:
+        if remote is None or inputs is None or not self._shares(stage, inputs):
             return None
 
         def write(part: Path) -> bool:

@@ -16,6 +16,7 @@ from personare.cli import (
     bench,
     cache,
     demo,
+    deploy,
     follow,
     interrupts,
     marks,
@@ -70,6 +71,7 @@ app.add_typer(marks.app, name="marks")
 app.command("score")(score.score)
 app.command("batch")(batch.batch)
 app.command("serve")(serve.serve)
+app.command("deploy")(deploy.deploy)
 app.command("page")(page.page)
 app.command("bench")(bench.bench)
 app.command("demo")(demo.demo)

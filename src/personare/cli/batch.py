@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +13,9 @@ from personare.cli.session import complain, print_json, print_table, progress_ba
 from personare.cli.switches import Given, switches
 
 if TYPE_CHECKING:
-    from personare.work.batch import Summary
+    from personare.studio.settings import Settings
+    from personare.types import Progress
+    from personare.work.batch import Staff, Summary
 
 
 @switches("engine", "options", "weights", "caching", "cache_dir", "cache_remote")
@@ -35,6 +39,15 @@ def batch(
     workers: Annotated[
         int, typer.Option("--workers", min=0, max=256, help="Processes; 0 for what the machine allows.")
     ] = 0,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            metavar="CLUSTER",
+            help="Make them on a Ray cluster: ray (RAY_ADDRESS, or one started here) or ray://HOST:PORT.",
+            show_default=False,
+        ),
+    ] = None,
     voice: Annotated[
         str | None, typer.Option("--voice", help="Voice or language for texts: see `personare voices`.")
     ] = None,
@@ -60,14 +73,28 @@ def batch(
         raise typer.BadParameter("--portrait is for folders; a jobs file names its portraits")
     else:
         wanted = read_jobs(jobs.absolute(), target, defaults)
-    with progress_bar() as progress:
-        summary = run_batch(wanted, target, given.settings(), workers=workers, progress=progress)
+    with progress_bar() as progress, _staff(on, given.settings(), progress) as staff:
+        summary = run_batch(wanted, target, given.settings(), workers=workers, progress=progress, staff=staff)
     if given.as_json:
         print_json(summary)
     else:
         _tell(summary)
     if summary.failed:
         raise typer.Exit(3)
+
+
+@contextmanager
+def _staff(on: str | None, settings: Settings, progress: Progress) -> Iterator[Staff | None]:
+    """Who makes the clips, while the block runs."""
+    if on is None:
+        yield None
+        return
+    from personare.cluster.joined import joined
+
+    with joined(on, progress) as cluster:
+        from personare.cluster.hired import staff
+
+        yield staff(cluster, settings)
 
 
 def _tell(summary: Summary) -> None:

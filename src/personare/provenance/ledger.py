@@ -77,8 +77,12 @@ class Ledger:
 
     def find(self, id: str) -> Made | None:
         """The clip of this content."""
-        found = self._rows("WHERE id = ?", id) if content_of_id(id) else iter(())
-        return next((made for made, _ in found), None)
+        noted = self.noted(id)
+        return None if noted is None else noted[0]
+
+    def noted(self, id: str) -> tuple[Made, bytes] | None:
+        """All that is noted of a clip, as `add` takes it."""
+        return next(self._rows("WHERE id = ?", id), None) if content_of_id(id) else None
 
     def most_like(self, seen: Fingerprint) -> tuple[Made, float] | None:
         """The clip whose mouth moved most as this one's, if it is that one for all one can

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from personare.serve.doors import Doors
-from personare.serve.house import House
+from personare.serve.house import Elsewhere, House
 from personare.serve.limits import Bodies
 from personare.serve.metrics import Counted
 from personare.serve.problems import answer_with_problems
@@ -45,9 +45,11 @@ ROUTES = (
 )
 
 
-def create_app(settings: ServeSettings) -> FastAPI:
-    """The service that settings describe. It starts with the application's lifespan."""
-    house = House.of(settings)
+def create_app(settings: ServeSettings, elsewhere: Elsewhere | None = None) -> FastAPI:
+    """The service that settings describe. It starts with the application's lifespan.
+    elsewhere: who works for it, where it is not this machine.
+    """
+    house = House.of(settings, elsewhere)
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -27,6 +28,7 @@ from personare.serve.problems import Problem
 from personare.serve.settings import ServeSettings
 from personare.studio.studio import Studio
 from personare.work.crew import Crew
+from personare.work.workers import Start, in_a_process
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,19 @@ class Quota:
     waiting: int
     kept_bytes: int
     jobs_a_day: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Who works for a service, where it is more than one machine.
+
+    cores, machines: that there are. start: of a worker that makes clips. live: the sessions.
+    """
+
+    cores: int
+    machines: int
+    start: Start
+    live: Callable[..., LiveSessions]
 
 
 @dataclass
@@ -71,8 +86,10 @@ class House:
         self._lock = FileLock(self.settings.data_folder / "serve.lock", thread_local=False)
 
     @classmethod
-    def of(cls, settings: ServeSettings) -> House:
-        """The house that settings describe; nothing is started. Raises UnwritableOutput."""
+    def of(cls, settings: ServeSettings, elsewhere: Elsewhere | None = None) -> House:
+        """The house that settings describe; nothing is started. elsewhere: who works, where it
+        is not this machine. Raises UnwritableOutput.
+        """
         studio, folder = Studio(settings.studio), settings.data_folder
         database = Database(folder / "serve.sqlite")
         jobs = JobStore(folder / "jobs", database)
@@ -81,21 +98,23 @@ class House:
         crew = Crew(
             JobPool(jobs, avatars, changes.tell),
             settings.studio,
-            count=settings.workers or machine().cores,
-            fillers=settings.network_workers,
+            count=settings.workers or (machine().cores if elsewhere is None else elsewhere.cores),
+            fillers=settings.network_workers * (1 if elsewhere is None else elsewhere.machines),
             task_seconds=settings.limits.job_seconds,
             memory_bytes=memory,
             warm=_warm(settings, studio),
+            start=in_a_process if elsewhere is None else elsewhere.start,
         )
         files = FileShelf(folder / "files", database, settings.limits)
-        live = LiveSessions(
+        live = LiveSessions if elsewhere is None else elsewhere.live
+        sessions = live(
             settings.studio,
             spare=1 if settings.warm else 0,
             most=settings.sessions,
             loopback=settings.is_local,
             ice_servers=settings.ice_servers,
         )
-        return cls(settings, studio, database, jobs, files, avatars, crew, changes, live)
+        return cls(settings, studio, database, jobs, files, avatars, crew, changes, sessions)
 
     def claim(self) -> None:
         """Take the folder of jobs, until `close`. Raises Busy if another service has it."""

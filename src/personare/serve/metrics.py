@@ -20,6 +20,7 @@ _LIVE = {
     "sessions": "live sessions",
     "cores_used": "cores that live sessions take, as measured",
     "cores": "cores that they may take",
+    "nodes": "machines that draw them",
     "workers_lost": "processes that open sessions have lost",
 }
 _BUCKETS = (0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 60.0)
@@ -63,7 +64,7 @@ class _OfHouse(Collector):
             jobs.add_metric([status], count)
         yield jobs
         crew = self._house.crew
-        yield GaugeMetricFamily("personare_workers", "processes that make clips", len(crew.processes))
+        yield GaugeMetricFamily("personare_workers", "processes that make clips", crew.workers)
         yield GaugeMetricFamily("personare_workers_busy", "of them, at a job", crew.busy)
         for name, value in self._house.live.figures().items():
             yield GaugeMetricFamily(f"personare_live_{name}", _LIVE[name], value)

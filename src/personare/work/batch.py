@@ -25,7 +25,7 @@ from personare.types import Progress, no_progress
 from personare.work.jobs import Job
 from personare.work.journal import Journal, alone
 from personare.work.queue import Ended, MemoryQueue
-from personare.work.workers import work_off
+from personare.work.workers import Start, in_a_process, work_off
 
 State = Literal["made", "kept", "failed"]
 
@@ -61,6 +61,21 @@ class Summary:
     results: tuple[Result, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Staff:
+    """Who makes the clips.
+
+    cores, machines: that there are; engines with networks fill a machine each.
+    tries: how often a job is begun whose worker dies.
+    start: of a worker.
+    """
+
+    cores: int
+    machines: int = 1
+    tries: int = 1
+    start: Start = in_a_process
+
+
 def run_batch(
     jobs: Sequence[Job],
     output_dir: Path,
@@ -68,9 +83,10 @@ def run_batch(
     *,
     workers: int = 0,
     progress: Progress = no_progress,
+    staff: Staff | None = None,
 ) -> Summary:
-    """Make all jobs that are not finished yet. workers: processes, 0 for as many as this
-    machine and the engines allow.
+    """Make all jobs that are not finished yet. workers: processes, 0 for as many as the
+    machines and the engines allow. staff: None for this machine.
 
     Raises Busy if another batch writes into the folder, UnwritableOutput if it cannot be
     written; never for a failing job.
@@ -90,11 +106,12 @@ def run_batch(
             if settings.cache != "refresh" and journal.has(keys[job.name], job.order.output):
                 results[job.name] = Result(job.where, job.name, "kept", 0.0, 0.0, {})
         waiting = [job for job in jobs if job.name not in results]
-        count = min(workers or default_workers(waiting, studio), len(waiting))
+        staff = staff or Staff(machine().cores)
+        count = min(workers or default_workers(waiting, studio, staff), len(waiting))
         studio.store.flush()
         progress("clips", len(results), len(jobs))
-        queue = MemoryQueue(waiting)
-        with closing(work_off(queue, count, settings)) as ended:  # type: ignore[type-var]
+        queue = MemoryQueue(waiting, staff.tries)
+        with closing(work_off(queue, count, settings, staff.start)) as ended:  # type: ignore[type-var]
             for end in ended:
                 results[end.job.name] = _result(end, journal, keys[end.job.name])
                 progress("clips", len(results), len(jobs))
@@ -135,14 +152,14 @@ def job_key(job: Job, studio: Studio) -> str:
     return blake3(canonical_json(whole).encode("ascii")).hexdigest()
 
 
-def default_workers(jobs: Sequence[Job], studio: Studio) -> int:
-    """One process for every core; a single one if an engine of theirs has networks that fill
-    the machine by themselves.
+def default_workers(jobs: Sequence[Job], studio: Studio, staff: Staff) -> int:
+    """One process for every core; one for every machine if an engine of theirs has networks
+    that fill a machine by themselves.
     """
     engines = {job.order.engine or DEFAULT_ENGINE for job in jobs}
     if any("device" in studio.open(name).Options.model_fields for name in engines):
-        return 1
-    return machine().cores
+        return staff.machines
+    return staff.cores
 
 
 def _result(ended: Ended, journal: Journal, key: str) -> Result:

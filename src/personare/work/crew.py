@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from personare.studio.settings import Settings
 from personare.work.queue import Ended, Pool, Waiting
 from personare.work.tasks import Step, Task, Warming
-from personare.work.workers import Terms, Worker, dismiss
+from personare.work.workers import Start, Terms, Worker, dismiss, in_a_process
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +58,7 @@ class Crew:
     fillers: tasks at a time whose engines fill a machine by themselves.
     task_seconds: that one task may take.
     warm: avatars and engines that are loaded before anything else, spread over the workers.
+    start: of a worker.
     """
 
     def __init__(
@@ -70,8 +71,10 @@ class Crew:
         task_seconds: float = 3600.0,
         memory_bytes: int | None = None,
         warm: Sequence[str] = (),
+        start: Start = in_a_process,
     ) -> None:
         self._pool, self._settings, self._count, self._fillers = pool, settings, count, fillers
+        self._start = start
         self._task_seconds = task_seconds
         self._terms = Terms(tells=True, memory_bytes=memory_bytes)
         self._kept = [tuple(warm[place::count]) for place in range(count)]
@@ -121,8 +124,13 @@ class Crew:
         return sum(hand.worker.task is not None for hand in list(self._hands))
 
     @property
+    def workers(self) -> int:
+        """How many there are."""
+        return len(self._hands)
+
+    @property
     def processes(self) -> list[int]:
-        """Their process ids."""
+        """Their process ids, where they are on this machine."""
         return [pid for hand in list(self._hands) if (pid := hand.worker.process.pid) is not None]
 
     # ------------------------------------------------------------ the crew's thread
@@ -149,7 +157,7 @@ class Crew:
         return {hand.worker.connection: hand for hand in self._hands}
 
     def _hired(self, kept: tuple[str, ...]) -> _Hand:
-        return _Hand(Worker(self._settings, self._terms), kept, to_warm=list(kept))
+        return _Hand(Worker(self._settings, self._terms, self._start), kept, to_warm=list(kept))
 
     def _hand_out(self) -> None:
         for hand in self._hands:

@@ -10,12 +10,12 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from typing import Protocol, TypeAlias
 
 from personare.ground import interruption
 from personare.ground.progress import cancellable
@@ -32,12 +32,58 @@ _PATIENCE_SECONDS = 15.0
 """How long an interrupted worker may take to remove what is half-written."""
 
 
-def work_off(queue: Queue, count: int, settings: Settings) -> Iterator[Ended]:
-    """Make every job of a queue in `count` processes; yields each as it ends, in no order,
-    until nothing waits and nothing is under way. Closed early, or interrupted, nothing
-    half-written is left.
+class Running(Protocol):
+    """What is asked of the process of a worker; `multiprocessing` has it."""
+
+    @property
+    def pid(self) -> int | None: ...
+    @property
+    def exitcode(self) -> int | None: ...
+    def join(self, timeout: float | None = None) -> None: ...
+    def is_alive(self) -> bool: ...
+    def terminate(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How workers of a service work.
+
+    tells: whether they say how far they are, and hear that a task is not wanted any more.
+    memory_bytes: that one may have, None for as much as there is (and on systems that have no
+        such limit).
     """
-    crew = [Worker(settings) for _ in range(count)]
+
+    tells: bool = False
+    memory_bytes: int | None = None
+
+
+Start: TypeAlias = Callable[[Settings, Terms], tuple[Connection, Running]]
+"""Starts what a worker is: on the connection tasks go in, `Step` and `Ended` come out, and it
+breaks when that dies.
+"""
+
+
+def in_a_process(settings: Settings, terms: Terms) -> tuple[Connection, Running]:
+    """A process on this machine."""
+    # A fork would copy the threads' locks and not the threads.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs, settings, terms), daemon=True)
+    # The child begins with them held back, until `_work` has said what they mean to it:
+    # before, it would end with a traceback of its own.
+    with _held_back():
+        process.start()
+    theirs.close()
+    return ours, process
+
+
+def work_off(queue: Queue, count: int, settings: Settings, start: Start = in_a_process) -> Iterator[Ended]:
+    """Make every job of a queue by `count` workers; yields each as it ends, in no order, until
+    nothing waits and nothing is under way. Closed early, or interrupted, nothing half-written
+    is left.
+    """
+    crew = [Worker(settings, start=start) for _ in range(count)]
     try:
         for worker in crew:
             worker.give(queue.take())
@@ -53,7 +99,7 @@ def work_off(queue: Queue, count: int, settings: Settings) -> Iterator[Ended]:
                     yield told
                 job = queue.take()
                 if died and job is not None:
-                    crew[crew.index(worker)] = worker = Worker(settings)
+                    crew[crew.index(worker)] = worker = Worker(settings, start=start)
                 worker.give(job)
     finally:
         dismiss(crew)
@@ -76,32 +122,11 @@ def _held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """How workers of a service work.
-
-    tells: whether they say how far they are, and hear that a task is not wanted any more.
-    memory_bytes: that one may have, None for as much as there is (and on systems that have no
-        such limit).
-    """
-
-    tells: bool = False
-    memory_bytes: int | None = None
-
-
 class Worker:
-    """One process and the task it is at."""
+    """One process, here or elsewhere, and the task it is at."""
 
-    def __init__(self, settings: Settings, terms: Terms = Terms()) -> None:
-        # A fork would copy the threads' locks and not the threads.
-        context = multiprocessing.get_context("spawn")
-        self.connection, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_work, args=(theirs, settings, terms), daemon=True)
-        # The child begins with them held back, until `_work` has said what they mean to it:
-        # before, it would end with a traceback of its own.
-        with _held_back():
-            self.process.start()
-        theirs.close()
+    def __init__(self, settings: Settings, terms: Terms = Terms(), start: Start = in_a_process) -> None:
+        self.connection, self.process = start(settings, terms)
         self.task: Task | None = None
 
     def give(self, task: Task | None) -> None:
@@ -144,7 +169,9 @@ class Worker:
         self.process.join(_PATIENCE_SECONDS)
         self.connection.close()
         code = self.process.exitcode
-        how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
+        how = "was lost" if code is None else f"ended with code {code}"
+        if code is not None and code < 0:
+            how = f"was killed by signal {-code}"
         return Ended(
             task,
             error=f"the process that made {task.name} {how}",

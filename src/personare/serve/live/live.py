@@ -71,7 +71,7 @@ class LiveSessions:
 
     async def create(self, wanted: Wanted, caller: str) -> Place:
         """A session that is ready to be watched. Raises Busy, and what opening raises."""
-        kind = _kind(wanted)
+        kind = kind_of(wanted)
         measure = not self.admission.knows(kind)
         id = f"session_{secrets.token_hex(12)}"
         self.admission.enter(id, kind)
@@ -158,15 +158,19 @@ class LiveSessions:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
 
+    def _swept(self) -> None:
+        """Once a second, for those who have more to look after."""
+
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(_SWEEP_SECONDS)
+            self._swept()
             for place in list(self._places.values()):
                 if place.overdue():
                     place.close(4408)
 
 
-def _kind(wanted: Wanted) -> str:
+def kind_of(wanted: Wanted) -> str:
     """Sessions that cost the same. An avatar's own options count by its name."""
     return json.dumps(
         [wanted.avatar, wanted.engine, sorted((name, str(value)) for name, value in wanted.options.items())]

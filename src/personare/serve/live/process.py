@@ -8,13 +8,12 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 from personare.serve.live.worker import work
 from personare.studio.settings import Settings
+from personare.work.workers import Running
 
 END_SECONDS = 3.0
 _MOST_WAITING = 64
@@ -22,16 +21,34 @@ _MOST_WAITING = 64
 _ONE_THREAD = ("OPENCV_FOR_THREADS_NUM", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-class WorkerProcess:
-    """A spawned worker. Messages come in the event loop, in order; after `lost` none comes."""
+class Line(Protocol):
+    """How messages go to a worker and come back; one thread sends, another receives."""
 
-    def __init__(self, settings: Settings) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._connection, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=work, args=(theirs, settings), daemon=True)
-        with _one_thread_each():
-            self.process.start()
-        theirs.close()
+    def send(self, message: Any, /) -> None: ...
+    def recv(self) -> Any: ...
+    def close(self) -> None: ...
+
+
+Start: TypeAlias = Callable[[Settings], tuple[Line, Running]]
+"""Starts a worker. Its line raises EOFError or OSError when it is gone."""
+
+
+def in_a_process(settings: Settings) -> tuple[Line, Running]:
+    """A worker in a spawned process of this machine."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=work, args=(theirs, settings), daemon=True)
+    with _one_thread_each():
+        process.start()
+    theirs.close()
+    return ours, process
+
+
+class WorkerProcess:
+    """A worker elsewhere. Messages come in the event loop, in order; after `lost` none comes."""
+
+    def __init__(self, settings: Settings, start: Start = in_a_process) -> None:
+        self._connection, self.process = start(settings)
         self._loop = asyncio.get_running_loop()
         self._heard: Callable[..., None] = lambda *_: None
         self._lost: Callable[[], None] = lambda: None
@@ -85,7 +102,7 @@ class WorkerProcess:
                 if message is None:
                     return
 
-    def _read(self, connection: Connection, writer: threading.Thread) -> None:
+    def _read(self, connection: Line, writer: threading.Thread) -> None:
         with suppress(RuntimeError):  # the loop has ended
             with suppress(EOFError, OSError):
                 while True:

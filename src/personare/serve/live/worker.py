@@ -19,7 +19,7 @@ import threading
 from collections.abc import Callable
 from importlib.metadata import version
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def work(connection: Connection, settings: Settings) -> None:
     logging.basicConfig(format="%(levelname)s: %(message)s".lower())
     worker = Worker(connection, Studio(settings))
     try:
-        while (command := worker.next()) is not None:
+        while (command := _next(connection, worker)) is not None:
             worker.obey(*command)
     except (EOFError, OSError):
         pass
@@ -59,10 +59,16 @@ def work(connection: Connection, settings: Settings) -> None:
     os._exit(0)
 
 
+class Listener(Protocol):
+    """Whoever hears what a worker says; raises OSError when he has gone."""
+
+    def send(self, message: Any, /) -> None: ...
+
+
 class Worker:
     """What a process does with its commands."""
 
-    def __init__(self, connection: Connection, studio: Studio) -> None:
+    def __init__(self, connection: Listener, studio: Studio) -> None:
         self._connection, self._studio = connection, studio
         self._sending = threading.Lock()
         self._opened: Opened | None = None
@@ -80,12 +86,9 @@ class Worker:
             "close": self._end_session,
         }
 
-    def next(self) -> tuple[Any, ...] | None:
-        """The next command; None at the end. While none comes, it says that it is alive."""
-        while not self._connection.poll(BEAT_SECONDS):
-            self._send("alive")
-        command: tuple[Any, ...] | None = self._connection.recv()
-        return command
+    def live(self) -> None:
+        """Say that it is alive."""
+        self._send("alive")
 
     def obey(self, verb: str, *arguments: Any) -> None:
         """Carry out one command; what is wrong with it is told, not raised."""
@@ -197,6 +200,14 @@ class Worker:
                 self._connection.send((what, *arguments))
             except (OSError, BrokenPipeError):
                 os._exit(0)  # the parent has gone
+
+
+def _next(connection: Connection, worker: Worker) -> tuple[Any, ...] | None:
+    """The next command; None at the end. While none comes, the worker says that it is alive."""
+    while not connection.poll(BEAT_SECONDS):
+        worker.live()
+    command: tuple[Any, ...] | None = connection.recv()
+    return command
 
 
 def _end_with_parent() -> None:

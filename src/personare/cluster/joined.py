@@ -1,0 +1,138 @@
+"""A Ray cluster: joined where one runs, else started on this machine for as long as it is
+needed.
+
+    ray                     the one that RAY_ADDRESS names; else one is started here
+    ray://head:10001        that one, by Ray's own client
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from personare.errors import EngineError, InvalidOption
+from personare.ground.machine import machine
+from personare.types import Progress, no_progress
+
+NAMESPACE = "personare"
+_STORE_BYTES = 256 << 20
+"""Of a cluster that is started here, for files on their way."""
+_ADDRESS = re.compile(r"ray|ray://[A-Za-z0-9.\-\[\]:]+:\d{1,5}")
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What a joined cluster has. cores: of all nodes; machines: how many nodes are alive."""
+
+    cores: int
+    machines: int
+
+
+def check_address(address: str) -> None:
+    """Raises InvalidOption for what is no address of a cluster."""
+    if not _ADDRESS.fullmatch(address):
+        raise InvalidOption(f"--on {address[:80]!r} is no cluster", hint="ray, or ray://HOST:PORT")
+
+
+def ray_module() -> Any:
+    """The library. Raises EngineError where it is not installed."""
+    try:
+        before = {number: signal.getsignal(number) for number in _SIGNALS}
+        import ray
+    except ImportError:
+        raise EngineError("a cluster needs ray", hint="pip install 'personare[cluster]'") from None
+    _answer_as(before)
+    return ray
+
+
+@contextmanager
+def joined(address: str, progress: Progress = no_progress, *, cores: int | None = None) -> Iterator[Cluster]:
+    """A cluster, while the block runs. cores: of one that is started here; None for all.
+
+    Raises InvalidOption for an address that is none, EngineError where ray is not installed,
+    the cluster does not answer, or its machines have another personare.
+    """
+    check_address(address)
+    ray = ray_module()
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    progress("joining the cluster", 0, None)
+    try:
+        # what ray says of itself goes to stderr otherwise, some of it ten times a second
+        quiet = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": NAMESPACE}
+        if address != "ray" or os.environ.get("RAY_ADDRESS"):
+            ray.init(None if address == "ray" else address, **quiet)
+        else:
+            _start_here(ray, cores or machine().cores, quiet)
+    except Exception as error:  # its own kinds, and those of grpc
+        reason = " ".join(str(error).split())[:200]
+        raise EngineError(
+            f"the cluster {address} cannot be joined: {reason}",
+            hint="is it up? ray status; its version and its token must be those of this machine",
+        ) from None
+    finally:
+        _answer_as(before)
+    try:
+        _check_same(ray)
+        yield found()
+    finally:
+        ray.shutdown()
+        _answer_as(before)
+
+
+def found() -> Cluster:
+    """What the joined cluster has now."""
+    ray = ray_module()
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    return Cluster(max(1, int(ray.cluster_resources().get("CPU", 1))), max(1, len(nodes)))
+
+
+def _start_here(ray: Any, cores: int, quiet: dict[str, Any]) -> None:
+    # a token of its own, so that nothing is written into the user's home
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    ray.init(
+        num_cpus=cores,
+        include_dashboard=False,
+        object_store_memory=_STORE_BYTES,
+        _node_ip_address="127.0.0.1",
+        **quiet,
+    )
+
+
+def _check_same(ray: Any) -> None:
+    """What a machine with another personare makes would not be the same clip."""
+    ours = version("personare")
+    try:
+        theirs = ray.get(ray.remote(num_cpus=0)(_version).remote(), timeout=120)
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200]
+        raise EngineError(
+            f"the machines of the cluster cannot run personare: {reason}",
+            hint="install the same personare on all of them",
+        ) from None
+    if theirs != ours:
+        raise EngineError(
+            f"the cluster has personare {theirs}, this machine {ours}", hint="install the same on all"
+        )
+
+
+def _version() -> str:
+    return version("personare")
+
+
+def _answer_as(handlers: dict[signal.Signals, Any]) -> None:
+    """ray puts handlers of its own in place of the program's."""
+    for number, handler in handlers.items():
+        if handler is not None:
+            try:
+                signal.signal(number, handler)
+            except ValueError:  # not in the main thread
+                return

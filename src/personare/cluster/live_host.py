@@ -1,0 +1,186 @@
+"""In an actor: one live session, the very worker that a single machine runs in a process
+(serve/live/worker.py), with messages in a queue instead of a pipe.
+
+It outlives whoever listens. Without a sign of life from a front it stops drawing after 10 s,
+and ends after a minute: by then its watchers would have gone.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from personare.cache.store import TurnElsewhere
+from personare.cluster.maker import Household
+from personare.cluster.parcels import Get, Sent, SentAvatar, written
+from personare.errors import PersonareError
+from personare.provenance.settings import MarksSettings
+from personare.serve.live.opened import Wanted
+from personare.serve.live.wire import Packet
+from personare.serve.live.worker import BEAT_SECONDS, Worker
+from personare.studio.settings import Settings
+from personare.work.making import warm
+
+UNHEARD_SECONDS = 10.0
+ORPHANED_SECONDS = 60.0
+_LOOK_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """Whose session it is. kind: see `Directory`."""
+
+    id: str
+    token: str
+    caller: str
+    kind: str
+    wanted: Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a session is, for a front that takes it over. generation, index: of the next
+    packet. cost: what such sessions cost, as measured. pid: of its process.
+    """
+
+    card: Card
+    facts: dict[str, Any]
+    generation: int
+    index: int
+    cost: float | None
+    pid: int
+
+
+class LiveHost:
+    """One session at most in its life. `obey` in one thread, the rest from any."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        marks: MarksSettings,
+        get: Get,
+        names: tuple[str, ...] = (),
+        turn: TurnElsewhere | None = None,
+    ) -> None:
+        """names: engines to load before anybody asks. turn: of this machine, to compute."""
+        self._household = Household(settings, marks)
+        if turn is not None:
+            self._household.studio.store.take_turns(turn)
+        self._get = get
+        self._messages: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
+        self._worker = Worker(self, self._household.studio)
+        self._card: Card | None = None
+        self._cost: float | None = None
+        self._facts: dict[str, Any] | None = None
+        self._generation = self._index = 0
+        self._listener = 0
+        self._heard_at = time.monotonic()
+        self._heard, self._busy = True, False
+        for name in names:
+            try:
+                warm(name, self._household.studio)
+            except PersonareError:
+                continue  # whoever asks for it is told
+
+    def assign(self, card: Card, cost: float | None = None) -> None:
+        """Whose session it will be. cost: what such sessions are known to cost."""
+        self._card, self._cost = card, cost
+        self.beat()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def obey(self, verb: str, *arguments: Any) -> None:
+        """A command, as `Worker.obey` takes it; `open` brings the avatar and the guide, and
+        opens nothing twice.
+        """
+        self.beat()
+        self._busy = True
+        try:
+            self._obey(verb, *arguments)
+        finally:
+            self._busy = False
+
+    def _obey(self, verb: str, *arguments: Any) -> None:
+        if verb == "refuse":  # what it was to be opened with cannot be had
+            self.send(("refused", *arguments))
+        elif verb != "open":
+            self._worker.obey(verb, *arguments)
+        elif self._facts is not None:  # of a front that has taken it over
+            self.send(("opened", self._facts))
+        else:
+            self._open(*arguments)
+
+    def hear(self) -> Iterator[list[tuple[Any, ...]]]:
+        """What the worker says, in order, until somebody else listens."""
+        self._listener += 1
+        me = self._listener
+        self.beat()
+        while self._listener == me:
+            try:
+                told = [self._messages.get(timeout=_LOOK_SECONDS)]
+            except Empty:
+                continue
+            while not self._messages.empty():
+                told.append(self._messages.get())
+            yield told
+
+    def beat(self) -> None:
+        """Somebody listens."""
+        self._heard_at, self._heard = time.monotonic(), True
+
+    def state(self) -> State | None:
+        """None before the session is open."""
+        if self._card is None or self._facts is None:
+            return None
+        measured = self._facts["cost"]
+        cost = self._cost if measured is None else measured
+        return State(self._card, self._facts, self._generation, self._index, cost, os.getpid())
+
+    def close(self) -> None:
+        """The session ends."""
+        self._listener += 1
+        self._worker.close()
+        self._household.close()
+
+    def send(self, message: tuple[Any, ...]) -> None:
+        """What the worker says, on its way."""
+        if message[0] == "opened":
+            self._facts = message[1]
+        elif message[0] == "interrupted":
+            self._generation = message[2].generation
+        elif message[0] == "packets" and message[1]:
+            last: Packet = message[1][-1]
+            self._generation, self._index = max(self._generation, last.generation), last.index + 1
+        if self._heard:
+            self._messages.put(message)
+
+    def _open(self, wanted: Wanted, avatar: SentAvatar | None, guide: Sent | None) -> None:
+        self._generation, self._index = wanted.generation, wanted.index
+        try:
+            self._household.welcome(avatar, self._get)
+            if guide is not None:
+                path = self._household.scratch / "guide" / os.path.basename(guide.name)  # noqa: PTH119
+                wanted = replace(wanted, guide=written(guide, path, self._get))
+        except PersonareError as error:
+            self.send(("refused", error))
+            return
+        self._worker.obey("open", wanted)
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(BEAT_SECONDS)
+            if not self._busy:
+                self._worker.live()
+            silent = time.monotonic() - self._heard_at
+            if silent > ORPHANED_SECONDS:
+                self._household.close()
+                os._exit(0)
+            if silent > UNHEARD_SECONDS and self._heard and self._facts is not None:
+                self._heard = False
+                self._worker.obey("watch", None)
+                while not self._messages.empty():
+                    self._messages.get()
