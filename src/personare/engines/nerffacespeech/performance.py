@@ -32,11 +32,9 @@ from personare.engines.nerffacespeech.stages import (
 )
 from personare.engines.neural import BatchSize, in_batches
 from personare.engines.performance import Made, Performance
-from personare.engines.portrait import ground
+from personare.engines.portrait import own_photo
 from personare.engines.utterance import Utterance
-from personare.errors import EngineError
 from personare.media.guide import open_guide
-from personare.perception.portrait import read_portrait
 from personare.types import Avatar, Guide, Phone, Samples
 
 if TYPE_CHECKING:
@@ -206,9 +204,7 @@ class NerfPerformance(Performance):
         side = features[FRONT].arrays["picture"].shape[0]
         if options.framing == "square":
             return SquareFraming(side, text=options.published_text)
-        if self._avatar.portrait_file is None:
-            raise EngineError("framing=original needs the avatar's photo", hint="prepare the avatar again")
-        photo = read_portrait(self._avatar.portrait_file, ground(options.background))
+        photo = own_photo(self._avatar, options.background)
         corners = np.array(features[ALIGNED].arrays["corners"])
         return OriginalFraming(photo, corners, text=options.published_text)
 
