@@ -53,7 +53,9 @@ class LipsOperators:
             raise NotImplementedError("a box that is not upright or not square")
         places = self._picked(self._values[operator.inputs[0]], [0, 1], axis=2)
         left, right = (
-            self._add("Squeeze", [self._picked(places, [wanted[f"{side}_rotation_idx"]], axis=1), self._axis(1)])
+            self._add(
+                "Squeeze", [self._picked(places, [wanted[f"{side}_rotation_idx"]], axis=1), self._axis(1)]
+            )
             for side in ("left", "right")
         )
         along = self._add("Sub", [right, left])
@@ -105,7 +107,8 @@ class LipsOperators:
         """Places [1, n, 2] of a box, in the features that it was taken from."""
         from_middle = self._add("Sub", [places, self._initialiser(np.float32(box.steps / 2))])
         return self._add(
-            "Add", [self._add("MatMul", [self._add("Mul", [from_middle, box.step]), box.rotation]), box.centre]
+            "Add",
+            [self._add("MatMul", [self._add("Mul", [from_middle, box.step]), box.rotation]), box.centre],
         )
 
     def _picked(self, value: str, indices: list[int], axis: int) -> str:
