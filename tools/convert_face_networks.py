@@ -50,7 +50,7 @@ class Source:
     member: str
     outputs: tuple[str, ...]
     tensors: tuple[str, ...] = ()
-    """Names of the tensors that are these outputs, if not the graph's own; the rest is left out."""
+    """Names of the tensors that are these outputs, if not the graph's own; the rest is cut."""
 
 
 SOURCES = (
