@@ -49,6 +49,14 @@ class Window(NamedTuple):
     rows: slice
     columns: slice
 
+    @property
+    def height(self) -> int:
+        return int(self.rows.stop - self.rows.start)
+
+    @property
+    def width(self) -> int:
+        return int(self.columns.stop - self.columns.start)
+
 
 def windows_over(mask: NDArray[np.uint8], high: int = WINDOW_ROWS, gap: int | None = None) -> list[Window]:
     """Flat windows, one below the other and at most so high, that leave out little but where
@@ -131,7 +139,9 @@ class Surface:
         height, width = texture.size
         rows, columns = -(-height // step), -(-width // step)
         self._rasteriser = Rasteriser(columns, rows)
-        self._grid = tuple(ENLARGED * plane for plane in _pixel_grid(columns * step, rows * step))
+        x, y = _pixel_grid(columns * step, rows * step)
+        self._grid = (ENLARGED * x, ENLARGED * y)
+        self._fine = (np.empty_like(x), np.empty_like(y))
         self._steps = _pixel_grid(columns, rows)
         self._displacement = _planes(np.zeros((rows, columns, 3), np.float32))
         self._far = 0
@@ -185,34 +195,20 @@ class Surface:
         """Draw what the last `move` has made of the texture inside these windows: its colours
         into the frame, uint8 [H, W, 3], its plane into the share, uint8 [H, W].
         """
-        # Window by window, so that what one step leaves is still near the processor at the
-        # next.
+        x, y = self._places()
         for window in windows:
-            x, y = self._places(window)
-            pixels = self._pixels[: len(x), : x.shape[1]]
+            pixels = self._pixels[: window.height, : window.width]
             self._texture.expect(self.read([window]))
-            self._texture.fetch(x, y, pixels)
+            self._texture.fetch(x[window], y[window], pixels)
             cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB, dst=frame[window])
             cv2.extractChannel(pixels, 3, dst=share[window])
 
-    def _places(self, window: Window) -> tuple[Floats, Floats]:
-        """Where in the texture the pixels of a window are, float32 [h, w] each."""
-        step = self.step
-        rows, columns = window
-        top, left = max(0, rows.start // step - 1), max(0, columns.start // step - 1)
-        cells = np.s_[top : rows.stop // step + 2, left : columns.stop // step + 2]
-        top, left = top * step, left * step
-        inside = np.s_[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
-        x, y = (
-            np.asarray(
-                cv2.resize(plane[cells], None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)[inside],
-                np.float32,
-            )
-            for plane in self._displacement
-        )
-        for places, grid in zip((x, y), self._grid, strict=True):
-            cv2.add(places, grid[window], dst=places)
-        return x, y
+    def _places(self) -> tuple[Floats, Floats]:
+        """Where in the texture every pixel is, float32 [h, w] each: buffers."""
+        for plane, grid, places in zip(self._displacement, self._grid, self._fine, strict=True):
+            cv2.resize(plane, places.shape[::-1], dst=places, interpolation=cv2.INTER_LINEAR)
+            cv2.add(places, grid, dst=places)
+        return self._fine
 
     def _whole(self, mask: NDArray[Any], gap: int | None = None) -> list[Window]:
         """Windows of the picture over a mask in steps."""
