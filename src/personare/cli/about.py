@@ -73,7 +73,7 @@ def doctor(given: Given) -> None:
     from personare.weights import resident
 
     engines = _engines()
-    findings = [_python(), _machine(), *_libraries(), _encoder(), *engines, _text()]
+    findings = [_python(), _machine(), _memory(), *_libraries(), _encoder(), *engines, _text()]
     findings += [*_folders(given.settings().cache_dir), _networks()]
     broken = [f for f in findings if f.required and not f.well]
     if given.as_json:
@@ -105,6 +105,13 @@ def _machine() -> Diagnosis:
     return Diagnosis(
         "processor", True, f"{cores} cores" + ("" if cores > 1 else " (encoding and rendering share it)")
     )
+
+
+def _memory() -> Diagnosis:
+    from personare.ground.tuning import ALLOCATOR_VARIABLE, keep_memory
+
+    kept = f"freed memory is kept for the next use ({ALLOCATOR_VARIABLE}=system gives it back)"
+    return Diagnosis("memory", True, kept if keep_memory() else "as the C library manages it")
 
 
 def _libraries() -> list[Diagnosis]:
