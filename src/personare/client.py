@@ -142,6 +142,17 @@ class Client:
         self.wait(avatar["job"])
         return self.avatar(name)
 
+    def check_photo(self, portrait: str | Path) -> dict[str, Any]:
+        """What a photo is good for, before it is used: size of the face, turn, sharpness,
+        glasses, and `advice`. Raises ServiceError where no face can be animated.
+        """
+        job = self._post("/v1/photos", {"portrait": portrait})
+        try:
+            photo: dict[str, Any] = self.wait(job["id"])["report"]["photo"]
+        finally:
+            self.delete(job["id"])
+        return photo
+
     def avatar(self, name: str) -> dict[str, Any]:
         """About an avatar."""
         return self._json("GET", f"/v1/avatars/{quote(name, safe='')}")
@@ -161,6 +172,10 @@ class Client:
     def voices(self) -> list[dict[str, Any]]:
         """The voices that can read a text."""
         return list(self._json("GET", "/v1/voices")["voices"])
+
+    def styles(self) -> list[dict[str, Any]]:
+        """Ways of moving that an engine's option chooses by name."""
+        return list(self._json("GET", "/v1/styles")["styles"])
 
     # ------------------------------------------------------------ HTTP
 

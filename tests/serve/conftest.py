@@ -36,10 +36,20 @@ def answering(tmp_path, home) -> Callable[..., TestClient]:
 
 
 class Running:
-    """`personare serve` as a process of its own."""
+    """`personare serve` as a process of its own.
 
-    def __init__(self, folder: Path, *switches: object) -> None:
+    program: how Python runs the command line. command: and with what.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *switches: object,
+        program: tuple[str, str] = ("-m", "personare"),
+        command: tuple[str, ...] = ("serve", "--workers", "1", "-v"),
+    ) -> None:
         self.folder = folder
+        self._program, self._command = program, command
         self.url = ""
         self.process: subprocess.Popen[str] | None = None
         self._switches = [str(switch) for switch in switches]
@@ -50,14 +60,10 @@ class Running:
         self.process = subprocess.Popen(
             [
                 sys.executable,
-                "-m",
-                "personare",
-                "serve",
+                *self._program,
+                *self._command,
                 "--port",
                 "0",
-                "--workers",
-                "1",
-                "-v",
                 *self._switches,
             ],
             env={**os.environ, "PERSONARE_HOME": str(self.folder / "home"), "PYTHONUNBUFFERED": "1"},

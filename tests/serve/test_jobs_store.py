@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from personare.serve.database import Database
-from personare.serve.jobs.pool import percent
+from personare.serve.jobs.pool import JobPool, percent
 from personare.serve.jobs.store import TRIES, JobStore, Row, new_id
 from personare.serve.problems import Problem
+from personare.work.queue import Ended
 from personare.work.tasks import Step
 
 ROW = Row(
@@ -37,6 +38,24 @@ def test_first_come_first_served_but_whoever_has_much_under_way_waits(store):
     store.begin(busy[0].id)
     assert [waiting.name for waiting in store.waiting()] == [other.id, busy[1].id, busy[2].id]
     assert store.begin(busy[0].id) is None, "nobody takes it twice"
+
+
+def test_a_look_at_a_photo_comes_before_all_clips(store):
+    clip, photo = added(store), added(store, kind="photo", created=9.0)
+    assert [waiting.name for waiting in store.waiting()] == [photo.id, clip.id]
+
+
+def test_what_was_sent_and_is_lost_is_named(store):
+    """And not a path of this machine, which callers cannot check."""
+    pool = JobPool(store, None, lambda name: None)
+    job = added(store, kind="photo", inputs={"portrait": "portrait.jpg"})
+    (store.folder / job.id).mkdir()
+    task = pool.take(job.id)
+    pool.end(Ended(task, error="portrait.jpg does not exist", hint="check the path", kind="UnreadableMedia"))
+    error = store.get(job.id).error
+    assert error["code"] == "input-lost"
+    assert error["message"].endswith("portrait")
+    assert "path" not in error["hint"]
 
 
 def test_three_tries_in_all_and_dismissal_is_none(store):

@@ -3,105 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from socket import SHUT_RDWR
 
-import cv2
 import httpx2 as httpx
 import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 
-from personare.serve.live.wire import HEAD_BYTES, Kind, State
+from personare.serve.live.wire import Kind, State
 from tests.serve.conftest import Running, until
+from tests.serve.live_clients import (
+    SMALL,
+    ask,
+    children,
+    in_voice,
+    open_files,
+    session,
+    threads,
+    watched,
+)
 
 pytestmark = pytest.mark.slow
-SMALL = {"options": {"size": 256}}
 TEXT = "My mother bought five purple shoes."
 
 
-def ask(method: str, url: str, **given: object) -> httpx.Response:
-    return httpx.request(method, url, timeout=120, verify=False, **given)  # no certificates to load
-
-
-class Seen:
-    """What came on a socket: packets as (kind, state, generation, index, payload), messages."""
-
-    def __init__(self, socket: ClientConnection) -> None:
-        self.socket = socket
-        self.packets: list[tuple[Kind, State, int, int, bytes]] = []
-        self.messages: list[dict] = []
-
-    def send(self, kind: str, **fields: object) -> None:
-        self.socket.send(json.dumps({"type": kind, **fields}))
-
-    def next(self) -> dict | tuple[Kind, State, int, int, bytes]:
-        data = self.socket.recv(timeout=60)
-        if isinstance(data, str):
-            self.messages.append(json.loads(data))
-            return self.messages[-1]
-        index = int.from_bytes(data[4:8], "little")
-        packet = (Kind(data[0]), State(data[1]), data[2] | data[3] << 8, index, data[HEAD_BYTES:])
-        self.packets.append(packet)
-        if packet[0] is Kind.SOUND:
-            self.send("shown", index=index)
-        return packet
-
-    def until(self, kind: str) -> dict:
-        """The next message of a kind."""
-        while True:
-            item = self.next()
-            if isinstance(item, dict) and item["type"] == kind:
-                return item
-
-    def pictures(self, count: int, since: int = 0) -> list[np.ndarray]:
-        """So many pictures of those that came since."""
-        while len([p for p in self.packets[since:] if p[0] is Kind.PICTURE]) < count:
-            self.next()
-        data = [p[4] for p in self.packets[since:] if p[0] is Kind.PICTURE][:count]
-        return [cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) for jpeg in data]
-
-    def sound(self, state: State = State.SPEAKING) -> np.ndarray:
-        pieces = [p[4] for p in self.packets if p[0] is Kind.SOUND and p[1] is state]
-        return np.frombuffer(b"".join(pieces), "<i2")
-
-
-@contextmanager
-def session(running: Running, **wanted: object) -> Iterator[dict]:
-    made = ask("post", f"{running.url}/v1/sessions", json={**SMALL, **wanted})
-    assert made.status_code == 201, made.text
-    yield made.json()
-    ask("delete", f"{running.url}/v1/sessions/{made.json()['id']}")
-
-
-@contextmanager
-def watched(running: Running, made: dict, media: str = "mjpeg") -> Iterator[Seen]:
-    url = f"{running.url.replace('http', 'ws')}{made['ws']}?token={made['token']}&media={media}"
-    with connect(url, max_size=1 << 22) as socket:
-        seen = Seen(socket)
-        assert seen.next()["type"] == "session.ready"
-        yield seen
-
-
 @pytest.fixture(scope="module")
-def made(running) -> Iterator[dict]:
-    with session(running) as made:
-        yield made
+def kept(running) -> Iterator[list[dict]]:
+    """The session that tests share; another one where it was not watched for too long."""
+    kept: list[dict] = []
+    yield kept
+    for made in kept:
+        ask("delete", f"{running.url}/v1/sessions/{made['id']}")
 
 
-def voice_as_pcm(samples: np.ndarray) -> bytes:
-    return np.rint(samples * 32767).astype("<i2").tobytes()
-
-
-def in_voice(samples: np.ndarray, rate: int = 0) -> bytes:
-    return bytes([Kind.VOICE, 0, 0, 0]) + rate.to_bytes(4, "little") + voice_as_pcm(samples)
+@pytest.fixture
+def made(running, kept) -> dict:
+    if not kept or ask("get", f"{running.url}/v1/sessions/{kept[-1]['id']}").status_code == 404:
+        kept.append(ask("post", f"{running.url}/v1/sessions", json=SMALL).json())
+    return kept[-1]
 
 
 def test_a_text_is_said_with_its_own_sound_once(running, made, voice_samples) -> None:
@@ -216,30 +160,19 @@ def test_who_watches_last_watches(running, made) -> None:
 def test_fifty_rounds_of_connect_and_vanish_leave_nothing(running, made) -> None:
     """Complaints 1 and 12."""
 
-    def open_files() -> int:
-        return len(list(Path(f"/proc/{running.process.pid}/fd").iterdir()))
-
-    def threads() -> int:
-        return len(list(Path(f"/proc/{running.process.pid}/task").iterdir()))
-
     with watched(running, made) as seen:
         seen.pictures(1)
-    files, before, workers = open_files(), threads(), children(running)
+    files, before, workers = open_files(running), threads(running), children(running)
     for _ in range(50):
         url = f"{running.url.replace('http', 'ws')}{made['ws']}?token={made['token']}"
         with connect(url, close_timeout=0) as socket:
             socket.recv(timeout=30)
             socket.socket.shutdown(SHUT_RDWR)  # as a browser that was killed
-    until(lambda: open_files() <= files + 1)
-    assert threads() <= before + 1
+    until(lambda: open_files(running) <= files + 1)
+    assert threads(running) <= before + 1
     assert children(running) == workers
     with watched(running, made) as seen:  # and it is still there
         seen.pictures(2)
-
-
-def children(running: Running) -> set[int]:
-    listed = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children").read_text()
-    return {int(number) for number in listed.split()}
 
 
 def test_a_lost_worker_is_replaced_under_the_same_id(running) -> None:
@@ -282,8 +215,8 @@ def test_a_worker_that_hangs_does_not_keep_others_waiting(running, voice_samples
 def test_each_session_shows_its_own_face(running, made) -> None:
     """Complaint 7."""
     with (
-        session(running, options={"size": 256, "face_height": 0.6}) as other,
         watched(running, made) as one,
+        session(running, options={"size": 256, "face_height": 0.6}) as other,
         watched(running, other) as two,
     ):
         faces = [one.pictures(3), two.pictures(3)]

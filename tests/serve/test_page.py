@@ -143,6 +143,11 @@ def clip_of(page) -> tuple[float, int]:
     )
 
 
+MIDDLE = """() => { const it = document.querySelector('#canvas');
+return [...it.getContext('2d').getImageData(it.width / 2, it.height / 2, 1, 1).data]; }"""
+"""The pixel in the middle of what is shown live: red, green, blue, and whether one was drawn."""
+
+
 def small(page) -> None:
     """The smallest picture, so that it goes fast."""
     page.evaluate("const size = document.querySelector('[data-option=size]'); size.value = 256")
@@ -176,10 +181,24 @@ def test_a_file_becomes_a_clip_and_a_reload_loses_nothing(page, portrait: Path, 
 
 
 @pytest.mark.slow
-def test_a_broken_upload_is_told_and_the_page_goes_on(page, tmp_path: Path):
+def test_options_have_chinese_names_and_keep_their_values(page):
+    page.select_option("[data-option=emotion]", "happy")
+    named = "document.querySelector('[data-option=emotion]').labels[0].firstChild.textContent"
+    assert page.evaluate(named) == "emotion"
+    page.click("#language")
+    assert page.evaluate(named) == "情绪"
+    assert page.input_value("[data-option=emotion]") == "happy"
+
+
+@pytest.mark.slow
+def test_a_broken_upload_is_told_and_the_page_goes_on(page, portrait: Path, tmp_path: Path):
     broken = tmp_path / "me.jpg"
     broken.write_bytes(b"\xff\xd8\xff" + bytes(300))
+    page.set_input_files("#portrait", portrait)
+    wait(page, "document.querySelectorAll('#photo li').length > 0")
+    assert "the face is small" in page.inner_text("#photo")
     page.set_input_files("#portrait", broken)
+    wait(page, "/cannot/.test(document.querySelector('#photo').textContent)")
     page.fill("#text", "Hello.")
     page.click("#go")
     wait(
@@ -203,6 +222,29 @@ def test_it_talks_and_is_interrupted(browser, running):
     page.wait_for_selector("#start:not([hidden])")
     assert page.faults == []
     page.context.close()
+
+
+@pytest.mark.slow
+def test_two_tabs_talk_with_different_faces(browser, running, portrait: Path):
+    running.client.create_avatar("far", portrait, options={"size": 256, "face_height": 0.3})
+    tabs = [opened(browser, running.url, "talk") for _ in range(2)]
+    wait(tabs[1], "document.querySelector('#live-avatar').options.length === 2")
+    tabs[1].select_option("#live-avatar", "far")
+    wait(tabs[1], "document.querySelector('#still').src.startsWith('blob:')")
+    assert [tab.is_visible("#still") for tab in tabs] == [True, True]
+    for tab in tabs:
+        tab.click("#start")
+        wait(tab, "!document.querySelector('#stop').hidden")
+        wait(tab, f"({MIDDLE})()[3] === 255")
+    assert [tab.is_visible("#still") for tab in tabs] == [False, False]
+    assert tabs[0].evaluate("document.querySelector('#canvas').width") == 512
+    assert tabs[1].evaluate("document.querySelector('#canvas').width") == 256
+    assert tabs[0].evaluate(MIDDLE) != tabs[1].evaluate(MIDDLE)
+    for tab in tabs:
+        tab.click("#stop")
+        assert tab.faults == []
+        tab.context.close()
+    running.client.delete_avatar("far")
 
 
 @pytest.mark.slow

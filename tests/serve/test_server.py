@@ -5,15 +5,25 @@ are counted, a port that is taken is told.
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 import time
-from contextlib import ExitStack, closing
-from http.client import HTTPConnection
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection, HTTPSConnection
+from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
-from fastapi import FastAPI, Request
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from fastapi import FastAPI, Request, WebSocket
+from websockets.sync.client import connect
 
-from personare.errors import EngineError
+from personare.errors import EngineError, InvalidOption
+from personare.serve.doors import Doors
 from personare.serve.limits import Bodies
 from personare.serve.problems import answer_with_problems
 from personare.serve.server import listening, server
@@ -33,8 +43,15 @@ def port():
 
     answer_with_problems(app)
     app.add_middleware(Bodies, limits=LIMITS)
+    with served(app, ServeSettings(limits=LIMITS)) as port:
+        yield port
+
+
+@contextmanager
+def served(app: FastAPI, settings: ServeSettings) -> Iterator[int]:
+    """An application that answers in a thread; its port."""
     with listening("127.0.0.1", 0) as own:
-        runner = server(app, ServeSettings(limits=LIMITS))
+        runner = server(app, settings)
         runner.capture_signals = _nothing  # a thread may not
         thread = threading.Thread(target=runner.run, args=([own],))
         thread.start()
@@ -104,3 +121,66 @@ def test_who_is_quick_is_served_while_others_are_slow(port):
 def test_a_port_that_is_taken_is_told(port):
     with pytest.raises(EngineError, match=f"cannot listen on 127.0.0.1:{port}"):
         listening("127.0.0.1", port)
+
+
+# ---------------------------------------------------------------- TLS without a proxy
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory) -> tuple[Path, Path]:
+    """A certificate of localhost that signs itself, and its key."""
+    folder, key = tmp_path_factory.mktemp("tls"), ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    certfile, keyfile = folder / "cert.pem", folder / "key.pem"
+    certfile.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    keyfile.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    )
+    return certfile, keyfile
+
+
+def test_https_and_secure_sockets_with_a_certificate_of_ones_own(certificate):
+    certfile, keyfile = certificate
+    settings = ServeSettings(limits=LIMITS, certfile=certfile, keyfile=keyfile)
+    app = FastAPI()
+
+    @app.get("/healthz")
+    async def healthz() -> str:
+        return "ok"
+
+    @app.websocket("/v1/sessions/x/ws")
+    async def ws(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.send_text(socket.url.scheme)
+        await socket.close()
+
+    app.add_middleware(Doors, settings=settings)
+    trusting = ssl.create_default_context(cafile=certfile)
+    with served(app, settings) as port:
+        with closing(HTTPSConnection("localhost", port, context=trusting, timeout=20)) as connection:
+            connection.request("GET", "/healthz", headers={"Origin": f"https://localhost:{port}"})
+            assert connection.getresponse().read() == b'"ok"'
+        there = f"wss://localhost:{port}/v1/sessions/x/ws"
+        with connect(there, ssl=trusting, origin=f"https://localhost:{port}") as secure:
+            assert secure.recv(timeout=20) == "wss"
+        with pytest.raises(OSError):  # noqa: PT011  # reset, or no answer to plain HTTP
+            urlopen(f"http://localhost:{port}/healthz", timeout=20)
+
+
+def test_files_that_are_no_certificate_are_told_before_anything_starts(certificate, tmp_path):
+    certfile, keyfile = certificate
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_text("no certificate")
+    for cert, key in ((tmp_path / "none.pem", None), (wrong, keyfile), (certfile, None), (certfile, wrong)):
+        with pytest.raises(InvalidOption, match="cannot be used") as caught:
+            server(FastAPI(), ServeSettings(certfile=cert, keyfile=key))
+        assert "--keyfile" in caught.value.hint

@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -131,6 +132,22 @@ def test_complaint_11_what_fails_says_why_at_once(running, anna, tmp_path):
     nobody = refusal(lambda: client.create_avatar("nobody", write_wav(tmp_path / "x.wav", np.zeros(99))))
     assert nobody.message
     assert refusal(lambda: client.avatar("nobody")).status == 404, "the name is free again"
+
+
+def test_a_photo_is_looked_at_before_it_is_used(running, portrait, tmp_path):
+    photo = running.client.check_photo(portrait)
+    assert (photo["faces"], photo["person"], photo["width"]) == (1, True, 512)
+    assert isinstance(photo["advice"], list)
+    wall = tmp_path / "wall.png"
+    cv2.imwrite(str(wall), np.full((300, 300, 3), 200, np.uint8))
+    error = refusal(lambda: running.client.check_photo(wall))
+    assert (error.code, bool(error.hint)) == ("no-face-found", True)
+    assert [job for job in jobs(running) if job["kind"] == "photo"] == []
+
+
+def jobs(running) -> list[dict]:
+    with urllib.request.urlopen(f"{running.url}/v1/jobs") as answer:
+        return json.load(answer)["data"]
 
 
 def test_avatars_are_shown_and_their_names_taken_once(running, anna, portrait):

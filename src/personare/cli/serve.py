@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from personare.cli.session import complain, say
 from personare.cli.switches import Given, switches
 from personare.errors import EngineError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from personare.serve.settings import Limits
 
 _INSTALL = "pip install 'personare[serve]'"
 
@@ -123,8 +128,14 @@ def check_installed() -> None:
         raise EngineError(f"the service needs {error.name}", hint=_INSTALL) from None
 
 
-def run(fields: dict[str, Any], ready: Callable[[str], None] = lambda url: None) -> None:
-    """Serve until Ctrl-C. fields: of ServeSettings. ready: told the address when it answers."""
+def run(
+    fields: dict[str, Any],
+    ready: Callable[[str], None] = lambda url: None,
+    extend: Callable[[FastAPI, str, Limits], None] | None = None,
+) -> None:
+    """Serve until Ctrl-C. fields: of ServeSettings. ready: told the address when it answers.
+    extend: adds to the application, before it answers.
+    """
     from personare.serve.app import create_app
     from personare.serve.server import listening, server
     from personare.serve.settings import ServeSettings
@@ -143,4 +154,6 @@ def run(fields: dict[str, Any], ready: Callable[[str], None] = lambda url: None)
         ready(url)
 
     with socket:
+        if extend is not None:
+            extend(app, url, settings.limits)
         server(app, settings, answers).run([socket])

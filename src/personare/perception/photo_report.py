@@ -101,13 +101,18 @@ def look_at(portrait: Path) -> PhotoReport | None:
     """What a photo, or a video's first picture, is good for; None where no face is found
     (engines may see more than we do).
     """
-    from personare.perception.portrait import portrait_template
-
     try:
-        template = portrait_template(portrait)
-        return photo_report(next(iter(template)), portrait.name, moving=template.moving)
+        return report_of(portrait)
     except InputError:
         return None
+
+
+def report_of(portrait: Path) -> PhotoReport:
+    """As `look_at`; raises what portrait_template and photo_report raise."""
+    from personare.perception.portrait import portrait_template
+
+    template = portrait_template(portrait)
+    return photo_report(next(iter(template)), portrait.name, moving=template.moving)
 
 
 def sharpness(grey: NDArray[np.float32]) -> float:
@@ -149,8 +154,8 @@ def _with_advice(report: PhotoReport, moving: bool) -> PhotoReport:
         advice.append("is this a person? It may be an animal or a doll, and gets a person's lips and teeth")
     if report.faces > 1:
         advice.append(
-            f"{report.faces} faces seen: the largest, or the one nearest the middle, speaks; for another "
-            f"--set face=left, face=right or face=N, counted from the left"
+            f"{report.faces} faces seen: the largest, or the one nearest the middle, speaks; for another, "
+            f"option face=left, face=right or face=N, counted from the left"
         )
     if report.eye_distance_px < SMALL_EYE_DISTANCE_PX and not moving:
         advice.append(

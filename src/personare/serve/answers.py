@@ -44,7 +44,7 @@ class JobAnswer(BaseModel):
 
     id: str
     object: Literal["job"] = "job"
-    kind: Literal["clip", "avatar"]
+    kind: Literal["clip", "avatar", "photo"]
     status: Status
     progress: int
     stage: str

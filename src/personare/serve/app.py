@@ -19,13 +19,24 @@ from personare.serve.house import House
 from personare.serve.limits import Bodies
 from personare.serve.metrics import Counted
 from personare.serve.problems import answer_with_problems
-from personare.serve.routes import avatars, engines, files, health, jobs, page, sessions, videos
+from personare.serve.routes import (
+    avatars,
+    engines,
+    files,
+    health,
+    jobs,
+    page,
+    photos,
+    sessions,
+    videos,
+)
 from personare.serve.settings import ServeSettings
 
 ROUTES = (
     jobs.router,
     sessions.router,
     avatars.router,
+    photos.router,
     files.router,
     engines.router,
     videos.router,

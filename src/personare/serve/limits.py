@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from personare.serve.problems import Problem
 from personare.serve.settings import Limits
 
-UPLOADS = re.compile(r"/v1/(files|avatars|jobs|videos(/characters)?)")
+UPLOADS = re.compile(r"/v1/(files|avatars|photos|jobs|videos(/characters)?)|/gradio/gradio_api/upload")
 """Where a POST brings files."""
 _CLOSE = {"Connection": "close"}
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -19,7 +21,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 
-from personare.errors import EngineError
+from personare.errors import EngineError, InvalidOption
 from personare.serve.settings import ServeSettings
 
 END_SECONDS = 5
@@ -125,6 +127,19 @@ def listening(host: str, port: int) -> socket.socket:
         ) from None
 
 
+def check_certificate(certfile: Path, keyfile: Path | None) -> None:
+    """Raises InvalidOption for files that HTTPS cannot be spoken with."""
+    try:
+        # an empty password: else a key that has one would be asked for on the terminal
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certfile, keyfile, password="")
+    except (OSError, ValueError) as error:  # an SSLError is an OSError
+        reason = getattr(error, "reason", None) or error.strerror if isinstance(error, OSError) else error
+        raise InvalidOption(
+            f"the certificate {certfile} cannot be used: {reason}",
+            hint="--certfile: PEM with its chain; --keyfile: its key, without a password",
+        ) from None
+
+
 def server(app: FastAPI, settings: ServeSettings, ready: Callable[[], None] = lambda: None) -> Server:
     """The server of an application, not yet running: give `run` a socket of `listening`."""
     config: dict[str, Any] = {
@@ -142,6 +157,7 @@ def server(app: FastAPI, settings: ServeSettings, ready: Callable[[], None] = la
         "log_config": None,
     }
     if settings.certfile is not None:
+        check_certificate(settings.certfile, settings.keyfile)
         config |= {"ssl_certfile": str(settings.certfile)}
         config |= {"ssl_keyfile": str(settings.keyfile)} if settings.keyfile else {}
     return Server(uvicorn.Config(app, **config), ready)

@@ -68,7 +68,7 @@ def of_the_portrait(features: Mapping[str, Feature], options: EngineOptions) -> 
     lines = []
     if faces > 1 and _asked(options) == LARGEST:
         lines.append(
-            f"{faces} faces were to choose from, and the largest speaks: --set face=left, face=right or "
+            f"{faces} faces were to choose from, and the largest speaks: option face=left, face=right or "
             f"face=N (counted from the left) chooses another"
         )
     if any(fact.get("doubtful") for fact in facts):

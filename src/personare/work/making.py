@@ -11,19 +11,19 @@ import numpy as np
 
 from personare.engines.engine import engine_entry_points
 from personare.errors import PersonareError
-from personare.perception.photo_report import look_at
+from personare.perception.photo_report import look_at, report_of
 from personare.studio.studio import Cast, Studio
 from personare.types import SAMPLE_RATE, Progress, no_progress
 from personare.work.jobs import Job
 from personare.work.queue import Ended
-from personare.work.tasks import Creation, Task
+from personare.work.tasks import Creation, Look, Task
 
 _WARMING_SECONDS = 0.4
 """Of silence, which goes through an engine's networks once."""
 
 
 def make(task: Task, studio: Studio, progress: Progress = no_progress) -> Ended:
-    """Do one task: a clip, an avatar, or loading something."""
+    """Do one task: a clip, an avatar, a look at a photo, or loading something."""
     try:
         return Ended(task, report=_made(task, studio, progress))
     except PersonareError as error:
@@ -46,6 +46,8 @@ def _made(task: Task, studio: Studio, progress: Progress) -> dict[str, Any]:
         return asdict(studio.make(task.order, progress))
     if isinstance(task, Creation):
         return _created(task, studio, progress)
+    if isinstance(task, Look):
+        return {"photo": asdict(report_of(task.portrait))}
     warm(task.name, studio, progress)
     return {}
 

@@ -1,5 +1,5 @@
-"""What a worker can be given: a clip (`jobs.Job`), an avatar to be kept, or something to be
-loaded before it is asked for. A task's `name` is its identity.
+"""What a worker can be given: a clip (`jobs.Job`), an avatar to be kept, a photo to be looked
+at, or something to be loaded before it is asked for. A task's `name` is its identity.
 """
 
 from __future__ import annotations
@@ -31,13 +31,21 @@ class Creation:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """A photo, or a template video, that is to be looked at: what it is good for."""
+
+    name: str
+    portrait: Path
+
+
+@dataclass(frozen=True, slots=True)
 class Warming:
     """An avatar, or an engine, that is to be loaded with its networks."""
 
     name: str
 
 
-Task: TypeAlias = Job | Creation | Warming
+Task: TypeAlias = Job | Creation | Look | Warming
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +70,6 @@ def place_of(task: Task) -> str:
     """
     if isinstance(task, Job):
         return task.order.avatar or task.order.engine or ""
+    if isinstance(task, Look):
+        return ""
     return task.avatar if isinstance(task, Creation) else task.name

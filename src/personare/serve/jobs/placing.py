@@ -15,6 +15,7 @@ from personare.serve.files import Upload
 from personare.serve.jobs.requests import (
     AvatarRequest,
     ClipRequest,
+    PhotoRequest,
     checked_clip,
     fills_machine,
     ready_engine,
@@ -66,6 +67,12 @@ def place_avatar(house: House, request: AvatarRequest, caller: str, key: str | N
         fills_machine(engine),
         reserve=request,
     )
+
+
+def place_photo(house: House, request: PhotoRequest, caller: str, key: str | None = None) -> Row:
+    """A photo that is to be looked at, as a job that waits. Raises Problem."""
+    plain = request.model_dump(mode="json")
+    return _placed(house, "photo", plain, {"portrait": request.portrait}, caller, key, "", False)
 
 
 def _placed(

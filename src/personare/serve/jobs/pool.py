@@ -6,16 +6,17 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from personare.serve.avatars import AvatarNotes
 from personare.serve.jobs.requests import AvatarRequest, ClipRequest, order_of
 from personare.serve.jobs.store import TRIES, JobStore, Row
-from personare.serve.problems import coded, without_paths
+from personare.serve.problems import Problem, coded, without_paths
 from personare.work.jobs import Job
 from personare.work.queue import Ended, Waiting
-from personare.work.tasks import Creation, Step, Task
+from personare.work.tasks import Creation, Look, Step, Task
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,11 @@ class JobPool:
         folder = self._store.folder / name
         if ended.error:
             log.info("job %s failed: %s", name, ended.kind)
-            self._fail(task, coded(ended.kind), ended.error, ended.hint)
+            if lost := self._lost_inputs(name):
+                error = f"what was sent with this job is no longer there: {', '.join(lost)}"
+                self._fail(task, "input-lost", error, "send it again, with a new job")
+            else:
+                self._fail(task, coded(ended.kind), ended.error, ended.hint)
         elif self._store.complete(name, _public(ended.report), folder_bytes(folder)):
             if isinstance(task, Creation):
                 self._avatars.settle(task.avatar, name, ended.report["photo"])
@@ -73,6 +78,15 @@ class JobPool:
             self._fail(lost.task, "worker-lost", f"{lost.error}, {TRIES} times", hint)
         self._changed(name)
 
+    def _lost_inputs(self, name: str) -> list[str]:
+        """What was sent with a job and is not in its folder any more: portrait, speech ..."""
+        with suppress(Problem):
+            inputs = self._store.get(name).inputs
+            return [
+                field for field, file in inputs.items() if not (self._store.folder / name / file).exists()
+            ]
+        return []  # the job itself was removed
+
     def _fail(self, task: Task, code: str, error: str, hint: str) -> None:
         self._store.fail(task.name, code, without_paths(error), without_paths(hint))
         if isinstance(task, Creation):
@@ -84,11 +98,14 @@ def task_of(row: Row, folder: Path) -> Task:
     if row.kind == "clip":
         order = order_of(ClipRequest.model_validate(row.request), row.inputs, folder)
         return Job(order, row.id, row.id)
-    portrait = row.inputs.get("portrait")
+    portrait = None if "portrait" not in row.inputs else folder / row.inputs["portrait"]
+    if row.kind == "photo":
+        assert portrait is not None
+        return Look(row.id, portrait)
     return Creation(
         row.id,
         avatar=row.request["name"],
-        portrait=None if portrait is None else folder / portrait,
+        portrait=portrait,
         engine=row.request["engine"],
         options=row.request["options"],
         replace=row.attempts > 1,  # it may have been kept just before the server died

@@ -122,6 +122,14 @@ class AvatarRequest(CheckedModel):
         return consent_of(self.consent or None, self.consent_until)
 
 
+class PhotoRequest(CheckedModel):
+    """A photo, or a template video, that is to be looked at."""
+
+    WHAT: ClassVar[str] = "a photo"
+
+    portrait: FileId = Field(description="upload: a photo or a template video")
+
+
 def refuse_paths(options: Mapping[str, Any]) -> None:
     """Raises InvalidOption for an option that names a file, or that is the operator's."""
     for name, value in options.items():

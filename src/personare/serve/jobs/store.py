@@ -16,7 +16,7 @@ from personare.serve.database import Database
 from personare.serve.problems import Problem
 from personare.work.queue import Waiting
 
-Kind = Literal["clip", "avatar"]
+Kind = Literal["clip", "avatar", "photo"]
 Status = Literal["queued", "in_progress", "completed", "failed", "cancelled"]
 OPEN = ("queued", "in_progress")
 TRIES = 3
@@ -146,10 +146,13 @@ class JobStore:
         )
 
     def waiting(self) -> list[Waiting]:
-        """The next ones; whoever has most under way comes last, the oldest first."""
+        """The next ones: looks at photos, which take no second; then whoever has most under way
+        comes last, the oldest first.
+        """
         rows = self._database.rows(
-            "select id, place, fills from jobs j where status='queued' order by (select count(*) from jobs r "
-            "where r.status='in_progress' and r.caller=j.caller), created, rowid limit ?",
+            "select id, place, fills from jobs j where status='queued' order by kind<>'photo', "
+            "(select count(*) from jobs r where r.status='in_progress' and r.caller=j.caller), "
+            "created, rowid limit ?",
             (_LOOKED_AT,),
         )
         return [Waiting(row["id"], row["place"], bool(row["fills"])) for row in rows]

@@ -21,9 +21,10 @@ from personare.serve.live.session import Tick
 from personare.serve.live.wire import State
 from personare.studio.installed import installed_engines
 from personare.studio.studio import Cast, Studio
-from personare.types import Guide
+from personare.types import SAMPLE_RATE, Guide
 
 MEASURED_FRAMES = 50
+WARMING_SECONDS = 0.2
 LONGEST_LATENCY_SECONDS = 5.0
 _NOTHING = np.zeros(0, np.int16)
 
@@ -38,6 +39,7 @@ class Wanted:
     generation, index: where a session that was lost goes on.
     measure: whether the cost of a picture is not known yet.
     badge: whether pictures carry the sign that a machine made them.
+    portrait: a file of whoever runs this program, in place of an avatar; never a caller's.
     """
 
     avatar: str = ""
@@ -48,6 +50,7 @@ class Wanted:
     index: int = 0
     measure: bool = True
     badge: bool = True
+    portrait: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +95,10 @@ def open_wanted(wanted: Wanted, studio: Studio) -> Opened:
 
     if guide is not None:
         _watched(perform)
+    spoken = _spoken(perform, wanted.measure) if "device" in cast.engine.Options.model_fields else 0.0
     performance = perform()
     try:
-        cost = _cost(performance) if wanted.measure else None
+        cost = max(spoken, _cost(performance)) if wanted.measure else None
     except PersonareError:
         performance.close()
         raise
@@ -113,6 +117,8 @@ def _cast(wanted: Wanted, studio: Studio) -> Cast:
             )
         return studio.cast_of(manifest, wanted.options)
     engine = wanted.engine or None
+    if wanted.portrait is not None:
+        return studio.cast(wanted.portrait, engine, wanted.options)
     if studio.brings_portrait(engine, wanted.options):
         return studio.cast(None, engine, wanted.options)
     return studio.cast(Path(str(files("personare") / "assets" / "portrait.jpg")), engine, wanted.options)
@@ -125,6 +131,24 @@ def _watched(perform: Callable[[], Performance]) -> None:
         next(first.finish(), None)
     finally:
         first.close()
+
+
+def _spoken(perform: Callable[[], Performance], measure: bool) -> float:
+    """Send a moment of silence through an engine's networks, so that they are loaded before the
+    first word; cores that it took, if that is asked for. (At rest, networks rest.)
+    """
+    cost = 0.0
+    for _ in range(2 if measure else 1):
+        moment, began = perform(), time.process_time()
+        try:
+            for _ in moment.feed(np.zeros(round(WARMING_SECONDS * SAMPLE_RATE), np.float32)):
+                pass
+            for _ in moment.finish():
+                pass
+        finally:
+            moment.close()
+        cost = (time.process_time() - began) / WARMING_SECONDS
+    return cost if measure else 0.0
 
 
 def _cost(performance: Performance) -> float:

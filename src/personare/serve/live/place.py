@@ -23,7 +23,9 @@ UNWATCHED_SECONDS = 30.0
 OPEN_SECONDS = 120.0
 """How long preparing may take; an avatar that is kept takes none of it."""
 HUNG_SECONDS = 10.0
-"""A worker that is watched and says nothing for so long is lost."""
+"""A worker that is watched and gives no sign of life for so long is lost; one that lives, but
+sends no picture for OPEN_SECONDS, as well. (Networks may be slow, above all at first.)
+"""
 MOST_LOSSES = 3
 ANSWER_SECONDS = 5.0
 _ROOM_SECONDS = 0.02
@@ -73,7 +75,7 @@ class Place:
         self._requests = 0
         self._paused = self._held = self._curves = False
         self._unwatched_since = self._now()
-        self._heard_at = self._now()
+        self._heard_at = self._seen_at = self._now()
         self.ended = self._is_open = False
         self._employ(process)
 
@@ -88,7 +90,7 @@ class Place:
         self._watching.append(_Watching(watcher, media))
         watcher.event(self.ready())
         if media is not None:
-            self._heard_at = self._now()
+            self._heard_at = self._seen_at = self._now()
             self.process.send("watch", media)
 
     def detach(self, watcher: Watcher) -> None:
@@ -177,10 +179,11 @@ class Place:
             return ""
         if not any(one.media is not None for one in self._watching):
             return "unwatched" if self._now() - self._unwatched_since > UNWATCHED_SECONDS else ""
-        patience = HUNG_SECONDS if self._is_open else OPEN_SECONDS
-        if not (self._paused or self._held) and self._now() - self._heard_at > patience:
+        patience, now = HUNG_SECONDS if self._is_open else OPEN_SECONDS, self._now()
+        hangs = now - self._heard_at > patience or now - self._seen_at > OPEN_SECONDS
+        if hangs and not (self._paused or self._held):
             self.process.kill()  # and is made anew
-            self._heard_at = self._now()
+            self._heard_at = self._seen_at = now
         return ""
 
     def close(self, code: int = 1000) -> None:
@@ -209,6 +212,7 @@ class Place:
     def _hear(self, what: str, *given: Any) -> None:
         self._heard_at = self._now()
         if what == "packets":
+            self._seen_at = self._heard_at
             packets: list[Packet] = given[0]
             if packets and packets[0].generation >= self.generation:
                 self.index = packets[0].index + 1
@@ -295,6 +299,7 @@ class Place:
             one.watcher.event(event)
 
     def _stand(self) -> None:
+        self._heard_at = self._seen_at = self._now()
         self.process.send("pause", self._paused or self._held)
 
     def _now(self) -> float:

@@ -5,7 +5,7 @@ One process a session: threads of one process would wait for each other (two ses
 
 In (verb, arguments):  open, watch, unwatch, append, say, follow, interrupt, word, curves, key, close
 Out:  ("opened", facts) | ("refused", error), ("packets", [Packet ...]), ("event", dict),
-      ("interrupted", request, Interrupted), ("failed", reason), ("closed",)
+      ("interrupted", request, Interrupted), ("failed", reason), ("closed",), ("alive",)
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ from personare.studio.studio import Studio
 
 log = logging.getLogger(__name__)
 
+BEAT_SECONDS = 2.0
+"""Between two signs of life."""
 BADGE_CORNER: Corner = "bottom right"
 
 
@@ -51,7 +53,7 @@ def work(connection: Connection, settings: Settings) -> None:
     logging.basicConfig(format="%(levelname)s: %(message)s".lower())
     worker = Worker(connection, Studio(settings))
     try:
-        while (command := connection.recv()) is not None:
+        while (command := worker.next()) is not None:
             worker.obey(*command)
     except (EOFError, OSError):
         pass
@@ -79,6 +81,13 @@ class Worker:
             "key": lambda: self._playing().ask_for_key(),
             "close": self._end_session,
         }
+
+    def next(self) -> tuple[Any, ...] | None:
+        """The next command; None at the end. While none comes, it says that it is alive."""
+        while not self._connection.poll(BEAT_SECONDS):
+            self._send("alive")
+        command: tuple[Any, ...] | None = self._connection.recv()
+        return command
 
     def obey(self, verb: str, *arguments: Any) -> None:
         """Carry out one command; what is wrong with it is told, not raised."""

@@ -1,9 +1,10 @@
 // The service, as the page calls it. A key is asked for when it is wanted, and kept in this tab only.
+import { $, reason } from "./common.js";
 import { t } from "./words.js";
 
 export class Refused extends Error {
   constructor(status, problem) {
-    super([problem.detail, problem.hint].filter(Boolean).join(" — ") || `HTTP ${status}`);
+    super(reason(problem) || `HTTP ${status}`);
     this.status = status;
   }
 }
@@ -12,7 +13,7 @@ export const authorised = () => (sessionStorage.getItem("key") ? { Authorization
 
 let asking = null;
 function askForKey() {
-  const dialog = document.getElementById("key"), field = document.getElementById("key-value");
+  const dialog = $("key"), field = $("key-value");
   asking ??= new Promise((resolve) => {
     dialog.addEventListener("close", () => {
       sessionStorage.setItem("key", field.value.trim());

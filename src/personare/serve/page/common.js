@@ -3,6 +3,16 @@ import { get } from "./api.js";
 
 export const $ = (id) => document.getElementById(id);
 
+export const make = (tag, properties = {}, ...children) => {
+  const it = Object.assign(document.createElement(tag), properties);
+  it.append(...children);
+  return it;
+};
+export const list = (words) => words.map((textContent) => make("li", { textContent }));
+
+// What a service says of an error.
+export const reason = (error) => [error?.detail ?? error?.message, error?.hint].filter(Boolean).join(" — ");
+
 export function complain(error) {
   const notice = $("notice");
   notice.textContent = error ? error.message ?? String(error) : "";

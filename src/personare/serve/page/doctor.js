@@ -1,13 +1,14 @@
 // What works here, and what to do about the rest.
 import { get } from "./api.js";
+import { $, make } from "./common.js";
 import { t } from "./words.js";
 
 export function begin() {
-  document.getElementById("again").onclick = show;
+  $("again").onclick = show;
 }
 
 export async function show() {
-  const list = document.getElementById("checks");
+  const list = $("checks");
   list.replaceChildren();
   for (const check of CHECKS) {
     let result;
@@ -17,9 +18,8 @@ export async function show() {
       result = [t("service"), false, error.message];
     }
     for (const [name, good, words] of Array.isArray(result[0]) ? result : [result]) {
-      const line = document.createElement("li");
-      line.className = good === null ? "" : good ? "good" : "bad";
-      for (const text of ["", name, words]) line.append(Object.assign(document.createElement("span"), { textContent: text }));
+      const line = make("li", { className: good === null ? "" : good ? "good" : "bad" });
+      for (const textContent of ["", name, words]) line.append(make("span", { textContent }));
       list.append(line);
     }
   }

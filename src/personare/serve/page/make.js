@@ -1,6 +1,6 @@
 // A portrait and a voice become a clip.
-import { blob, call, follow, get, post, upload } from "./api.js";
-import { $, complain, fillAvatars, fillVoices } from "./common.js";
+import { blob, call, follow, get, post, remove, upload } from "./api.js";
+import { $, complain, fillAvatars, fillVoices, list, make as element, reason } from "./common.js";
 import { chosen, t } from "./words.js";
 import { controls, values } from "./options.js";
 
@@ -10,11 +10,11 @@ const EXAMPLES = [
   ["example2", "Seven, six, five, four, three, two, one: bravo, we made it!", "en"],
   ["example3", "你好！一分钟前我还只是一张照片。很高兴认识你。", "zh"],
 ];
-let portrait = null, recorded = null, recorder = null, engines = [], job = null, watching = null;
+let portrait = null, uploaded = null, recorded = null, recorder = null, engines = [], job = null, watching = null;
 
 export function begin() {
   for (const [name, text, language] of EXAMPLES) {
-    const button = Object.assign(document.createElement("button"), { type: "button", textContent: t(name) });
+    const button = element("button", { type: "button", textContent: t(name) });
     button.dataset.t = name;
     button.onclick = () => {
       $("text").value = text;
@@ -61,6 +61,7 @@ function pick(language) {
 
 export function show() {
   fillAvatars($("avatar")).catch(complain);
+  for (const field of document.querySelectorAll("[data-option]")) field.rename();
 }
 
 function showSource() {
@@ -70,6 +71,9 @@ function showSource() {
 
 function takePortrait(file) {
   portrait = file;
+  uploaded = null;
+  $("photo").replaceChildren();
+  if (file) look(file).catch(complain);
   $("avatar").value = "";
   avatarChosen();
   const shown = $("preview");
@@ -77,6 +81,21 @@ function takePortrait(file) {
   shown.src = file && file.type.startsWith("image/") ? URL.createObjectURL(file) : "portrait.jpg";
   shown.style.opacity = file && !file.type.startsWith("image/") ? 0.25 : 1;
   $("portrait-note").textContent = file ? `${file.name}, ${(file.size / 1e6).toFixed(1)} MB` : t("drop_here");
+}
+
+// What the photo is good for, while the rest is still being chosen.
+async function look(file) {
+  complain(null);
+  const id = await upload(file, "portrait");
+  if (portrait !== file) return;
+  uploaded = id;
+  const asked = await post("/v1/photos", { portrait: id });
+  let last = null;
+  for await (const state of follow(asked.id)) last = state;
+  await remove(`/v1/jobs/${asked.id}`);
+  if (portrait !== file || !last) return;
+  const advice = last.report?.photo.advice ?? [reason(last.error)];
+  $("photo").replaceChildren(...list(advice.length ? advice : [t("good_photo")]));
 }
 
 function avatarChosen() {
@@ -144,7 +163,7 @@ async function make() {
   if ($("avatar").value) wanted.avatar = $("avatar").value;
   else if (wanted.options.look !== "mesh") {
     const file = portrait ?? new File([await (await call("/page/portrait.jpg")).blob()], "portrait.jpg");
-    wanted.portrait = await upload(file, "portrait");
+    wanted.portrait = uploaded ?? await upload(file, "portrait");
   }
   if (sound) wanted.speech = await upload(sound, "speech");
   const answer = await post("/v1/jobs", wanted);
@@ -169,7 +188,7 @@ async function watch(id) {
   job = null;
   if (!last) return;
   if (last.status === "completed") await showClip(last);
-  else tell(last.status === "cancelled" ? t("cancelled") : t("failed", [last.error?.message, last.error?.hint].filter(Boolean).join(" — ")));
+  else tell(last.status === "cancelled" ? t("cancelled") : t("failed", reason(last.error)));
 }
 
 async function showClip(state) {
@@ -181,9 +200,9 @@ async function showClip(state) {
   video.play().catch(() => {});
   const report = state.report ?? {};
   tell(t("done", (report.audio_seconds ?? 0).toFixed(1), report.frames, (report.realtime_factor ?? 0).toFixed(1)));
-  $("remarks").replaceChildren(...(report.warnings ?? []).map((text) => Object.assign(document.createElement("li"), { textContent: text })));
+  $("remarks").replaceChildren(...list(report.warnings ?? []));
   $("downloads").replaceChildren(...["video", "curves", "motion"].filter((name) => state.files[name]).map((name) => {
-    const button = Object.assign(document.createElement("button"), { type: "button", textContent: t(`download_${name}`) });
+    const button = element("button", { type: "button", textContent: t(`download_${name}`) });
     button.dataset.t = `download_${name}`;
     button.onclick = () => save(state, name).catch(complain);
     return button;
@@ -191,8 +210,7 @@ async function showClip(state) {
 }
 
 export async function save(state, name) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(await blob(state.files[name]));
+  const link = element("a", { href: URL.createObjectURL(await blob(state.files[name])) });
   link.download = state.id + { video: ".mp4", curves: ".curves.json", motion: ".motion.npz" }[name];
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
@@ -211,6 +229,7 @@ function tell(words) { $("stage").textContent = words; }
 function failed(error) {
   busy(false);
   job = null;
+  uploaded = null;
   if (error.status === 404) sessionStorage.removeItem("job");
   $("running").hidden = true;
   complain(error);

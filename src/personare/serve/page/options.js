@@ -1,13 +1,14 @@
 // An engine's options, from their JSON schema.
+import { make } from "./common.js";
+import { chosen } from "./words.js";
 
 export function controls(engine, names) {
-  return names.map((name) => control(name, engine.options[name], name === "style" ? engine.styles : []));
+  return names.map((name) => control(name, engine.options[name], name === "style" ? engine.styles : [], engine.labels));
 }
 
-function control(name, schema, choices) {
-  const label = document.createElement("label"), title = document.createElement("span"), hint = document.createElement("small");
-  title.textContent = name.replaceAll("_", " ");
-  hint.textContent = schema.description ?? "";
+function control(name, schema, choices, labels = {}) {
+  const named = () => labels[chosen()]?.[name] ?? name.replaceAll("_", " ");
+  const title = make("span", {}, named()), hint = make("small", { textContent: schema.description ?? "" });
   const number = ["number", "integer"].includes(schema.type);
   let field;
   if (schema.type === "boolean") {
@@ -17,28 +18,27 @@ function control(name, schema, choices) {
     field = select(schema.enum ?? [...new Set([schema.default, ...choices])].filter((one) => one != null), schema.default);
     field.read = () => field.value;
   } else if (number && schema.maximum - schema.minimum <= 100) {
-    const shown = document.createElement("output"), steps = schema.type === "integer" ? schema.multipleOf ?? 1 : 0.05;
-    field = Object.assign(document.createElement("input"), { type: "range", min: schema.minimum, max: schema.maximum, step: steps });
+    const shown = make("output"), steps = schema.type === "integer" ? schema.multipleOf ?? 1 : 0.05;
+    field = make("input", { type: "range", min: schema.minimum, max: schema.maximum, step: steps });
     field.value = schema.default;
     shown.textContent = field.value;
     field.oninput = () => { shown.textContent = field.value; };
     title.append(shown);
     field.read = () => Number(field.value);
   } else {
-    field = Object.assign(document.createElement("input"), { type: number ? "number" : "text", value: schema.default ?? "" });
+    field = make("input", { type: number ? "number" : "text", value: schema.default ?? "" });
     if (number) Object.assign(field, { min: schema.minimum ?? "", max: schema.maximum ?? "", step: schema.multipleOf ?? (schema.type === "integer" ? 1 : "any") });
     else field.placeholder = schema.default ?? "–";
     field.read = () => (field.value === "" ? null : number ? Number(field.value) : field.value);
   }
   field.dataset.option = name;
   field.first = field.read();
-  label.append(title, field, hint);
-  return label;
+  field.rename = () => { title.firstChild.data = named(); };
+  return make("label", {}, title, field, hint);
 }
 
 function select(choices, value) {
-  const field = document.createElement("select");
-  field.append(...choices.map((one) => new Option(one, one)));
+  const field = make("select", {}, ...choices.map((one) => new Option(one, one)));
   field.value = value;
   return field;
 }

@@ -1,14 +1,9 @@
 // Avatars and clips that are there.
 import { blob, follow, get, call, remove, upload } from "./api.js";
-import { $, complain, fillAvatars } from "./common.js";
+import { $, complain, fillAvatars, make, reason } from "./common.js";
 import { save } from "./make.js";
 import { t } from "./words.js";
 
-const make = (tag, properties = {}, ...children) => {
-  const it = Object.assign(document.createElement(tag), properties);
-  it.append(...children);
-  return it;
-};
 let pictures = [];
 
 export function begin() {
@@ -52,7 +47,7 @@ function jobCard(job) {
   const what = job.request.text ?? job.report?.engine ?? "";
   const state = job.status === "completed" ? new Date(job.created_at * 1000).toLocaleString() : `${job.status} · ${job.progress} %`;
   const card = make("li", {}, job.files.thumbnail ? picture : "", make("p", { textContent: what.slice(0, 120) }),
-    make("p", { className: job.error ? "hint bad" : "hint", textContent: job.error ? `${job.error.message} — ${job.error.hint}` : state }));
+    make("p", { className: job.error ? "hint bad" : "hint", textContent: job.error ? reason(job.error) : state }));
   card.append(actions(
     job.files.video && [t("download_video"), () => save(job, "video").catch(complain)],
     [t("remove"), () => forget(job.id, `/v1/jobs/${job.id}`)],
@@ -97,5 +92,5 @@ async function keep() {
   let last = null;
   for await (const state of follow(avatar.job)) last = state;
   await fill();
-  if (last?.error) throw new Error([last.error.message, last.error.hint].filter(Boolean).join(" — "));
+  if (last?.error) throw new Error(reason(last.error));
 }

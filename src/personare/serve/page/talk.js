@@ -1,6 +1,6 @@
 // A live session: the voice of a text or of the microphone goes in, a speaking face comes out.
-import { authorised, call, post, remove } from "./api.js";
-import { $, complain, fillAvatars, fillVoices } from "./common.js";
+import { authorised, blob, call, post, remove } from "./api.js";
+import { $, complain, fillAvatars, fillVoices, make, reason } from "./common.js";
 import { t } from "./words.js";
 
 const CONNECT_MS = 5000;
@@ -13,6 +13,7 @@ export function begin() {
   $("stop").onclick = end;
   $("say").onclick = orEnd(sayIt);
   $("interrupt").onclick = interrupt;
+  $("live-avatar").onchange = () => still().catch(complain);
   $("mic").onclick = () => (microphone ? stopMicrophone() : startMicrophone().catch((error) => complain(new Error(t("no_microphone", error.message)))));
   addEventListener("keydown", (event) => {
     if ($("talk").hidden) return;
@@ -24,7 +25,14 @@ export function begin() {
 }
 
 export function show() {
-  fillAvatars($("live-avatar")).catch(complain);
+  fillAvatars($("live-avatar")).then(still).catch(complain);
+}
+
+// Who will speak, until the session shows it.
+async function still() {
+  const name = $("live-avatar").value, shown = $("still"), before = shown.src;
+  shown.src = name ? URL.createObjectURL(await blob(`/v1/avatars/${encodeURIComponent(name)}/preview.jpg`)) : "portrait.jpg";
+  if (before.startsWith("blob:")) URL.revokeObjectURL(before);
 }
 
 async function start() {
@@ -54,8 +62,6 @@ async function start() {
     await connect(session.transport === "webrtc" ? "none" : "mjpeg");
     if (session.transport !== "webrtc") watcher = pictures();
     figure(t("transport"), `${session.transport} — ${reason}`);
-    $("canvas").hidden = session.transport === "webrtc";
-    $("live").hidden = session.transport !== "webrtc";
     running(true);
     $("say-text").focus();
   } finally {
@@ -81,6 +87,10 @@ function end() {
 function running(is) {
   $("start").hidden = is;
   $("stop").hidden = !is;
+  $("still").hidden = is;
+  const rtc = session?.transport === "webrtc";
+  $("canvas").hidden = !is || rtc;
+  $("live").hidden = !is || !rtc;
   $("mic").disabled = $("interrupt").disabled = !is;
 }
 
@@ -112,7 +122,7 @@ function hear(event) {
     state(t("idle"));
   } else if (event.type === "utterance.started") state(t("speaking"));
   else if (event.type === "utterance.finished" || event.type === "interrupted") state(t("idle"));
-  else if (event.type === "error") complain(new Error([event.error.detail, event.error.hint].filter(Boolean).join(" — ")));
+  else if (event.type === "error") complain(reason(event.error));
 }
 
 async function sayIt() {
@@ -217,11 +227,10 @@ async function webrtc() {
     });
     connected.catch(() => {});
     await peer.setLocalDescription(await peer.createOffer());
-    await Promise.race([new Promise((resolve) => {
-      const done = () => peer.iceGatheringState === "complete" && resolve();
-      peer.onicegatheringstatechange = done;
-      done();
-    }), new Promise((resolve) => setTimeout(resolve, 1500))]);
+    await new Promise((resolve) => {
+      setTimeout(resolve, 1500);
+      (peer.onicegatheringstatechange = () => peer.iceGatheringState === "complete" && resolve())();
+    });
     const answer = await call(`${session.whep}?token=${session.token}`, { method: "POST", type: "application/sdp", text: peer.localDescription.sdp });
     place = answer.headers.get("Location");
     await peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });
@@ -244,12 +253,9 @@ async function webrtc() {
 }
 
 function figure(name, value) {
-  const list = $("figures");
-  let term = [...list.querySelectorAll("dt")].find((one) => one.textContent === name);
-  if (!term) {
-    term = Object.assign(document.createElement("dt"), { textContent: name });
-    list.append(term, document.createElement("dd"));
-  }
+  const terms = [...document.querySelectorAll("#figures dt")];
+  let term = terms.find((one) => one.textContent === name);
+  if (!term) $("figures").append(term = make("dt", {}, name), make("dd"));
   term.nextElementSibling.textContent = value;
 }
 

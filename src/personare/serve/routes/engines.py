@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request
 from personare.engines.engine import engine_entry_points
 from personare.errors import PersonareError
 from personare.serve.house import house_of
+from personare.serve.labels import labels_of
 from personare.serve.problems import without_paths
 from personare.studio.described import described_engine, unreadable_engine
 
@@ -17,7 +18,9 @@ router = APIRouter(prefix="/v1", tags=["what there is"])
 
 @router.get("/engines")
 def engines(request: Request) -> dict[str, list[dict[str, Any]]]:
-    """Every engine: ready or what is missing, what drives it, its options as JSON schema."""
+    """Every engine: ready or what is missing, what drives it, its options as JSON schema, and the
+    options' names in other languages.
+    """
     studio = house_of(request).studio
     found = []
     for name in engine_entry_points():
@@ -25,6 +28,7 @@ def engines(request: Request) -> dict[str, list[dict[str, Any]]]:
             entry = described_engine(studio.open(name))
         except PersonareError as error:
             entry = unreadable_engine(name, error)
+        entry["labels"] = labels_of(entry.get("options", {}))
         entry["missing"] = [without_paths(line) for line in entry["missing"]]
         found.append(entry)
     return {"engines": found}
