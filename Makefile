@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo setup quick test check fuzz audit lock bench gallery clean
+.PHONY: demo setup quick test check fuzz rooms audit lock bench gallery clean
 
 demo: $(VENV)/.installed-tts
 	@mkdir -p out
@@ -38,6 +38,13 @@ check: setup
 SECONDS ?= 600
 fuzz: setup
 	@PERSONARE_FUZZ_SECONDS=$(SECONDS) $(BIN)/python -m pytest tests/fuzz
+
+# Rooms against the packages they are for, each in an environment of its own: their pins and ours do not agree.
+rooms: $(VENV)/.made
+	@for room in livekit pipecat; do \
+	 "$$(command -v $(PYTHON) || command -v python3)" -m venv $(VENV)/rooms-$$room && \
+	 $(VENV)/rooms-$$room/bin/python -m pip --disable-pip-version-check --quiet install --editable ".[test,camera,$$room]" && \
+	 $(VENV)/rooms-$$room/bin/python -m pytest tests/rooms || exit 1; done
 
 # Known vulnerabilities in what is pinned, as far as the index tells of them; offline it says that it skipped.
 audit: $(VENV)/.made

@@ -74,6 +74,14 @@ class SoundEncoder(Encoder):
         return [_sound(tick)]
 
 
+class RgbEncoder(Encoder):
+    """Pictures as they are, for a room that encodes them itself."""
+
+    def encode(self, tick: Tick) -> list[Packet]:
+        picture = [] if tick.image is None else [_packet(Kind.PICTURE, tick, tick.image.tobytes())]
+        return [*picture, _sound(tick)]
+
+
 class VideoEncoder(Encoder):
     """H.264 (constrained baseline) or VP8, one packet a picture; for WebRTC."""
 
@@ -193,6 +201,8 @@ def open_encoder(
         return JpegEncoder()
     if media == "sound":
         return SoundEncoder()
+    if media == "rgb":
+        return RgbEncoder()
     if media == "fmp4":
         return Mp4Encoder(size, fps, tags)
     return VideoEncoder(media, size, fps)

@@ -39,6 +39,7 @@ class Wanted:
     generation, index: where a session that was lost goes on.
     measure: whether the cost of a picture is not known yet.
     badge: whether pictures carry the sign that a machine made them.
+    portrait: a file of whoever runs this program, in place of an avatar; never a caller's.
     """
 
     avatar: str = ""
@@ -49,6 +50,7 @@ class Wanted:
     index: int = 0
     measure: bool = True
     badge: bool = True
+    portrait: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ def _cast(wanted: Wanted, studio: Studio) -> Cast:
             )
         return studio.cast_of(manifest, wanted.options)
     engine = wanted.engine or None
+    if wanted.portrait is not None:
+        return studio.cast(wanted.portrait, engine, wanted.options)
     if studio.brings_portrait(engine, wanted.options):
         return studio.cast(None, engine, wanted.options)
     return studio.cast(Path(str(files("personare") / "assets" / "portrait.jpg")), engine, wanted.options)

@@ -23,14 +23,16 @@ TEXT_CHARACTERS = 5000
 """Of one `say`."""
 VOICE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_+:-]{0,79}$"
 """A language or a voice by name; never a path, as `piper:` would take one."""
-Media = Literal["mjpeg", "fmp4", "sound", "h264", "vp8"]
-"""What a watcher gets. sound: no pictures, for those who draw a head of their own from curves."""
+Media = Literal["mjpeg", "fmp4", "sound", "h264", "vp8", "rgb"]
+"""What a watcher gets. sound: no pictures, for those who draw a head of their own from curves.
+rgb: pictures as they are, uint8 [H, W, 3]; on this machine only.
+"""
 
 
 class Kind(IntEnum):
     """What a packet holds."""
 
-    PICTURE = 1  # JPEG, or one H.264 or VP8 frame (between worker and server)
+    PICTURE = 1  # JPEG, or H.264, VP8, RGB (between worker and server)
     SOUND = 2  # s16, 16 kHz mono, of one tick
     VOICE = 3  # from the page: s16 mono; the index is the rate in Hz, 0 for 16000
     MP4_VIDEO = 4

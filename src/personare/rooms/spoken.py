@@ -1,0 +1,85 @@
+"""What a streamed face says: texts, sound files, or the lines of the standard input."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from personare.errors import PersonareError
+from personare.media.audio import open_speech
+from personare.rooms.face import Face, Moment
+
+
+def parser(what: str) -> argparse.ArgumentParser:
+    """The switches that all streams have."""
+    made = argparse.ArgumentParser(description=what)
+    made.add_argument("portrait", nargs="?", help="a picture; without one the bundled portrait")
+    made.add_argument("--avatar", default="", help="the name of a kept avatar, instead")
+    made.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="an engine's option")
+    made.add_argument("--say", action="append", default=[], metavar="TEXT", help="a text to say")
+    made.add_argument("--speech", action="append", default=[], type=Path, help="a sound file to say")
+    made.add_argument("--voice", help="of the texts: a name of `personare voices`")
+    made.add_argument("--no-badge", action="store_true", help="no sign in the picture: you tell viewers")
+    return made
+
+
+def face_of(given: argparse.Namespace, rate: int) -> Face:
+    """The face that switches ask for."""
+    options = dict(pair.partition("=")[::2] for pair in given.set)
+    return Face(given.avatar, portrait=given.portrait, options=options, rate=rate, badge=not given.no_badge)
+
+
+async def speak(face: Face, given: argparse.Namespace) -> None:
+    """Say what switches name, files first; without any, each line of the standard input."""
+    for path in given.speech:
+        speech = open_speech(path)
+        for chunk in speech.chunks():
+            await face.hear(chunk.voice.mean(axis=1), speech.voice_rate)
+        face.end()
+    for text in given.say:
+        face.say(text, given.voice)
+    while not (given.say or given.speech):
+        line = await asyncio.to_thread(sys.stdin.readline)
+        if not line:
+            return
+        if line.strip():
+            face.say(line.strip(), given.voice)
+
+
+async def moments(face: Face, speaking: Coroutine[Any, Any, None]) -> AsyncIterator[Moment]:
+    """What a face shows while it is told what to say, until all has been said."""
+    task = asyncio.ensure_future(speaking)
+    try:
+        async for what in face:
+            if isinstance(what, Moment):
+                yield what
+            if task.done() and face.is_silent:
+                break
+        await task
+    finally:
+        task.cancel()
+
+
+def main(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a stream as a command: errors in one line, Ctrl-C ends it."""
+    try:
+        asyncio.run(run())
+    except PersonareError as error:
+        hint = f"\nhint: {error.hint}" if error.hint else ""
+        sys.stderr.write(f"error: {error.message}{hint}\n")
+        raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+def arguments(made: argparse.ArgumentParser, words: Sequence[str] | None) -> argparse.Namespace:
+    """Parsed, or a one-line refusal."""
+    given = made.parse_args(words)
+    for pair in given.set:
+        if "=" not in pair:
+            made.error(f"--set {pair}: KEY=VALUE is expected")
+    return given

@@ -1,0 +1,287 @@
+"""Cameras and streams: what a face shows and says arrives, in step; a refusal is one line."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import socket
+import sys
+import threading
+from contextlib import asynccontextmanager, suppress
+from fractions import Fraction
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import av
+import numpy as np
+import pytest
+
+from personare.errors import EngineError, InvalidOption, ServiceError
+from personare.media.writer import ClipWriter
+from personare.rooms import camera, rtmp, spoken
+from tests.rooms.mirrored import SIZE, MirrorFace, run, steps
+
+LEVEL = 102  # of 0.4
+
+
+async def said(face: MirrorFace, seconds: float = 0.4) -> None:
+    """A tone that is at its height in each picture's first sample."""
+    at = np.arange(round(seconds * face.rate)) / face.rate
+    await face.hear((0.4 * np.cos(2 * np.pi * 500 * at)).astype(np.float32))
+    face.end()
+
+
+class Backend:
+    """A camera by the interface that pyvirtualcam asks of its backends."""
+
+    made: ClassVar[list[Backend]] = []
+
+    def __init__(self, *, width: int, height: int, fps: float, fourcc: int, device: str | None) -> None:
+        if device == "/dev/video99":
+            raise RuntimeError("no such device")
+        self.shape, self.fps, self.sent = (height, width), fps, []
+        Backend.made.append(self)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def send(self, frame: np.ndarray) -> None:
+        self.sent.append(frame.reshape(*self.shape, 3).copy())
+
+    def device(self) -> str:
+        return "fake"
+
+    def native_fourcc(self) -> None:
+        return None
+
+
+def test_a_camera_shows_the_new_pictures_and_a_device_plays_all_the_sound() -> None:
+    async def test() -> None:
+        sent: list[np.ndarray] = []
+        played: list[np.ndarray] = []
+        async with MirrorFace(rate=24000, tick_seconds=0.01) as face:
+            shown = spoken.moments(face, said(face))
+            count = await camera.show(shown, SimpleNamespace(send=sent.append), played.append)
+            assert count == len(sent)
+            assert sum(abs(int(picture[0, 0, 0]) - LEVEL) < 3 for picture in sent) >= 9
+            heard = np.concatenate(played)
+            assert 9000 < np.count_nonzero(heard) <= 9600
+            assert len(heard) % 960 == 0
+
+    run(test())
+
+
+def test_pyvirtualcam_opens_it_or_says_what_is_missing(monkeypatch) -> None:
+    pyvirtualcam = pytest.importorskip("pyvirtualcam")
+    monkeypatch.setattr("pyvirtualcam.camera.BACKENDS", {"fake": Backend})
+
+    async def test() -> None:
+        async with MirrorFace(tick_seconds=0.01) as face:
+            with camera.open_camera(face) as opened:
+                assert isinstance(opened, pyvirtualcam.Camera)
+                await camera.show(spoken.moments(face, said(face)), opened)
+            made = Backend.made[-1]
+            assert (made.shape, made.fps, made.closed) == (SIZE, 25.0, True)
+            assert sum(abs(int(picture[0, 0, 0]) - LEVEL) < 3 for picture in made.sent) >= 9
+            with pytest.raises(EngineError, match="no such device") as raised:
+                camera.open_camera(face, "/dev/video99")
+            assert "v4l2loopback" in raised.value.hint
+
+    run(test())
+
+
+def test_without_pyvirtualcam_it_says_how_to_get_it(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
+    face = SimpleNamespace(size=SIZE, fps=25)
+    with pytest.raises(EngineError) as raised:
+        camera.open_camera(face)  # type: ignore[arg-type]
+    assert "personare[camera]" in raised.value.hint
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Listener(threading.Thread):
+    """A server that takes one RTMP stream."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.url = f"rtmp://127.0.0.1:{free_port()}/live/secret"
+        self.pictures: list[tuple[float, int]] = []
+        self.sound: list[np.ndarray] = []
+        self.start()
+
+    def run(self) -> None:
+        options = {"listen": "1", "timeout": "20"}
+        with (
+            av.open(self.url, options=options) as container,
+            suppress(av.FFmpegError),
+        ):  # the sender's goodbye
+            self.rate = container.streams.audio[0].rate
+            for frame in container.decode(video=0, audio=0):
+                if isinstance(frame, av.VideoFrame):
+                    self.pictures.append((float(frame.time), int(frame.to_ndarray(format="rgb24")[4, 4, 0])))
+                else:
+                    self.sound.append(frame.to_ndarray()[0])
+
+
+async def connected(listener: Listener, face: MirrorFace) -> rtmp.RtmpStream:
+    """The listener may need a moment before it listens."""
+    for _ in range(100):
+        try:
+            return await asyncio.to_thread(rtmp.RtmpStream, listener.url, face.size, face.fps)
+        except ServiceError:
+            await asyncio.sleep(0.05)
+    raise AssertionError("nobody listens")
+
+
+def test_a_server_gets_pictures_and_sound_of_one_clock_by_rtmp() -> None:
+    async def test() -> None:
+        listener = Listener()
+        async with MirrorFace(rate=rtmp.RATE, tick_seconds=0.01) as face:
+            with await connected(listener, face) as stream:
+                count = await rtmp.push(spoken.moments(face, said(face)), stream)
+        await asyncio.to_thread(listener.join)
+        assert len(listener.pictures) == count
+        bright = [time for time, level in listener.pictures if abs(level - LEVEL) < 8]
+        assert len(bright) >= 9  # the first one shows the edge of the tone
+        sound = np.concatenate(listener.sound)
+        assert listener.rate == rtmp.RATE
+        loud = np.flatnonzero(np.abs(sound) > 0.2) / rtmp.RATE
+        assert loud[0] == pytest.approx(bright[0], abs=0.045)
+        assert loud[-1] - loud[0] == pytest.approx(0.4, abs=0.03)
+
+    run(test())
+
+
+@pytest.mark.parametrize("url", ["http://host/app/key", "rtmp://host", "rtmp:///app", "file:///etc/passwd"])
+def test_what_is_no_rtmp_address_is_refused(url: str) -> None:
+    with pytest.raises(InvalidOption, match="no address"):
+        rtmp.RtmpStream(url, SIZE, 25)  # type: ignore[arg-type]
+
+
+def test_a_server_that_is_not_there_is_named_without_the_key() -> None:
+    with pytest.raises(ServiceError) as raised:
+        rtmp.RtmpStream(f"rtmp://127.0.0.1:{free_port()}/live/secret", SIZE, 25)  # type: ignore[arg-type]
+    assert str(raised.value).startswith("127.0.0.1 does not take the stream")
+    assert "secret" not in raised.value.message + raised.value.hint
+
+
+def test_files_texts_and_lines_are_said_in_turn(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "voice.mp4"
+    with ClipWriter(path, size=(16, 16), fps=Fraction(25), voice_rate=16000, voice_channels=1) as clip:
+        clip.write_frames(np.zeros((10, 16, 16, 3), np.uint8))
+        clip.write_voice(steps(0.4, 16000)[:, None])
+
+    async def seconds(*words: str) -> float:
+        given = spoken.arguments(spoken.parser("a test"), words)
+        async with MirrorFace(rate=16000) as face:
+            all_of_it = [moment async for moment in spoken.moments(face, spoken.speak(face, given))]
+            return sum(int(moment.state) == 1 for moment in all_of_it) / 25
+
+    async def test() -> None:
+        assert await seconds("--speech", str(path), "--say", "ten letter") == pytest.approx(
+            1.4, abs=0.1
+        )  # AAC pads
+        monkeypatch.setattr("sys.stdin", io.StringIO("ten letter\n\nten letter\n"))
+        assert await seconds() == pytest.approx(2.0)
+
+    run(test())
+
+
+class WhipServer:
+    """One endpoint in this event loop: HTTP by hand, WebRTC by aiortc."""
+
+    def __init__(self) -> None:
+        from aiortc import RTCConfiguration, RTCPeerConnection
+
+        self.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.levels: list[int] = []
+        self.peaks: list[int] = []
+        self.requests: list[str] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self.peer.on("track", self._track)
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from aiortc import RTCSessionDescription
+
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        fields = dict(line.lower().split(": ", 1) for line in head.splitlines()[1:] if line)
+        body = (await reader.readexactly(int(fields.get("content-length", 0)))).decode()
+        self.requests.append(head.split("\r\n")[0])
+        if fields.get("authorization") != "bearer key":
+            status, location, answer = "401 Unauthorized", "", ""
+        elif head.startswith("DELETE"):
+            status, location, answer = "200 OK", "", ""
+        else:
+            await self.peer.setRemoteDescription(RTCSessionDescription(body, "offer"))
+            await self.peer.setLocalDescription(await self.peer.createAnswer())
+            status, location, answer = "201 Created", "/whip/one", self.peer.localDescription.sdp
+        lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(answer)}", "Connection: close"]
+        lines += [f"Location: {location}"] if location else []
+        writer.write("\r\n".join([*lines, "", answer]).encode())
+        await writer.drain()
+        writer.close()
+
+    def _track(self, track: Any) -> None:
+        self._tasks.append(asyncio.ensure_future(self._take(track)))
+
+    async def _take(self, track: Any) -> None:
+        from aiortc.mediastreams import MediaStreamError
+
+        while True:
+            try:
+                frame = await track.recv()
+            except MediaStreamError:
+                return
+            if track.kind == "video":
+                self.levels.append(int(frame.to_ndarray(format="rgb24")[4, 4, 0]))
+            else:
+                self.peaks.append(round(int(np.abs(frame.to_ndarray()).max()) / 32767 * 255))
+
+
+@asynccontextmanager
+async def whip_server() -> Any:
+    server = WhipServer()
+    listening = await asyncio.start_server(server.answer, "127.0.0.1", 0)
+    try:
+        yield server, f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/whip"
+    finally:
+        listening.close()
+        await server.peer.close()
+
+
+@pytest.mark.slow
+def test_a_server_gets_pictures_and_sound_by_whip(monkeypatch) -> None:
+    aioice = pytest.importorskip("aioice.ice")
+    from personare.rooms import whip
+
+    monkeypatch.setattr(aioice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
+
+    async def test() -> None:
+        async with whip_server() as (server, url):
+            with pytest.raises(ServiceError, match="refuses: 401"):
+                await whip.WhipStream(url, token="other").open()
+            async with (
+                MirrorFace(rate=whip.RATE, tick_seconds=0.04) as face,
+                whip.WhipStream(url, token="key", fps=face.fps) as stream,
+            ):
+                await whip.push(spoken.moments(face, said(face, 0.8)), stream)
+                await asyncio.sleep(0.5)
+            assert sum(abs(level - LEVEL) < 8 for level in server.levels) > 10
+            assert sum(abs(peak - LEVEL) < 30 for peak in server.peaks) > 25
+            assert server.requests[1:] == ["POST /whip HTTP/1.1", "DELETE /whip/one HTTP/1.1"]
+
+    run(test())
+
+
+def test_what_is_no_whip_address_is_refused() -> None:
+    pytest.importorskip("aiortc")
+    from personare.rooms import whip
+
+    for url in ("rtmp://host/x", "file:///etc/passwd", "https:///x"):
+        with pytest.raises(InvalidOption, match="no address"):
+            whip.WhipStream(url)
