@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from personare.engines.nerffacespeech import drive, face_model, render
+from personare.engines.nerffacespeech import drive, face_model, motion, render
 from personare.engines.nerffacespeech.align import ffhq_corners
 from personare.engines.nerffacespeech.face_model import FaceModel
 from personare.engines.nerffacespeech.fit import (
@@ -240,7 +240,8 @@ def _audio2exp(replay: Replay) -> Arrays:
 
 def _sequence(replay: Replay, anchor: np.ndarray, windows: np.ndarray) -> np.ndarray:
     network = audio2exp(_prefixed(replay), CPU, "the golden")
-    return np.stack([shown for shown, _ in drive.Expressions(network, anchor).each(windows)])
+    expressions = motion.Expressions(network, anchor)
+    return np.stack([expressions.next(window) for window in windows])
 
 
 def _expression_sequence(replay: Replay) -> Arrays:

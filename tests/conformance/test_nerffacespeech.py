@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from personare.engines.nerffacespeech import drive, face_model, inversion, render, shading
+from personare.engines.nerffacespeech import drive, face_model, inversion, motion, render, shading
 from personare.engines.nerffacespeech.networks import generator, layers, rays
 from tests.conformance.case import HERE, golden_files
 from tests.conformance.replay import Verdict, replay
@@ -83,7 +83,7 @@ def _unclamped_segmentation(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _scaled_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(drive, "SCALE", 1.0)
+    monkeypatch.setattr(motion, "SCALE", 1.0)
 
 
 def _merged_order(monkeypatch: pytest.MonkeyPatch) -> None:

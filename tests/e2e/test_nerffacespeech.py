@@ -4,16 +4,23 @@ layout, at tiny size and with few steps.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
 import personare
+from personare.cache.store import FeatureStore
+from personare.engines.engine import load_engine
 from personare.engines.nerffacespeech import taken_over
 from personare.engines.nerffacespeech.checkpoints import Networks
 from personare.engines.nerffacespeech.inversion import with_tensors
 from personare.engines.nerffacespeech.options import NerfOptions
+from personare.engines.nerffacespeech.render import Renderer
+from personare.studio.settings import Settings
+from personare.studio.studio import Studio
 from personare.weights.finder import Weights
 from tests.conformance.case import HERE, Replay
 from tests.conformance.nerffacespeech_layout import stylenerf_pickle
@@ -66,14 +73,20 @@ def test_from_a_photo_the_mesh_moves_the_field(order, portrait, short, tmp_path)
     assert (decoded(tmp_path / "a.mp4")[0, 40:80, 40:] > 240).any()
 
 
-def test_a_guide_holds_the_head_alone_or_beside_a_speech(order, portrait, short, tmp_path):
-    folder = tmp_path / "guide"
-    folder.mkdir()
+@pytest.fixture(scope="module")
+def turning(portrait, tmp_path_factory):
+    """Three pictures of a head that turns; the second shows none."""
+    folder = tmp_path_factory.mktemp("guide")
     photo = cv2.imread(str(portrait))
     for n, turn in enumerate((-8, 0, 8)):
         matrix = cv2.getRotationMatrix2D((256, 256), turn, 1)
         picture = np.full_like(photo, 128) if n == 1 else cv2.warpAffine(photo, matrix, (512, 512))
         cv2.imwrite(str(folder / f"{n}.png"), cv2.resize(picture, (256, 256)))
+    return folder
+
+
+def test_a_guide_holds_the_head_alone_or_beside_a_speech(order, portrait, short, turning, tmp_path):
+    folder = turning
     followed = order("follow", portrait, folder, "-o", tmp_path / "f.mp4", "--set", *FEW, "mode=latent").json
     assert followed["frames"] == 3
     assert followed["cache"]["stages"][f"{PREFIX}watched"] == "miss"
@@ -85,9 +98,11 @@ def test_a_guide_holds_the_head_alone_or_beside_a_speech(order, portrait, short,
     assert still["frames"] == spoken["frames"] == 3
     moved, fixed = decoded(tmp_path / "p.mp4").astype(int), decoded(tmp_path / "s.mp4").astype(int)
     assert np.abs(moved - fixed).mean() > 1
-    for n in range(3):
-        cv2.imwrite(str(folder / f"{n}.png"), np.full((256, 256, 3), 128, np.uint8))
-    ended = order("follow", portrait, folder, "-o", tmp_path / "n.mp4", "--set", *FEW, "mode=latent")
+    (tmp_path / "nobody").mkdir()
+    cv2.imwrite(str(tmp_path / "nobody" / "0.png"), np.full((256, 256, 3), 128, np.uint8))
+    ended = order(
+        "follow", portrait, tmp_path / "nobody", "-o", tmp_path / "n.mp4", "--set", *FEW, "mode=latent"
+    )
     assert ended.code == 3
     assert "no face in any picture of the guide" in ended.json["error"]
 
@@ -101,6 +116,78 @@ def test_seeds_make_other_people(weights, short, tmp_path):
         clips.append(np.concatenate([frames.images for frames in opened.speak(avatar, short)]))
     assert np.array_equal(clips[0], clips[1])
     assert np.abs(clips[0].astype(int) - clips[2]).mean() > 5
+
+
+@pytest.fixture
+def live(weights, features):
+    """A performance of somebody who is made up."""
+    begun = []
+
+    def perform(**options):
+        made_up = {"look": "seed", "mode": "latent", "blink_rate": 0, "batch_size": 2, "device": "cpu"}
+        avatar = personare.open_engine("nerffacespeech", weights=weights).prepare(None, **made_up)
+        engine = load_engine("nerffacespeech", Weights(weights))
+        store = FeatureStore(features)
+        begun.append(engine.perform(avatar, engine.read_options({**made_up, **options}), store=store))
+        return begun[-1]
+
+    yield perform
+    for performance in begun:
+        performance.close()
+
+
+def test_what_comes_next_begins_where_the_face_is(live, voice_samples):
+    """Speech, rest, speech, speech that is interrupted, rest: no step from one to the next is
+    more than a part of what the face does anyway.
+    """
+    performance, voice = live(), voice_samples[6000:11100]
+    shown = [said(performance, voice), performance.idle(3).images]
+    shown += [said(performance, voice[3000:]), said(performance, voice)]
+    stream = performance.feed(voice)
+    shown += [np.concatenate([next(stream).images for _ in range(2)])]
+    performance.interrupt()
+    shown = [pictures.astype(int) for pictures in [*shown, performance.idle(3).images]]
+    usual = np.mean([np.abs(np.diff(pictures, axis=0)).mean() for pictures in shown])
+    steps = [np.abs(after[0] - before[-1]).mean() for before, after in pairwise(shown)]
+    assert max(steps) < 0.6 * usual
+
+
+def test_the_head_goes_on_from_how_it_is_held(live, voice_samples, turning, monkeypatch):
+    """Of a guide beside several utterances, each shows what comes next; rests hold the head."""
+    held = []
+    colours = Renderer.colours
+
+    def seen(self, expressions, cameras):
+        held.extend(cameras[:, :3, :3].tolist())
+        return colours(self, expressions, cameras)
+
+    monkeypatch.setattr(Renderer, "colours", seen)
+    performance = live(poses=turning)
+    performance.idle(1)
+    said(performance, voice_samples[6000:6600])  # a frame
+    performance.idle(1)
+    said(performance, voice_samples[6000:7200])  # two
+    performance.idle(1)
+    first, last = held[0], held[-1]
+    assert first != last
+    assert held == [first] * 4 + [last] * 2
+
+
+def said(performance, samples):
+    parts = [*performance.feed(samples), *performance.finish()]
+    return np.concatenate([frames.images for frames in parts])
+
+
+def test_a_rest_that_nobody_sees_changes_nothing(weights, portrait, features):
+    """The mouth's mask is that of the frames before too, drawn or not."""
+    studio = Studio(Settings(cache_dir=features, weights=weights))
+    cast = studio.cast(portrait, "nerffacespeech", OPTIONS)
+    avatar, _ = studio.prepare(cast)
+    seen, skipped = (cast.engine.perform(avatar, cast.options) for _ in range(2))
+    wanted = seen.idle(4).images[3]
+    skipped.skip(3)
+    assert np.array_equal(skipped.idle(1).images[0], wanted)
+    studio.store.close()
 
 
 def test_pictures_to_look_at(order, portrait, tmp_path):

@@ -53,12 +53,18 @@ class ListPool:
 
 
 @pytest.fixture(scope="module")
+def settings(tmp_path_factory) -> Settings:
+    """With features that are kept from test to test."""
+    return Settings(cache_dir=tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
 def long_voice(voice_samples, tmp_path_factory):
     return write_wav(tmp_path_factory.mktemp("long") / "long.wav", np.resize(voice_samples, 16000 * 600))
 
 
 def test_complaint_09_and_11_a_task_is_stopped_a_dead_worker_replaced_an_error_told(
-    tmp_path, portrait, voice, long_voice
+    tmp_path, portrait, voice, long_voice, settings
 ):
     def job(name, speech):
         order = Order(
@@ -69,7 +75,7 @@ def test_complaint_09_and_11_a_task_is_stopped_a_dead_worker_replaced_an_error_t
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
     pool = ListPool([job("long", long_voice), job("after", voice)])
-    crew = Crew(pool, Settings(cache_dir=tmp_path / "cache"), count=1, warm=("puppet",))
+    crew = Crew(pool, settings, count=1, warm=("puppet",))
     crew.start()
     until(lambda: crew.is_warm)
     assert pool.taken in ([], ["long"]), "what is to be loaded comes first"
@@ -105,10 +111,10 @@ def test_complaint_09_and_11_a_task_is_stopped_a_dead_worker_replaced_an_error_t
     assert not list(tmp_path.glob(".*part*"))
 
 
-def test_who_does_not_hear_is_ended_and_who_takes_too_long(tmp_path, portrait, long_voice):
+def test_who_does_not_hear_is_ended_and_who_takes_too_long(tmp_path, portrait, long_voice, settings):
     order = Order(portrait=portrait, speech=long_voice, options={"size": 256}, output=tmp_path / "x.mp4")
     pool = ListPool([Job(order, "deaf", "deaf")])
-    crew = Crew(pool, Settings(cache_dir=tmp_path / "cache"), count=1, task_seconds=1.0)
+    crew = Crew(pool, settings, count=1, task_seconds=1.0)
     crew.start()
     try:
         until(lambda: "deaf" in pool.taken)
@@ -122,12 +128,12 @@ def test_who_does_not_hear_is_ended_and_who_takes_too_long(tmp_path, portrait, l
     assert pool.given_back == [], "what took too long is not tried again"
 
 
-def test_a_picture_that_takes_too_much_memory_ends_its_own_task(tmp_path, portrait):
+def test_a_picture_that_takes_too_much_memory_ends_its_own_task(tmp_path, portrait, settings):
     bomb = tmp_path / "bomb.png"
     cv2.imwrite(str(bomb), np.zeros((7000, 7000, 3), np.uint8))
     assert bomb.stat().st_size < 200_000
     pool = ListPool([Creation("bomb", "bomb", bomb)])
-    crew = Crew(pool, Settings(cache_dir=tmp_path / "cache"), count=1, memory_bytes=448 << 20)
+    crew = Crew(pool, settings, count=1, memory_bytes=448 << 20)
     crew.start()
     try:
         until(lambda: "bomb" in pool.ended)

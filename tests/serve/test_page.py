@@ -198,7 +198,8 @@ def test_a_broken_upload_is_told_and_the_page_goes_on(page, portrait: Path, tmp_
     wait(page, "document.querySelectorAll('#photo li').length > 0")
     assert "the face is small" in page.inner_text("#photo")
     page.set_input_files("#portrait", broken)
-    wait(page, "/cannot/.test(document.querySelector('#photo').textContent)")
+    wait(page, "/portrait.jpg/.test(document.querySelector('#photo').textContent)")
+    assert "small" not in page.inner_text("#photo"), "what was said of the photo before is gone"
     page.fill("#text", "Hello.")
     page.click("#go")
     wait(

@@ -15,6 +15,7 @@ from personare.heads import CHIN, FACE_OVAL, LOWER_LIP_ROWS, UPPER_LIP_ROWS, Ras
 from personare.media.image import read_image
 from personare.motion import ARKIT_UNITS
 from personare.perception import NETWORK_SHA256, find_face, person_matte
+from personare.perception.landmarks import LIPS, face_region, landmarks_with_lips_in
 from personare.perception.networks import damaged_networks
 
 
@@ -41,7 +42,7 @@ def test_carried_networks_are_those_of_the_record():
     assert record
     for name, sha256 in NETWORK_SHA256.items():
         assert hashlib.sha256((folder / f"{name}.onnx").read_bytes()).hexdigest() == sha256
-    assert len(NETWORK_SHA256) == 4
+    assert len(NETWORK_SHA256) == 5
     assert damaged_networks() == []
 
 
@@ -53,6 +54,17 @@ def test_the_face_of_the_portrait(face):
         assert (eye.min(0) < iris[0]).all()
         assert (iris[0] < eye.max(0)).all()
     assert face.irises[0, 0, 0] < face.irises[1, 0, 0]
+
+
+def test_lips_seen_closer_are_where_mediapipe_sees_them(picture, face):
+    """MediaPipe 0.10.21 with refine_landmarks, static_image_mode: .118 eye distances from 13 to
+    14, where the plain mesh has .14.
+    """
+    seen, probability = landmarks_with_lips_in(picture, face_region(face.landmarks))
+    assert probability > 0.9
+    assert len(set(LIPS)) == 80
+    gap = np.linalg.norm(seen[13, :2] - seen[14, :2]) / np.linalg.norm(seen[33, :2] - seen[263, :2])
+    assert gap == pytest.approx(0.118, abs=0.006)
 
 
 def test_a_mirrored_picture_has_a_mirrored_face(picture, face):

@@ -10,12 +10,13 @@ import pytest
 
 from personare.engines.puppet.compose import StillBackground
 from personare.engines.puppet.draw import face as render
+from personare.engines.puppet.draw import warp
 from personare.engines.puppet.draw.deform import Layer, head_rotation, pose
 from personare.engines.puppet.draw.face import FaceRenderer
 from personare.engines.puppet.draw.lids import Lids
 from personare.engines.puppet.draw.mouth import MouthInterior
 from personare.engines.puppet.draw.shade import SkinShade, marks_on
-from personare.engines.puppet.draw.warp import Window, windows_over
+from personare.engines.puppet.draw.warp import WINDOW_ROWS, Window, windows_over
 from personare.engines.puppet.fit import eyes, lips
 from personare.engines.puppet.fit.light import cheek_colour
 from personare.engines.puppet.fit.rig import Rig
@@ -120,9 +121,12 @@ def test_fetching_in_windows_leaves_nothing_out(background, monkeypatch):
     features = prepare(size=258, face_height=0.3, background=background)
     states = [EVERYTHING, face_state(BLINK, (-15, 4, 3)), face_state(AA, (20, -10, 9), (0.6, 0.3))]
     in_windows = [FaceRenderer(features).render(state) for state in states]
-    monkeypatch.setattr(
-        render, "windows_over", lambda mask: [Window(slice(0, len(mask)), slice(0, len(mask)))]
-    )
+    everything = lambda mask, high=WINDOW_ROWS, _=None: [  # noqa: E731
+        Window(slice(top, min(top + high, len(mask))), slice(0, len(mask)))
+        for top in range(0, len(mask), high)
+    ]
+    for module in (render, warp):
+        monkeypatch.setattr(module, "windows_over", everything)
     for state, frame in zip(states, in_windows, strict=True):
         assert np.array_equal(FaceRenderer(features).render(state), frame)
 
@@ -165,6 +169,13 @@ def test_windows_cover_a_mask():
     mask[40:45, 80] = 1
     mask[97, 3:7] = 255
     assert windows_over(mask) == [Window(slice(32, 64), slice(80, 81)), Window(slice(96, 100), slice(3, 7))]
+    mask[33, :4] = 1
+    assert windows_over(mask, gap=70)[:2] == [
+        Window(slice(32, 64), slice(0, 4)),
+        Window(slice(32, 64), slice(80, 81)),
+    ]
+    assert windows_over(mask, gap=77)[0] == Window(slice(32, 64), slice(0, 81))
+    assert windows_over(np.zeros((9, 9), np.uint8)) == []
 
 
 def green(frame: np.ndarray) -> int:
@@ -407,5 +418,6 @@ def reference(avatar, state) -> np.ndarray:
 )
 def test_fast_path_agrees_with_a_plain_reference(avatar, renderer, state):
     change = difference(renderer.render(state), reference(avatar, state))
-    assert change.mean() < 0.12
-    assert np.percentile(change, 99) <= 2
+    assert change.mean() < 0.26
+    assert np.percentile(change, 99) <= 3
+    assert 10 * np.log10(255**2 / (change.astype(float) ** 2).mean()) > 48

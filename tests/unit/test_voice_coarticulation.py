@@ -73,18 +73,18 @@ def test_vowels_differ_in_jaw_and_rounding() -> None:
 def test_lips_meet_for_a_closure_of_two_frames_and_ease_around_it() -> None:
     curves = moved(spoken(("sil", 5), ("aa", 30), ("PP", 2), ("aa", 30)))
     parted = opened(curves)
-    assert (parted[33:39] == 0).all()
-    assert (curves[33:39, LOWER_LIP] == 0).all()
+    assert (parted[35:39] == 0).all()
+    assert (curves[35:39, LOWER_LIP] == 0).all()
     assert (curves[33:39, JAW] > 0.15).all()
-    assert parted[32] > 0
+    assert 0 < parted[34] < parted[33] < parted[32]
     assert 0 < parted[39] < parted[40] < parted[41]
-    assert (curves[33:39, PRESS] > 0.09).all()
+    assert (curves[35:39, PRESS] > 0.09).all()
 
 
 def test_at_high_frame_rates_lips_ease_into_a_closure_too() -> None:
     parted = opened(moved(spoken(("sil", 5), ("aa", 30), ("PP", 4), ("aa", 30)), reach=1))
-    assert (parted[34:40] == 0).all()
-    assert 0 < parted[33] < 0.6 * parted[31]
+    assert (parted[35:40] == 0).all()
+    assert 0 < parted[34] < 0.6 * parted[31]
 
 
 def test_one_stray_frame_is_not_a_closure() -> None:
@@ -138,7 +138,7 @@ def test_a_long_pause_is_exactly_still() -> None:
     curves = moved(spoken(("sil", 30), ("aa", 30), ("sil", 150)))
     assert not curves[:20].any()
     assert curves[55, JAW] > 0.3
-    assert opened(curves)[60 + 25 : 60 + 65].min() > 0.01
+    assert opened(curves)[60 + 25 : 60 + 65].min() > 0.005
     assert not curves[60 + 110 :].any()
     steps = np.abs(np.diff(curves[:, JAW]))
     assert steps.max() < 0.25
@@ -154,10 +154,10 @@ def test_only_jaw_and_mouth_move_and_weights_are_weights() -> None:
 
 
 @pytest.mark.parametrize("reach", [1, 2])
-def test_a_contact_is_widened_by_its_reach(reach: int) -> None:
+def test_a_contact_is_held_by_its_reach(reach: int) -> None:
     contact = Contact(0.5, 0.62, reach)
     likely = [0.0] * 10 + [0.9, 0.9] + [0.0] * 15
     values = [contact.push(p) for p in likely][LOOKAHEAD_FRAMES:]
     full = [t for t, value in enumerate(values) if value == 1]
-    assert full == list(range(10 - reach, 12 + reach))
+    assert full == list(range(10, 12 + reach))
     assert values[-1] == 0

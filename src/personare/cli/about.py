@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from personare.cli.session import print_json, print_table, say, size_text
 from personare.cli.switches import Given, switches
@@ -68,13 +71,18 @@ class Diagnosis:
 
 
 @switches("cache_dir")
-def doctor(given: Given) -> None:
+def doctor(
+    given: Given,
+    speed: Annotated[
+        bool, typer.Option("--speed", help="Measure what the processor can do at most; seconds.")
+    ] = False,
+) -> None:
     """What this machine can run, and what to do about what it cannot."""
     from personare.weights import resident
 
     engines = _engines()
-    findings = [_python(), _machine(), *_libraries(), _encoder(), *engines, _text()]
-    findings += [*_folders(given.settings().cache_dir), _networks()]
+    findings = [_python(), _machine(), _memory(), *_libraries(), _encoder(), *engines, _text()]
+    findings += [*_folders(given.settings().cache_dir), _networks(), *([_speed()] if speed else [])]
     broken = [f for f in findings if f.required and not f.well]
     if given.as_json:
         print_json({"well": not broken, "findings": findings, "networks": resident.report()})
@@ -105,6 +113,13 @@ def _machine() -> Diagnosis:
     return Diagnosis(
         "processor", True, f"{cores} cores" + ("" if cores > 1 else " (encoding and rendering share it)")
     )
+
+
+def _memory() -> Diagnosis:
+    from personare.ground.tuning import ALLOCATOR_VARIABLE, keep_memory
+
+    kept = f"freed memory is kept for the next use ({ALLOCATOR_VARIABLE}=system gives it back)"
+    return Diagnosis("memory", True, kept if keep_memory() else "as the C library manages it")
 
 
 def _libraries() -> list[Diagnosis]:
@@ -157,6 +172,14 @@ def _engines() -> list[Diagnosis]:
             )
         )
     return findings
+
+
+def _speed() -> Diagnosis:
+    from personare.bench.limits import peaks
+
+    measured = peaks()
+    products = ", ".join(f"{most:.0f} GFLOP/s in {name}" for name, most in measured.products.items())
+    return Diagnosis("speed", True, f"at most {products}; copies {measured.copy_gb:.1f} GB/s", required=False)
 
 
 def _text() -> Diagnosis:

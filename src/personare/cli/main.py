@@ -18,9 +18,9 @@ def run() -> None:
     """Run the command of `sys.argv` and exit with the code that `personare.errors` gives."""
     interrupts.watch()
     _open_standard_streams()
-    # Our steps work side by side. OpenCV's own threads would spin between its many small calls:
-    # a seventh of all processor time.
-    os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")
+    from personare.ground.tuning import settle
+
+    settle()
     from personare.cli.app import last_words, run_command
 
     code = interrupts.EXIT_CODE

@@ -2,8 +2,7 @@
 
 A wing writes what it does with speech (`_begin`, `_hear`, `_end`), at rest (`_rest`), with a
 given motion (`_show`) and after an interruption (`_drop`). The timeline, the utterances, the
-guards and their messages are here, and so is the one call that any thread may make:
-`interrupt`.
+guards and their messages are here, and `interrupt`, which any thread may call.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from personare.cache.run import Outcome
 from personare.engines.utterance import Utterance, one_dimensional
 from personare.errors import Cancelled, EngineError
 from personare.ground.stopwatch import Stopwatch
+from personare.ground.tuning import one_thread
 from personare.motion import Motion, Space
 from personare.types import Frames, Phone, Progress, Samples, frame_count, no_progress
 
@@ -299,7 +299,8 @@ class Run(ABC, Generic[Product, Piece]):
             self._reader = threading.get_ident()
         try:
             self._settle()
-            yield
+            with one_thread():
+                yield
             self._settle()
         finally:
             with self._lock:

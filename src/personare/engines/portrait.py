@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator
 
+from personare.cache.keys import file_digest
 from personare.cache.recipe import StageInputs
+from personare.errors import EngineError, UnreadableMedia
 from personare.media.colour import WHITE, Colour, colour
-from personare.types import LARGEST, Image, face_choice
+from personare.types import LARGEST, Avatar, Image, face_choice
 
 if TYPE_CHECKING:
     from personare.media.template import Template
@@ -62,6 +64,22 @@ def picture_of(inputs: StageInputs) -> Image:
     from personare.perception.portrait import read_portrait
 
     return read_portrait(inputs.portrait, ground(str(inputs.parameters.get("background", WHITE_TEXT))))
+
+
+def own_photo(avatar: Avatar, background: str) -> Image:
+    """The photo that an avatar was prepared from, for who puts something back into it. Raises
+    EngineError without one, UnreadableMedia if the file has become another since.
+    """
+    from personare.perception.portrait import read_portrait
+
+    photo = avatar.portrait_file
+    if photo is None:
+        raise EngineError("framing=original needs the avatar's photo", hint="prepare the avatar again")
+    if avatar.portrait and file_digest(photo) != avatar.portrait:
+        raise UnreadableMedia(
+            f"{photo} is not the photo that was prepared: it has changed", hint="prepare the avatar again"
+        )
+    return read_portrait(photo, ground(background))
 
 
 def template_of(inputs: StageInputs) -> Template:

@@ -1,4 +1,6 @@
-"""468 points on a face: MediaPipe Face Mesh (Kartynnik et al. 2019), in two passes."""
+"""468 points on a face: MediaPipe Face Mesh (Kartynnik et al. 2019), in two passes; and those
+of its lips seen closer (Grishchenko et al. 2020, "Attention Mesh").
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.perception.detector import Detection
-from personare.perception.networks import network
+from personare.perception.networks import Network, network
 from personare.perception.regions import Region, line_angle, region_around
 from personare.types import Image
 
 NETWORK = "face_landmark"
+LIPS_NETWORK = "face_lips"
+LIPS = (
+    *(61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409),
+    *(78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415),
+    *(76, 77, 90, 180, 85, 16, 315, 404, 320, 307, 306, 184, 74, 73, 72, 11, 302, 303, 304, 408),
+    *(62, 96, 89, 179, 86, 15, 316, 403, 319, 325, 292, 183, 42, 41, 38, 12, 268, 271, 272, 407),
+)
+"""The landmarks that LIPS_NETWORK sees closer, in its order: rows from the outer edge inwards."""
 RIGHT_EYE_OUTER, RIGHT_EYE_INNER, LEFT_EYE_INNER, LEFT_EYE_OUTER = 33, 133, 362, 263
 _MARGIN = 1.5  # side of the region the network expects, in sides of the box around the face
 
@@ -46,9 +56,31 @@ def landmarks_in(image: Image, region: Region) -> tuple[NDArray[np.float32], flo
     holds a face: one pass.
     """
     reader = network(NETWORK)
+    landmarks, logit = _read(reader, image, region)
+    return _placed(landmarks.reshape(468, 3), reader.side_px, region), _probability(logit)
+
+
+def landmarks_with_lips_in(image: Image, region: Region) -> tuple[NDArray[np.float32], float]:
+    """As `landmarks_in`, by the network that sees lips closer: it tells shut lips from parted
+    ones. It costs a sixth more, and its other landmarks tremble a little more.
+    """
+    reader = network(LIPS_NETWORK)
+    landmarks, logit, lips = _read(reader, image, region)
+    points = landmarks.reshape(468, 3).copy()
+    points[list(LIPS), :2] = lips.reshape(len(LIPS), 2)
+    return _placed(points, reader.side_px, region), _probability(logit)
+
+
+def _read(reader: Network, image: Image, region: Region) -> list[NDArray[np.float32]]:
     # A black border would pull the landmarks of faces at the picture's edge inwards, by several
     # pixels.
-    landmarks, logit = reader(region.crop(image, reader.side_px, cv2.BORDER_REPLICATE) / 255.0)
-    points = landmarks.reshape(468, 3) / np.float32(reader.side_px)
-    placed = np.concatenate([region.to_image(points[:, :2]), points[:, 2:] * np.float32(region.side)], axis=1)
-    return placed, float(1.0 / (1.0 + np.exp(-np.clip(logit.item(), -80.0, 80.0))))
+    return reader(region.crop(image, reader.side_px, cv2.BORDER_REPLICATE) / 255.0)
+
+
+def _placed(points: NDArray[np.float32], side_px: int, region: Region) -> NDArray[np.float32]:
+    points = points / np.float32(side_px)
+    return np.concatenate([region.to_image(points[:, :2]), points[:, 2:] * np.float32(region.side)], axis=1)
+
+
+def _probability(logit: NDArray[np.float32]) -> float:
+    return float(1.0 / (1.0 + np.exp(-np.clip(logit.item(), -80.0, 80.0))))

@@ -1,4 +1,4 @@
-"""The four face networks that are bundled, ready to run.
+"""The five face networks that are bundled, ready to run.
 
 They are MediaPipe's (Apache-2.0), converted to ONNX by tools/convert_face_networks.py;
 `networks/networks.toml` says from which file each came and what its bytes must be.
@@ -62,7 +62,7 @@ def network(name: str) -> Network:
 
 @cache
 def _leased(name: str) -> Lease[Network]:
-    """Never given back: all four together have 4 MB."""
+    """Never given back: all five together have 6 MB."""
 
     def load() -> Network:
         data = _read(name)

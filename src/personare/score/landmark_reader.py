@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from personare.perception.detector import Detection, detections_by_scale
 from personare.perception.head_pose import head_pose
-from personare.perception.landmarks import face_landmarks, face_region, landmarks_in
+from personare.perception.landmarks import face_landmarks, face_region, landmarks_with_lips_in
 from personare.perception.regions import Region
 from personare.types import Image
 
@@ -45,7 +45,7 @@ class LandmarkReader:
         looked for again.
         """
         if self._region is not None:
-            found, probability = landmarks_in(image, self._region)
+            found, probability = landmarks_with_lips_in(image, self._region)
             if probability >= MIN_PROBABILITY:
                 self._region = _steadied(self._region, face_region(found))
                 return found
@@ -60,7 +60,7 @@ class LandmarkReader:
             if confirmed:
                 largest = max(confirmed, key=lambda found: head_pose(found).eye_distance_px)
                 self._region = face_region(largest)
-                return landmarks_in(image, self._region)[0]
+                return landmarks_with_lips_in(image, self._region)[0]
         return None
 
 

@@ -7,7 +7,7 @@ posteriors p_v at 100 Hz: for each group of curves g
     F_g(t) = sum_v a_gv (K_gv * p_v)(t) T_gv / sum_v a_gv (K_gv * p_v)(t)
 
 with targets T, strengths a and kernels K = half Gaussian (sigma .85 h), half 2^(-|t| / h). The
-kernels here look only 30 ms ahead and their past side is .25 times as long: whole kernels
+kernels here look only 30 ms ahead and their past side is .3 times as long: whole kernels
 smooth too much, and what is left of weight is the jaw's (jaw.py).
 
 Targets, strengths and gains were chosen in the rig and on decoded clips
@@ -140,13 +140,13 @@ _HALF_LIVES_MS = np.array([
     [70, 30, 32, 40, 40, 45, 45, 45, 40, 45, 55, 55, 50, 55, 55],
 ])  # fmt: skip
 _PAST_FRAMES = 32
-_PAST_LENGTH = 0.25
+_PAST_LENGTH = 0.30
 _CONTRAST = 1.5
 """Posteriors of an unsure network (mean top .55) are raised to this power, or the mouth would
 stay in the average.
 """
 
-_JAW_QUIET, _JAW_LOUD, _JAW_BASE, _JAW_SLOPE = 0.55, 1.10, 0.72, 0.40
+_JAW_QUIET, _JAW_LOUD, _JAW_BASE, _JAW_SLOPE = 0.50, 0.99, 0.65, 0.36
 """Loud syllables open the jaw further, quiet ones less; not by much: people's openings hardly
 follow their loudness.
 """
@@ -155,7 +155,7 @@ _JAW_KNEE, _KNEE_BENDS = 0.78, 4
 limit; more looks dislocated on a face that smiles. The higher the power, the longer it goes as
 far as it is asked.
 """
-_SPEAKS_PARTED = 0.10
+_SPEAKS_PARTED = 0.05
 """Lips that speak and do not meet stay apart by about this weight of the jaw: people's are
 hardly ever seen shut at s, d or n.
 """
@@ -169,11 +169,11 @@ draws them in and down): people's opening and width correlate by .6.
 """
 _MOST_GAIN, _EMPHASIS_GAIN, _EMPHASIS_FRAMES, _USUAL_EMPHASIS = 1.45, 0.40, 40.0, 0.25
 """Stress opens the jaw further over a phrase, not in each of its frames."""
-_CLOSING, _CLOSED = 0.50, 0.62
+_CLOSING, _CLOSED = 0.47, 0.62
 _BITING, _BITTEN_BY = 0.35, 0.50
 """Probabilities at which a contact begins and is complete."""
-_CLOSING_FRAMES, _RELEASE_FRAMES = 2, 3
-_PARTED: Mapping[str, float] = {"jawOpen": 0.09, "mouthLowerDown": 0.24, "mouthUpperUp": 0.12}
+_CLOSING_FRAMES, _RELEASE_FRAMES = 3, 3
+_PARTED: Mapping[str, float] = {"jawOpen": 0.045, "mouthLowerDown": 0.12, "mouthUpperUp": 0.06}
 _PARTED_FRAMES, _PARTED_EASES_FRAMES, _PARTED_AFTER_FRAMES, _PARTED_WELL = 60, 25, 40, 0.9
 """The mouth of a short pause, as people's: a little open, unless it shut for the last sound;
 for so long, then it shuts, over so many frames. Only a voice that spoke as long as the third
@@ -245,10 +245,11 @@ class MouthCurves:
 
 
 class Contact:
-    """Where lips meet, or lip and teeth: how likely that is, widened by `reach` frames and
+    """Where lips meet, or lip and teeth: how likely that is, held for `reach` frames more and
     eased on both sides.
 
-    Widening by `reach` frames makes sure that the shortest closure shows in a video frame.
+    Holding it makes sure that the shortest closure shows in a video frame. It is not widened
+    to the front as well: a mouth that opens wide and shuts at once snaps.
     `push` takes the probability of frame t and returns the contact, 0 .. 1, of frame t -
     LOOKAHEAD_FRAMES. A single likely frame does not count.
     """
@@ -256,8 +257,8 @@ class Contact:
     def __init__(self, begins: float, complete: float, reach: int) -> None:
         self._begins, self._complete = begins, complete
         offsets = np.arange(-reach - _RELEASE_FRAMES, LOOKAHEAD_FRAMES)
-        beyond = np.maximum(np.abs(offsets) - reach, 0)
-        self._ease = np.clip(1 - beyond / np.where(offsets < 0, _RELEASE_FRAMES, _CLOSING_FRAMES), 0, 1)
+        held = np.maximum(-offsets - reach, 0) / _RELEASE_FRAMES
+        self._ease = np.clip(1 - np.where(offsets < 0, held, offsets / _CLOSING_FRAMES), 0, 1)
         self._recent = np.zeros(len(offsets) + 2)
 
     def push(self, probability: float) -> float:
@@ -270,8 +271,8 @@ class Contact:
 class Coarticulation:
     """The mouth of one utterance.
 
-    closure_reach: frames by which a closure is widened on each side, 1 or 2; half a video
-    frame, so that none is lost between two. expressiveness: scale of all but closures, 0.5 ..
+    closure_reach: frames by which a closure is held, 1 or 2; half a video frame, so that none
+    is lost between two. expressiveness: scale of all but closures, 0.5 ..
     1.5. Works frame by frame: the pieces do not change a bit.
     """
 

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 STEP_SECONDS = 0.01
-OPENING_OMEGA, JAW_OMEGA = 110.0, 14.0
+OPENING_OMEGA, JAW_OMEGA = 80.0, 14.0
 """Critically damped, radians per second: of the opening behind its target, and of the jaw
 behind the opening.
 """
@@ -21,6 +21,8 @@ HEAVY = 0.85
 LIFT = 2.96
 """Weight of mouthLowerDown and mouthUpperUp that opens as far as the jaw's own weight does."""
 MOST_LIFT = 0.80
+MOST_RISE = 0.085
+"""By how much the opening grows in a step at most: lips that part at once after a p snap."""
 KEPT_SHUT = 0.50
 """Share of the jaw's opening that stays behind lips that are shut."""
 BITE_OPENS = 0.05
@@ -60,6 +62,7 @@ class Jaw:
 
     def __init__(self) -> None:
         self._opening, self._mass = Spring(OPENING_OMEGA), Spring(JAW_OMEGA)
+        self._shown = 0.0
 
     def push(self, asked: float, shut: float, bitten: float) -> Opened:
         """asked: weight of jawOpen that the sounds ask for. shut, bitten: how far the lips, or
@@ -70,6 +73,7 @@ class Jaw:
         free = 1 - max(shut, bitten) * (1 - KEPT_SHUT)
         jaw = (HEAVY * heavy + (1 - HEAVY) * opening) * free
         wanted = (opening + bitten * (BITE_OPENS - opening)) * (1 - shut)
+        wanted = self._shown = min(wanted, self._shown + MOST_RISE)
         if jaw >= wanted:
             return Opened(wanted, jaw, jaw - wanted, 0.0)
         return Opened(wanted, jaw, 0.0, min(MOST_LIFT, LIFT * (wanted - jaw)))

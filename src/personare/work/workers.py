@@ -19,6 +19,7 @@ from typing import Protocol, TypeAlias
 
 from personare.ground import interruption
 from personare.ground.progress import cancellable
+from personare.ground.tuning import keep_memory
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
 from personare.types import Progress, no_progress
@@ -206,6 +207,7 @@ def _work(connection: Connection, settings: Settings, terms: Terms) -> None:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [*_OF_THE_PARENT, signal.SIGTERM])
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_memory()
     logging.basicConfig(format="%(levelname)s: %(message)s".lower())
     studio = Studio(settings)
     try:

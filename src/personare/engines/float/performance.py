@@ -28,11 +28,9 @@ from personare.engines.float.render import FrameDecoder
 from personare.engines.neural import BatchSize, chosen_batch, device_of, grouped, in_batches
 from personare.engines.performance import Made, Performance
 from personare.engines.pipeline import overlapped
-from personare.engines.portrait import ground
+from personare.engines.portrait import own_photo
 from personare.engines.resampling import MotionResampler
 from personare.engines.utterance import Utterance
-from personare.errors import EngineError
-from personare.perception.portrait import read_portrait
 from personare.types import Avatar, Phone, Samples
 from personare.voice.activity import ActivityGate
 
@@ -136,10 +134,7 @@ class FloatPerformance(Performance):
         crop = avatar.features[CROP]
         if self._options.framing == "square":
             return SquareFraming(crop.arrays["picture"].shape[0])
-        if avatar.portrait_file is None:
-            raise EngineError("framing=original needs the avatar's photo", hint="prepare the avatar again")
-        photo = read_portrait(avatar.portrait_file, ground(self._options.background))
-        return OriginalFraming(photo, crop.metadata)
+        return OriginalFraming(own_photo(avatar, self._options.background), crop.metadata)
 
     def _mouth_of(self, avatar: Avatar) -> MouthAndHead | None:
         if REACH not in avatar.features:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from personare.engines.mimicmotion.drive import Watcher
 from personare.engines.mimicmotion.options import MimicMotionOptions
-from personare.engines.mimicmotion.prepare import Sight
+from personare.engines.mimicmotion.prepare import KEPT_FORMAT, Sight
 from personare.engines.mimicmotion.sampling import Dream, Networks
 from personare.engines.neural import BatchSize, device_of, memory
 from personare.errors import WeightsMismatch
@@ -56,7 +56,7 @@ def sight(options: MimicMotionOptions, weights: Weights) -> Sight:
     run would miss.
     """
     weights.require(*needed(options, weights))
-    device, dtype = device_of(options), _dtype(options.kept_format)
+    device, dtype = device_of(options), _dtype(KEPT_FORMAT)
     return Sight(
         watcher=partial(_watcher, weights, device),
         encoder=lambda: lease_encoder(weights, device, dtype),

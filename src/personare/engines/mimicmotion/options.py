@@ -130,13 +130,6 @@ class MimicMotionOptions(DeviceOptions):
         """Frames of a tile."""
         return self.tile_size or TILE_SIZE[self.version]
 
-    @property
-    def kept_format(self) -> str:
-        """In which numbers features of the picture are computed and kept: those that were asked
-        for by name.
-        """
-        return "float32" if self.precision == "auto" else self.precision
-
     def rate(self, guide: Guide) -> Fraction:
         """Frames per second of a clip that follows this guide."""
         return rate_of(guide, self.sample_stride, self.fps)

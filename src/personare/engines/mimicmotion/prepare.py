@@ -44,6 +44,11 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float32]
 
+KEPT_FORMAT = "float32"
+"""What features of the picture are computed in, whatever samples: once per picture, and every
+frame hangs on them.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Sight:
@@ -87,7 +92,7 @@ def recipe(sight: Sight, dream: Dream, options: MimicMotionOptions) -> Recipe:
                 needs=(PICTURE,),
                 weights=sight.encoder_sha256,
                 form=forms.embedding,
-                numeric_format=options.kept_format,
+                numeric_format=KEPT_FORMAT,
             ),
             Stage(
                 LATENT,
@@ -97,7 +102,7 @@ def recipe(sight: Sight, dream: Dream, options: MimicMotionOptions) -> Recipe:
                 needs=(PICTURE,),
                 weights=sight.vae_sha256,
                 form=forms.latent,
-                numeric_format=options.kept_format,
+                numeric_format=KEPT_FORMAT,
             ),
             drive.guide_stage(sight.watcher, sight.watcher_sha256, options),
             drive.poses_stage(options),

@@ -1,5 +1,4 @@
-"""Speech becomes expressions of the face model, 25 a second, while it is heard: mel windows,
-each heard with the expression before it.
+"""Speech becomes mel windows, 25 a second, while it is heard.
 
 Frame i hears 0.14 s beyond its own time at most. However the speech is cut into pieces, the
 numbers are the same.
@@ -8,18 +7,13 @@ numbers are the same.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.nerffacespeech.networks.config import EXPRESSIONS, MODEL_FPS
+from personare.engines.nerffacespeech.networks.config import MODEL_FPS
 from personare.types import SAMPLE_RATE, Samples
-
-if TYPE_CHECKING:
-    from personare.engines.nerffacespeech.networks.voice import Audio2Exp
 
 Floats = NDArray[np.float32]
 
@@ -28,8 +22,6 @@ HOP, WINDOW, BANDS, ROWS = 200, 800, 80, 16
 """Of the mel spectrogram: samples, samples, bands, rows a frame hears."""
 _ROWS_PER_SECOND = 80.0
 _PREEMPHASIS, _LOW_HZ, _HIGH_HZ = 0.97, 55.0, 7600.0
-SCALE = 1.5
-"""How much more than the network says a face moves."""
 LOOKAHEAD_SECONDS = (ROWS * HOP + WINDOW // 2) / SAMPLE_RATE - 2 / MODEL_FPS
 _BLOCK_ROWS = 400
 
@@ -134,45 +126,3 @@ class MelWindows:
 def silent_window() -> Floats:
     """What a frame hears where nothing sounds, [80, 16]."""
     return np.full((BANDS, ROWS), -4, np.float32)
-
-
-class Expressions:
-    """Windows in, expressions out, one after another.
-
-    anchor: the person's own expression [64], which every next one is drawn towards.
-    reference: where it goes on; the anchor at the beginning.
-    blink: how far the lids are shut in a frame, 0 to 1.
-    """
-
-    def __init__(
-        self,
-        network: Audio2Exp,
-        anchor: Floats,
-        blink: Callable[[int], float] = lambda _: 0.0,
-        reference: Floats | None = None,
-    ) -> None:
-        self._network, self._blink = network, blink
-        self._anchor = anchor.astype(np.float32)
-        self.reference = self._anchor if reference is None else reference
-        self.frame = 0
-
-    def each(self, windows: Floats) -> Iterator[tuple[Floats, Floats]]:
-        """Of windows [n, 80, 16]: the expression [64] as it is shown, and where it would go on
-        from.
-        """
-        import torch
-
-        for window in windows:
-            with torch.inference_mode():
-                weight = self._network.mapping1.weight
-                heard = self._network.hear(torch.from_numpy(window)[None].to(weight))
-                reference = torch.from_numpy(self.reference)[None].to(weight)
-                blink = torch.full((1, 1), self._blink(self.frame)).to(weight)
-                made = self._network(heard, reference, blink)[0].cpu().numpy()
-            # The reference is of what the network says, not of what is shown.
-            self.reference = np.float32(0.5) * self._anchor + np.float32(0.5) * made
-            self.frame += 1
-            yield SCALE * made.astype(np.float32), self.reference
-
-
-assert EXPRESSIONS == 64

@@ -4,7 +4,8 @@ they are drawn: drive -> motion -> render -> compose.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,8 @@ from personare.engines.nerffacespeech import guide as guides
 from personare.engines.nerffacespeech.blinks import Blinks
 from personare.engines.nerffacespeech.checkpoints import Networks, block_format, mode_of
 from personare.engines.nerffacespeech.compose import OriginalFraming, SquareFraming
-from personare.engines.nerffacespeech.drive import Expressions, MelWindows, silent_window
 from personare.engines.nerffacespeech.front import own_generator
+from personare.engines.nerffacespeech.motion import FaceMotion
 from personare.engines.nerffacespeech.networks.config import EXPRESSION
 from personare.engines.nerffacespeech.options import NerfOptions
 from personare.engines.nerffacespeech.stages import (
@@ -31,12 +32,9 @@ from personare.engines.nerffacespeech.stages import (
 )
 from personare.engines.neural import BatchSize, in_batches
 from personare.engines.performance import Made, Performance
-from personare.engines.portrait import ground
-from personare.engines.resampling import MotionResampler
+from personare.engines.portrait import own_photo
 from personare.engines.utterance import Utterance
-from personare.errors import EngineError
 from personare.media.guide import open_guide
-from personare.perception.portrait import read_portrait
 from personare.types import Avatar, Guide, Phone, Samples
 
 if TYPE_CHECKING:
@@ -79,122 +77,84 @@ class NerfPerformance(Performance):
         self.size = self._framing.size
         self._anchor = self._own_expression()
         self._camera = np.array(avatar.features[POSE].arrays["camera"], np.float32)
-        self._blinks = Blinks(options.blink_rate, options.seed)
         self._rows = options.batch_size or (1 if self._networks.device.type == "cpu" else BATCH)
         self._batch = BatchSize(self._rows, self._networks.device)
         self._batch.pad = False  # the last masks are remembered, so no frame may be drawn twice
-        self._mel: MelWindows | None = None
-        self._expressions: Expressions | None = None
-        self._silence: Expressions | None = None  # of the rest under way
-        self._reference: Floats | None = None  # where the last utterance left the face
-        self._resampler: MotionResampler | None = None
         self._waiting: list[Floats] = []
         self._drawn = 0
-        self._lids = 0
+        self._last: deque[tuple[int, Floats]] = deque(maxlen=2)  # frames drawn by then, and the last's face
+        self._unseen: list[Floats] = []  # the last frames at rest, if they were not drawn
+        self._poses_from = 0  # the guide's frame that the utterance begins with
 
     # ------------------------------------------------------------- the run
 
     def _hear(self, said: Utterance, samples: Samples, phones: Sequence[Phone] | None) -> Iterator[Made]:  # noqa: ARG002
-        if self._mel is None:
-            self._start()
-        assert self._mel is not None
-        with self.watch("drive"):
-            windows = self._mel.push(samples)
-        for window in windows:
-            with self.watch("motion"):
-                settled = self._settled(window)
-            yield from self._in_groups(settled)
+        yield from self._in_groups(self._motion.hear(samples))
 
     def _end(self, said: Utterance) -> Iterator[Made]:
         if self._guide is not None and not said.samples:
             yield from self._followed(said)
-            return
-        if self._mel is None or not said.samples:
-            self._drop(said)
-            return
-        with self.watch("drive"):
-            windows = self._mel.finish()
-        for window in windows:
-            with self.watch("motion"):
-                settled = self._settled(window)
-            yield from self._in_groups(settled)
-        assert self._resampler is not None
-        with self.watch("motion"):
-            rest = self._resampler.finish(self._count(said))
-        yield from self._in_groups(rest)
-        if self._waiting:
-            yield self._made(self._waiting)
+        else:
+            yield from self._in_groups(self._motion.end(self._count(said)))
+            if self._waiting:
+                yield self._made(self._waiting)
         self._drop(said)
 
     def _rest(self, n: int) -> Made:
-        """The face while the network hears silence, which may blink. One rest goes on from call
-        to call, and begins where the utterance before it ended.
+        """The face while the network hears silence, which may blink; the head is held as it was
+        last.
         """
-        if self._silence is None:
-            self._renderer.forget()
-            self._silence = Expressions(self._hearing.network, self._anchor, self._lid, self._reference)
-        made: list[Floats] = []
-        for _ in range(n):
-            with self.watch("motion"):
-                made += [shown for shown, _ in self._silence.each(silent_window()[None])]
-        return Made(np.concatenate([self._made([row], first=0).images for row in made]))
+        return Made(np.concatenate([self._picture([row], self._held()) for row in self._motion.rest(n)]))
 
-    def _drop(self, said: Utterance) -> None:  # noqa: ARG002
-        if self._expressions is not None:
-            self._reference = self._expressions.reference
-        self._mel = self._expressions = self._resampler = None
+    def _pass(self, n: int) -> None:
+        from personare.engines.nerffacespeech.render import MASKS
+
+        self._unseen = [*self._unseen, *self._motion.rest(n)][1 - MASKS :]
+
+    def _drop(self, said: Utterance) -> None:
+        """What was drawn and not shown does not count."""
+        shown = [face for drawn, face in self._last if drawn <= said.shown]
+        self._motion.leave(shown[-1] if shown else None)
+        self._poses_from += min(said.shown, self._drawn)  # none, if it was left already
+        self._last.clear()
         self._waiting, self._drawn = [], 0
 
     def _close(self) -> None:
+        self.__dict__.pop("_motion", None)
         for name in ("_leases", "_hearing", "_renderer"):
             held = self.__dict__.pop(name, None)
             for lease in held if isinstance(held, tuple) else (held,):
                 if hasattr(lease, "close"):
                     lease.close()
 
-    # ------------------------------------------------------------- speech
+    # ------------------------------------------------------------- drawing
 
-    def _start(self) -> None:
-        assert self._renderer is not None  # loads the networks
-        self._renderer.forget()
-        self._silence = None
-        self._mel = MelWindows()
-        self._expressions = Expressions(self._hearing.network, self._anchor, self._lid)
-        self._resampler = MotionResampler(self.fps)
-        self._waiting, self._drawn = [], 0
-
-    def _lid(self, frame: int) -> float:  # noqa: ARG002
-        """Blinks go on through utterances and rests."""
-        self._lids += 1
-        return self._blinks(self._lids - 1)
-
-    def _settled(self, window: Floats) -> Floats:
-        """The expressions of the clip's frames [n, 64] that one more window settles."""
-        assert self._expressions is not None
-        assert self._resampler is not None
-        ((shown, _),) = self._expressions.each(window[None])
-        return self._resampler.push(shown[None])
-
-    def _in_groups(self, expressions: Floats) -> Iterator[Made]:
+    def _in_groups(self, settled: Iterable[Floats]) -> Iterator[Made]:
         """As many frames at a time as are drawn together, counted from the utterance's first,
         so that the cut of the speech does not change what is drawn with what.
         """
-        for expression in expressions:
-            self._waiting.append(expression)
-            if len(self._waiting) == self._rows:
-                yield self._made(self._waiting)
+        for expressions in settled:
+            for expression in expressions:
+                self._waiting.append(expression)
+                if len(self._waiting) == self._rows:
+                    yield self._made(self._waiting)
 
-    def _made(self, expressions: list[Floats], first: int | None = None) -> Made:
-        """Draw frames; without `first` those that are next in the utterance."""
+    def _made(self, expressions: Sequence[Floats]) -> Made:
+        """Draw the next frames of the utterance."""
+        first, self._waiting = self._drawn, []
+        self._drawn += len(expressions)
+        self._last.append((self._drawn, expressions[-1]))
+        return Made(self._picture(expressions, self._cameras(self._poses_from + first, len(expressions))))
+
+    def _picture(self, expressions: Sequence[Floats], cameras: Tensor) -> NDArray[np.uint8]:
         rows = np.stack(expressions)
-        if first is None:
-            first, self._waiting = self._drawn, []
-            self._drawn += len(rows)
-        cameras = self._cameras(first, len(rows))
         with self.watch("render"):
+            if self._unseen:
+                self._renderer.remember(np.stack(self._unseen), self._held())
+                self._unseen = []
             images = self._pictures(rows, cameras)
         with self.watch("compose"):
-            return Made(self._framing.compose(images))
+            return self._framing.compose(images)
 
     def _pictures(self, expressions: Floats, cameras: Tensor) -> NDArray[np.uint8]:
         from personare.engines.nerffacespeech.render import to_bytes
@@ -211,13 +171,11 @@ class NerfPerformance(Performance):
     def _followed(self, said: Utterance) -> Iterator[Made]:
         motion = self._poses
         assert motion is not None
-        self._silence = self._reference = None
         said.expected = motion.frames
         self._renderer.forget()
-        first = 0
+        self._poses_from = 0
         for expressions in motion.expressions(self._rows):
-            yield self._made(list(expressions), first)
-            first += len(expressions)
+            yield self._made(list(expressions))
 
     @cached_property
     def _poses(self) -> guides.GuideMotion | None:
@@ -235,6 +193,10 @@ class NerfPerformance(Performance):
             return torch.from_numpy(self._camera).expand(count, 4, 4)
         return self._poses.cameras(first, count)
 
+    def _held(self) -> Tensor:
+        """How the head was held last, [1, 4, 4]; how it will be held, before the first frame."""
+        return self._cameras(max(0, self._poses_from - 1), 1)
+
     # ------------------------------------------------------------- the person
 
     def _framed(self) -> SquareFraming | OriginalFraming:
@@ -242,9 +204,7 @@ class NerfPerformance(Performance):
         side = features[FRONT].arrays["picture"].shape[0]
         if options.framing == "square":
             return SquareFraming(side, text=options.published_text)
-        if self._avatar.portrait_file is None:
-            raise EngineError("framing=original needs the avatar's photo", hint="prepare the avatar again")
-        photo = read_portrait(self._avatar.portrait_file, ground(options.background))
+        photo = own_photo(self._avatar, options.background)
         corners = np.array(features[ALIGNED].arrays["corners"])
         return OriginalFraming(photo, corners, text=options.published_text)
 
@@ -252,6 +212,16 @@ class NerfPerformance(Performance):
         features = self._avatar.features
         whose = FIT if self._mode == "deform" else POSE
         return np.array(features[whose].arrays["coefficients"][EXPRESSION], np.float32)
+
+    @cached_property
+    def _motion(self) -> FaceMotion:
+        return FaceMotion(
+            self._hearing.network,
+            self._anchor,
+            Blinks(self._options.blink_rate, self._options.seed),
+            self.fps,
+            self.watch,
+        )
 
     @cached_property
     def _hearing(self) -> Lease[Audio2Exp]:

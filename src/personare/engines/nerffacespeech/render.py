@@ -145,6 +145,19 @@ class Renderer:
         """What comes next is another clip: the masks of before do not count."""
         self._masks.clear()
 
+    def remember(self, expressions: Floats, cameras: Tensor) -> None:
+        """Frames that nobody sees: of expressions [n, 64] and cameras [1, 4, 4] just the masks
+        are made, on which those of later frames depend.
+        """
+        if self._person.plane is None:
+            return
+        with torch.inference_mode():
+            for row in expressions:
+                lips = self.mouth_styles(row[None])
+                seen = self._seen(lips, cameras.to(self.device), None)
+                labels = self.labels(self._synthesis.picture(seen, lips, self._dtype))
+                self._masks.next(outside_mouth(labels)[0])
+
     def colours(self, expressions: Floats, cameras: Tensor) -> Tensor:
         """Expressions [n, 64] as they are shown, cameras [n, 4, 4] -> float32 [n, 3, S, S]."""
         with torch.inference_mode():

@@ -8,34 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.puppet.draw.warp import COARSE, Window
+from personare.engines.puppet.draw.warp import Window
 from personare.types import Image
 
 FEATHER_PX = 8
 """Width of the blend to what is around a moving region that is put back into its picture."""
-
-
-class KeptBackground:
-    """Holds still what is behind the person: where the person has moved to, the frame;
-    elsewhere the plate.
-    """
-
-    def __init__(self, plate: Image, cut: NDArray[np.uint8]) -> None:
-        """plate: uint8 [S, S, 3], the picture without the person's edge. cut: uint8 [S, S], 255
-        on the person and near it.
-        """
-        self.plate = plate
-        self.cut = np.asarray(
-            cv2.resize(cut, None, fx=1 / COARSE, fy=1 / COARSE, interpolation=cv2.INTER_AREA), np.uint8
-        )
-
-    def person(self, moved: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """moved: the cut where the head has taken it, at its own size. The person's share of
-        every pixel, uint8 [S, S].
-        """
-        return np.asarray(
-            cv2.resize(moved, self.plate.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.uint8
-        )
 
 
 class StillBackground:
@@ -74,10 +51,9 @@ def lay(frame: Image, behind: Image, share: NDArray[np.uint8], windows: Sequence
     """Mix what is behind into the frame, in place: all of it where the frame's share, uint8 [S,
     S], is 0, none where it is 255.
 
-    windows: outside them the share is 0.
+    windows: outside them the share is 0 or 255.
     """
-    hidden = (share == 0).view(np.uint8)
     for window in windows:
         above = share[window] * np.float32(1 / 255)
         frame[window] = cv2.blendLinear(frame[window], behind[window], above, 1 - above)
-    cv2.copyTo(behind, hidden, frame)
+    cv2.copyTo(behind, (share == 0).view(np.uint8), frame)

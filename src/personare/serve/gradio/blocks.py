@@ -117,7 +117,7 @@ def _engine(client: Client, name: str) -> dict[str, Any]:
 
 
 def _motion(client: Client, who: str) -> dict[str, str]:
-    """How an engine's motion is asked for: as curves where they are ARKit's, else as its own; or
+    """How an engine's motion is asked for: as curves where they are ARKit's, else as its own;
     not at all, where it has none.
     """
     moves = _engine(client, _appearances(client).get(who) or "puppet").get("moves")

@@ -35,8 +35,8 @@ POLICY = (
     "font-src 'self' data:; connect-src 'self' blob:; worker-src 'self' blob:; manifest-src 'self'; "
     "base-uri 'self'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Gradio has scripts in its page, so that this is weaker than the policy of our own; but no other
-machine is named in it.
+"""Gradio has scripts in its page, so that this is weaker than the policy of our own; but no
+other machine is named in it.
 """
 
 

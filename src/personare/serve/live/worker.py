@@ -24,6 +24,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from personare.errors import Busy, EngineError, PersonareError
+from personare.ground.tuning import keep_memory
 from personare.provenance.marks import ID_PREFIX, Mark, now
 from personare.provenance.settings import read_marks_settings
 from personare.provenance.visible import Badge, Corner
@@ -48,6 +49,7 @@ def work(connection: Connection, settings: Settings) -> None:
     """A worker's whole life. Ctrl-C is the parent's to answer."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    keep_memory()
     logging.basicConfig(format="%(levelname)s: %(message)s".lower())
     worker = Worker(connection, Studio(settings))
     try:

@@ -18,8 +18,8 @@ router = APIRouter(prefix="/v1", tags=["what there is"])
 
 @router.get("/engines")
 def engines(request: Request) -> dict[str, list[dict[str, Any]]]:
-    """Every engine: ready or what is missing, what drives it, its options as JSON schema, and the
-    options' names in other languages.
+    """Every engine: ready or what is missing, what drives it, its options as JSON schema, and
+    the options' names in other languages.
     """
     studio = house_of(request).studio
     found = []

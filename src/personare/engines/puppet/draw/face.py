@@ -9,12 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.puppet.compose import KeptBackground, StillBackground, lay
+from personare.engines.puppet.compose import StillBackground, lay
 from personare.engines.puppet.draw.deform import Posed, pose, relaxation
 from personare.engines.puppet.draw.lids import Lids
 from personare.engines.puppet.draw.mouth import Inside, MouthInterior
 from personare.engines.puppet.draw.shade import SkinShade, marks_on
-from personare.engines.puppet.draw.warp import FineRegion, Patch, Surface, Window, windows_over
+from personare.engines.puppet.draw.texture import Texture
+from personare.engines.puppet.draw.warp import CoarseMask, FineRegion, Patch, Surface, Window, windows_over
 from personare.engines.puppet.fit import eyes, lip_colours, lips
 from personare.engines.puppet.fit.light import cheek_colour
 from personare.engines.puppet.fit.rig import Rig
@@ -34,12 +35,12 @@ class Drawn(NamedTuple):
 
     frame: uint8 [S, S, 3], with what is behind the face where that is certain to show.
     share: uint8 [S, S], how much of each pixel is what moves, and not what is behind it.
-    windows: outside them the share is 0.
+    mixed: outside these windows the share is 0 or 255.
     """
 
     frame: Image
     share: NDArray[np.uint8]
-    windows: list[Window]
+    mixed: list[Window]
 
 
 class FaceRenderer:
@@ -53,8 +54,14 @@ class FaceRenderer:
         """features: those of `prepare.recipe`, by stage name."""
         picture = np.ascontiguousarray(features[CROP].arrays["picture"])
         self._rig = rig = Rig.from_feature(features[RIG])
-        texture = rig.textured(picture)
-        self._surface = Surface(texture, rig.triangles)
+        self.still = StillBackground(picture, rig.outline)
+        plate = features.get(PLATE)
+        cut = plate.arrays["cut"] if plate else None
+        texture = Texture(rig.textured(picture), cut)
+        self._surface = Surface(texture, rig.triangles, rig.eye_distance_px)
+        # Without a plate everything that may move is fetched, always.
+        self._cut = None if cut is None else CoarseMask.of(cut, self._surface.step)
+        self._moving_windows = windows_over(self.still.reach)
         self._eyes = [
             FineRegion(texture, rig, [*upper, *lower], EYE_REACH, eyes.eyeball_triangles())
             for upper, lower in zip(eyes.UPPER_LIDS, eyes.LOWER_LIDS, strict=True)
@@ -66,11 +73,8 @@ class FaceRenderer:
         self._shade = SkinShade(
             rig.points, rig.eye_distance_px, cheek_colour(picture, rig.points), marks_on(picture, rig)
         )
-        self.still = StillBackground(picture, rig.outline)
-        plate = features.get(PLATE)
-        self._background = KeptBackground(plate.arrays["plate"], plate.arrays["cut"]) if plate else None
         self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="personare-details")
-        self._behind = self.still.restore((self._background.plate if self._background else picture).copy())
+        self._behind = self.still.restore((plate.arrays["plate"] if plate else picture).copy())
 
     def render(self, state: FaceState) -> Image:
         """One frame, uint8 [S, S, 3], the caller's to keep."""
@@ -81,35 +85,34 @@ class FaceRenderer:
         posed = pose(self._rig, state)
         details = self._beside.submit(self._details, posed, state)
         self._surface.move(posed.skin)
-        share = self._shown()
-        windows = windows_over(share)
-        frame = self._behind.copy()
-        self._surface.fetch(frame, windows)
+        frame, share, mixed = self._carried()
         patches, inside = details.result()
         for patch in patches:
             patch.lay(frame)
         self._lids.shut(frame, posed.skin.vertices, np.asarray(state.curves, np.float32))
         self._shade.draw(frame, posed.skin.vertices, state.curves, relaxation(self._rig, state.curves))
         inside.lay(frame)
-        return Drawn(frame, share, windows)
+        return Drawn(frame, share, mixed)
 
     def compose(self, drawn: Drawn) -> Image:
         """The frame, uint8 [S, S, 3], with what must not move put back, in place; the caller's
         to keep.
         """
-        lay(drawn.frame, self._behind, drawn.share, drawn.windows)
+        lay(drawn.frame, self._behind, drawn.share, drawn.mixed)
         return drawn.frame
 
     def close(self) -> None:
         """Draw no more."""
         self._beside.shutdown()
 
-    def _shown(self) -> NDArray[np.uint8]:
-        """How much of each pixel is what moves, and not what is behind it, uint8 [S, S]."""
-        moving = self.still.reach
-        if self._background is None:
-            return moving
-        return self._background.person(self._surface.carry(self._background.cut)) & moving
+    def _carried(self) -> tuple[Image, NDArray[np.uint8], list[Window]]:
+        """The picture where the surface has taken it, as in Drawn."""
+        windows, mixed = (self._moving_windows, []) if self._cut is None else self._surface.carried(self._cut)
+        frame = self._behind.copy()
+        share = np.zeros_like(self.still.reach)
+        self._surface.fetch(frame, share, windows)
+        share &= self.still.reach
+        return frame, share, mixed
 
     def _details(self, posed: Posed, state: FaceState) -> tuple[list[Patch], Inside]:
         """Eyes and lips, finely drawn, and the inside of the mouth."""

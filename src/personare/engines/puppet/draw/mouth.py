@@ -7,6 +7,7 @@ hole; too bright, and it is a set of dentures.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import cv2
@@ -28,7 +29,7 @@ LOWER_LIP = [UNIT["mouthLowerDownLeft"], UNIT["mouthLowerDownRight"]]
 PUCKER = UNIT["mouthPucker"]
 PARTED_PX = 0.6
 """Lips nearer than this at every point are shut: there is nothing to draw."""
-MASK_SUPERSAMPLING = 3
+MASK_SUPERSAMPLING = 2
 MASK_BLUR_PX = 0.55
 """Softness of the lips' edge over the mouth, before the picture's own."""
 HOLLOW = np.array([44, 17, 15], np.float32)
@@ -67,22 +68,34 @@ SPRITE_OVERSAMPLING = 1.5
 pixels without blur.
 """
 SPLINE_STEPS = 4
+_INNER = np.array([UPPER_INNER, LOWER_INNER])
+_TINTED = (np.arange(256, dtype=np.float32)[:, None] / 255) ** SHADE_TINT
+"""What the shade leaves of each channel, in steps of 1/255 of it, float32 [256, 3]."""
 
 
 def smooth_line(points: Floats) -> Floats:
-    """Catmull-Rom spline through points [n, 2], SPLINE_STEPS points per piece: float32 [(n - 1)
-    * 4 + 1, 2].
+    """Catmull-Rom spline through points [..., n, 2], SPLINE_STEPS points per piece: float32
+    [..., (n - 1) * 4 + 1, 2].
     """
+    return np.asarray(np.einsum("kn,...nc->...kc", _spline(points.shape[-2]), points), np.float32)
+
+
+@cache
+def _spline(count: int) -> Floats:
+    """Each point of the spline as shares of the points that it goes through, float32 [(n - 1) *
+    4 + 1, n].
+    """
+    points = np.eye(count)
     padded = np.concatenate([2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]])
     before, start, end, after = (padded[i : len(padded) - 3 + i, None] for i in range(4))
-    t = np.linspace(0, 1, SPLINE_STEPS, endpoint=False, dtype=np.float32)[None, :, None]
+    t = np.linspace(0, 1, SPLINE_STEPS, endpoint=False)[None, :, None]
     pieces = 0.5 * (
         2 * start
         + (end - before) * t
         + (2 * before - 5 * start + 4 * end - after) * t**2
         + (3 * start - before - 3 * end + after) * t**3
     )
-    return np.concatenate([pieces.reshape(-1, 2), points[-1:]]).astype(np.float32)
+    return np.concatenate([pieces.reshape(-1, count), points[-1:]]).astype(np.float32)
 
 
 class Inside(NamedTuple):
@@ -105,6 +118,18 @@ class Inside(NamedTuple):
         window[:] = np.rint(np.clip(window + (colours - window) * alpha, 0, 255))
 
 
+class _Sprite(NamedTuple):
+    """As teeth.Sprite, colours and alpha in one, which are moved at once: float32 [h, w, 4]."""
+
+    rgba: Floats
+    origin: tuple[float, float]
+    px_per_mm: float
+
+    @classmethod
+    def of(cls, sprite: teeth.Sprite) -> _Sprite:
+        return cls(np.dstack([sprite.rgb, sprite.alpha]), sprite.origin, sprite.px_per_mm)
+
+
 class MouthInterior:
     """Draws the inside of one avatar's mouth."""
 
@@ -113,20 +138,18 @@ class MouthInterior:
         self._unit_px = rig.eye_distance_px
         self._px_per_mm = self._unit_px / teeth.EYE_DISTANCE_MM * rig.teeth_scale
         resolution = self._px_per_mm * SPRITE_OVERSAMPLING
-        self._upper = teeth.sprite(teeth.UPPER, resolution)
-        self._lower = teeth.sprite(teeth.LOWER, resolution)
+        self._upper = _Sprite.of(teeth.sprite(teeth.UPPER, resolution))
+        self._lower = _Sprite.of(teeth.sprite(teeth.LOWER, resolution))
         photo_alpha = rig.photo_teeth[..., 3].astype(np.float32) / 255
-        self._photo_alpha = photo_alpha
         self._toned = not np.array_equal(rig.mouth_colours, np.eye(3))
         self._shows_teeth = bool(photo_alpha.any())
-        self._photo_rgb = rig.photo_teeth[..., :3] * photo_alpha[..., None]
+        self._photo = np.dstack([rig.photo_teeth[..., :3] * photo_alpha[..., None], photo_alpha])
 
     def opening(self, posed: Posed) -> tuple[Floats, tuple[int, int]]:
         """How much of each pixel lies between the lips: float32 [h, w] in 0..1 and its corner
         (x, y); [0, 0] if none.
         """
-        upper = smooth_line(posed.skin.vertices[list(UPPER_INNER), :2])
-        lower = smooth_line(posed.skin.vertices[list(LOWER_INNER), :2])
+        upper, lower = smooth_line(posed.skin.vertices[_INNER, :2])
         nothing = np.zeros((0, 0), np.float32)
         if (lower[:, 1] - upper[:, 1]).max() < PARTED_PX:
             return nothing, (0, 0)
@@ -181,7 +204,7 @@ class MouthInterior:
         picture *= (1 - SHADOW_SHARE * shadow)[..., None] * (1 - cover[..., None])
         picture += rgb * np.float32(UPPER_BRIGHTNESS * light)
         picture *= self._rig.mouth_light
-        picture *= self._lip_shade(alpha, corner, posed)[..., None] ** SHADE_TINT
+        picture *= _TINTED[cv2.convertScaleAbs(self._lip_shade(alpha, corner, posed), alpha=255)]
         if self._toned:
             cv2.transform(picture, self._rig.mouth_colours, dst=picture)
         if self._shows_teeth:
@@ -195,14 +218,16 @@ class MouthInterior:
         across = (np.arange(width, dtype=np.float32) + 0.5 - middle[0]) / (TONGUE_HALF_WIDTH * self._unit_px)
         along = (np.arange(height, dtype=np.float32) + 0.5 - middle[1]) / half_height - 0.55
         distance = across**2 + along[:, None] ** 2
-        cover = 0.9 / (1 + np.exp(np.clip((distance - 1) * 5, -30, 30)))
+        cover = cv2.exp(np.minimum(distance, 7) * 5 - 5)
+        cover += 1
+        np.divide(0.9, cover, out=cover)
         groove = 0.12 * np.exp(-((across * TONGUE_HALF_WIDTH / 0.02) ** 2))
         shade = np.clip(1.05 - 0.55 * distance - groove, 0.25, 1)
         picture += (TONGUE * shade[..., None] - picture) * cover[..., None]
 
     def _place(
         self,
-        sprite: teeth.Sprite,
+        sprite: _Sprite,
         at: Floats,
         scale: float,
         posed: Posed,
@@ -220,8 +245,8 @@ class MouthInterior:
         there = np.array([[x, y], [x + step, y], [x, y + step]], np.float32)
         # Half a pixel: cv2 counts from the middle of the first pixel, we from its corner.
         matrix = cv2.getAffineTransform(there - np.float32(0.5), (here - 0.5).astype(np.float32))
-        rgb, alpha = (cv2.warpAffine(layer, matrix, size) for layer in (sprite.rgb, sprite.alpha))
-        return np.asarray(rgb), np.asarray(alpha)
+        placed: Floats = np.asarray(cv2.warpAffine(sprite.rgba, matrix, size), np.float32)
+        return placed[..., :3], placed[..., 3]
 
     def _draw_photo_teeth(self, picture: Floats, corner: tuple[int, int], posed: Posed, light: float) -> None:
         """The picture's own upper teeth, where its head has carried them, with this share of
@@ -234,8 +259,9 @@ class MouthInterior:
         here = (posed.turn(rest)[:, :2] - corner - 0.5).astype(np.float32)
         matrix = cv2.getAffineTransform(there, here)
         size = picture.shape[1::-1]
-        picture *= 1 - cv2.warpAffine(self._photo_alpha, matrix, size)[..., None]
-        picture += cv2.warpAffine(self._photo_rgb, matrix, size) * np.float32(light)
+        placed = cv2.warpAffine(self._photo, matrix, size)
+        picture *= 1 - placed[..., 3:]
+        picture += placed[..., :3] * np.float32(light)
 
     def _lip_shade(self, alpha: Floats, corner: tuple[int, int], posed: Posed) -> Floats:
         """Light that the lips leave, float32 [h, w] in 0..1."""

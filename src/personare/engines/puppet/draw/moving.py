@@ -19,7 +19,8 @@ from personare.engines.portrait import WHITE_TEXT, shown_template
 from personare.engines.puppet.draw.deform import BEHIND_PX, PARTED_JAW, STAYS_PARTED, Layer, Posed, opened
 from personare.engines.puppet.draw.face import LIPS_REACH
 from personare.engines.puppet.draw.mouth import MouthInterior
-from personare.engines.puppet.draw.warp import FineRegion, Surface, windows_over
+from personare.engines.puppet.draw.texture import Texture
+from personare.engines.puppet.draw.warp import FineRegion, Surface
 from personare.engines.puppet.fit import lip_colours, lips, rings
 from personare.engines.puppet.fit.following import window
 from personare.engines.puppet.fit.rig import MOUTH_UNITS, Rig
@@ -75,9 +76,11 @@ class MovingFace:
         self._still = np.flatnonzero(self._share == 0)
         share = np.concatenate([self._share, np.tile(self._share[rings.OVAL], len(rings.RADII))])
         moving = rig.triangles[(share[rig.triangles] > 0).any(axis=1)]
-        self._surface = Surface(picture, moving)
+        self._texture = texture = Texture(picture)
+        self._plane = np.empty(picture.shape[:2], np.uint8)
+        self._surface = Surface(texture, moving, rig.eye_distance_px)
         lip_points = [*lip_colours.UPPER_ROWS[-1], *lip_colours.LOWER_ROWS[-1]]
-        self._lips = FineRegion(picture, rig, lip_points, LIPS_REACH, lips.between_triangles())
+        self._lips = FineRegion(texture, rig, lip_points, LIPS_REACH, lips.between_triangles())
         self._mouth = MouthInterior(rig)
         self.watch = Stopwatch()
 
@@ -90,13 +93,10 @@ class MovingFace:
             strength = float(self._strength[index])
             if strength == 0:
                 return picture.copy()
-            square = window(self._landmarks[index], len(self._surface.picture))
+            square = window(self._landmarks[index], len(self._plane))
             own = square.cut(picture)
-            self._surface.picture = self._lips.picture = own
             posed, curves = self._posed(index, (square.x, square.y), state)
-            moved = own.copy()
-            self._surface.move(posed.skin)
-            self._surface.fetch(moved, windows_over(self._surface.moved()))
+            moved = self._moved(own, posed)
             self._lips.draw(posed.skin, posed.between_lips).lay(moved)
             self._mouth.draw(posed, curves, state.tongue).lay(moved)
         with self.watch("compose"):
@@ -114,6 +114,15 @@ class MovingFace:
 
     def close(self) -> None:
         self._pictures.close()
+
+    def _moved(self, own: Image, posed: Posed) -> Image:
+        """The window's own picture as the skin moves it, uint8 [S, S, 3]."""
+        self._surface.move(posed.skin)
+        windows = self._surface.moved()
+        self._texture.show(own, self._surface.read([*windows, self._lips.window(posed.skin)]))
+        moved = own.copy()
+        self._surface.fetch(moved, self._plane, windows)
+        return moved
 
     def _posed(self, index: int, corner: tuple[int, int], state: FaceState) -> tuple[Posed, Floats]:
         """Where everything is in the window at `corner` of the picture, and the curves that are

@@ -8,25 +8,27 @@ drawn the difference is zero and the picture stays.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from math import ceil
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from personare.engines.puppet.draw.deform import Layer
+from personare.engines.puppet.draw.texture import ENLARGED, Texture
 from personare.engines.puppet.fit.rig import Rig
 from personare.heads import Rasteriser
 from personare.types import Image
 
 Floats = NDArray[np.float32]
 
-COARSE = 2
-"""The whole picture's displacement is rasterised at this fraction of its resolution: it is
-smooth but at lids and lips, which are drawn again, finely.
+COARSE, COARSE_PX = 1 / 36, (2, 8)
+"""The whole picture's displacement is rasterised in steps of about this, in eye distances, and
+within these limits in pixels: it is smooth but at lids and lips, which are drawn again, finely.
 """
-FINE = 2
-"""Supersampling of eyes and lips."""
+FINE_ACROSS, FINE_DOWN = 1, 2
+"""Supersampling of eyes and lips, whose edges lie across."""
 MOVES_WITHIN = 0.14
 """A region's triangles are chosen at rest, with this much room for them to move, in eye
 distances.
@@ -35,6 +37,8 @@ WINDOW_ROWS = 32
 """Height of the windows in which a frame is fetched: flat ones fit a head closely, each costs a
 few calls.
 """
+GAP_PX = 24
+"""Columns in which nothing is mixed are left out where so many lie side by side."""
 FEATHER_PX = 3
 """Width of the blend from a finely drawn region to the rest."""
 
@@ -45,18 +49,65 @@ class Window(NamedTuple):
     rows: slice
     columns: slice
 
+    @property
+    def height(self) -> int:
+        return int(self.rows.stop - self.rows.start)
 
-def windows_over(mask: NDArray[np.uint8]) -> list[Window]:
-    """Flat windows, one below the other, that leave out little but where the mask, uint8 [H,
-    W], is 0.
+    @property
+    def width(self) -> int:
+        return int(self.columns.stop - self.columns.start)
+
+
+def windows_over(mask: NDArray[np.uint8], high: int = WINDOW_ROWS, gap: int | None = None) -> list[Window]:
+    """Flat windows, one below the other and at most so high, that leave out little but where
+    the mask, uint8 [H, W], is 0; also side by side, where a gap between them is as wide as
+    this.
     """
+    some = np.maximum.reduceat(mask, np.arange(0, len(mask), high), axis=0)
+    bands, width = some.shape
+    gap = width if gap is None else gap
+    # All bands in one row, further apart than any gap.
+    apart = width + gap + 1
+    row = np.zeros((bands, apart), np.bool_)
+    row[:, :width] = some
+    places = np.flatnonzero(row)
+    if not len(places):
+        return []
+    breaks = np.flatnonzero(np.diff(places) > gap)
+    starts = places[np.concatenate([[0], breaks + 1])].tolist()
+    ends = places[np.concatenate([breaks, [-1]])].tolist()
     windows = []
-    for top in range(0, len(mask), WINDOW_ROWS):
-        rows = slice(top, min(top + WINDOW_ROWS, len(mask)))
-        columns = np.flatnonzero(mask[rows].max(axis=0))
-        if len(columns):
-            windows.append(Window(rows, slice(int(columns[0]), int(columns[-1]) + 1)))
+    for start, end in zip(starts, ends, strict=True):
+        band, first = divmod(start, apart)
+        rows = slice(band * high, min((band + 1) * high, len(mask)))
+        windows.append(Window(rows, slice(first, first + end - start + 1)))
     return windows
+
+
+class CoarseMask(NamedTuple):
+    """A mask of a picture, in steps of a Surface: uint8 [h, w] both.
+
+    some: 255 where it is not 0, or next to that; 0 elsewhere. whole: 255 where it is 255, and
+    around that too; 0 elsewhere.
+    """
+
+    some: NDArray[np.uint8]
+    whole: NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, mask: NDArray[np.uint8], step: int) -> CoarseMask:
+        """mask: uint8 [H, W]. step: in pixels."""
+        height, width = mask.shape
+        right, below = -width % step, -height % step
+        blocks = cv2.copyMakeBorder(mask, 0, below, 0, right, cv2.BORDER_REPLICATE).reshape(
+            (height + below) // step, step, (width + right) // step, step
+        )
+        around = np.ones((3, 3), np.uint8)
+        some = (blocks.max(axis=(1, 3)) > 0).astype(np.uint8) * np.uint8(255)
+        whole = (blocks.min(axis=(1, 3)) == 255).astype(np.uint8) * np.uint8(255)
+        return cls(
+            np.asarray(cv2.dilate(some, around), np.uint8), np.asarray(cv2.erode(whole, around), np.uint8)
+        )
 
 
 class Patch(NamedTuple):
@@ -78,62 +129,107 @@ class Patch(NamedTuple):
 class Surface:
     """The whole picture, moved: `move` finds from where every pixel is fetched, `fetch` fetches
     those that are asked for.
-
-    picture: uint8 [H, W, 3], what is moved; may be another one of the same size for every
-    frame.
     """
 
-    def __init__(self, picture: Image, triangles: NDArray[np.int32]) -> None:
-        self.picture = picture
+    def __init__(self, texture: Texture, triangles: NDArray[np.int32], unit_px: float) -> None:
+        """unit_px: the eye distance."""
+        self._texture = texture
         self._triangles = np.ascontiguousarray(triangles)
-        height, width = picture.shape[:2]
-        self._rasteriser = Rasteriser(width // COARSE, height // COARSE)
-        self._coarse_grid = _pixel_grid(width // COARSE, height // COARSE)
-        self._grid = _pixel_grid(width, height)
-        self._displacement = _planes(np.zeros((height // COARSE, width // COARSE, 3), np.float32))
+        self.step = step = min(max(int(COARSE * unit_px), COARSE_PX[0]), COARSE_PX[1])
+        height, width = texture.size
+        rows, columns = -(-height // step), -(-width // step)
+        self._rasteriser = Rasteriser(columns, rows)
+        x, y = _pixel_grid(columns * step, rows * step)
+        self._grid = (ENLARGED * x, ENLARGED * y)
+        self._fine = (np.empty_like(x), np.empty_like(y))
+        self._steps = _pixel_grid(columns, rows)
+        self._displacement = _planes(np.zeros((rows, columns, 3), np.float32))
+        self._far = 0
+        self._pixels = np.empty((WINDOW_ROWS, width, 4), np.uint8)
 
     def move(self, skin: Layer) -> None:
         """Take the picture's points to where the skin has them."""
         coarse = skin.vertices.copy()
-        coarse[:, :2] /= COARSE
-        self._displacement = _planes(self._rasteriser.draw(coarse, self._triangles, _displacement(skin)))
+        coarse[:, :2] /= self.step
+        displacement = _displacement(skin)
+        self._far = ceil(float(np.abs(displacement).max()) / ENLARGED)
+        self._displacement = _planes(self._rasteriser.draw(coarse, self._triangles, displacement))
 
-    def moved(self) -> NDArray[np.uint8]:
-        """Where the last `move` has moved anything, uint8 [H, W]: 0 elsewhere."""
-        x, y = self._displacement
-        coarse = ((x != 0) | (y != 0)).astype(np.uint8) * np.uint8(255)
-        return np.asarray(
-            cv2.resize(coarse, self.picture.shape[1::-1], interpolation=cv2.INTER_LINEAR), np.uint8
-        )
-
-    def carry(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Where the last `move` has taken a mask of the picture, uint8 [H / COARSE, W / COARSE]
-        both.
+    def carried(self, mask: CoarseMask) -> tuple[list[Window], list[Window]]:
+        """Windows over wherever the last `move` has taken a mask, and over the parts of them
+        where it is not 255 throughout.
         """
+        scale = 1 / (ENLARGED * self.step)
         x, y = (
-            plane / COARSE + grid for plane, grid in zip(self._displacement, self._coarse_grid, strict=True)
+            cv2.scaleAdd(plane, scale, steps)
+            for plane, steps in zip(self._displacement, self._steps, strict=True)
         )
-        return np.asarray(cv2.remap(mask, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+        some, all_of_it = (
+            cv2.remap(cells, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for cells in mask
+        )
+        return self._whole(some), self._whole((all_of_it < 255) & (some > 0), GAP_PX // self.step)
 
-    def fetch(self, frame: Image, windows: Sequence[Window]) -> None:
-        """Draw what the last `move` has made of the picture into the frame, uint8 [H, W, 3],
-        inside these windows.
+    def moved(self) -> list[Window]:
+        """Windows over wherever the last `move` has moved anything."""
+        x, y = self._displacement
+        moved = ((x != 0) | (y != 0)).astype(np.uint8)
+        return self._whole(cv2.dilate(moved, np.ones((3, 3), np.uint8)))
+
+    def read(self, windows: Sequence[Window]) -> Window:
+        """What of the texture's picture a fetch in these windows, at least one, may read."""
+        margin = self._far + Texture.MARGIN_PX
+        height, width = self._texture.size
+        rows, columns = zip(*windows, strict=True)
+        return Window(
+            slice(
+                max(0, min(part.start for part in rows) - margin),
+                min(height, max(part.stop for part in rows) + margin),
+            ),
+            slice(
+                max(0, min(part.start for part in columns) - margin),
+                min(width, max(part.stop for part in columns) + margin),
+            ),
+        )
+
+    def fetch(self, frame: Image, share: NDArray[np.uint8], windows: Sequence[Window]) -> None:
+        """Draw what the last `move` has made of the texture inside these windows: its colours
+        into the frame, uint8 [H, W, 3], its plane into the share, uint8 [H, W].
         """
-        x, y = (_finer(plane, grid) for plane, grid in zip(self._displacement, self._grid, strict=True))
+        x, y = self._places()
         for window in windows:
-            _fetch(self.picture, x[window], y[window], frame[window])
+            pixels = self._pixels[: window.height, : window.width]
+            self._texture.expect(self.read([window]))
+            self._texture.fetch(x[window], y[window], pixels)
+            cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB, dst=frame[window])
+            cv2.extractChannel(pixels, 3, dst=share[window])
+
+    def _places(self) -> tuple[Floats, Floats]:
+        """Where in the texture every pixel is, float32 [h, w] each: buffers."""
+        for plane, grid, places in zip(self._displacement, self._grid, self._fine, strict=True):
+            cv2.resize(plane, places.shape[::-1], dst=places, interpolation=cv2.INTER_LINEAR)
+            cv2.add(places, grid, dst=places)
+        return self._fine
+
+    def _whole(self, mask: NDArray[Any], gap: int | None = None) -> list[Window]:
+        """Windows of the picture over a mask in steps."""
+        height, width = self._texture.size
+        return [
+            Window(
+                slice(rows.start * self.step, min(rows.stop * self.step, height)),
+                slice(columns.start * self.step, min(columns.stop * self.step, width)),
+            )
+            for rows, columns in windows_over(mask, WINDOW_ROWS // self.step, gap)
+        ]
 
 
 class FineRegion:
     """A window that follows a feature of the face, drawn at twice the resolution with only the
     triangles near it.
-
-    picture: as in Surface.
     """
 
     def __init__(
         self,
-        picture: Image,
+        texture: Texture,
         rig: Rig,
         anchors: Sequence[int],
         reach: tuple[float, float, float],
@@ -145,50 +241,63 @@ class FineRegion:
         backdrop: triangles of what is seen behind the feature, over the vertices of the layer
         given to `draw`.
         """
-        self.picture = picture
+        self._texture = texture
         self._anchors = np.array(anchors)
         at_rest = rig.points[self._anchors, :2]
         aside, above, below = (round(r * rig.eye_distance_px) + FEATHER_PX for r in reach)
         low = np.floor(at_rest.min(axis=0)).astype(int) - np.array([aside, above])
         high = np.ceil(at_rest.max(axis=0)).astype(int) + np.array([aside, below])
         self._low = low - np.rint(at_rest.mean(axis=0)).astype(int)
-        width, height = (int(s) for s in np.minimum(high - low, len(picture)))
+        width, height = (int(s) for s in np.minimum(high - low, texture.size[::-1]))
         self._size = (width, height)
         self._triangles = np.concatenate([_near(rig, low, high), backdrop + len(rig.points)]).astype(np.int32)
-        self._rasteriser = Rasteriser(width * FINE, height * FINE)
+        self._rasteriser = Rasteriser(width * FINE_ACROSS, height * FINE_DOWN)
         self._grid = tuple(
-            (plane + np.float32(0.5)) / np.float32(FINE) - np.float32(0.5)
-            for plane in _pixel_grid(width * FINE, height * FINE)
+            ((plane + np.float32(0.5)) / np.float32(fine) - np.float32(0.5)) * np.float32(ENLARGED)
+            for plane, fine in zip(
+                _pixel_grid(width * FINE_ACROSS, height * FINE_DOWN), (FINE_ACROSS, FINE_DOWN), strict=True
+            )
         )
-        self._fine = np.empty((height * FINE, width * FINE, 3), np.uint8)
+        self._fine = np.empty((height * FINE_DOWN, width * FINE_ACROSS, 4), np.uint8)
         self._alpha = _feathered(width, height)
         self._rest = 1 - self._alpha
 
-    def draw(self, skin: Layer, backdrop: Layer) -> Patch:
-        """The region, to be laid over the frame."""
+    def window(self, skin: Layer) -> Window:
+        """Where the region is."""
         width, height = self._size
         middle = skin.vertices[self._anchors, :2].mean(axis=0).tolist()
-        x0, y0 = (
-            min(max(0, round(place) + int(low)), len(self.picture) - size)
-            for place, low, size in zip(middle, self._low, self._size, strict=True)
+        left, top = (
+            min(max(0, round(place) + int(low)), side - size)
+            for place, low, size, side in zip(
+                middle, self._low, self._size, self._texture.size[::-1], strict=True
+            )
         )
+        return Window(slice(top, top + height), slice(left, left + width))
+
+    def draw(self, skin: Layer, backdrop: Layer) -> Patch:
+        """The region, to be laid over the frame."""
+        window = self.window(skin)
+        corner = window.columns.start, window.rows.start
         layer = skin.over(backdrop)
         local = layer.vertices.copy()
-        local[:, :2] = (local[:, :2] - (x0, y0)) * FINE
+        local[:, :2] = (local[:, :2] - corner) * (FINE_ACROSS, FINE_DOWN)
         x, y = _planes(self._rasteriser.draw(local, self._triangles, _displacement(layer)))
-        for places, grid, first in ((x, self._grid[0], x0), (y, self._grid[1], y0)):
+        for places, grid, first in zip((x, y), self._grid, corner, strict=True):
             places += grid
-            places += np.float32(first)
-        _fetch(self.picture, x, y, self._fine)
-        window = Window(slice(y0, y0 + height), slice(x0, x0 + width))
-        patch = np.asarray(cv2.resize(self._fine, self._size, interpolation=cv2.INTER_AREA), np.uint8)
-        return Patch(window, patch, self._alpha, self._rest)
+            places += np.float32(ENLARGED * first)
+        self._texture.fetch(x, y, self._fine)
+        # FINE_DOWN rows become one.
+        patch = cv2.addWeighted(self._fine[::2], 0.5, self._fine[1::2], 0.5, 0)
+        colours = np.asarray(cv2.cvtColor(patch, cv2.COLOR_RGBA2RGB), np.uint8)
+        return Patch(window, colours, self._alpha, self._rest)
 
 
 def _displacement(layer: Layer) -> Floats:
-    """Attributes float32 [k, 3] for the rasteriser: texture minus place, and nothing."""
+    """Attributes float32 [k, 3] for the rasteriser: texture minus place, as a texture counts,
+    and nothing.
+    """
     attributes = np.zeros_like(layer.vertices)
-    attributes[:, :2] = layer.texture - layer.vertices[:, :2]
+    attributes[:, :2] = ENLARGED * (layer.texture - layer.vertices[:, :2])
     return attributes
 
 
@@ -212,17 +321,6 @@ def _planes(displacement: Floats) -> tuple[Floats, Floats]:
     """The first two channels of a rasterised [h, w, 3], each a copy [h, w]."""
     x, y = (np.asarray(cv2.extractChannel(displacement, channel), np.float32) for channel in (0, 1))
     return x, y
-
-
-def _finer(displacement: Floats, grid: Floats) -> Floats:
-    """A coarse plane of displacements as places on a finer grid, float32 [height, width]."""
-    finer = cv2.resize(displacement, grid.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.add(finer, grid, dst=finer), np.float32)
-
-
-def _fetch(picture: Image, x: Floats, y: Floats, into: Image) -> None:
-    # Cubic: a picture that goes half a pixel to and fro must not go in and out of focus.
-    cv2.remap(picture, x, y, cv2.INTER_CUBIC, dst=into, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _feathered(width: int, height: int) -> Floats:

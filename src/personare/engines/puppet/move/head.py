@@ -22,7 +22,7 @@ QUICK = np.array([False, False, True, True, True])
 """Bands that come and go with the voice's energy."""
 RMS = (
     (2.20, 2.55, 0.80, 0.36, 0.06),
-    (1.16, 1.43, 0.52, 0.21, 0.04),
+    (1.23, 1.52, 0.55, 0.22, 0.04),
     (0.72, 1.02, 0.42, 0.17, 0.03),
     (0.012, 0.014, 0.007, 0.003, 0.0),
     (0.012, 0.014, 0.009, 0.004, 0.0),
@@ -31,7 +31,7 @@ RMS = (
 IDLE_SLOW, IDLE_QUICK, QUIET_QUICK = 0.55, 0.22, 0.45
 """Shares of a speaker's slow and quick bands in a listener's; of the quick ones in a pause."""
 
-POSTURE = np.array([4.3, 2.45, 1.4, 0.018, 0.014])
+POSTURE = np.array([4.3, 2.62, 1.4, 0.018, 0.014])
 """Standard deviation of the postures, as the rows of RMS."""
 POSTURE_LIMIT = 1.8
 POSTURE_SECONDS = (0.45, 0.85)

@@ -1,0 +1,117 @@
+"""The limits of the machine that this runs on, and what share of them the engines reach:
+
+    python -m benchmarks.limits                 the peaks, and puppet's frames
+    python -m tests.conformance.seeded_checkpoint --engine float --size full --only float -- DIR
+    python -m benchmarks.limits --float DIR     FLOAT's stages too, stand-in weights, float32
+
+Operations are counted by torch as the networks run, so fused ones of ours count what they need.
+Read shares, not seconds: on a busy machine both sides vary by a third.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from benchmarks.render import prepare, talking
+from personare.bench.limits import Peaks, best, peaks
+from personare.engines.puppet.draw.face import FaceRenderer
+from personare.ground.machine import machine
+from personare.ground.tuning import keep_memory
+from personare.motion import FaceState
+
+HERE = Path(__file__).parent
+PORTRAIT = HERE.parent / "src/personare/assets/portrait.jpg"
+FRAMES = 60
+
+
+def puppet() -> None:
+    """Median milliseconds of processor time of a frame, speaking and at rest."""
+    renderer = FaceRenderer(prepare(PORTRAIT, 512))
+
+    def at_rest(frame: int) -> FaceState:
+        spoken = talking(frame)
+        return replace(spoken, curves=np.zeros_like(spoken.curves), tongue=0.0)
+
+    for name, state in (("speaking", talking), ("at rest", at_rest)):
+        taken = []
+        for frame in range(FRAMES):
+            began = time.process_time()
+            renderer.render(state(frame))
+            taken.append(time.process_time() - began)
+        print(f"puppet, a 512x512 frame {name}: {1e3 * float(np.median(taken[5:])):.1f} ms of the processor")
+    renderer.close()
+
+
+def stage(name: str, run: Callable[[], Any], most: Peaks) -> None:
+    """One line: seconds, operations, and the share of the peak that they are."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    counter = FlopCounterMode(display=False)
+    with counter:
+        run()
+    operations = counter.get_total_flops() / 1e9
+    seconds = best(run, 1.0)
+    share = operations / seconds / most.products["float32"]
+    print(f"{name}: {seconds:.3f} s, {operations:.1f} GFLOP, {share:.0%} of the limit in float32")
+
+
+def float_stages(weights: Path, most: Peaks) -> None:
+    import torch
+
+    from personare.engines.float import prepare as wing
+    from personare.engines.float.motion import Guidance, MotionSampler
+    from personare.engines.float.networks.loading import FloatState
+    from personare.engines.float.render import FrameDecoder
+    from personare.media.image import read_image
+    from personare.weights.device import choose_device
+
+    state, device = FloatState.read(weights / "float" / "float.pth"), choose_device("cpu")
+    encoder, decoder = state.encoder(device), state.decoder(device)
+    picture = wing.squeezed(read_image(PORTRAIT), state.config.side)
+    seen = wing.appearance(encoder, decoder, picture)
+    stage("float, encoding a portrait", lambda: wing.appearance(encoder, decoder, picture), most)
+    frame = FrameDecoder(decoder, seen["appearance"], seen, torch.float32)
+    motion = np.asarray(seen["reference"], np.float32)[None]
+    stage("float, decoding a frame", lambda: frame.render(motion), most)
+    config, generator = state.config, np.random.default_rng(0)
+    voice, noise = (
+        generator.standard_normal((config.chunk, config.width)).astype(np.float32) for _ in range(2)
+    )
+    reference = generator.standard_normal(config.width).astype(np.float32)
+    emotion = np.full(7, 1 / 7, np.float32)
+    network = state.transformer(device, torch.float32)
+
+    def sample() -> np.ndarray:
+        return MotionSampler(network, reference, emotion, guidance=Guidance()).sample(voice, noise)
+
+    stage("float, sampling a chunk", sample, most)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--float", type=Path, metavar="DIR", help="folder with float/float.pth")
+    chosen = parser.parse_args()
+    keep_memory()
+    cv2.setNumThreads(1)
+    here, most = machine(), peaks()
+    print(f"{here.processor}, {here.cores} cores, {' '.join(here.flags)}")
+    for name, products in most.products.items():
+        print(f"products in {name}: {products:.0f} GFLOP/s")
+    print(f"copy: {most.copy_gb:.1f} GB/s, read and write together")
+    puppet()
+    if chosen.float:
+        float_stages(chosen.float, most)
+
+
+if __name__ == "__main__":
+    main()
