@@ -4,6 +4,9 @@ layout, at tiny size and with few steps.
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from itertools import pairwise
 
 import cv2
@@ -215,6 +218,43 @@ def test_in_the_photo_only_the_square_changes(order, portrait, short, tmp_path):
     away = np.abs(frames - wide[:512, :1112, ::-1]).max(axis=(0, 3))
     assert away[:, :150].max() <= 6  # H.264
     assert away[60:160, 480:580].mean() > 20
+
+
+_DIES_IN_RENDER = """
+import os, signal
+from personare.cli.main import run
+from personare.engines.nerffacespeech.render import Renderer
+colours, drawn = Renderer.colours, []
+def last(self, *what):
+    if len(drawn) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    drawn.append(colours(self, *what))
+    return drawn[-1]
+Renderer.colours = last
+run()
+"""
+
+
+def test_killed_while_frames_are_drawn_the_next_run_is_whole(
+    order, weights, features, portrait, voice_samples, tmp_path
+):
+    voice = write_wav(tmp_path / "v.wav", voice_samples[6000:10000])  # seven frames
+    killed, undisturbed = tmp_path / "killed.mp4", tmp_path / "whole.mp4"
+    speak = ("speak", portrait, voice, "--set", *FEW, "mode=latent", "batch_size=1", "-o")
+    assert order(*speak, undisturbed, "--no-clip-cache").json["frames"] == 7
+    killed.write_bytes(b"what was there before")
+    given = (*speak, killed, "--engine", "nerffacespeech", "--weights", weights, "--cache-dir", features)
+    ended = subprocess.run(
+        [sys.executable, "-c", _DIES_IN_RENDER, *map(str, given)], capture_output=True, text=True
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert killed.read_bytes() == b"what was there before"
+    assert list(tmp_path.glob(".killed.mp4.*.part"))
+    again = order(*speak, killed).json
+    assert again["cache"]["clip"] == "miss"
+    assert set(again["cache"]["stages"].values()) == {"hit"}
+    assert killed.read_bytes() == undisturbed.read_bytes()
+    assert not list(tmp_path.glob(".killed.mp4.*"))
 
 
 def test_a_photo_that_changes_meanwhile_gets_nothing_pasted_into(
