@@ -120,6 +120,20 @@ def test_the_photo_at_its_own_size_changes_only_in_the_square(speak, portrait, s
     assert difference[150:450, 400:700].mean() > 20  # a network of random weights paints something else
 
 
+def test_a_photo_that_changes_meanwhile_gets_nothing_pasted_into(
+    cli, weights, portrait, short, tmp_path, changes_once_prepared
+):
+    photo = changes_once_prepared(portrait)
+    speak = ("speak", photo, short, "-o", tmp_path / "a.mp4", "--engine", "float", "--weights", weights)
+    ended = cli(*speak, "--set", "framing=original")
+    assert ended.code == 3
+    assert error_lines(ended) == (
+        f"{photo} is not the photo that was prepared: it has changed",
+        "prepare the avatar again",
+    )
+    assert not list(tmp_path.glob("*a.mp4*"))
+
+
 def test_the_same_seed_gives_the_same_frames_and_another_one_does_not(portrait, short, weights):
     engine = personare.open_engine("float", weights=weights)
     avatar = engine.prepare(portrait)

@@ -4,6 +4,9 @@ layout, at tiny size and with few steps.
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from itertools import pairwise
 
 import cv2
@@ -17,6 +20,7 @@ from personare.engines.engine import load_engine
 from personare.engines.nerffacespeech import taken_over
 from personare.engines.nerffacespeech.checkpoints import Networks
 from personare.engines.nerffacespeech.inversion import with_tensors
+from personare.engines.nerffacespeech.networks.loading import GeneratorState
 from personare.engines.nerffacespeech.options import NerfOptions
 from personare.engines.nerffacespeech.render import Renderer
 from personare.studio.settings import Settings
@@ -216,6 +220,57 @@ def test_in_the_photo_only_the_square_changes(order, portrait, short, tmp_path):
     assert away[60:160, 480:580].mean() > 20
 
 
+_DIES_IN_RENDER = """
+import os, signal
+from personare.cli.main import run
+from personare.engines.nerffacespeech.render import Renderer
+colours, drawn = Renderer.colours, []
+def last(self, *what):
+    if len(drawn) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    drawn.append(colours(self, *what))
+    return drawn[-1]
+Renderer.colours = last
+run()
+"""
+
+
+def test_killed_while_frames_are_drawn_the_next_run_is_whole(
+    order, weights, features, portrait, voice_samples, tmp_path
+):
+    voice = write_wav(tmp_path / "v.wav", voice_samples[6000:10000])  # seven frames
+    killed, undisturbed = tmp_path / "killed.mp4", tmp_path / "whole.mp4"
+    speak = ("speak", portrait, voice, "--set", *FEW, "mode=latent", "batch_size=1", "-o")
+    assert order(*speak, undisturbed, "--no-clip-cache").json["frames"] == 7
+    killed.write_bytes(b"what was there before")
+    given = (*speak, killed, "--engine", "nerffacespeech", "--weights", weights, "--cache-dir", features)
+    ended = subprocess.run(
+        [sys.executable, "-c", _DIES_IN_RENDER, *map(str, given)], capture_output=True, text=True
+    )
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert killed.read_bytes() == b"what was there before"
+    assert list(tmp_path.glob(".killed.mp4.*.part"))
+    again = order(*speak, killed).json
+    assert again["cache"]["clip"] == "miss"
+    assert set(again["cache"]["stages"].values()) == {"hit"}
+    assert killed.read_bytes() == undisturbed.read_bytes()
+    assert not list(tmp_path.glob(".killed.mp4.*"))
+
+
+def test_a_photo_that_changes_meanwhile_gets_nothing_pasted_into(
+    order, portrait, short, tmp_path, changes_once_prepared
+):
+    photo = changes_once_prepared(portrait)
+    speak = ("speak", photo, short, "-o", tmp_path / "a.mp4", "--set", *FEW, "mode=latent")
+    ended = order(*speak, "framing=original")
+    assert (ended.code, ended.json["error"]) == (
+        3,
+        f"{photo} is not the photo that was prepared: it has changed",
+    )
+    assert ended.json["hint"] == "prepare the avatar again"
+    assert not list(tmp_path.glob("*a.mp4*"))
+
+
 # ---------------------------------------------------------------- taken over
 
 
@@ -278,27 +333,58 @@ def test_what_is_not_whole_is_not_taken_over(character, order, portrait, short, 
 # ---------------------------------------------------------------- what is refused
 
 
-def test_a_generator_of_another_kind_and_a_face_model_of_another_layout(
-    weights, portrait, short, tmp_path, cli
-):
-    import shutil
+@pytest.fixture
+def other(weights, tmp_path):
+    """A folder of the same files, in which one may be replaced."""
+    folder = tmp_path / "weights"
+    (folder / "nerffacespeech").mkdir(parents=True)
+    for path in (weights / "nerffacespeech").iterdir():
+        (folder / "nerffacespeech" / path.name).symlink_to(path)
+    return folder
 
+
+@pytest.fixture
+def refused(other, portrait, short, tmp_path, cli, features):
+    """The error and the hint of a speech with these files."""
+
+    def call(*options):
+        target = tmp_path / "a.mp4"
+        speak = ("speak", portrait, short, "-o", target, "--engine", "nerffacespeech")
+        ended = cli(*speak, "--weights", other, "--cache-dir", features, "--set", *FEW, *options)
+        assert ended.code == 4
+        assert not list(tmp_path.glob("*a.mp4*"))
+        return error_lines(ended)
+
+    return call
+
+
+def write_generator(folder, state, **synthesis):
+    config = Replay("nerffacespeech", HERE / "nerffacespeech", {}).config("generator")
+    config["synthesis_kwargs"] = {**config["synthesis_kwargs"], **synthesis}
+    path = folder / "nerffacespeech" / "ffhq_1024.pkl"
+    path.unlink()
+    stylenerf_pickle(state, config, path)
+
+
+def test_a_face_model_of_another_layout(other, refused):
     from scipy.io import savemat
 
-    other = tmp_path / "weights"
-    shutil.copytree(weights / "nerffacespeech", other / "nerffacespeech")
     (other / "bfm").mkdir()
     savemat(other / "bfm" / "BFM_model_front.mat", {"meanshape": np.zeros((1, 90))})
-    call = ("speak", portrait, short, "-o", tmp_path / "a.mp4", "--engine", "nerffacespeech")
-    ended = cli(*call, "--weights", other, "--set", *FEW, "pose_steps=11")
-    assert ended.code == 4
-    assert "not the face model: it has no idBase" in error_lines(ended)[0]
-    config = Replay("nerffacespeech", HERE / "nerffacespeech", {}).config("generator")
-    config["synthesis_kwargs"] = {**config["synthesis_kwargs"], "upsample_mode": "bicubic"}
-    stylenerf_pickle({}, config, other / "nerffacespeech" / "ffhq_1024.pkl")
-    ended = cli(*call, "--weights", other, "--set", *FEW)
-    assert ended.code == 4
-    assert "upsamples by 'bicubic'" in error_lines(ended)[0]
+    assert "not the face model: it has no idBase" in refused("pose_steps=11")[0]
+
+
+def test_a_generator_of_another_kind(other, refused):
+    write_generator(other, {}, upsample_mode="bicubic")
+    assert "upsamples by 'bicubic'" in refused()[0]
+
+
+def test_a_generator_in_the_middle_of_its_training(other, refused):
+    state = GeneratorState.read(other / "nerffacespeech" / "ffhq_1024.pkl").tensors
+    write_generator(other, {**state, "synthesis.alpha": torch.tensor(0.5)})
+    error, hint = refused()
+    assert "in the middle of its training (alpha is 0.5, not 1)" in error
+    assert hint == "use the released ffhq_1024.pkl"
 
 
 def test_a_voice_of_ten_milliseconds_is_a_frame(order, portrait, voice_samples, tmp_path):
