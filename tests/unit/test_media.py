@@ -117,8 +117,8 @@ def test_playlists_cannot_reach_other_files(tmp_path, voice):
 
 @pytest.mark.slow
 def test_an_hour_is_heard_in_constant_memory(tmp_path):
-    """An hour of flac silence; the process may not grow by more than a fraction of what it is in
-    samples (230 MB).
+    """An hour of flac silence; the process may not grow by more than a fraction of what it is
+    in samples (230 MB).
     """
     path = tmp_path / "long.flac"
     with av.open(str(path), "w") as container:
