@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def test_whatever_call_fails_or_is_the_last_nothing_wrong_is_kept():
-    every = os.environ.get("PERSONARE_INJECT_EVERY", "8")
+    every = os.environ.get("PERSONARE_INJECT_EVERY", "16")
     seed = os.environ.get("PERSONARE_INJECT_SEED", "1")
     # A process of its own: forking wants no threads but one.
     ended = subprocess.run(

@@ -18,7 +18,7 @@ from tests.fuzz.mutation import mutated
 from tests.fuzz.readers import READERS
 
 ROOT = Path(__file__).parents[2]
-SECONDS = float(os.environ.get("PERSONARE_FUZZ_SECONDS", "48"))
+SECONDS = float(os.environ.get("PERSONARE_FUZZ_SECONDS", "30"))
 GRACE_SECONDS = 180
 """For imports and samples on a busy machine."""
 

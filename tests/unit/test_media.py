@@ -116,21 +116,21 @@ def test_playlists_cannot_reach_other_files(tmp_path, voice):
 
 
 @pytest.mark.slow
-def test_three_hours_are_heard_in_constant_memory(tmp_path):
-    """Three hours of flac silence; the process may not grow by more than a fraction of what
-    they are in samples (691 MB).
+def test_an_hour_is_heard_in_constant_memory(tmp_path):
+    """An hour of flac silence; the process may not grow by more than a fraction of what it is in
+    samples (230 MB).
     """
     path = tmp_path / "long.flac"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("flac", rate=16000, layout="mono")
         block = np.zeros((1, 16000 * 60), np.int16)
-        for minute in range(180):
+        for minute in range(60):
             frame = av.AudioFrame.from_ndarray(block, format="s16", layout="mono")
             frame.sample_rate, frame.pts = 16000, minute * block.shape[1]
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert sum(len(chunk.samples) for chunk in open_speech(path).chunks()) == 3 * 3600 * 16000
+    assert sum(len(chunk.samples) for chunk in open_speech(path).chunks()) == 3600 * 16000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
 
 

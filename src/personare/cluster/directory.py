@@ -23,8 +23,8 @@ LEAN = 0.25
 is warm: otherwise those that have the avatar everybody asks for would fill up first.
 """
 _LOOKED_AT = 8
-"""Nodes with a warm avatar that are looked at, those first that had it longest ago: each has one
-actor or a few that wait.
+"""Nodes with a warm avatar that are looked at, those first that had it longest ago: each has
+one actor or a few that wait.
 """
 
 

@@ -96,13 +96,14 @@ def found() -> Cluster:
 
 
 def _start_here(ray: Any, cores: int, quiet: dict[str, Any]) -> None:
-    # a token of its own, so that nothing is written into the user's home
+    # a token of its own, so that nothing is written into the user's home; its ports are open on
+    # all addresses, whatever ray is told
     os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     ray.init(
+        "local",  # not one that somebody else has started here
         num_cpus=cores,
         include_dashboard=False,
         object_store_memory=_STORE_BYTES,
-        _node_ip_address="127.0.0.1",
         **quiet,
     )
 

@@ -95,12 +95,16 @@ class WorkerProcess:
             self.process.join()
 
     def _write(self) -> None:
-        with suppress(OSError, ValueError):
-            while True:
-                message = self._outgoing.get()
-                self._connection.send(message)
-                if message is None:
-                    return
+        try:
+            with suppress(OSError, ValueError):
+                while True:
+                    message = self._outgoing.get()
+                    self._connection.send(message)
+                    if message is None:
+                        return
+        except Exception:  # what cannot be sent: better an end that is told than a session that waits
+            self.process.kill()
+            raise
 
     def _read(self, connection: Line, writer: threading.Thread) -> None:
         with suppress(RuntimeError):  # the loop has ended

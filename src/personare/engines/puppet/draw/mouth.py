@@ -29,7 +29,7 @@ LOWER_LIP = [UNIT["mouthLowerDownLeft"], UNIT["mouthLowerDownRight"]]
 PUCKER = UNIT["mouthPucker"]
 PARTED_PX = 0.6
 """Lips nearer than this at every point are shut: there is nothing to draw."""
-MASK_SUPERSAMPLING = 2
+MASK_SUPERSAMPLING = 3
 MASK_BLUR_PX = 0.55
 """Softness of the lips' edge over the mouth, before the picture's own."""
 HOLLOW = np.array([44, 17, 15], np.float32)
