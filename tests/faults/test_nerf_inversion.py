@@ -5,9 +5,11 @@ bytes.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 
 from personare.cache.checkpoint import Workspace
+from personare.cache.store import FeatureStore
 from personare.errors import Cancelled
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
@@ -48,10 +51,26 @@ def prepare(store, weights, progress=lambda *told: None, mode="deform"):
 
 
 @pytest.fixture(scope="module")
-def whole(weights, tmp_path_factory):
+def kept(tmp_path_factory):
+    """Where the undisturbed inversion is kept."""
+    return tmp_path_factory.mktemp("whole")
+
+
+@pytest.fixture(scope="module")
+def whole(weights, kept):
     """What an undisturbed inversion makes."""
-    made = prepare(tmp_path_factory.mktemp("whole"), weights)
+    made = prepare(kept, weights)
     return {stage: {n: np.array(a) for n, a in f.arrays.items()} for stage, f in made.items()}
+
+
+def copied_up_to_the_fit(kept, folder):
+    """The undisturbed inversion, as far as it had come when the fit began."""
+    shutil.copytree(kept, folder, dirs_exist_ok=True)
+    with closing(FeatureStore(folder)) as store:
+        later = [entry for entry in store.entries() if entry.stage.endswith((".fit", ".anchor"))]
+        assert len(later) == 2
+        for entry in later:
+            store.file(entry.key).unlink()
 
 
 @pytest.fixture
@@ -96,22 +115,24 @@ def test_killed_at_two_thirds_of_the_tuning_it_goes_on_from_there(weights, tmp_p
     ids=["projection", "tuning with a damaged checkpoint", "fit"],
 )
 def test_stopped_anywhere_it_ends_in_the_same_bytes(
-    weights, tmp_path, whole, saved_at_every_step, loop, at, damage, caplog
+    weights, tmp_path, whole, kept, saved_at_every_step, loop, at, damage, caplog
 ):
     def stop(what, done, total):
         if what.startswith(loop) and done == at:
             raise Cancelled("enough")
 
     mode = "deform" if loop == "fit" else "latent"
+    if loop == "fit":
+        copied_up_to_the_fit(kept, tmp_path)
     with pytest.raises(Cancelled) as stopped:
         prepare(tmp_path, weights, stop, mode)
     assert stopped.value.__notes__[0].startswith(f"step {at} of ")
     told = []
     if damage:
-        (kept,) = tmp_path.rglob("checkpoint.safetensors")
-        data = bytearray(kept.read_bytes())
+        (checkpoint,) = tmp_path.rglob("checkpoint.safetensors")
+        data = bytearray(checkpoint.read_bytes())
         data[-5000] ^= 0xFF
-        kept.write_bytes(data)
+        checkpoint.write_bytes(data)
     made = prepare(tmp_path, weights, lambda what, done, total: told.append((what.split(",")[0], done)), mode)
     assert next(done for what, done in told if what == loop) == (0 if damage else at)
     assert ("is not used" in caplog.text) == damage
