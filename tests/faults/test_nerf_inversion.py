@@ -4,6 +4,7 @@ bytes.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -138,3 +139,26 @@ def test_stopped_anywhere_it_ends_in_the_same_bytes(
     assert ("is not used" in caplog.text) == damage
     assert_same(made, whole)
     assert not list(tmp_path.rglob("checkpoint.safetensors"))
+
+
+def test_two_processes_prepare_one_person_once(weights, tmp_path):
+    """One tunes, the other waits, tells how far it is, and finds what it made."""
+    few = (f"{name}={value}" for name, value in STEPS.items())
+    given = (PHOTO, "-v", "--json", "--engine", "nerffacespeech", "--weights", weights)
+    given = (*given, "--cache-dir", tmp_path / "features", "--set", "mode=latent", "device=cpu", *few)
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-m", "personare", "avatar", "create", name, *map(str, given)],
+            env={**os.environ, "PERSONARE_HOME": str(tmp_path / name)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("anna", "otto")
+    ]
+    told = [one.communicate(timeout=300) for one in both]
+    assert [one.returncode for one in both] == [0, 0], told
+    stages = [json.loads(out)["stages"] for out, _ in told]
+    for name in stages[0]:
+        assert sorted(each[name] for each in stages) == ["hit", "miss"], (name, told)
+    assert any("waiting for another process" in err for _, err in told), told
