@@ -24,7 +24,7 @@ from personare.engines.nerffacespeech.photo import recon_input
 from personare.errors import NoFaceFound
 from personare.perception import NETWORK_SHA256
 from personare.perception.face import find_faces
-from personare.types import Feature, Guide
+from personare.types import SAMPLE_RATE, Feature, Guide, frame_count
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,7 +94,8 @@ class GuideMotion:
         self._angles = np.asarray(watched.arrays["angles"], np.float32)
         self._expressions = np.asarray(watched.arrays["expression"], np.float32)
         self._step = Fraction(watched.metadata["fps"]) / fps
-        self.frames = max(1, round(len(self._angles) / self._step))
+        seconds = len(self._angles) / Fraction(watched.metadata["fps"])
+        self.frames = max(1, frame_count(int(seconds * SAMPLE_RATE), fps))  # as long as its sound
 
     def cameras(self, first: int, count: int) -> Tensor:
         """[count, 4, 4]"""
