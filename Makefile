@@ -5,7 +5,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo setup quick test check fuzz rooms audit lock bench gallery clean
+.PHONY: demo setup quick test check fuzz rooms cluster audit lock bench gallery clean
 
 demo: $(VENV)/.installed-tts
 	@mkdir -p out
@@ -46,6 +46,12 @@ rooms: $(VENV)/.made
 	 "$$(command -v $(PYTHON) || command -v python3)" -m venv $(VENV)/rooms-$$room && \
 	 $(VENV)/rooms-$$room/bin/python -m pip --disable-pip-version-check --quiet install --editable ".[test,camera,$$room]" && \
 	 $(VENV)/rooms-$$room/bin/python -m pytest tests/rooms || exit 1; done
+
+# Batches and the service on Ray nodes of this machine (367 MB), in an environment of its own.
+cluster: $(VENV)/.made
+	@"$$(command -v $(PYTHON) || command -v python3)" -m venv $(VENV)/cluster
+	@$(VENV)/cluster/bin/python -m pip --disable-pip-version-check --quiet install --editable ".[test,cluster]"
+	@$(VENV)/cluster/bin/python -m pytest tests/cluster
 
 # Known vulnerabilities in what is pinned, as far as the index tells of them; offline it says that it skipped.
 audit: $(VENV)/.made
