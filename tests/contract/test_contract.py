@@ -31,7 +31,7 @@ from personare.types import Guide
 SKELETON = Path(__file__).parents[2] / "examples" / "engine"
 SOUGHT = {
     "puppet": {"size": 256},
-    "musetalk": {"audio": "streaming", "fps": 8, "batch_size": 2, "device": "cpu"},
+    "musetalk": {"audio": "streaming", "fps": 5, "batch_size": 2, "device": "cpu"},
     "musetalk-exact": {"audio": "exact", "fps": 5, "batch_size": 2, "device": "cpu"},
     "float": {"emotion": "neutral", "device": "cpu"},
     "artalk": {"device": "cpu", "size": 64},
@@ -41,8 +41,8 @@ SOUGHT = {
 EXACT = {"counts", "cuts", "interruptions", "latency", "resumption"}
 SECONDS = {
     "puppet": 1.2,
-    "musetalk": 1.5,
-    "musetalk-exact": 1.0,
+    "musetalk": 1.2,
+    "musetalk-exact": 0.8,
     "float": 1.2,
     "artalk": 1.2,
     "mimicmotion": 0,
