@@ -1,11 +1,11 @@
-# personare: `make demo` for a first clip, `make quick` while you work, `make test` and `make check` for the whole proof.
+# personare: `make demo` for a first clip, `make quick` while you work, `make check`, `make test` and `make nightly` for all proof.
 # Everything lands in .venv.
 PYTHON ?= python3.11
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo setup quick test check fuzz rooms cluster audit lock bench gallery clean
+.PHONY: demo setup quick test nightly check fuzz rooms cluster audit lock bench gallery clean
 
 demo: $(VENV)/.installed-tts
 	@mkdir -p out
@@ -24,8 +24,12 @@ ALONE := tests/cluster tests/serve/test_live.py tests/serve/test_page.py tests/s
 	tests/faults/test_interrupts.py tests/faults/test_kill.py
 test: setup
 	@$(SIDE_BY_SIDE) -m "not slow"
-	@$(SIDE_BY_SIDE) --dist=loadfile -m slow $(addprefix --ignore=,$(ALONE))
+	@$(SIDE_BY_SIDE) --dist=loadfile -m "slow and not nightly" $(addprefix --ignore=,$(ALONE))
 	@$(BIN)/python -m pytest -m slow $(ALONE)
+
+# Two minutes more, of what other tests prove in part.
+nightly: setup
+	@$(BIN)/python -m pytest -m nightly
 
 check: setup
 	@$(BIN)/ruff format --check .

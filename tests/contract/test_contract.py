@@ -49,11 +49,15 @@ SECONDS = {
     "nerffacespeech": 0.5,
 }
 CHECKS_OF = {"puppet": CHECKS + GUIDED, "mimicmotion": EVERY + GUIDED}
+MARKS_OF = {
+    "puppet": [],
+    "musetalk-exact": [pytest.mark.neural, pytest.mark.slow, pytest.mark.nightly],
+}
 PAIRS = [
     pytest.param(
         name,
         check,
-        marks=[] if name == "puppet" else [pytest.mark.neural, pytest.mark.slow],
+        marks=MARKS_OF.get(name, [pytest.mark.neural, pytest.mark.slow]),
         id=f"{name}-{check.__name__}",
     )
     for name in SOUGHT

@@ -113,6 +113,7 @@ def test_sessions_at_the_same_time_do_not_hear_each_other(
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.nightly
 def test_musetalk_sessions_of_two_versions_and_precisions_live_side_by_side(
     weights: Path, portrait: Path, voice_samples: np.ndarray[Any, Any]
 ) -> None:
