@@ -1,4 +1,4 @@
-# personare: `make demo` for a first clip, `make quick` while you work, `make check`, `make test` and `make nightly` for all proof.
+# personare: `make demo` for a first clip, `make quick` while you work; `make check`, `make test`, `make nightly` prove it.
 # Everything lands in .venv.
 PYTHON ?= python3.11
 VENV   ?= .venv
