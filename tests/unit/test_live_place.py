@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from personare.errors import Busy, InvalidOption
+from personare.errors import Busy, EngineError, InvalidOption
 from personare.serve.live.live import LiveSessions
 from personare.serve.live.opened import Wanted, check_live
 from personare.serve.live.place import Place
@@ -239,3 +239,17 @@ def test_engines_that_cannot_be_live_say_so() -> None:
     check_live(musetalk, musetalk.read_options({"audio": "streaming"}))
     puppet = studio.open("puppet")
     check_live(puppet, puppet.read_options({}))
+
+
+def test_who_waits_for_what_never_opens_is_told(monkeypatch):
+    monkeypatch.setattr("personare.serve.live.place.OPEN_SECONDS", 0.01)
+
+    async def waiting():
+        place = Place("session_1", Wanted(), "", Worker(), Worker, lambda place: None)
+        try:
+            with pytest.raises(EngineError, match="preparing takes longer"):
+                await place.until_open()
+        finally:
+            place.close()
+
+    asyncio.run(waiting())

@@ -19,9 +19,8 @@ from personare.cluster.parcels import Packer, sent
 from personare.errors import Busy, EngineError, PersonareError
 from personare.serve.live.live import LiveSessions, kind_of
 from personare.serve.live.opened import Wanted
-from personare.serve.live.place import OPEN_SECONDS, Place
+from personare.serve.live.place import Place
 from personare.serve.live.process import WorkerProcess
-from personare.serve.live.wire import Facts
 from personare.studio.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -136,14 +135,9 @@ class ClusterSessions(LiveSessions):
         actor, measure = await self._entered(card)
         place = self._placed(card, replace(wanted, measure=measure), lambda: actor)
         try:
-            facts: Facts = await asyncio.wait_for(asyncio.shield(place.opened), OPEN_SECONDS)
+            facts = await place.until_open()
             if facts["cost"] is not None:
                 _allowed(await self._answer(self._directory.measured.remote(id, kind, facts["cost"])))
-        except TimeoutError:
-            place.close()
-            raise EngineError(
-                f"preparing takes longer than {OPEN_SECONDS:.0f} s", hint="make an avatar first"
-            ) from None
         except BaseException:
             place.close()
             raise

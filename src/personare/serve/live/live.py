@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from personare.errors import EngineError, UnknownName
+from personare.errors import UnknownName
 from personare.ground.machine import machine
 from personare.serve.live.admission import Admission
 from personare.serve.live.opened import Wanted
-from personare.serve.live.place import OPEN_SECONDS, Place
+from personare.serve.live.place import Place
 from personare.serve.live.process import WorkerProcess
-from personare.serve.live.wire import Facts
 from personare.studio.settings import Settings
 
 if TYPE_CHECKING:
@@ -78,14 +77,9 @@ class LiveSessions:
         place = Place(id, replace(wanted, measure=measure), caller, self._worker(), self._worker, self._left)
         self._places[id] = place
         try:
-            facts: Facts = await asyncio.wait_for(asyncio.shield(place.opened), OPEN_SECONDS)
+            facts = await place.until_open()
             if facts["cost"] is not None:
                 self.admission.measured(id, kind, facts["cost"])
-        except TimeoutError:
-            place.close()
-            raise EngineError(
-                f"preparing takes longer than {OPEN_SECONDS:.0f} s", hint="make an avatar first"
-            ) from None
         except BaseException:
             place.close()
             raise

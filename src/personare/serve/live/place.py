@@ -81,6 +81,15 @@ class Place:
 
     # ------------------------------------------------------------- for watchers
 
+    async def until_open(self) -> Facts:
+        """What it is, once it is prepared. Raises EngineError if that takes too long."""
+        try:
+            return await asyncio.wait_for(asyncio.shield(self.opened), OPEN_SECONDS)
+        except TimeoutError:
+            raise EngineError(
+                f"preparing takes longer than {OPEN_SECONDS:.0f} s", hint="make an avatar first"
+            ) from None
+
     def attach(self, watcher: Watcher, media: Media | None) -> None:
         """Somebody watches (media None: only listens to messages). Who watched before leaves."""
         if media is not None:
