@@ -31,8 +31,10 @@ def own_files() -> dict[str, bytes]:
 # ---------------------------------------------------------------- its files
 
 
-def test_it_is_small():
-    assert sum(map(len, own_files().values())) < MOST_BYTES
+@pytest.mark.parametrize("other", ["zh", "en"])
+def test_what_a_browser_loads_is_small(other):
+    loaded = {name: content for name, content in own_files().items() if name != f"words.{other}.js"}
+    assert sum(map(len, loaded.values())) < MOST_BYTES
 
 
 def test_nothing_but_its_own_files_runs(answering):
@@ -69,10 +71,9 @@ def test_nothing_else_of_the_disk_is_served(answering, name):
 def test_every_word_is_there_in_both_languages():
     """The English word of an element is the element's own text."""
     files = {name: content.decode() for name, content in own_files().items()}
-    english, chinese = re.search(
-        r"en: \{(.*?)\n  \},\n  zh: \{(.*?)\n  \},", files["words.js"], re.S
-    ).groups()
-    of_scripts, all_words = (set(re.findall(r"(?:^|[{,\s])(\w+): \"", words)) for words in (english, chinese))
+    of_scripts, all_words = (
+        set(re.findall(r"(?:^|[{,\s])(\w+): \"", files[f"words.{language}.js"])) for language in ("en", "zh")
+    )
     of_elements = set(re.findall(r"data-t=\"(\w+)\"", files["index.html"]))
     used = set(re.findall(r"data-t(?:-label)?=\"(\w+)\"", files["index.html"]))
     for name, text in files.items():
@@ -264,3 +265,64 @@ def test_complaint_18_where_webrtc_cannot_connect_it_is_websocket_and_says_why(b
     page.click("#stop")
     assert page.faults == []
     page.context.close()
+
+
+PLAYED = """
+const told = [], kinds = {};
+globalThis.sampleRate = 16000;
+globalThis.registerProcessor = (name, kind) => { kinds[name] = kind; };
+globalThis.AudioWorkletProcessor = class {
+  constructor() { this.port = { postMessage: (index) => told.push(index) }; }
+};
+globalThis.played = (rest, seconds, piled, late) => { // pieces of 40 ms, each 5 quanta after the last
+  const player = new kinds.player(), left = [];
+  let sent = 0, holes = 0;
+  const push = () => player.port.onmessage({ data: { index: sent++, rest, sound: new Float32Array(640).fill(1) } });
+  for (let i = 0; i < piled; i++) push();
+  for (let quantum = 0; quantum < seconds * 125; quantum++) {
+    if (quantum % 5 === 0) left.push(player.have / 16);
+    const now = Math.floor((quantum - (late.some(([from, to]) => quantum >= from && quantum < to) ? 25 : 0)) / 5);
+    while (sent - piled < now) push();
+    const out = new Float32Array(128);
+    player.process([], [[out]]);
+    if (quantum > 20) holes += out.filter((value) => value === 0).length;
+  }
+  return { left: left.slice(-50), holes, target: player.target / 16,
+    ordered: told.splice(0).every((index, i, all) => !i || index > all[i - 1]) };
+};
+"""
+
+
+@pytest.mark.slow
+def test_the_sound_s_thread_gets_rid_of_what_piled_up(browser):
+    """Surplus goes at rest at once, in speech a few per cent faster; a gap makes it careful."""
+    worklet = own_files()["worklet.js"].decode()
+    page = browser.new_page()
+    page.add_script_tag(content=f"{{{PLAYED}{worklet}}}")
+    for rest, seconds in ((True, 4), (False, 9)):
+        seen = page.evaluate("given => played(...given)", [rest, seconds, 6, []])
+        assert seen["ordered"]
+        assert seen["holes"] == 0
+        assert all(5 <= left <= 30 for left in seen["left"]), seen["left"]
+    page.close()
+
+
+@pytest.mark.slow
+def test_after_a_gap_more_is_kept_in_hand(browser):
+    worklet = own_files()["worklet.js"].decode()
+    page = browser.new_page()
+    page.add_script_tag(content=f"{{{PLAYED}{worklet}}}")
+    once, again = ([[at, at + 30] for at in ats] for ats in ((500,), (500, 800, 1100)))
+    first, second = (
+        page.evaluate("given => played(...given)", [False, 12, 2, late]) for late in (once, again)
+    )
+    assert first["holes"] > 0
+    assert second["holes"] < 3 * first["holes"]
+    assert second["target"] > first["target"] >= 20
+    page.close()
+
+
+def test_the_documented_client_plays_as_the_page_does():
+    document = (Path(__file__).parents[2] / "docs" / "live.md").read_text(encoding="utf-8")
+    (sample,) = re.findall(r"```js player.js\n(.*?)\nregisterProcessor", document, re.S)
+    assert sample in own_files()["worklet.js"].decode()

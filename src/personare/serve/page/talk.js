@@ -187,8 +187,8 @@ function pictures() {
       if (of !== (generation & 0xffff)) return;
       newest = Math.max(newest, index);
       if (kind === 2) {
-        const samples = Float32Array.from(new Int16Array(data, 8), (value) => value / 32768);
-        node.port.postMessage({ samples, index }, [samples.buffer]);
+        const sound = Float32Array.from(new Int16Array(data, 8), (value) => value / 32768);
+        node.port.postMessage({ index, sound, rest: head.getUint8(1) === 0 }, [sound.buffer]);
       } else if (kind === 1) {
         const bitmap = await createImageBitmap(new Blob([new Uint8Array(data, 8)], { type: "image/jpeg" }));
         if (!open || of !== (generation & 0xffff)) { bitmap.close(); return; }
