@@ -46,6 +46,21 @@ from personare.types import SAMPLE_RATE
 
 HERE = Path(__file__).resolve().parent
 TEXT = "My mother bought five purple shoes. Please put the big map beside them, Bob, and open it. "
+WAITS = (
+    "jitterBufferDelay",
+    "jitterBufferTargetDelay",
+    "jitterBufferMinimumDelay",
+    "totalDecodeTime",
+    "totalProcessingDelay",
+)
+COUNTS = (
+    "jitterBufferEmittedCount",
+    "framesDropped",
+    "keyFramesDecoded",
+    "concealedSamples",
+    "insertedSamplesForDeceleration",
+    "removedSamplesForAcceleration",
+)
 BAR = {
     "interrupt, process": "p95 <= 60 ms",
     "interrupt, websocket": "p95 <= 200 ms",
@@ -67,6 +82,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=["process", "websocket", "webrtc", "sessions", "soak"])
     parser.add_argument("--sessions", type=int, default=3)
     parser.add_argument("--soak", type=float, default=0.5, help="minutes; the bar asks for 30")
+    parser.add_argument("--firsts", type=int, default=5)
     parser.add_argument("--interrupts", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=12, help="of each measurement of glass to glass")
     parser.add_argument("--chromium", default="/usr/bin/chromium")
@@ -227,7 +243,7 @@ def in_browser(running: Running, mode: str, voice: np.ndarray, chosen: argparse.
 
 def browser_round(page, mode: str, voice: np.ndarray, chosen: argparse.Namespace) -> None:
     firsts = []
-    for _ in range(5):
+    for _ in range(chosen.firsts):
         page.evaluate("(seen.frames = [], seen.messages = [])")
         begun = page.evaluate("(voice) => speak(voice)", encoded(voice[: SAMPLE_RATE * 3 // 2]))
         page.wait_for_function("seen.messages.some((told) => told.type === 'utterance.finished')")
@@ -237,8 +253,11 @@ def browser_round(page, mode: str, voice: np.ndarray, chosen: argparse.Namespace
     tell(f"first speaking picture, {mode}", firsts)
 
     page.evaluate("(seen.frames = [], seen.beeps = [])")
+    before = page.evaluate("held()") if mode == "webrtc" else None
     page.evaluate("(voice) => feed(voice)", encoded(with_beeps(voice, chosen.seconds)))
     page.wait_for_timeout(1000 * chosen.seconds + 1500)
+    if before is not None:
+        held_back(before, page.evaluate("held()"))
     seen = page.evaluate("({frames: seen.frames, beeps: seen.beeps, bad: seen.bad})")
     speaking = [frame for frame in seen["frames"] if frame["state"] == 1]
     tell(f"glass to glass, {mode}", [frame["late"] for frame in speaking])
@@ -261,6 +280,16 @@ def browser_round(page, mode: str, voice: np.ndarray, chosen: argparse.Namespace
     tell(f"interrupt, {mode}", taken)
     if missed or seen["bad"]:
         print(f"    {missed} interrupts were not seen, {seen['bad']} bar codes could not be read")
+
+
+def held_back(before: dict, after: dict) -> None:
+    """What each receiver waited, on the average of a measurement: milliseconds."""
+    for kind in ("video", "audio"):
+        grown = {name: after[kind].get(name, 0) - before[kind].get(name, 0) for name in WAITS + COUNTS}
+        count = max(1, grown["jitterBufferEmittedCount"])
+        waits = [f"{name} {1e3 * grown[name] / count:.0f}" for name in WAITS if name in after[kind]]
+        counts = [f"{name} {grown[name]}" for name in COUNTS if name in after[kind]]
+        print(f"    {kind}: {', '.join(waits)} ms; {', '.join(counts)}", flush=True)
 
 
 def answer_with(body: str, kind: str) -> Callable[..., None]:

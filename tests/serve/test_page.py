@@ -277,12 +277,13 @@ globalThis.AudioWorkletProcessor = class {
 globalThis.played = (rest, seconds, piled, late) => { // pieces of 40 ms, each 5 quanta after the last
   const player = new kinds.player(), left = [];
   let sent = 0, holes = 0;
-  const push = () => player.port.onmessage({ data: { index: sent++, rest, sound: new Float32Array(640).fill(1) } });
+  const sound = new Float32Array(640).fill(1);
+  const push = () => player.port.onmessage({ data: { index: sent++, rest, sound } });
   for (let i = 0; i < piled; i++) push();
   for (let quantum = 0; quantum < seconds * 125; quantum++) {
     if (quantum % 5 === 0) left.push(player.have / 16);
-    const now = Math.floor((quantum - (late.some(([from, to]) => quantum >= from && quantum < to) ? 25 : 0)) / 5);
-    while (sent - piled < now) push();
+    const isLate = late.some(([from, to]) => quantum >= from && quantum < to);
+    while (sent - piled < Math.floor((quantum - (isLate ? 25 : 0)) / 5)) push();
     const out = new Float32Array(128);
     player.process([], [[out]]);
     if (quantum > 20) holes += out.filter((value) => value === 0).length;
