@@ -320,6 +320,8 @@ def test_after_a_gap_more_is_kept_in_hand(browser):
     assert first["holes"] > 0
     assert second["holes"] < 3 * first["holes"]
     assert second["target"] > first["target"] >= 20
+    silent = page.evaluate("given => played(...given)", [True, 12, 2, again])
+    assert silent["target"] == 20  # nobody hears a gap in silence
     page.close()
 
 

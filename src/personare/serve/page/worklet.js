@@ -5,7 +5,7 @@ const LEAST = 0.02 * sampleRate, MOST = 0.2 * sampleRate, FASTER = 0.04;
 class Player extends AudioWorkletProcessor {
   constructor() {
     super();
-    this.target = LEAST; // samples that are left when the next piece comes; more after a gap
+    this.target = LEAST; // samples that are left when the next piece comes; more after a gap in speech
     this.clear();
     this.port.onmessage = ({ data }) => {
       if (data.clear) return this.clear();
@@ -23,7 +23,7 @@ class Player extends AudioWorkletProcessor {
     if (!this.playing) {
       this.gap += out.length;
       if (!this.have || this.have < this.target + this.queue[0].sound.length) return true;
-      if (this.gap < sampleRate / 2) this.target = Math.min(this.target + LEAST, MOST);
+      if (!this.rest && this.gap < sampleRate / 2) this.target = Math.min(this.target + LEAST, MOST);
       Object.assign(this, { playing: true, low: Infinity, heard: 0, surplus: 0 });
     }
     for (let i = 0; i < out.length; i++) {
@@ -39,6 +39,7 @@ class Player extends AudioWorkletProcessor {
       }
       if (!piece.told) this.port.postMessage(piece.index);
       piece.told = true;
+      this.rest = piece.rest;
       const whole = Math.floor(this.at), value = piece.sound[whole];
       out[i] = value + (this.at - whole) * ((piece.sound[whole + 1] ?? value) - value);
       this.go(this.surplus > 0 ? 1 + FASTER : 1 - (this.at % 1));
@@ -48,7 +49,7 @@ class Player extends AudioWorkletProcessor {
     this.heard += out.length;
     if (this.heard < sampleRate) return true;
     Object.assign(this, { surplus: this.low - this.target, low: Infinity, heard: 0 });
-    this.target = Math.max(LEAST, this.target * 0.97);
+    this.target = Math.max(LEAST, this.target * 0.95);
     return true;
   }
 
