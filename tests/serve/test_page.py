@@ -158,7 +158,9 @@ def small(page) -> None:
 def test_a_text_becomes_a_clip(page):
     small(page)
     page.fill("#text", "Hello.")
+    page.check("#motion")
     page.check("#curves")
+    assert not page.is_checked("#motion")  # a run writes one of them
     page.click("#go")
     seconds, width = clip_of(page)
     assert 0.3 < seconds < 3

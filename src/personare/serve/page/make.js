@@ -39,6 +39,8 @@ export function begin() {
   $("record").onclick = record;
   $("engine").onchange = showOptions;
   $("avatar").onchange = avatarChosen;
+  for (const [one, other] of [["curves", "motion"], ["motion", "curves"]])  // a run writes one of them
+    $(one).onchange = () => { if ($(one).checked) $(other).checked = false; };
   document.querySelector("#make form").onsubmit = (event) => { event.preventDefault(); make().catch(failed); };
   $("cancel").onclick = () => job && post(`/v1/jobs/${job}/cancel`).catch(complain);
   Promise.all([get("/v1/engines"), get("/v1/styles"), fillVoices($("voice"))]).then(([found, styles]) => {
