@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from personare.engines.engine import load_engine
+from personare.perception import photo_report
+from personare.perception.photo_report import PhotoReport
+from personare.serve.labels import LABELS
 from personare.serve.routes.page import page_files
 from tests.serve.conftest import PATIENCE_SECONDS
 
 MOST_BYTES = 60_000
+OWN = (".html", ".js", ".css", ".svg")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SWITCHES = [
     "--no-sandbox",  # tests may run as root, in a container
@@ -25,7 +32,8 @@ LONG_TEXT = "Hello, I am talking to you live. Seven, six, five, four, three, two
 
 
 def own_files() -> dict[str, bytes]:
-    return {name: file.content for name, file in page_files().items() if name != "portrait.jpg"}
+    """The page's, without the bundled portrait and the service's own sentences in Chinese."""
+    return {name: file.content for name, file in page_files().items() if name.endswith(OWN)}
 
 
 # ---------------------------------------------------------------- its files
@@ -81,6 +89,20 @@ def test_every_word_is_there_in_both_languages():
             used |= set(re.findall(r"\bt\(\"(\w+)\"", text))
     assert of_scripts | of_elements == all_words
     assert used <= all_words
+
+
+def test_what_the_service_says_of_photos_and_puppet_is_there_in_chinese():
+    """Sentences have {} in place of numbers, as the page looks them up."""
+    sentences = json.loads(page_files()["sentences.zh.json"].content)
+    assert all(english.count("{}") == other.count("{}") for english, other in sentences.items())
+    options = load_engine("puppet").Options.model_json_schema()["properties"]
+    said = {option["description"] for name, option in options.items() if name in LABELS["zh"]}
+    said |= {value for option in options.values() for value in option.get("enum", [])}
+    plain = PhotoReport(100, 100, 40.0, 30.0, 40.0, 40.0, 40.0, 0.0, 9.0, True, True, 1.0, 2, False, ())
+    for report in (plain, replace(plain, pitch=-40.0, dark_lenses=False)):
+        said |= set(photo_report._with_advice(report, False).advice)
+    assert len(said) > 20
+    assert {re.sub(r"\d+(\.\d+)?", "{}", one) for one in said} <= set(sentences)
 
 
 def test_the_page_needs_no_key_and_its_calls_do(answering):
@@ -189,8 +211,11 @@ def test_options_have_chinese_names_and_keep_their_values(page):
     named = "document.querySelector('[data-option=emotion]').labels[0].firstChild.textContent"
     assert page.evaluate(named) == "emotion"
     page.click("#language")
-    assert page.evaluate(named) == "情绪"
+    wait(page, f"{named} === '情绪'")
     assert page.input_value("[data-option=emotion]") == "happy"
+    assert page.inner_text("[data-option=emotion] option:checked") == "高兴"
+    hint = page.evaluate("document.querySelector('[data-option=size]').parentNode.lastChild.textContent")
+    assert hint == "方形画面的边长，256 到 1024 像素，偶数"
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 // A portrait and a voice become a clip.
 import { blob, call, follow, get, post, remove, upload } from "./api.js";
 import { $, complain, fillAvatars, fillVoices, list, make as element, reason } from "./common.js";
-import { chosen, t } from "./words.js";
+import { chosen, said, t } from "./words.js";
 import { controls, values } from "./options.js";
 
 const FIRST = ["emotion", "style", "expressiveness", "head_motion"];
@@ -97,7 +97,7 @@ async function look(file) {
   await remove(`/v1/jobs/${asked.id}`);
   if (portrait !== file || !last) return;
   const advice = last.report?.photo.advice ?? [reason(last.error)];
-  $("photo").replaceChildren(...list(advice.length ? advice : [t("good_photo")]));
+  $("photo").replaceChildren(...list(advice.length ? advice.map((one) => said(one)) : [t("good_photo")]));
 }
 
 function avatarChosen() {
@@ -182,7 +182,7 @@ async function watch(id) {
   for await (const state of follow(id, watching.signal)) {
     last = state;
     $("bar").value = state.progress;
-    const words = state.status === "queued" ? [t("waiting"), state.ahead ? t("ahead", state.ahead) : ""] : [t("stage", state.stage, state.progress)];
+    const words = state.status === "queued" ? [t("waiting"), state.ahead ? t("ahead", state.ahead) : ""] : [state.stage, `${state.progress} %`];
     tell(words.filter(Boolean).join(" · "));
   }
   busy(false);

@@ -118,10 +118,8 @@ function hear(event) {
     generation = event.generation;
     watcher?.void();
   }
-  if (event.type === "session.ready") {
-    state(t("idle"));
-  } else if (event.type === "utterance.started") state(t("speaking"));
-  else if (event.type === "utterance.finished" || event.type === "interrupted") state(t("idle"));
+  if (event.type === "utterance.started") state(t("speaking"));
+  else if (["session.ready", "utterance.finished", "interrupted"].includes(event.type)) state(t("idle"));
   else if (event.type === "error") complain(reason(event.error));
 }
 
@@ -214,11 +212,7 @@ async function webrtc() {
     if (place) call(`${place}?token=${session?.token ?? ""}`, { method: "DELETE" }).catch(() => {});
   };
   try {
-    const pictures = peer.addTransceiver("video", { direction: "recvonly" });
-    peer.addTransceiver("audio", { direction: "recvonly" });
-    const known = RTCRtpReceiver.getCapabilities?.("video")?.codecs ?? [];
-    const h264 = known.filter((one) => one.mimeType === "video/H264" && /packetization-mode=1/.test(one.sdpFmtpLine ?? ""));
-    if (h264.length) pictures.setCodecPreferences([...h264, ...known.filter((one) => one.mimeType === "video/VP8")]);
+    for (const kind of ["video", "audio"]) peer.addTransceiver(kind, { direction: "recvonly" });
     peer.ontrack = ({ track, receiver }) => { stream.addTrack(track); if (track.kind === "audio") receiver.jitterBufferTarget = 0; };
     const connected = new Promise((resolve, reject) => {
       const no = () => reject(new Error(t("no_rtc")));

@@ -1,7 +1,7 @@
 // English words. Those of elements are the elements' own.
 export default {
   stop_record: "Stop recording", waiting: "waiting", ahead: "{0} before it", sending: "sending the files",
-  stage: "{0} · {1} %", failed: "It failed: {0}", cancelled: "It was cancelled.",
+  failed: "It failed: {0}", cancelled: "It was cancelled.",
   done: "{0} s of speech, {1} frames, {2} times real time", download_video: "Download the clip",
   download_curves: "Curves", download_motion: "Motion", no_text: "Write something to be said.",
   no_sound: "Choose a sound first.", no_record: "Record something first.",

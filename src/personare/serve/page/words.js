@@ -1,10 +1,18 @@
 // The page's words. An element says which by data-t. A browser loads those of its own language.
-const WORDS = { en: {}, zh: {} };
+const WORDS = { en: {}, zh: {} }, SENTENCES = { en: {} };
 let language = localStorage.getItem("language") || (navigator.language.startsWith("zh") ? "zh" : "en");
-const load = async () => Object.assign(WORDS[language], (await import(`./words.${language}.js`)).default);
+const load = async () => {
+  Object.assign(WORDS[language], (await import(`./words.${language}.js`)).default);
+  SENTENCES[language] ??= await (await fetch(`sentences.${language}.json`)).json();
+};
 await load();
 export const t = (name, ...values) =>
   (WORDS[language][name] ?? name).replace(/\{(\d)\}/g, (_, i) => values[i]);
+// What the service says, in the page's language if it is known there; numbers keep their places.
+export const said = (words = "") => {
+  const numbers = words.match(/\d+(\.\d+)?/g) ?? [];
+  return SENTENCES[language][words.replace(/\d+(\.\d+)?/g, "{}")]?.replace(/{}/g, () => numbers.shift()) ?? words;
+};
 export const chosen = () => language;
 export function translate(root = document) {
   document.documentElement.lang = language === "zh" ? "zh-CN" : "en";

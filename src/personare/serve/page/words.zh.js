@@ -9,7 +9,7 @@ export default {
   speak_yourself: "自己说", interrupt: "打断", keys: "Ctrl+Enter 说出，Esc 打断。", avatars: "形象", jobs: "视频",
   name: "名称", consent: "谁同意了，以何种方式", keep: "保存为形象", doctor_says: "这个浏览器和服务能做什么，其余的该怎么办。",
   again: "重新检查", key_wanted: "此服务需要密钥", key: "API 密钥", key_kept: "只留在本标签页，关闭即忘。", go_on: "继续",
-  waiting: "等待中", ahead: "前面还有 {0} 个", sending: "正在上传", stage: "{0} · {1} %", failed: "失败：{0}",
+  waiting: "等待中", ahead: "前面还有 {0} 个", sending: "正在上传", failed: "失败：{0}",
   cancelled: "已取消。", done: "{0} 秒语音，{1} 帧，{2} 倍实时", download_video: "下载视频", download_curves: "曲线",
   download_motion: "动作", no_text: "请写下要说的话。", no_sound: "请先选择声音。", no_record: "请先录音。",
   no_microphone: "无法使用麦克风：{0}", not_ready: "未就绪", no_reach: "服务没有回应。", empty_shelf: "这里还没有东西。",
