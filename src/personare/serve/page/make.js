@@ -63,6 +63,7 @@ function pick(language) {
 
 export function show() {
   fillAvatars($("avatar")).catch(complain);
+  showNote();
   for (const field of document.querySelectorAll("[data-option]")) field.rename();
 }
 
@@ -113,10 +114,17 @@ function play(player, file) {
   if (file) player.src = URL.createObjectURL(file);
 }
 
+const engineChosen = () => engines.find((one) => one.engine === $("engine").value);
+
+function showNote() {
+  const engine = engineChosen();
+  if (engine) $("engine-note").textContent = [said(engine.summary), ...(engine.ready ? [] : engine.missing)].join(" · ");
+}
+
 function showOptions() {
-  const engine = engines.find((one) => one.engine === $("engine").value);
+  const engine = engineChosen();
   if (!engine) return;
-  $("engine-note").textContent = [engine.summary, ...(engine.ready ? [] : engine.missing)].join(" · ");
+  showNote();
   const names = Object.keys(engine.options ?? {}).filter((name) => name !== "device");
   $("main-options").replaceChildren(...controls(engine, names.filter((name) => FIRST.includes(name))));
   $("options").replaceChildren(...controls(engine, names.filter((name) => !FIRST.includes(name))));

@@ -18,7 +18,7 @@ export default {
   no_worklet: "no AudioWorklet: open the page over HTTPS or on localhost",
   insecure: "browsers give the microphone to HTTPS and localhost only",
   full: "the queue is full: wait, or start the service with more --workers",
-  no_h264_check: "cannot be told in this browser", disk: "Disk",
+  disk: "Disk",
   disk_full: "nearly full: remove clips, or keep them for a shorter time (--keep-hours)",
   free: "{0} GB free", example1: "Greeting", example2: "Numbers", example3: "Chinese",
   good_photo: "A good photo.",

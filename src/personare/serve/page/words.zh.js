@@ -20,7 +20,7 @@ export default {
   mic_check: "麦克风", place: "任务空位", works: "正常", no_webrtc: "此浏览器没有；改用 WebSocket，无需其他条件",
   no_h264: "此浏览器没有；改用 VP8，开销加倍", no_worklet: "没有 AudioWorklet：请用 HTTPS 或 localhost 打开",
   insecure: "浏览器只向 HTTPS 和 localhost 提供麦克风", full: "队列已满：请等待，或用更多 --workers 启动服务",
-  no_h264_check: "此浏览器无法判断", disk: "磁盘",
+  disk: "磁盘",
   disk_full: "快满了：删除视频，或缩短保留时间（--keep-hours）", free: "剩余 {0} GB",
   example1: "问候", example2: "数字", example3: "中文", good_photo: "照片合适。",
 };
