@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,12 +16,12 @@ from personare.engines.puppet.draw.lids import Lids
 from personare.engines.puppet.draw.mouth import Inside, MouthInterior
 from personare.engines.puppet.draw.shade import SkinShade, marks_on
 from personare.engines.puppet.draw.texture import Texture
-from personare.engines.puppet.draw.warp import CoarseMask, FineRegion, Patch, Surface, Window, windows_over
+from personare.engines.puppet.draw.warp import WINDOW_ROWS, FineRegion, Patch, Surface, Window, windows_over
 from personare.engines.puppet.fit import eyes, lip_colours, lips
 from personare.engines.puppet.fit.light import cheek_colour
 from personare.engines.puppet.fit.rig import Rig
 from personare.engines.puppet.forms import CROP, PLATE, RIG
-from personare.motion import FaceState
+from personare.motion import UNIT, FaceState
 from personare.types import Feature, Image
 
 EYE_REACH = (0.06, 0.08, 0.05)
@@ -28,13 +29,18 @@ LIPS_REACH = (0.08, 0.06, 0.24)
 """Room of the finely drawn regions aside, above and below the lids and the lips, in eye
 distances; the jaw drops.
 """
+GAP_PX = 24
+"""Columns in which nothing is mixed are left out where so many lie side by side."""
+
+
+AT_REST = FaceState(np.zeros(len(UNIT), np.float32), 0.0, (0.0, 0.0, 0.0), (0.0, 0.0), (0.0, 0.0))
 
 
 class Drawn(NamedTuple):
     """A face that is drawn and not yet in its picture.
 
-    frame: uint8 [S, S, 3], with what is behind the face where that is certain to show.
-    share: uint8 [S, S], how much of each pixel is what moves, and not what is behind it.
+    frame: uint8 [S, S, 3].
+    share: uint8 [S, S], how much of each pixel is the frame's, and not what is behind it.
     mixed: outside these windows the share is 0 or 255.
     """
 
@@ -59,9 +65,6 @@ class FaceRenderer:
         cut = plate.arrays["cut"] if plate else None
         texture = Texture(rig.textured(picture), cut)
         self._surface = Surface(texture, rig.triangles, rig.eye_distance_px)
-        # Without a plate everything that may move is fetched, always.
-        self._cut = None if cut is None else CoarseMask.of(cut, self._surface.step)
-        self._moving_windows = windows_over(self.still.reach)
         self._eyes = [
             FineRegion(texture, rig, [*upper, *lower], EYE_REACH, eyes.eyeball_triangles())
             for upper, lower in zip(eyes.UPPER_LIDS, eyes.LOWER_LIDS, strict=True)
@@ -75,6 +78,12 @@ class FaceRenderer:
         )
         self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="personare-details")
         self._behind = self.still.restore((plate.arrays["plate"] if plate else picture).copy())
+        at_rest = pose(rig, AT_REST).skin
+        self._details_at_rest = [region.window(at_rest) for region in (*self._eyes, self._lips)]
+        whole = [Window(*(slice(0, side) for side in texture.size))]
+        share = self.still.reach if cut is None else cv2.bitwise_and(cut, self.still.reach)
+        self._unmoved = picture.copy()
+        lay(self._unmoved, self._behind, share, whole)
 
     def render(self, state: FaceState) -> Image:
         """One frame, uint8 [S, S, 3], the caller's to keep."""
@@ -85,14 +94,14 @@ class FaceRenderer:
         posed = pose(self._rig, state)
         details = self._beside.submit(self._details, posed, state)
         self._surface.move(posed.skin)
-        frame, share, mixed = self._carried()
+        drawn = self._carried()
         patches, inside = details.result()
         for patch in patches:
-            patch.lay(frame)
-        self._lids.shut(frame, posed.skin.vertices, np.asarray(state.curves, np.float32))
-        self._shade.draw(frame, posed.skin.vertices, state.curves, relaxation(self._rig, state.curves))
-        inside.lay(frame)
-        return Drawn(frame, share, mixed)
+            patch.lay(drawn.frame)
+        self._lids.shut(drawn.frame, posed.skin.vertices, np.asarray(state.curves, np.float32))
+        self._shade.draw(drawn.frame, posed.skin.vertices, state.curves, relaxation(self._rig, state.curves))
+        inside.lay(drawn.frame)
+        return drawn
 
     def compose(self, drawn: Drawn) -> Image:
         """The frame, uint8 [S, S, 3], with what must not move put back, in place; the caller's
@@ -105,14 +114,13 @@ class FaceRenderer:
         """Draw no more."""
         self._beside.shutdown()
 
-    def _carried(self) -> tuple[Image, NDArray[np.uint8], list[Window]]:
-        """The picture where the surface has taken it, as in Drawn."""
-        windows, mixed = (self._moving_windows, []) if self._cut is None else self._surface.carried(self._cut)
-        frame = self._behind.copy()
-        share = np.zeros_like(self.still.reach)
-        self._surface.fetch(frame, share, windows)
-        share &= self.still.reach
-        return frame, share, mixed
+    def _carried(self) -> Drawn:
+        """The picture where the surface has taken it; elsewhere it is composed already."""
+        frame = self._unmoved.copy()
+        share = np.full_like(self.still.reach, 255)
+        self._surface.fetch(frame, share, self._surface.moved(self._details_at_rest))
+        cv2.bitwise_and(share, self.still.reach, dst=share)
+        return Drawn(frame, share, windows_over(cv2.inRange(share, 1, 254), WINDOW_ROWS, GAP_PX))
 
     def _details(self, posed: Posed, state: FaceState) -> tuple[list[Patch], Inside]:
         """Eyes and lips, finely drawn, and the inside of the mouth."""
