@@ -81,7 +81,7 @@ class FaceRenderer:
         at_rest = pose(rig, AT_REST).skin
         self._details_at_rest = [region.window(at_rest) for region in (*self._eyes, self._lips)]
         whole = [Window(*(slice(0, side) for side in texture.size))]
-        share = self.still.reach if cut is None else cv2.bitwise_and(cut, self.still.reach)
+        share = self.still.reach if cut is None else cut & self.still.reach
         self._unmoved = picture.copy()
         lay(self._unmoved, self._behind, share, whole)
 
@@ -120,7 +120,9 @@ class FaceRenderer:
         share = np.full_like(self.still.reach, 255)
         self._surface.fetch(frame, share, self._surface.moved(self._details_at_rest))
         cv2.bitwise_and(share, self.still.reach, dst=share)
-        return Drawn(frame, share, windows_over(cv2.inRange(share, 1, 254), WINDOW_ROWS, GAP_PX))
+        return Drawn(
+            frame, share, windows_over(np.asarray(cv2.inRange(share, 1, 254), np.uint8), WINDOW_ROWS, GAP_PX)
+        )
 
     def _details(self, posed: Posed, state: FaceState) -> tuple[list[Patch], Inside]:
         """Eyes and lips, finely drawn, and the inside of the mouth."""
