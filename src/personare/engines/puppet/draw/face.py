@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from personare.engines.puppet.compose import StillBackground, lay
 from personare.engines.puppet.draw.deform import Posed, pose, relaxation
 from personare.engines.puppet.draw.lids import Lids
 from personare.engines.puppet.draw.mouth import Inside, MouthInterior
+from personare.engines.puppet.draw.resting import AT_REST, RestingFace
 from personare.engines.puppet.draw.shade import SkinShade, marks_on
 from personare.engines.puppet.draw.texture import Texture
 from personare.engines.puppet.draw.warp import WINDOW_ROWS, FineRegion, Patch, Surface, Window, windows_over
@@ -21,7 +22,7 @@ from personare.engines.puppet.fit import eyes, lip_colours, lips
 from personare.engines.puppet.fit.light import cheek_colour
 from personare.engines.puppet.fit.rig import Rig
 from personare.engines.puppet.forms import CROP, PLATE, RIG
-from personare.motion import UNIT, FaceState
+from personare.motion import FaceState
 from personare.types import Feature, Image
 
 EYE_REACH = (0.06, 0.08, 0.05)
@@ -31,9 +32,6 @@ distances; the jaw drops.
 """
 GAP_PX = 24
 """Columns in which nothing is mixed are left out where so many lie side by side."""
-
-
-AT_REST = FaceState(np.zeros(len(UNIT), np.float32), 0.0, (0.0, 0.0, 0.0), (0.0, 0.0), (0.0, 0.0))
 
 
 class Drawn(NamedTuple):
@@ -78,12 +76,17 @@ class FaceRenderer:
         )
         self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="personare-details")
         self._behind = self.still.restore((plate.arrays["plate"] if plate else picture).copy())
-        at_rest = pose(rig, AT_REST).skin
-        self._details_at_rest = [region.window(at_rest) for region in (*self._eyes, self._lips)]
-        whole = [Window(*(slice(0, side) for side in texture.size))]
-        share = self.still.reach if cut is None else cut & self.still.reach
-        self._unmoved = picture.copy()
-        lay(self._unmoved, self._behind, share, whole)
+        self._share = self.still.reach if cut is None else cut & self.still.reach
+        at_rest = pose(rig, AT_REST)
+        self._detailed = [region.window(at_rest.skin) for region in (*self._eyes, self._lips)]
+        self._unmoved = self._composed(picture)
+        resting = rig.textured(picture)
+        self._surface.move(at_rest.skin)
+        self._surface.fetch(resting, np.empty_like(self._share), self._surface.moved())
+        for patch in self._details(at_rest, AT_REST)[0]:
+            patch.lay(resting)
+        self._resting = RestingFace(rig, resting, cut, self._surface, self._eyes, self._lids)
+        self._resting_unmoved = self._composed(resting)
 
     def render(self, state: FaceState) -> Image:
         """One frame, uint8 [S, S, 3], the caller's to keep."""
@@ -91,10 +94,15 @@ class FaceRenderer:
 
     def draw(self, state: FaceState) -> Drawn:
         """The face in this state, for `compose`."""
+        if self._resting.shows(state):
+            self._resting.move(state)
+            return self._carried(
+                self._resting.surface, self._resting_unmoved, [*self._detailed, self._resting.eyes]
+            )
         posed = pose(self._rig, state)
         details = self._beside.submit(self._details, posed, state)
         self._surface.move(posed.skin)
-        drawn = self._carried()
+        drawn = self._carried(self._surface, self._unmoved, self._detailed)
         patches, inside = details.result()
         for patch in patches:
             patch.lay(drawn.frame)
@@ -114,15 +122,22 @@ class FaceRenderer:
         """Draw no more."""
         self._beside.shutdown()
 
-    def _carried(self) -> Drawn:
-        """The picture where the surface has taken it; elsewhere it is composed already."""
-        frame = self._unmoved.copy()
-        share = np.full_like(self.still.reach, 255)
-        self._surface.fetch(frame, share, self._surface.moved(self._details_at_rest))
+    def _composed(self, picture: Image) -> Image:
+        """A picture in which nothing has moved, before what is behind it."""
+        composed = picture.copy()
+        lay(composed, self._behind, self._share, [Window(*(slice(0, side) for side in self._share.shape))])
+        return composed
+
+    def _carried(self, surface: Surface, unmoved: Image, detailed: Sequence[Window]) -> Drawn:
+        """What the surface shows where it has moved, and in these windows; elsewhere what is
+        composed already.
+        """
+        frame = unmoved.copy()
+        share = np.full_like(self._share, 255)
+        surface.fetch(frame, share, surface.moved(detailed))
         cv2.bitwise_and(share, self.still.reach, dst=share)
-        return Drawn(
-            frame, share, windows_over(np.asarray(cv2.inRange(share, 1, 254), np.uint8), WINDOW_ROWS, GAP_PX)
-        )
+        mixed = np.asarray(cv2.inRange(share, 1, 254), np.uint8)
+        return Drawn(frame, share, windows_over(mixed, WINDOW_ROWS, GAP_PX))
 
     def _details(self, posed: Posed, state: FaceState) -> tuple[list[Patch], Inside]:
         """Eyes and lips, finely drawn, and the inside of the mouth."""

@@ -62,7 +62,10 @@ def windows_over(mask: NDArray[np.uint8], high: int = WINDOW_ROWS, gap: int | No
     the mask, uint8 [H, W], is 0; also side by side, where a gap between them is as wide as
     this.
     """
-    some = np.maximum.reduceat(mask, np.arange(0, len(mask), high), axis=0)
+    full = len(mask) // high * high
+    some = mask[:full].reshape(-1, high, mask.shape[1]).max(axis=1)
+    if full < len(mask):
+        some = np.concatenate([some, mask[full:].max(axis=0, keepdims=True)])
     bands, width = some.shape
     gap = width if gap is None else gap
     # All bands in one row, further apart than any gap.
