@@ -224,7 +224,9 @@ class FineRegion:
         self._low = low - np.rint(at_rest.mean(axis=0)).astype(int)
         width, height = (int(s) for s in np.minimum(high - low, texture.size[::-1]))
         self._size = (width, height)
-        self._triangles = np.concatenate([_near(rig, low, high), backdrop + len(rig.points)]).astype(np.int32)
+        triangles = np.concatenate([_near(rig, low, high), backdrop + len(rig.points)])
+        self._used, of_used = np.unique(triangles, return_inverse=True)
+        self._triangles = of_used.reshape(triangles.shape).astype(np.int32)
         self._rasteriser = Rasteriser(width * FINE_ACROSS, height * FINE_DOWN)
         self._grid = tuple(
             ((plane + np.float32(0.5)) / np.float32(fine) - np.float32(0.5)) * np.float32(ENLARGED)
@@ -252,7 +254,8 @@ class FineRegion:
         """The region, to be laid over the frame."""
         window = self.window(skin)
         corner = window.columns.start, window.rows.start
-        layer = skin.over(backdrop)
+        whole = skin.over(backdrop)
+        layer = Layer(whole.vertices[self._used], whole.texture[self._used])
         local = layer.vertices.copy()
         local[:, :2] = (local[:, :2] - corner) * (FINE_ACROSS, FINE_DOWN)
         x, y = _planes(self._rasteriser.draw(local, self._triangles, _displacement(layer)))
