@@ -1,6 +1,7 @@
 """Before and after of what a viewer notices: sheets of two checkouts of personare.
 
-python tools/looks.py BEFORE [AFTER] --painting FILE --voice FILE [-o docs/looks] [--only NAME ...]
+python tools/looks.py BEFORE [AFTER] --painting FILE --voice FILE [-o docs/looks]
+    [--only NAME ...] [--png]
 
 BEFORE, AFTER: folders of checkouts (`git worktree add --detach FOLDER COMMIT`); AFTER is this
     one if left out. Both get the same portraits, voice, seed and moments.
@@ -154,7 +155,7 @@ def still(shot: str, shapes: Sequence[str], at: Sequence[int], reach: Reach, wid
 
 
 def strip(first: float, count: int, every: int, at: Sequence[int], reach: Reach, width: int) -> Sheet:
-    """Every so manieth frame of the speech from a moment on, seconds: a row before, a row after."""
+    """Frames of the speech from a moment on, in seconds: a row before, a row after."""
 
     def rows(before: Made, after: Made) -> Picture:
         places = round(first * FPS) + every * np.arange(count)
