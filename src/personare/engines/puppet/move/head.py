@@ -40,7 +40,10 @@ IDLE_POSTURE_EVERY = (3.0, 7.5)
 LONG_PHRASE_SECONDS = (3.0, 5.0)
 """Someone who does not pause takes a new posture with a stress after so long."""
 SINGS_SECONDS = (1.0, 1.7)
-"""A held vowel takes a new posture too, slowly."""
+SIDEWAYS, SWAYS = [0, 2, 3], 0.7
+"""A held vowel takes a new posture too, slowly, and leans to the other side than the last one,
+by at least this share of a posture: who sings sways from note to note.
+"""
 SETTLES, SETTLE_SECONDS = 0.3, 0.9
 """At the end of speech this share of the posture is left."""
 
@@ -81,7 +84,7 @@ class Head:
         self._breath = BREATH_SECONDS * source.uniform(0.85, 1.2)
         self._noise = BandNoise(source, BANDS, RMS)
         self._posture, self._nod = Glide(5), Glide(5)
-        self._held = np.zeros(5)
+        self._held, self._side = np.zeros(5), 1.0
         self._next_posture = source.uniform(*IDLE_POSTURE_EVERY) / 2
 
     def at(self, time: float, eased: float, beat: Beat) -> Floats:
@@ -105,7 +108,8 @@ class Head:
         if beat.starts:
             self._take_posture(time, 1.0, POSTURE_SECONDS)
         elif beat.sings:
-            self._take_posture(time, 1.0, SINGS_SECONDS)
+            self._side = -self._side
+            self._take_posture(time, 1.0, SINGS_SECONDS, self._side)
         elif beat.stops:
             self._held = SETTLES * self._held
             self._posture.go(time, (self._held, SETTLE_SECONDS))
@@ -119,8 +123,13 @@ class Head:
             self._take_posture(time, IDLE_POSTURE, IDLE_POSTURE_SECONDS)
             self._next_posture = time + self._source.uniform(*IDLE_POSTURE_EVERY)
 
-    def _take_posture(self, time: float, scale: float, seconds: tuple[float, float]) -> None:
+    def _take_posture(
+        self, time: float, scale: float, seconds: tuple[float, float], side: float = 0.0
+    ) -> None:
+        """side: -1 or 1, where it leans to; 0 to either."""
         drawn = np.clip(self._source.normal(size=5), -POSTURE_LIMIT, POSTURE_LIMIT)
+        if side:
+            drawn[SIDEWAYS] = side * np.maximum(np.abs(drawn[SIDEWAYS]), SWAYS)
         self._held = scale * POSTURE * drawn
         self._posture.go(time, (self._held, self._source.uniform(*seconds)))
         self._next_posture = time + self._source.uniform(*LONG_PHRASE_SECONDS)
