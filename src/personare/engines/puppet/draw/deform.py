@@ -106,7 +106,7 @@ def pose(rig: Rig, state: FaceState) -> Posed:
     skin = Layer(vertices, _skin_texture(rig, curves))
     inner = np.concatenate([UPPER_INNER, LOWER_INNER])
     mouth = Layer(vertices[inner] - np.array([0, 0, BEHIND_PX], np.float32), skin.texture[inner])
-    gaze = np.array(state.gaze, np.float32) * np.float32(0 if rig.eyes_hidden else rig.eye_distance_px)
+    gaze = np.array(state.gaze, np.float32) * np.float32(0 if rig.gaze_still else rig.eye_distance_px)
     left, right = (
         _eyeball(rig.eyeballs[eye], (moved[edge] - rig.points[edge]) * IN_PLANE, rotation, translation, gaze)
         for eye, edge in enumerate(eyes.EYEBALL_EDGES)

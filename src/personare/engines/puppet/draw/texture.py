@@ -84,10 +84,10 @@ class Texture:
         )
 
     def fetch(self, x: Floats, y: Floats, into: NDArray[np.uint8]) -> None:
-        """Colours and plane, uint8 [h, w, 4], at places float32 [h, w] each; beyond the border,
-        those of the border.
+        """Colours and plane, uint8 [h, w, 4], at places float32 [h, w] each; beyond the border
+        it is mirrored: colours of the border alone would be streaks.
         """
-        cv2.remap(self._pixels, x, y, cv2.INTER_LINEAR, dst=into, borderMode=cv2.BORDER_REPLICATE)
+        cv2.remap(self._pixels, x, y, cv2.INTER_LINEAR, dst=into, borderMode=cv2.BORDER_REFLECT_101)
 
 
 def _half_way(pixels: NDArray[np.uint8], *, across: bool) -> NDArray[np.uint8]:
