@@ -224,7 +224,7 @@ def test_webrtc_brings_pictures_and_sound_of_what_is_said(running, made) -> None
 async def whep_round(running: Running, made: dict):
     from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
-    from personare.serve.live.whep import only_loopback
+    from personare.serve.live.whep import _media_of, only_loopback
 
     only_loopback()
     peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
@@ -241,6 +241,7 @@ async def whep_round(running: Running, made: dict):
         )
         assert answer.status_code == 201, answer.text
         assert "a=msid" in answer.text
+        assert _media_of(answer.text) == "h264"  # though the offer has VP8 first
         streams = {line.split()[0] for line in answer.text.splitlines() if line.startswith("a=msid:")}
         assert len(streams) == 1  # one stream: else browsers do not keep the two together
         await peer.setRemoteDescription(RTCSessionDescription(answer.text, "answer"))
