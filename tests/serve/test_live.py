@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from personare.serve.live.wire import Kind, State
-from tests.serve.conftest import Running, until
+from tests.serve.conftest import Running, needs_children, until
 from tests.serve.live_clients import (
     SMALL,
     ask,
@@ -175,6 +175,7 @@ def test_fifty_rounds_of_connect_and_vanish_leave_nothing(running, made) -> None
         seen.pictures(2)
 
 
+@needs_children
 def test_a_lost_worker_is_replaced_under_the_same_id(running) -> None:
     before = children(running)
     with session(running) as made, watched(running, made) as seen:
@@ -198,6 +199,7 @@ def test_a_lost_worker_is_replaced_under_the_same_id(running) -> None:
     until(lambda: not (left - before) & children(running))  # an ended session leaves no process
 
 
+@needs_children
 def test_a_worker_that_hangs_does_not_keep_others_waiting(running, voice_samples) -> None:
     before = children(running)
     with session(running) as made, watched(running, made) as seen:
