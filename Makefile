@@ -18,13 +18,14 @@ TESTS ?= tests
 quick: $(VENV)/.installed-quick
 	@$(BIN)/python -m pytest -m "not slow and not neural" --durations-min=1.5 --numprocesses=auto --maxprocesses=8 $(TESTS)
 
-# All of it, side by side where tests only compute; one after the other where they serve and send signals.
+# All but README's blocks, which make check runs: side by side where tests only compute, one after the other
+# where they serve and send signals.
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8
 ALONE := tests/cluster tests/serve/test_live.py tests/serve/test_page.py tests/serve/test_complaints.py \
 	tests/faults/test_interrupts.py tests/faults/test_kill.py
 test: setup
 	@$(SIDE_BY_SIDE) -m "not slow"
-	@$(SIDE_BY_SIDE) --dist=loadfile -m "slow and not nightly" $(addprefix --ignore=,$(ALONE))
+	@$(SIDE_BY_SIDE) --dist=loadfile -m "slow and not nightly" $(addprefix --ignore=,tests/test_readme.py $(ALONE))
 	@$(BIN)/python -m pytest -m slow $(ALONE)
 
 # Two minutes more, of what other tests prove in part.
