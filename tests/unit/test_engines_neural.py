@@ -20,6 +20,7 @@ from personare.engines.neural import (
 )
 from personare.errors import EngineError
 from personare.weights import resident
+from personare.weights.measured import PRECISION_VARIABLE, Choice
 
 pytestmark = pytest.mark.neural
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
@@ -125,10 +126,22 @@ def test_batches_fit_the_memory() -> None:
     assert batch_by_memory(CPU, bytes_each=free // 10, at_most=64).rows == 4
 
 
-def test_the_batch_is_the_one_asked_for_or_fits_the_memory() -> None:
+def test_the_batch_is_the_one_asked_for_or_fits_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     free, _ = memory(CPU)
     assert chosen_batch(5, CPU, bytes_each=free, at_most=12).rows == 5
     assert chosen_batch(0, CPU, bytes_each=1, at_most=12).rows == 8
+    monkeypatch.setattr(neural, "choice_here", lambda: Choice("float32", 2))
+    assert chosen_batch(0, CPU, bytes_each=1, at_most=12).rows == 2
+    assert chosen_batch(5, CPU, bytes_each=1, at_most=12).rows == 5
+
+
+def test_what_the_machine_makes_of_auto(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is part of a finished clip's key, so another choice is another clip."""
+    for name in ("float32", "bfloat16"):
+        monkeypatch.setenv(PRECISION_VARIABLE, name)
+        expected = {"device": "cpu", "precision": f"torch.{name}"}
+        assert NeuralOptions(device="cpu").numerics() == expected
+    assert NeuralOptions(device="cpu", precision="float16").numerics()["precision"] == "torch.float16"
 
 
 def test_groups_follow_a_size_that_changes() -> None:

@@ -52,6 +52,23 @@ def test_the_decoder_in_bfloat16_differs_by_less_than_the_eye_sees(seen, motion)
     assert 10 * torch.log10(4 / error) > 40
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_feature_maps_stay_channels_last(seen, motion, dtype):
+    """Else a transposed convolution takes six times as long, and every level is copied twice."""
+    decoder, maps = state().decoder(CPU), []
+
+    def watch(module, inputs, output):
+        maps.extend(made for made in (inputs[0], output) if made.shape[1] > 3)
+
+    for layer in (decoder.conv1, *decoder.convs):
+        layer.register_forward_hook(watch)
+    for layer in decoder.to_rgbs:
+        layer.register_forward_pre_hook(lambda module, inputs: maps.append(inputs[0]))
+    FrameDecoder(decoder, seen["appearance"], seen, dtype).colours(motion)
+    assert len(maps) == 2 * (1 + len(decoder.convs)) + len(decoder.to_rgbs)
+    assert all(made.is_contiguous(memory_format=torch.channels_last) for made in maps)
+
+
 @pytest.mark.parametrize("up", [False, True])
 def test_modulating_weights_and_scaling_activations_are_the_same(up):
     layer = state().decoder(CPU).convs[0 if up else 1]

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from personare.engines.engine import load_engine
 from personare.errors import InvalidOption
+from personare.studio.finished import clip_key
 from personare.studio.order import Order, local_path, who
 from personare.studio.settings import Settings
 
@@ -114,3 +116,12 @@ def test_backslashes_separate_folders_unless_a_file_is_called_so(tmp_path):
     (tmp_path / r"clips\a.mp4").write_bytes(b"x")
     assert local_path(r"clips\a.mp4", tmp_path) == tmp_path / r"clips\a.mp4"
     assert local_path("~nobody-of-that-name/x", tmp_path) == tmp_path / "~nobody-of-that-name" / "x"
+
+
+def test_what_the_machine_makes_of_auto_is_in_a_clips_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = load_engine("puppet")
+    options = engine.Options()
+    before = clip_key(engine, options, "0" * 64, ".mp4")
+    assert clip_key(engine, options, "0" * 64, ".mp4") == before
+    monkeypatch.setattr(engine.Options, "numerics", lambda _: {"precision": "torch.bfloat16"})
+    assert clip_key(engine, options, "0" * 64, ".mp4") != before

@@ -7,13 +7,13 @@ import torch
 
 from personare.errors import InvalidOption
 from personare.weights.device import Devices, choose_device, choose_dtype, devices_here
+from personare.weights.measured import Choice, Format
 
 pytestmark = pytest.mark.neural
 
 PLAIN = Devices()
 GPUS = Devices(cuda=("NVIDIA A", "NVIDIA B"))
 APPLE = Devices(mps=True)
-SERVER = Devices(cpu_bfloat16=True)
 
 
 @pytest.mark.parametrize(
@@ -60,27 +60,33 @@ def test_the_hint_names_the_cards() -> None:
 
 
 @pytest.mark.parametrize(
-    ("device", "devices", "precision", "expected"),
+    ("device", "measured", "precision", "expected"),
     [
-        ("cuda", GPUS, "auto", "float16"),
-        ("cuda:1", GPUS, "auto", "float16"),
-        ("mps", APPLE, "auto", "float16"),
-        ("cpu", SERVER, "auto", "bfloat16"),
-        ("cpu", PLAIN, "auto", "float32"),
-        ("cpu", GPUS, "auto", "float32"),
-        ("cpu", SERVER, "float32", "float32"),
-        ("cuda", GPUS, "float32", "float32"),
-        ("cpu", PLAIN, "float16", "float16"),
-        ("cuda", GPUS, "bfloat16", "bfloat16"),
+        ("cuda", None, "auto", "float16"),
+        ("cuda:1", None, "auto", "float16"),
+        ("mps", None, "auto", "float16"),
+        ("cpu", "bfloat16", "auto", "bfloat16"),
+        ("cpu", "float32", "auto", "float32"),
+        ("cpu", "float16", "auto", "float16"),
+        ("cpu", None, "float32", "float32"),
+        ("cuda", None, "float32", "float32"),
+        ("cpu", None, "float16", "float16"),
+        ("cuda", None, "bfloat16", "bfloat16"),
     ],
 )
-def test_formats(device: str, devices: Devices, precision: str, expected: str) -> None:
-    assert choose_dtype(torch.device(device), precision, devices) == getattr(torch, expected)
+def test_formats(device: str, measured: Format | None, precision: str, expected: str) -> None:
+    """measured: None where nothing may be measured."""
+
+    def choice() -> Choice:
+        assert measured is not None
+        return Choice(measured)
+
+    assert choose_dtype(torch.device(device), precision, choice) == getattr(torch, expected)
 
 
 def test_formats_that_do_not_exist() -> None:
     with pytest.raises(InvalidOption, match="'int8' does not exist") as caught:
-        choose_dtype(torch.device("cpu"), "int8", PLAIN)
+        choose_dtype(torch.device("cpu"), "int8")
     assert "bfloat16" in caught.value.hint
 
 

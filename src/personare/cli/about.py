@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -82,7 +83,8 @@ def doctor(
 
     engines = _engines()
     findings = [_python(), _machine(), _memory(), *_libraries(), _encoder(), *engines, _text()]
-    findings += [*_folders(given.settings().cache_dir), _networks(), *([_speed()] if speed else [])]
+    findings += [*_folders(given.settings().cache_dir), _networks()]
+    findings += [*([_speed()] if speed else []), *_precision(speed)]
     broken = [f for f in findings if f.required and not f.well]
     if given.as_json:
         print_json({"well": not broken, "findings": findings, "networks": resident.report()})
@@ -107,8 +109,6 @@ def _python() -> Diagnosis:
 
 
 def _machine() -> Diagnosis:
-    import os
-
     cores = os.cpu_count() or 1
     return Diagnosis(
         "processor", True, f"{cores} cores" + ("" if cores > 1 else " (encoding and rendering share it)")
@@ -182,6 +182,20 @@ def _speed() -> Diagnosis:
     return Diagnosis("speed", True, f"at most {products}; copies {measured.copy_gb:.1f} GB/s", required=False)
 
 
+def _precision(anew: bool) -> list[Diagnosis]:
+    """What auto means for networks on the processor, and why; nothing without torch."""
+    from personare.engines.neural import torch_missing
+    from personare.weights.measured import PRECISION_VARIABLE, kept_here, measured_here
+
+    if torch_missing():
+        return []
+    told = [measured.reason for measured in ([measured_here(anew=True)] if anew else kept_here())]
+    if named := os.environ.get(PRECISION_VARIABLE):
+        told = [f"{named}, as {PRECISION_VARIABLE} says"]
+    not_yet = "not measured yet: in 2 s when a network first runs, or now with --speed"
+    return [Diagnosis("precision of networks", True, line, required=False) for line in told or [not_yet]]
+
+
 def _text() -> Diagnosis:
     from personare.voice.tts import voices as all_voices
 
@@ -206,7 +220,6 @@ def _networks() -> Diagnosis:
 
 
 def _folders(cache_dir: Path | None) -> list[Diagnosis]:
-    import os
     import shutil
 
     from personare.shelf.home import home

@@ -43,6 +43,12 @@ class EngineOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
+    def numerics(self) -> dict[str, object]:
+        """JSON: what this machine makes of options that leave it the choice; part of the key of
+        a finished clip.
+        """
+        return {}
+
 
 Options = TypeVar("Options", bound=EngineOptions)
 

@@ -15,6 +15,7 @@ from personare.engines.engine import EngineOptions
 from personare.errors import EngineError, WeightsMissing
 from personare.ground.machine import main_memory
 from personare.weights import resident
+from personare.weights.measured import choice_here
 
 if TYPE_CHECKING:
     import torch
@@ -39,16 +40,28 @@ class DeviceOptions(EngineOptions):
     )
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto",
-        description="numbers the networks compute with; auto: half on GPUs, bfloat16 on CPUs built for it, "
-        "else float32",
+        description="numbers the networks compute with; auto: half on GPUs, on CPUs what is fastest there "
+        "(personare doctor tells)",
     )
+
+    def numerics(self) -> dict[str, object]:
+        if torch_missing():
+            return {}
+        from personare.weights.device import choose_dtype
+
+        device = device_of(self)
+        return {"device": device.type, "precision": str(choose_dtype(device, self.precision))}
 
 
 class NeuralOptions(DeviceOptions):
     """The same for engines that draw several frames together."""
 
     batch_size: int = Field(
-        0, ge=0, le=256, description="frames that go through the networks together; 0 chooses by free memory"
+        0,
+        ge=0,
+        le=256,
+        description="frames that go through the networks together; 0 chooses by free memory, on CPUs also "
+        "by what is fastest",
     )
 
 
@@ -188,9 +201,13 @@ def out_of_memory(error: BaseException) -> bool:
 
 def chosen_batch(asked: int, device: torch.device, bytes_each: int, at_most: int) -> BatchSize:
     """The batch of an option batch_size: as many rows as are `asked` for, or with 0 as many as
-    `batch_by_memory` finds.
+    `batch_by_memory` finds; on a CPU no more than are fastest there.
     """
-    return BatchSize(asked, device) if asked else batch_by_memory(device, bytes_each, at_most)
+    if asked:
+        return BatchSize(asked, device)
+    if device.type == "cpu" and at_most > 1:
+        at_most = min(at_most, choice_here().batch or at_most)
+    return batch_by_memory(device, bytes_each, at_most)
 
 
 def grouped(items: Iterable[Item], size: Callable[[], int]) -> Iterator[list[Item]]:

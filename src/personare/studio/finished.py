@@ -40,7 +40,7 @@ def clip_key(engine: Engine, options: EngineOptions, portrait: str, suffix: str,
         keys=engine.recipe(options).portrait_keys(portrait),
         weights=engine.performance_weights(options),
         container=f"{suffix.lower()} {ClipWriter.settings()}{f' marks {drawn}' if drawn else ''}",
-        numerics=numerics(),
+        numerics=numerics() | options.numerics(),
         source=sorted(
             {source_digest(name) for name in ("personare", type(engine).__module__.partition(".")[0])}
         ),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from personare.errors import InvalidOption
+from personare.weights.measured import Choice, choice_here
 
 if TYPE_CHECKING:
     import torch
@@ -16,13 +17,10 @@ PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 
 @dataclass(frozen=True, slots=True)
 class Devices:
-    """What this machine can compute on. cuda: names of its CUDA (or ROCm) devices.
-    cpu_bfloat16: the CPU multiplies bfloat16.
-    """
+    """What this machine can compute on. cuda: names of its CUDA (or ROCm) devices."""
 
     cuda: tuple[str, ...] = ()
     mps: bool = False
-    cpu_bfloat16: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -39,10 +37,7 @@ def devices_here() -> Devices:
         if torch.cuda.is_available()
         else ()
     )
-    # Reported by torch >= 2.7; where it is not, float32 is merely slower.
-    capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    bfloat16 = any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "amx_tile"))
-    return Devices(cuda, torch.backends.mps.is_available(), bfloat16)
+    return Devices(cuda, torch.backends.mps.is_available())
 
 
 def choose_device(name: str = "auto", devices: Devices | None = None) -> torch.device:
@@ -71,22 +66,19 @@ def choose_device(name: str = "auto", devices: Devices | None = None) -> torch.d
 
 
 def choose_dtype(
-    device: torch.device, precision: str = "auto", devices: Devices | None = None
+    device: torch.device, precision: str = "auto", measured: Callable[[], Choice] = choice_here
 ) -> torch.dtype:
-    """The format that networks compute in. auto: float16 on CUDA and MPS, on the CPU bfloat16
-    or float32.
+    """The format that networks compute in. auto: float16 on CUDA and MPS, on the CPU what is
+    fastest there, as `measured`.
 
-    The CPU gets bfloat16 where it multiplies that. A precision that is named is taken as it is.
-    Raises InvalidOption for one that does not exist.
+    A precision that is named is taken as it is. Raises InvalidOption for one that does not
+    exist.
     """
     import torch
 
     if precision not in PRECISIONS:
         raise InvalidOption(f"precision {precision!r} does not exist", hint=f"one of {', '.join(PRECISIONS)}")
-    if precision != "auto":
-        named: torch.dtype = getattr(torch, precision)
-        return named
-    if device.type in ("cuda", "mps"):
-        return torch.float16
-    devices = devices or devices_here()
-    return torch.bfloat16 if devices.cpu_bfloat16 else torch.float32
+    if precision == "auto":
+        precision = "float16" if device.type in ("cuda", "mps") else measured().precision
+    named: torch.dtype = getattr(torch, precision)
+    return named

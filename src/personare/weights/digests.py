@@ -25,9 +25,14 @@ _MAX_ENTRIES = 512
 
 def memo_file() -> Path:
     """Where digests are remembered; it may be deleted at any time."""
+    return memo_folder() / "weights-digests.json"
+
+
+def memo_folder() -> Path:
+    """Where what is known of files and of this machine is kept; it may be deleted at any time."""
     if place := os.environ.get("PERSONARE_HOME"):
-        return expanded(place).absolute() / "weights-digests.json"
-    return user_cache_path("personare", appauthor=False) / "weights-digests.json"
+        return expanded(place).absolute()
+    return user_cache_path("personare", appauthor=False)
 
 
 def file_sha256(path: Path, progress: Progress = no_progress) -> str:

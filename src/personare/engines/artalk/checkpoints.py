@@ -102,8 +102,6 @@ class Networks:
     """
 
     def __init__(self, options: ArTalkOptions, weights: Weights) -> None:
-        import torch
-
         from personare.weights.device import choose_device, choose_dtype
 
         weights.require(ARTALK)
@@ -115,8 +113,8 @@ class Networks:
         self._device = choose_device(options.device)
         # Bits are decisions, and each chunk goes on from them: float32, unless another
         # precision is asked for by name.
-        named = choose_dtype(self._device, options.precision)
-        self._dtype = torch.float32 if options.precision == "auto" else named
+        precision = "float32" if options.precision == "auto" else options.precision
+        self._dtype = choose_dtype(self._device, precision)
 
     @property
     def numeric_format(self) -> str:

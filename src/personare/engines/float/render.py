@@ -39,7 +39,7 @@ class FrameDecoder:
     ) -> None:
         import torch
 
-        from personare.engines.float.networks.decoder import memory_format
+        from personare.networks.stylegan2 import memory_format
 
         self._network = network
         self._device = network.input.input.device

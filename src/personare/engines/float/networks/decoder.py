@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from personare.engines.float.networks.config import FloatConfig
 from personare.engines.float.networks.warp import base_grid, warped
-from personare.networks.stylegan2 import LEAK, ConvLayer, ModulatedConv, StyledConv, doubled
+from personare.networks.stylegan2 import LEAK, ConvLayer, ModulatedConv, StyledConv, doubled, memory_format
 
 FLOW_SIDE = 64
 """px: side of the flow that the decoder hands out beside its picture."""
@@ -43,6 +43,14 @@ class Direction(nn.Module):
         return made
 
 
+def multiplied(x: Tensor, weights: Tensor) -> Tensor:
+    """Three numbers of each place: x [B, C, s, s] by weights [B or 1, 3, C] -> [B, 3, s, s].
+    The places are rows, as they lie in memory with channels last.
+    """
+    made = x.permute(0, 2, 3, 1).flatten(1, 2) @ weights.transpose(1, 2)
+    return made.transpose(1, 2).contiguous().view(len(x), 3, *x.shape[2:])
+
+
 class ToFlow(nn.Module):
     """Where each place of a feature map comes from, and how much of it is taken: the warp of
     one level.
@@ -64,7 +72,7 @@ class ToFlow(nn.Module):
         weights = self.conv.weight[None, :, :, 0, 0] * style[:, None, :]  # (B, 3, C)
         # In float32: a flow rounded to bfloat16 is off by half a pixel where it moves by half
         # the picture.
-        raw = (weights @ x.flatten(2).float()).view(len(x), 3, *x.shape[2:]) + self.bias
+        raw = multiplied(x.float(), weights).add_(self.bias)
         return raw if previous is None else raw.add_(doubled(previous))
 
     def forward(
@@ -95,11 +103,7 @@ class ToRGB(nn.Module):
         """[B, C, s, s] -> float32 [B, 3, s, s]"""
         weight, bias = self.conv.weight, self.conv.bias
         assert bias is not None
-        colours = (
-            (weight[None, :, :, 0, 0].to(warp.dtype) @ warp.flatten(2))
-            .view(len(warp), 3, *warp.shape[2:])
-            .float()
-        )
+        colours = multiplied(warp, weight[None, :, :, 0, 0].to(warp.dtype)).float()
         colours = functional.leaky_relu_(colours.add_(bias[:, None, None]), LEAK).add_(self.bias)
         return colours if previous is None else colours.add_(doubled(previous))
 
@@ -166,10 +170,3 @@ class StyleDecoder(nn.Module):
             x = self.convs[2 * level + 1](x, latent)
             warp, x, raw, flow = to_flow(x, features[level], latent, raw)
             yield warp, flow, to_rgb
-
-
-def memory_format(x: Tensor) -> torch.memory_format:
-    """Channels last, in which the convolutions of CPUs and of half precision on CUDA are
-    fastest; MPS knows it less well.
-    """
-    return torch.contiguous_format if x.device.type == "mps" else torch.channels_last

@@ -40,24 +40,31 @@ def gathered(features: Tensor, flow: Tensor, mask: Tensor) -> Tensor:
     """
     batch, (_, channels, height, width) = len(flow), features.shape
     table = features[0].permute(1, 2, 0).reshape(height * width, channels)
-    columns, across = _neighbours(flow[..., 0], width)
-    rows, down = _neighbours(flow[..., 1], height)
-    down = down * mask[:, 0, :, :, None]
-    places = (rows * width)[..., :, None] + columns[..., None, :]  # (B, s, s, 2, 2)
-    weights = (down[..., :, None] * across[..., None, :]).to(table.dtype)
+    columns = _neighbours(flow[..., 0], width)
+    rows = _neighbours(flow[..., 1], height)
+    shape = (*flow.shape[:3], 4)
+    places = torch.empty(shape, dtype=torch.int32)
+    weights = torch.empty(shape, dtype=torch.float32)
+    # Plane by plane: inner loops of two numbers would take ten times as long.
+    for first, (row, down) in enumerate(rows):
+        row, down = row * width, down * mask[:, 0]
+        for second, (column, across) in enumerate(columns):
+            torch.add(row, column, out=places[..., 2 * first + second])
+            torch.mul(down, across, out=weights[..., 2 * first + second])
     bag = functional.embedding_bag(
-        places.view(-1, 4), table, per_sample_weights=weights.view(-1, 4), mode="sum"
+        places.view(-1, 4), table, per_sample_weights=weights.view(-1, 4).to(table.dtype), mode="sum"
     )
     return bag.view(batch, *flow.shape[1:3], channels).permute(0, 3, 1, 2)
 
 
-def _neighbours(place: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The two samples of `count` beside each place in [-1, 1]: int32 [.., 2], and weights [..,
-    2], zero for those outside.
+def _neighbours(place: Tensor, count: int) -> list[tuple[Tensor, Tensor]]:
+    """The two samples of `count` beside each place in [-1, 1]: for each its index int32 [..],
+    and its weight [..], zero for those outside.
     """
-    position = ((place + 1) * count - 1) / 2
-    low = position.floor()
+    position = ((place + 1) * count).sub_(1).div_(2)
+    low = position.floor().clamp_(-2, count)
     part = position - low
-    indices = torch.stack([low, low + 1], -1).clamp_(-1, count).int()
-    inside = (indices >= 0) & (indices < count)
-    return indices.clamp(0, count - 1), torch.stack([1 - part, part], -1) * inside
+    return [
+        (sample.clamp(0, count - 1).int(), weight * ((sample >= 0) & (sample < count)))
+        for sample, weight in ((low, 1 - part), (low + 1, part))
+    ]
