@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ EYES, MOUTH = (33, 263), (61, 291)
 """Outer corners of both eyes, and of the mouth."""
 LINES = ((190, 50, 40), (30, 110, 180), (40, 140, 60))
 PAPER, INK, LABEL = (246, 246, 244), (40, 40, 40), cv2.FONT_HERSHEY_SIMPLEX
-JPEG_QUALITY = 84
+JPEG_QUALITY = 80
 
 
 def units(**weights: float) -> Shape:
@@ -76,6 +76,7 @@ class Made:
     """What one checkout made: frames uint8 [n, H, W, 3], motion and landmarks of each shot."""
 
     results: Mapping[str, NDArray[Any]]
+    measured: dict[str, FaceSeen] = field(default_factory=dict)
 
     def frames(self, shot: str) -> Pictures:
         return self.results[f"{shot}.frames"]
@@ -86,7 +87,10 @@ class Made:
 
     def seen(self, shot: str) -> FaceSeen:
         """The measures of `personare score`."""
-        return watch(VideoFrameAt(i, i / FPS, image) for i, image in enumerate(self.frames(shot)))
+        if shot not in self.measured:
+            frames = enumerate(self.frames(shot))
+            self.measured[shot] = watch(VideoFrameAt(i, i / FPS, image) for i, image in frames)
+        return self.measured[shot]
 
     def close(self, shot: str, at: Sequence[int], frame: int | Picture, width: int, reach: Reach) -> Picture:
         """The part of a frame around the middle of two landmarks: reach, in eye distances, is
@@ -255,14 +259,16 @@ SHEETS: Mapping[str, Sheet] = {
         still("glossy", ("rest", "ee", "aa"), MOUTH, AROUND_MOUTH, 300),
         still("midword", ("rest", "ee", "aa"), MOUTH, AROUND_MOUTH, 300),
     ),
-    "03_open_mouths_shut": still("midword", ("rest", "p", "oo"), MOUTH, AROUND_MOUTH, 300),
+    "03_open_mouths_shut": over(
+        *(still(name, ("rest", "p", "oo"), MOUTH, AROUND_MOUTH, 300) for name in ("midword", "shout"))
+    ),
     "04_jaw": over(
         strip(2.6, 10, 1, MOUTH, AROUND_MOUTH, 120),
         strip(3.0, 10, 1, MOUTH, AROUND_MOUTH, 120),
         curves(lambda made: {"jawOpen": made.motion("speech")[:, UNIT["jawOpen"]]}, -0.05, 0.75, "jaw, 10 s"),
     ),
     "05_corners": curves(
-        as_seen("gap", "width"), -0.2, 0.25, "opening and width as seen, ed", note=correlated
+        as_seen("gap", "width"), -0.15, 0.25, "opening and width as seen, ed", note=correlated
     ),
     "06_closures": curves(gap, -0.02, 0.3, "opening as seen, ed, 10 s", note=closures),
     "07_upper_face": over(
@@ -277,8 +283,8 @@ SHEETS: Mapping[str, Sheet] = {
     ),
     "09_big_eyes": over(
         *(
-            still(name, ("rest", "half", "blink", "gaze"), EYES, (0.85, 0.45, 0.45), 220)
-            for name in ("anime", "cartoon", "doll", "goggles")
+            still(name, ("rest", "half", "blink", "gaze"), EYES, (0.85, 0.45, 0.45), 165)
+            for name in ("anime", "cartoon", "doll", "goggles", "sprite")
         )
     ),
     "10_oo_and_f": over(
@@ -292,28 +298,30 @@ SHEETS: Mapping[str, Sheet] = {
         )
     ),
 }
-STILLS = ("portrait", "painting", "midword", *FACES)
+STILLS = ("portrait", "painting", "midword", "shout", *FACES)
 
 
-def midword(folder: Path) -> Path:
-    """The bundled head in the middle of a word: a picture with an open mouth that anybody may
-    show.
+def drawn_open(portrait: Path | None, folder: Path, name: str, mouth: Shape) -> Path:
+    """A portrait, or the bundled head, in the middle of a word: a picture with an open mouth
+    that anybody may show.
     """
     engine = personare.open_engine("puppet")
-    avatar = engine.studio.prepare(engine.studio.cast(None, "puppet", {"size": 1024, "look": "mesh"}))[0]
-    open_mouth = face_state(units(jawOpen=0.34, mouthLowerDown=0.2, mouthUpperUp=0.3))
-    performance = engine.perform(avatar)
-    (made,) = performance.show(motion_of([open_mouth], FPS))
-    Image.fromarray(made.images[0]).save(folder / "midword.png")
-    return folder / "midword.png"
+    look = "photo" if portrait else "mesh"
+    avatar = engine.studio.prepare(engine.studio.cast(portrait, "puppet", {"size": 768, "look": look}))[0]
+    (made,) = engine.perform(avatar).show(motion_of([face_state(mouth)], FPS))
+    Image.fromarray(made.images[0]).save(folder / f"{name}.png")
+    return folder / f"{name}.png"
 
 
 def portraits(painting: Path, folder: Path) -> Mapping[str, Path]:
     """Files of the portraits by name, those drawn by code in a folder."""
+    bundled = HERE / "src" / "personare" / "assets" / "portrait.jpg"
+    wide = units(jawOpen=0.34, mouthLowerDown=0.2, mouthUpperUp=0.3)
     found = {
-        "portrait": HERE / "src" / "personare" / "assets" / "portrait.jpg",
+        "portrait": bundled,
         "painting": painting,
-        "midword": midword(folder),
+        "midword": drawn_open(None, folder, "midword", wide),
+        "shout": drawn_open(bundled, folder, "shout", SHAPES["aa"]),
     }
     for name, face in FACES.items():
         found[name] = folder / f"{name}.png"
