@@ -115,7 +115,7 @@ def real(workshop: Workshop) -> Iterator[Figure]:
             matched(file.closures, lasting(closed > threshold, file.scored), file.doubtful)
             for file, closed in of_half
         ]
-        said, seen, predicted, right = map(int, np.sum(counts, axis=0))
+        said, seen, predicted, right = map(int, np.sum([np.zeros(4, int), *counts], axis=0))
         return max(said, 1), seen, max(predicted, 1), right
 
     said, seen, predicted, right = found(CLOSED_AT, REPORT_HALF)
