@@ -92,7 +92,8 @@ $(VENV)/.made:
 
 # Every file that is installed has the hash that its lock says, and the back end that builds personare is one of them;
 # torch has the version of constraints.txt (requirements/torch.in says why it has no hash).
-INSTALL := $(PIP) install --require-hashes --requirement
+# Python compiles what it imports when it does; to compile all of it takes half of an installation's processor time.
+INSTALL := $(PIP) install --no-compile --require-hashes --requirement
 ITSELF  := $(PIP) install --no-deps --no-build-isolation --editable .
 
 $(VENV)/.installed-tts: $(VENV)/.made pyproject.toml requirements/demo.lock
@@ -110,6 +111,6 @@ $(VENV)/.installed-quick: $(VENV)/.made pyproject.toml requirements/quick.lock
 $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml requirements/dev.lock constraints.txt
 	@echo "installing personare and its dev tools into $(VENV) ..."
 	@$(INSTALL) requirements/dev.lock
-	@$(PIP) install --constraint constraints.txt torch
+	@$(PIP) install --no-compile --constraint constraints.txt torch
 	@$(ITSELF)
 	@touch $@ $(VENV)/.installed-tts $(VENV)/.installed-quick

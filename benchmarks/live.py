@@ -264,7 +264,7 @@ def held_back(before: dict, after: dict) -> None:
         count = max(1, grown["jitterBufferEmittedCount"])
         waits = [f"{name} {1e3 * grown[name] / count:.0f}" for name in WAITS if name in after[kind]]
         counts = [f"{name} {grown[name]}" for name in COUNTS if name in after[kind]]
-        print(f"    {kind}: {', '.join(waits)} ms; {', '.join(counts)}", flush=True)
+        print(f"    {after[kind].get('codec', kind)}: {', '.join(waits)} ms; {', '.join(counts)}", flush=True)
 
 
 def answer_with(body: str, kind: str) -> Callable[..., None]:

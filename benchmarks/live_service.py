@@ -34,8 +34,8 @@ class Running:
     def processes(self) -> list[int]:
         """Its own number, then its children's."""
         pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [pid, *map(int, children)]
+        children = [(task / "children").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+        return [pid, *map(int, " ".join(children).split())]
 
     def memory_mb(self) -> list[float]:
         """Resident: the service, its workers together."""

@@ -14,7 +14,7 @@ import torch
 from personare.engines.musetalk.render import FaceDecoder
 from personare.engines.musetalk.template import latents
 from personare.networks.diffusion import unet_from_state, vae_from_state
-from personare.networks.folding import fold_time, fold_upsampling, predict
+from personare.networks.folding import fold_time, fold_upsampling, lean_resnets, predict
 from personare.perception.parsing import bisenet_from_state
 from personare.perception.s3fd import s3fd_from_state
 from personare.perception.whole_body.rtmpose import rtmpose_from_state
@@ -54,6 +54,7 @@ def _unet(replay: Replay) -> Arrays:
     # product runs it.
     fold_time(unet)
     fold_upsampling(unet)
+    lean_resnets(unet)
     with torch.inference_mode():
         out = predict(unet, noisy, audio)
     return {

@@ -254,7 +254,7 @@ def test_it_talks_and_is_interrupted(browser, running):
 
 
 @pytest.mark.slow
-def test_two_tabs_talk_with_different_faces(browser, running, portrait: Path):
+def test_complaint_07_two_tabs_talk_with_different_faces(browser, running, portrait: Path):
     running.client.create_avatar("far", portrait, options={"size": 256, "face_height": 0.3})
     tabs = [opened(browser, running.url, "talk") for _ in range(2)]
     wait(tabs[1], "document.querySelector('#live-avatar').options.length === 2")

@@ -17,7 +17,7 @@ import pytest
 
 from personare.serve.jobs.store import TRIES
 from tests.conftest import write_wav
-from tests.serve.conftest import Running, refusal, until
+from tests.serve.conftest import Running, needs_children, refusal, until
 
 pytestmark = pytest.mark.slow
 SMALL = {"size": 256}
@@ -228,6 +228,7 @@ def sdk_round(openai, sdk, client, anna, voice, portrait, tmp_path):
     assert list(sdk.videos.list()) == []
 
 
+@needs_children
 def test_complaint_08_server_and_worker_are_killed_and_the_same_job_completes(
     tmp_path, portrait, voice_samples
 ):

@@ -14,7 +14,7 @@ from personare.engines.musetalk.render import FaceDecoder
 from personare.engines.musetalk.template import latents as published
 from personare.errors import EngineError
 from personare.networks.diffusion import unet_from_state, vae_from_state
-from personare.networks.folding import QuarterUpsample
+from personare.networks.folding import LeanResnet, QuarterUpsample, lean_resnets
 from tests.conformance.case import HERE, Replay
 
 pytestmark = pytest.mark.neural
@@ -95,6 +95,22 @@ def test_the_decoder_gives_the_published_bytes(tiny: Replay, shape: tuple[int, .
     difference = np.abs(made.astype(int) - wanted)
     assert difference.max() <= 1  # where a level lies between two
     assert (difference > 0).mean() < 1e-3
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_lean_blocks_are_the_librarys_to_the_bit(tiny: Replay, dtype: Any) -> None:
+    given = torch.from_numpy(noise(1, 3, 16, 16)).to(dtype)
+    encoder = vae(tiny, dtype).encoder
+    with torch.inference_mode():
+        wanted = encoder(given)
+        lean_resnets(encoder)
+        assert any(isinstance(part, LeanResnet) for part in encoder.modules())
+        assert torch.equal(encoder(given), wanted)
+
+
+def test_a_block_that_is_not_plain_is_refused(tiny: Replay) -> None:
+    with pytest.raises(ValueError, match="not plain"):
+        lean_resnets(unet(tiny))  # with a time embedding in every block
 
 
 def test_bfloat16_paints_the_same_picture(tiny: Replay) -> None:

@@ -110,6 +110,38 @@ def fold_upsampling(network: Any) -> None:
                 upsamplers[index] = QuarterUpsample(conv)
 
 
+class LeanResnet(nn.Module):
+    """The library's ResnetBlock2D, with nothing that does nothing: no division by one, no
+    second copy where a map may be changed in place. To the bit what the library computes.
+
+    block: without a time embedding, or with that folded in.
+    """
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        plain = block.time_emb_proj is None and block.upsample is None and block.downsample is None
+        if not (plain and block.output_scale_factor == 1 and isinstance(block.nonlinearity, nn.SiLU)):
+            raise ValueError(f"a block that is not plain: {block}")
+        self.norm1, self.conv1 = block.norm1, block.conv1
+        self.norm2, self.conv2 = block.norm2, block.conv2
+        self.conv_shortcut = block.conv_shortcut
+
+    def forward(self, x: Tensor, temb: None = None) -> Tensor:  # noqa: ARG002 - the library's signature
+        h = self.conv1(F.silu(self.norm1(x), inplace=True))
+        h = self.conv2(F.silu(self.norm2(h), inplace=True))
+        made: Tensor = h.add_(x if self.conv_shortcut is None else self.conv_shortcut(x))
+        return made
+
+
+def lean_resnets(network: Any) -> None:
+    """Every residual block becomes a LeanResnet; after `fold_time`, where there is a time."""
+    for parent in network.modules():
+        resnets = getattr(parent, "resnets", None)
+        if resnets is not None:
+            for index, block in enumerate(resnets):
+                resnets[index] = LeanResnet(block)
+
+
 def channels_last(network: Any) -> None:
     """Weights of convolutions in the order in which fast kernels read them."""
     network.to(memory_format=torch.channels_last)

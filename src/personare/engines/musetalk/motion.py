@@ -24,10 +24,11 @@ class FacePredictor:
     """
 
     def __init__(self, unet: Any) -> None:
-        from personare.networks.folding import channels_last, fold_time, fold_upsampling
+        from personare.networks.folding import channels_last, fold_time, fold_upsampling, lean_resnets
 
         fold_time(unet)
         fold_upsampling(unet)
+        lean_resnets(unet)
         channels_last(unet)
         self._unet = unet
         weight = unet.conv_in.weight

@@ -24,10 +24,11 @@ class FaceDecoder:
         import torch
         from torch import nn
 
-        from personare.networks.folding import channels_last, fold_upsampling
+        from personare.networks.folding import channels_last, fold_upsampling, lean_resnets
 
         vae.encoder = vae.quant_conv = None
         fold_upsampling(vae.decoder)
+        lean_resnets(vae.decoder)
         with torch.inference_mode():
             # 1 / SCALING, and from -1..1 to 0..255, are factors of the first and the last
             # convolution.

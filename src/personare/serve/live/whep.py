@@ -199,7 +199,6 @@ class Peer:
         connection = self._connection
         connection.on("connectionstatechange", self._changed)
         try:
-            await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
             for track in (self._pictures, self._sound):
                 sender = connection.addTrack(track)
                 # one stream, or the browser does not keep the two together; aiortc gives each
@@ -211,6 +210,8 @@ class Peer:
             for transceiver in connection.getTransceivers():
                 if transceiver.kind == "video":
                     transceiver.setCodecPreferences(_preferred())
+            # after the preferences: it is what chooses the codecs
+            await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
             await connection.setLocalDescription(await connection.createAnswer())
         except Exception as error:  # aiortc's parsers raise whatever they meet
             await connection.close()
