@@ -18,13 +18,14 @@ TESTS ?= tests
 quick: $(VENV)/.installed-quick
 	@$(BIN)/python -m pytest -m "not slow and not neural" --durations-min=1.5 --numprocesses=auto --maxprocesses=8 $(TESTS)
 
-# All of it, side by side where tests only compute; one after the other where they serve and send signals.
+# All but README's blocks, which make check runs: side by side where tests only compute, one after the other
+# where they serve and send signals.
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8
 ALONE := tests/cluster tests/serve/test_live.py tests/serve/test_page.py tests/serve/test_complaints.py \
 	tests/faults/test_interrupts.py tests/faults/test_kill.py
 test: setup
 	@$(SIDE_BY_SIDE) -m "not slow"
-	@$(SIDE_BY_SIDE) --dist=loadfile -m "slow and not nightly" $(addprefix --ignore=,$(ALONE))
+	@$(SIDE_BY_SIDE) --dist=loadfile -m "slow and not nightly" $(addprefix --ignore=,tests/test_readme.py $(ALONE))
 	@$(BIN)/python -m pytest -m slow $(ALONE)
 
 # Two minutes more, of what other tests prove in part.
@@ -91,7 +92,8 @@ $(VENV)/.made:
 
 # Every file that is installed has the hash that its lock says, and the back end that builds personare is one of them;
 # torch has the version of constraints.txt (requirements/torch.in says why it has no hash).
-INSTALL := $(PIP) install --require-hashes --requirement
+# Python compiles what it imports when it does; to compile all of it takes half of an installation's processor time.
+INSTALL := $(PIP) install --no-compile --require-hashes --requirement
 ITSELF  := $(PIP) install --no-deps --no-build-isolation --editable .
 
 $(VENV)/.installed-tts: $(VENV)/.made pyproject.toml requirements/demo.lock
@@ -109,6 +111,6 @@ $(VENV)/.installed-quick: $(VENV)/.made pyproject.toml requirements/quick.lock
 $(VENV)/.installed-dev: $(VENV)/.made pyproject.toml requirements/dev.lock constraints.txt
 	@echo "installing personare and its dev tools into $(VENV) ..."
 	@$(INSTALL) requirements/dev.lock
-	@$(PIP) install --constraint constraints.txt torch
+	@$(PIP) install --no-compile --constraint constraints.txt torch
 	@$(ITSELF)
 	@touch $@ $(VENV)/.installed-tts $(VENV)/.installed-quick

@@ -1,7 +1,7 @@
 """Live sessions against their bars, on this machine:
 
     python benchmarks/live.py [--size 512] [--only NAME ...] [--sessions 3] [--soak MINUTES]
-        [--chromium /usr/bin/chromium]
+        [--minutes 10] [--chromium /usr/bin/chromium]
 
 process    interrupt to the first idle picture, encoded, in one process
 websocket  in a real Chromium, by a bar code in the pictures: glass to glass (picture finished ->
@@ -9,6 +9,8 @@ websocket  in a real Chromium, by a bar code in the pictures: glass to glass (pi
 webrtc     the same
 sessions   pictures a second of each of several sessions at once, all speaking
 soak       several sessions for some minutes: memory, threads, processes; 0.5 by default
+
+With --minutes, websocket and webrtc also tell whether sound and picture drift apart in so long.
 
 Needs personare[serve], playwright (drives Debian's Chromium) and an idle machine: the table has
 the machine's load, and figures at a high one are upper bounds.
@@ -19,22 +21,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
-import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
-import httpx2 as httpx
 import numpy as np
+from live_service import Running, at_once, service, soak, wanted
 
 import personare
 from personare.serve.live.encoders import JpegEncoder
@@ -46,6 +45,22 @@ from personare.types import SAMPLE_RATE
 
 HERE = Path(__file__).resolve().parent
 TEXT = "My mother bought five purple shoes. Please put the big map beside them, Bob, and open it. "
+PIECE_SECONDS = 10
+WAITS = (
+    "jitterBufferDelay",
+    "jitterBufferTargetDelay",
+    "jitterBufferMinimumDelay",
+    "totalDecodeTime",
+    "totalProcessingDelay",
+)
+COUNTS = (
+    "jitterBufferEmittedCount",
+    "framesDropped",
+    "keyFramesDecoded",
+    "concealedSamples",
+    "insertedSamplesForDeceleration",
+    "removedSamplesForAcceleration",
+)
 BAR = {
     "interrupt, process": "p95 <= 60 ms",
     "interrupt, websocket": "p95 <= 200 ms",
@@ -55,7 +70,6 @@ BAR = {
     "sound after picture, webrtc": "-45..125 ms",
     "first speaking picture, websocket": "<= 350 ms",
     "first speaking picture, webrtc": "<= 350 ms",
-    "sessions": "each >= 24 a second",
 }
 
 
@@ -67,6 +81,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=["process", "websocket", "webrtc", "sessions", "soak"])
     parser.add_argument("--sessions", type=int, default=3)
     parser.add_argument("--soak", type=float, default=0.5, help="minutes; the bar asks for 30")
+    parser.add_argument("--minutes", type=float, default=0, help="of sound against picture; the bar: 10")
+    parser.add_argument("--firsts", type=int, default=5)
     parser.add_argument("--interrupts", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=12, help="of each measurement of glass to glass")
     parser.add_argument("--chromium", default="/usr/bin/chromium")
@@ -146,56 +162,6 @@ def interrupts_in_process(size: int, voice: np.ndarray, count: int) -> list[floa
     return taken
 
 
-# ---------------------------------------------------------------- the service
-
-
-class Running:
-    def __init__(self, process: subprocess.Popen, url: str) -> None:
-        self.process, self.url = process, url
-
-    def processes(self) -> list[int]:
-        """Its own number, then its children's."""
-        pid = self.process.pid
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [pid, *map(int, children)]
-
-    def memory_mb(self) -> float:
-        """Resident, the service and its sessions."""
-        pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self.processes()]
-        return sum(pages) * os.sysconf("SC_PAGE_SIZE") / 1e6
-
-    def threads(self) -> int:
-        return sum(len(list(Path(f"/proc/{pid}/task").iterdir())) for pid in self.processes())
-
-
-@contextmanager
-def service(folder: Path) -> Iterator[Running]:
-    """`personare serve` with the bar code's engine installed."""
-    metadata = folder / "barcode-1.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: barcode\nVersion: 1\n")
-    (metadata / "entry_points.txt").write_text("[personare.engines]\nbarcode = barcode:Barcode\n")
-    path = os.pathsep.join([str(folder), str(HERE), os.environ.get("PYTHONPATH", "")])
-    log = folder / "log"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "personare", "serve", "--port", "0", "--workers", "1"],
-        env={**os.environ, "PYTHONPATH": path, "PERSONARE_HOME": str(folder / "home")},
-        stdout=log.open("w"),
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        while not (found := re.search(r"serves (http://[\d.]+:[1-9]\d*)", log.read_text())):
-            if process.poll() is not None:
-                sys.exit(log.read_text())
-            time.sleep(0.1)
-        yield Running(process, found[1])
-    finally:
-        process.terminate()
-        process.wait(20)
-    if "Traceback" in (text := log.read_text()):
-        print(text)
-
-
 # ---------------------------------------------------------------- in a browser
 
 
@@ -221,13 +187,15 @@ def in_browser(running: Running, mode: str, voice: np.ndarray, chosen: argparse.
         page.evaluate("([mode, wanted]) => begin(mode, wanted)", [mode, wanted(chosen.size)])
         page.wait_for_function("seen.frames.length > 50")
         browser_round(page, mode, voice, chosen)
+        if chosen.minutes:
+            drift(page, mode, voice, chosen.minutes)
         page.evaluate("fetch(`/v1/sessions/${session.id}`, {method: 'DELETE'})")
         browser.close()
 
 
 def browser_round(page, mode: str, voice: np.ndarray, chosen: argparse.Namespace) -> None:
     firsts = []
-    for _ in range(5):
+    for _ in range(chosen.firsts):
         page.evaluate("(seen.frames = [], seen.messages = [])")
         begun = page.evaluate("(voice) => speak(voice)", encoded(voice[: SAMPLE_RATE * 3 // 2]))
         page.wait_for_function("seen.messages.some((told) => told.type === 'utterance.finished')")
@@ -237,17 +205,17 @@ def browser_round(page, mode: str, voice: np.ndarray, chosen: argparse.Namespace
     tell(f"first speaking picture, {mode}", firsts)
 
     page.evaluate("(seen.frames = [], seen.beeps = [])")
+    before = page.evaluate("held()") if mode == "webrtc" else None
     page.evaluate("(voice) => feed(voice)", encoded(with_beeps(voice, chosen.seconds)))
     page.wait_for_timeout(1000 * chosen.seconds + 1500)
+    if before is not None:
+        held_back(before, page.evaluate("held()"))
     seen = page.evaluate("({frames: seen.frames, beeps: seen.beeps, bad: seen.bad})")
     speaking = [frame for frame in seen["frames"] if frame["state"] == 1]
     tell(f"glass to glass, {mode}", [frame["late"] for frame in speaking])
     tell(f"pictures apart, {mode}", list(np.diff([frame["t"] for frame in speaking])))
-    flashes = [b["t"] for a, b in pairwise(speaking) if b["flash"] and not a["flash"]]
     for name, clock in (("sound after picture", "t"), ("the same by the card's clock", "card")):
-        heard = [beep[clock] for beep in seen["beeps"]]
-        apart = [min((at - flash for at in heard), key=abs) for flash in flashes if heard]
-        tell(f"{name}, {mode}", [value for value in apart if abs(value) < 900])
+        tell(f"{name}, {mode}", apart(speaking, seen["beeps"], clock))
 
     taken, missed = [], 0
     for index in range(chosen.interrupts):
@@ -263,6 +231,42 @@ def browser_round(page, mode: str, voice: np.ndarray, chosen: argparse.Namespace
         print(f"    {missed} interrupts were not seen, {seen['bad']} bar codes could not be read")
 
 
+def apart(frames: list[dict], beeps: list[dict], clock: str = "t") -> list[float]:
+    """Milliseconds from each flash to its beep."""
+    flashes = [b["t"] for a, b in pairwise(frames) if b["flash"] and not a["flash"]]
+    heard = [beep[clock] for beep in beeps]
+    found = [min((at - flash for at in heard), key=abs) for flash in flashes if heard]
+    return [value for value in found if abs(value) < 500]
+
+
+def drift(page, mode: str, voice: np.ndarray, minutes: float) -> None:
+    """One utterance for so long; pictures and sound are told apart every 10 s."""
+    page.evaluate("(seen.frames = [], seen.beeps = [])")
+    piece, offsets = encoded(with_beeps(voice, PIECE_SECONDS)), []
+    page.evaluate("(voice) => push(voice)", piece)
+    page.wait_for_timeout(2000)
+    for _ in range(max(3, round(60 * minutes / PIECE_SECONDS))):
+        page.evaluate("(voice) => push(voice)", piece)  # the next, while 8 s are left
+        page.wait_for_timeout(1000 * PIECE_SECONDS)
+        seen = page.evaluate("({frames: seen.frames.splice(0), beeps: seen.beeps.splice(0)})")
+        offsets.append(apart(seen["frames"], seen["beeps"]))
+    page.evaluate("live.interrupt()")
+    tell(f"sound after picture, {minutes:g} min, {mode}", [value for some in offsets[1:] for value in some])
+    first, last = (float(np.median(some)) if some else np.nan for some in (offsets[1], offsets[-1]))
+    told = f"{last - first:+.0f} ms, {first:.0f} at first"
+    print(f"{'drift, ' + mode:34} {told:34} {'0 in 10 min':20} {os.getloadavg()[0]:.1f}", flush=True)
+
+
+def held_back(before: dict, after: dict) -> None:
+    """What each receiver waited, on the average of a measurement: milliseconds."""
+    for kind in ("video", "audio"):
+        grown = {name: after[kind].get(name, 0) - before[kind].get(name, 0) for name in WAITS + COUNTS}
+        count = max(1, grown["jitterBufferEmittedCount"])
+        waits = [f"{name} {1e3 * grown[name] / count:.0f}" for name in WAITS if name in after[kind]]
+        counts = [f"{name} {grown[name]}" for name in COUNTS if name in after[kind]]
+        print(f"    {after[kind].get('codec', kind)}: {', '.join(waits)} ms; {', '.join(counts)}", flush=True)
+
+
 def answer_with(body: str, kind: str) -> Callable[..., None]:
     return lambda route: route.fulfill(body=body, content_type=f"text/{kind}; charset=utf-8")
 
@@ -276,124 +280,6 @@ def page_files() -> dict[str, str]:
 
 def encoded(samples: np.ndarray) -> str:
     return base64.b64encode(samples.tobytes()).decode()
-
-
-def wanted(size: int) -> dict[str, object]:
-    return {"engine": "barcode", "options": {"size": size}}
-
-
-# ---------------------------------------------------------------- several at once
-
-
-class Watched:
-    """A session that a Python client watches; pictures by second."""
-
-    def __init__(self) -> None:
-        self.arrived: list[float] = []
-        self.events: list[dict] = []
-        self.index = 0
-
-
-async def watch(running: Running, size: int, seen: Watched, ready: Callable[[], None]) -> None:
-    from websockets.asyncio.client import connect
-
-    async with httpx.AsyncClient(timeout=120) as http:
-        made = await http.post(f"{running.url}/v1/sessions", json=wanted(size))
-        if made.status_code != 201:
-            seen.events.append(made.json())
-            ready()
-            return
-    session = made.json()
-    url = f"{running.url.replace('http', 'ws')}{session['ws']}?token={session['token']}"
-    async with connect(url, max_size=None) as socket:
-        seen.socket = socket
-        ready()
-        async for data in socket:
-            if isinstance(data, str):
-                seen.events.append(json.loads(data))
-            elif data[0] == Kind.PICTURE:
-                seen.arrived.append(time.perf_counter())
-            elif data[0] == Kind.SOUND:
-                seen.index = int.from_bytes(data[4:8], "little")
-                await socket.send(json.dumps({"type": "shown", "index": seen.index}))
-
-
-@contextmanager
-def gone(tasks: list[asyncio.Task]) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-
-
-async def opened(running: Running, count: int, size: int) -> tuple[list[Watched], list[asyncio.Task]]:
-    """One after the other, as the cost of each is measured."""
-    all_seen, tasks = [], []
-    for _ in range(count):
-        seen, ready = Watched(), asyncio.Event()
-        tasks.append(asyncio.create_task(watch(running, size, seen, ready.set)))
-        await ready.wait()
-        if hasattr(seen, "socket"):
-            all_seen.append(seen)
-        else:
-            print("    refused:", seen.events[-1]["detail"])
-    return all_seen, tasks
-
-
-async def feed_all(seen: list[Watched], voice: np.ndarray) -> None:
-    for one in seen:
-        await one.socket.send(bytes([Kind.VOICE]) + bytes(7) + voice.tobytes())
-
-
-async def at_once(running: Running, voice: np.ndarray, chosen: argparse.Namespace) -> None:
-    seen, tasks = await opened(running, chosen.sessions, chosen.size)
-    with gone(tasks):
-        seconds = min(chosen.seconds, 15)
-        await feed_all(seen, np.resize(voice, round((seconds + 2) * SAMPLE_RATE)))
-        await asyncio.sleep(1)
-        began = time.perf_counter()
-        await asyncio.sleep(seconds)
-        ended = time.perf_counter()
-        for one in seen:
-            count = sum(began <= at < ended for at in one.arrived)
-            gaps = 1e3 * np.diff([at for at in one.arrived if began <= at < ended])
-            rate, late = count / (ended - began), np.percentile(gaps, 95)
-            figures = f"{rate:.1f} a second; 95 %: {late:.0f} ms apart"
-            print(f"{'sessions':34} {figures:34} {BAR['sessions']:20} {os.getloadavg()[0]:.1f}", flush=True)
-        for event in [[e for e in one.events if e.get("type") == "stats"][-1:] for one in seen]:
-            print("    stats:", event)
-    async with httpx.AsyncClient() as http:
-        for session in (await http.get(f"{running.url}/v1/sessions")).json()["data"]:
-            await http.delete(f"{running.url}/v1/sessions/{session['id']}")
-
-
-async def soak(running: Running, voice: np.ndarray, chosen: argparse.Namespace) -> None:
-    seen, tasks = await opened(running, chosen.sessions, chosen.size)
-    with gone(tasks):
-        await asyncio.sleep(5)
-        began, ends = running.memory_mb(), time.perf_counter() + 60 * chosen.soak
-        threads = running.threads()
-        first = [(one.index, time.perf_counter()) for one in seen]
-        while time.perf_counter() < ends:
-            await feed_all(seen, np.resize(voice, 4 * SAMPLE_RATE))
-            await asyncio.sleep(8)
-            for one in seen:
-                await one.socket.send(json.dumps({"type": "interrupt"}))
-        slow = [
-            40 * (index - one.index) + 1e3 * (time.perf_counter() - at)
-            for one, (index, at) in zip(seen, first, strict=True)
-        ]
-        slips = [event["slips"] for one in seen for event in one.events if event.get("type") == "stats"]
-        print(f"soak, {len(seen)} sessions, {chosen.soak:g} min (load {os.getloadavg()[0]:.1f}):")
-        print(f"    memory {began:.0f} -> {running.memory_mb():.0f} MB (bar +-50)")
-        print(f"    threads {threads} -> {running.threads()}, slips {max(slips, default=0)}")
-        print(f"    behind the clock {', '.join(f'{value:.0f}' for value in slow)} ms", flush=True)
-    async with httpx.AsyncClient() as http:
-        for session in (await http.get(f"{running.url}/v1/sessions")).json()["data"]:
-            await http.delete(f"{running.url}/v1/sessions/{session['id']}")
-    await asyncio.sleep(5)
-    print(f"    afterwards: {len(running.processes())} processes, {running.threads()} threads")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 its bar.
 
     python benchmarks/quality.py [--portrait PHOTO] [--portraits DIR] [--media DIR]
-        [--labels DIR --audio DIR] [--seconds S] [--voices N] [--quick]
+        [--labels DIR --audio DIR] [--unseen DIR] [--seconds S] [--voices N] [--quick]
         [--only NAME ...] [--markdown FILE] [--json FILE]
 
 --portraits: a folder of portraits for the rows about how people move, eight or more for the
@@ -11,11 +11,13 @@ its bar.
     voices; without it they are skipped and said to be.
 --labels, --audio: forced alignments of real speech and its files, as for articulation.py, for
     the rows about p, b and m in real voices; likewise.
+--unseen: a folder of real recordings (.wav) on which no constant was chosen, for the rows about
+    how people move with voices that nobody has tuned for.
 --seconds: of each clip of the rows about how people move, 12 without it.
 --voices: so many of the six voices with each portrait, in turn; all of them without it.
 --quick: three portraits, two voices each, eight seconds a clip, and neither minutes nor speed:
     to see whether a change helps, in a tenth of the time.
---only: people, closures, real, foreign, minutes, vowels, speed.
+--only: people, unseen, closures, unseen-closures, teeth, real, foreign, minutes, vowels, speed.
 
 Everything is measured on decoded pictures, as `personare score` does; docs/quality.md explains
 each figure. Timings are of one machine: compare ratios.
@@ -32,16 +34,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from people import FOREIGN, FPS, PEOPLE_SECONDS, look, named, people, real
-from voices import HELD_OUT_VOICES, held_vowels, spoken, with_silences, write_wav
+from people import FOREIGN, FPS, PEOPLE_SECONDS, look, named, people, real, unseen
+from teeth import teeth
+from voices import HELD_OUT_VOICES, UNSEEN_VOICES, held_vowels, spoken, with_silences, write_wav
 
 from personare.media.audio import open_speech, speech_from_samples
 from personare.score.battery import (
@@ -58,7 +61,7 @@ from personare.score.figures import Figure, at_least, at_most, value_text, withi
 from personare.score.sound import listen
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
-from personare.types import SAMPLE_RATE, Phone, Samples
+from personare.types import SAMPLE_RATE, Feature, Phone, Samples
 
 VOICE = "en-us+Annie"
 TEN_MINUTES = 600
@@ -70,7 +73,7 @@ class Workshop:
 
     def __init__(self, given: argparse.Namespace, folder: Path) -> None:
         self.portrait, self.media, self.folder = given.portrait, given.media, folder
-        self.labels, self.audio = given.labels, given.audio
+        self.labels, self.audio, self.unseen = given.labels, given.audio, given.unseen
         self.quick, self.seconds, self.voices = given.quick, given.seconds, given.voices
         portraits = [given.portrait] if given.portraits is None else sorted(given.portraits.iterdir())
         self.portraits = portraits[:QUICK_PORTRAITS] if given.quick else portraits
@@ -88,6 +91,10 @@ class Workshop:
         cast = self._studio.cast(portrait or self.portrait, None, options)
         self._studio.speak(cast, speech_from_samples(samples, SAMPLE_RATE, phones=phones), path)
         return path
+
+    def features(self, portrait: Path) -> Mapping[str, Feature]:
+        """What the engine prepared of a portrait, by stage."""
+        return self._studio.prepare(self._studio.cast(portrait, None, {}))[0].features
 
     def speak(self, voice: Path, output: str, *options: str) -> dict:
         """The report of one `personare speak` in a process of its own."""
@@ -117,6 +124,7 @@ def main() -> None:
     parser.add_argument("--media", type=Path)
     parser.add_argument("--labels", type=Path)
     parser.add_argument("--audio", type=Path)
+    parser.add_argument("--unseen", type=Path)
     parser.add_argument("--seconds", type=float, default=PEOPLE_SECONDS)
     parser.add_argument("--voices", type=int, default=0)
     parser.add_argument("--quick", action="store_true")
@@ -149,13 +157,13 @@ def main() -> None:
 # ---------------------------------------------------------------- lips against known sounds
 
 
-def closures(workshop: Workshop) -> Iterator[Figure]:
+def closures(workshop: Workshop, voices: Sequence[str] = tuple(HELD_OUT_VOICES)) -> Iterator[Figure]:
     """Held-out synthetic voices, whose phone times are known: with the phones given to puppet,
     and by ear.
     """
     for by, given, bar in (("text known", True, 98), ("by ear", False, 95)):
         shut, bitten, parted, each = [], [], [], []
-        for voice in list(HELD_OUT_VOICES)[: QUICK_VOICES if workshop.quick else None]:
+        for voice in voices[: QUICK_VOICES if workshop.quick else None]:
             samples, phones = spoken(voice)
             clip = workshop.clip("closures", samples, phones if given else None)
             seen, heard = look(clip), listen(open_speech(clip), phones)
@@ -181,6 +189,12 @@ def closures(workshop: Workshop) -> Iterator[Figure]:
         yield at_least(f"{name}, {by}", mean(each, name), 0.03, "ed", worst(each, name))
         lags = [row["lag"].value for row in each]
         yield at_most(f"lag, {by}, worst voice", max(lags, key=abs), 1.0, "frames")
+
+
+def unseen_closures(workshop: Workshop) -> Iterator[Figure]:
+    """The same with voices, and a text, that nobody has tuned for."""
+    for row in closures(workshop, tuple(UNSEEN_VOICES)):
+        yield replace(row, name=f"{row.name}, unseen voices")
 
 
 def foreign(workshop: Workshop) -> Iterator[Figure]:
@@ -340,8 +354,8 @@ print(time.perf_counter() - began)
 """
 
 PARTS: dict[str, Callable[[Workshop], Iterator[Figure]]] = {
-    "people": people, "closures": closures, "real": real, "foreign": foreign, "minutes": minutes,
-    "vowels": vowels, "speed": speed,
+    "people": people, "unseen": unseen, "closures": closures, "unseen-closures": unseen_closures,
+    "teeth": teeth, "real": real, "foreign": foreign, "minutes": minutes, "vowels": vowels, "speed": speed,
 }  # fmt: skip
 LONG = ("minutes", "speed")
 """Parts that --quick leaves out."""

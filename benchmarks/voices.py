@@ -29,6 +29,15 @@ HELD_OUT_VOICES = {
 """The network that ships heard espeak-ng's variants m1 to m7 and f1 to f5 in training, never
 these; nor the accents of the last two, which read a text that the mouth was not tuned on.
 """
+UNSEEN_TEXT = (
+    "Paul put a jumping beetle into his bamboo box. Maybe the postman will come by on Monday afternoon. "
+    "Our family prefers vanilla pudding, but a warm potato for breakfast would be fabulous. "
+    "The lamp above the garden path is far from bright."
+)
+UNSEEN_VOICES = dict.fromkeys(
+    ("en-us+Alicia", "en-gb-x-rp+Lee", "en-gb-x-gbcwmd+Andrea", "en-029+Gene"), UNSEEN_TEXT
+)
+"""Voices and a text by which nothing was trained, chosen or looked at."""
 VOWELS = {
     "ɑː": (750, 1250, 2600),
     "iː": (280, 2250, 3000),
@@ -41,7 +50,8 @@ FOREIGN_SECONDS, SILENCE_EVERY_SECONDS, SILENCE_SECONDS = 20.0, 4.0, 0.6
 
 
 def spoken(voice: str) -> tuple[Samples, list[Phone]]:
-    chunks = list(open_text(HELD_OUT_VOICES[voice], voice).chunks())
+    text = (HELD_OUT_VOICES | UNSEEN_VOICES)[voice]
+    chunks = list(open_text(text, voice).chunks())
     return np.concatenate([chunk.samples for chunk in chunks]), [
         phone for chunk in chunks for phone in chunk.phones or ()
     ]

@@ -21,6 +21,9 @@ from personare.serve.settings import ServeSettings
 PATIENCE_SECONDS = 120.0
 DEPLOYED = os.environ.get("PERSONARE_TESTED_SERVICE") == "deploy"
 """Whether the tests that only use a service use one on a Ray cluster."""
+needs_children = pytest.mark.skipif(
+    DEPLOYED, reason="actors are no children of the service; tests/cluster ends those"
+)
 BASE = "http://127.0.0.1:8765"
 
 

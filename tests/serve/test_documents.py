@@ -24,9 +24,24 @@ def samples(document: str, language: str) -> list[tuple[str, str]]:
     return [(name, code) for name, code in found]
 
 
+@pytest.fixture
+def empty(running):
+    """The service without avatars and jobs, as samples expect it and other files leave it."""
+
+    def clear() -> None:
+        for avatar in running.client.avatars():
+            running.client.delete_avatar(avatar["name"])
+        for job in running.client._json("GET", "/v1/jobs")["data"]:
+            running.client.delete(job["id"])
+
+    clear()
+    yield running
+    clear()
+
+
 @pytest.mark.parametrize("module", ["personare", "httpx", "openai"])
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-def test_python_of_the_service(running, portrait, voice, tmp_path, monkeypatch, module):
+def test_python_of_the_service(empty, portrait, voice, tmp_path, monkeypatch, module):
     if module == "httpx":
         monkeypatch.setitem(sys.modules, "httpx", httpx2)
     pytest.importorskip(module)
@@ -39,19 +54,15 @@ def test_python_of_the_service(running, portrait, voice, tmp_path, monkeypatch, 
     shutil.copy(portrait, "me.jpg")
     shutil.copy(voice, "hello.wav")
     if module == "openai":
-        running.client.create_avatar("anna", "me.jpg")
-    exec(code.replace("http://127.0.0.1:8765", running.url), {})
+        empty.client.create_avatar("anna", "me.jpg")
+    exec(code.replace("http://127.0.0.1:8765", empty.url), {})
     assert Path("out.mp4").read_bytes()[4:8] == b"ftyp"
-    for job in running.client._json("GET", "/v1/jobs")["data"]:
-        if job["kind"] == "avatar":
-            running.client.delete_avatar(job["request"]["name"])
-        running.client.delete(job["id"])
 
 
 @pytest.fixture
-def documented(browser, running):  # noqa: F811
+def documented(browser, empty):  # noqa: F811
     """A plain page of the service, where the samples are files of its root."""
-    page = opened(browser, running.url)
+    page = opened(browser, empty.url)
     files = {name: code for name, code in samples("live.md", "js") if name}
     assert set(files) == {"player.js", "live.js", "whep.js"}
     # Playwright answers for no worklet: it gets its file from the page
@@ -60,7 +71,7 @@ def documented(browser, running):  # noqa: F811
     playing = f"new Blob([{json.dumps(files['player.js'])}], {{ type: 'text/javascript' }})"
     for name, code in files.items():
         page.route(f"**/{name}", partial(answered, body=code, content_type="text/javascript"))
-    page.goto(f"{running.url}/healthz")  # which the service answers, with no policy for scripts
+    page.goto(f"{empty.url}/healthz")  # which the service answers, with no policy for scripts
     page.evaluate(f"globalThis.player = URL.createObjectURL({playing})")
     yield page
     assert page.faults == []

@@ -32,6 +32,7 @@ def test_jobs_of_engines_with_networks(service, portrait, voice_samples, tmp_pat
     assert client.download(job["id"], tmp_path / "motion.npz", "motion").stat().st_size > 0
 
 
+@pytest.mark.nightly  # a process of its own imports torch and diffusers
 def test_musetalk_speaks_live_and_its_first_word_is_not_taken_for_a_hang(service):
     streaming = {"audio": "streaming"}
     with (

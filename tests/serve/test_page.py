@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from personare.engines.engine import load_engine
+from personare.perception import photo_report
+from personare.perception.photo_report import PhotoReport
+from personare.serve.labels import LABELS
 from personare.serve.routes.page import page_files
 from tests.serve.conftest import PATIENCE_SECONDS
 
 MOST_BYTES = 60_000
+OWN = (".html", ".js", ".css", ".svg")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SWITCHES = [
     "--no-sandbox",  # tests may run as root, in a container
@@ -25,14 +32,17 @@ LONG_TEXT = "Hello, I am talking to you live. Seven, six, five, four, three, two
 
 
 def own_files() -> dict[str, bytes]:
-    return {name: file.content for name, file in page_files().items() if name != "portrait.jpg"}
+    """The page's, without the bundled portrait and the service's own sentences in Chinese."""
+    return {name: file.content for name, file in page_files().items() if name.endswith(OWN)}
 
 
 # ---------------------------------------------------------------- its files
 
 
-def test_it_is_small():
-    assert sum(map(len, own_files().values())) < MOST_BYTES
+@pytest.mark.parametrize("other", ["zh", "en"])
+def test_what_a_browser_loads_is_small(other):
+    loaded = {name: content for name, content in own_files().items() if name != f"words.{other}.js"}
+    assert sum(map(len, loaded.values())) < MOST_BYTES
 
 
 def test_nothing_but_its_own_files_runs(answering):
@@ -69,10 +79,9 @@ def test_nothing_else_of_the_disk_is_served(answering, name):
 def test_every_word_is_there_in_both_languages():
     """The English word of an element is the element's own text."""
     files = {name: content.decode() for name, content in own_files().items()}
-    english, chinese = re.search(
-        r"en: \{(.*?)\n  \},\n  zh: \{(.*?)\n  \},", files["words.js"], re.S
-    ).groups()
-    of_scripts, all_words = (set(re.findall(r"(?:^|[{,\s])(\w+): \"", words)) for words in (english, chinese))
+    of_scripts, all_words = (
+        set(re.findall(r"(?:^|[{,\s])(\w+): \"", files[f"words.{language}.js"])) for language in ("en", "zh")
+    )
     of_elements = set(re.findall(r"data-t=\"(\w+)\"", files["index.html"]))
     used = set(re.findall(r"data-t(?:-label)?=\"(\w+)\"", files["index.html"]))
     for name, text in files.items():
@@ -80,6 +89,20 @@ def test_every_word_is_there_in_both_languages():
             used |= set(re.findall(r"\bt\(\"(\w+)\"", text))
     assert of_scripts | of_elements == all_words
     assert used <= all_words
+
+
+def test_what_the_service_says_of_photos_and_puppet_is_there_in_chinese():
+    """Sentences have {} in place of numbers, as the page looks them up."""
+    sentences = json.loads(page_files()["sentences.zh.json"].content)
+    assert all(english.count("{}") == other.count("{}") for english, other in sentences.items())
+    options = load_engine("puppet").Options.model_json_schema()["properties"]
+    said = {option["description"] for name, option in options.items() if name in LABELS["zh"]}
+    said |= {value for option in options.values() for value in option.get("enum", [])}
+    plain = PhotoReport(100, 100, 40.0, 30.0, 40.0, 40.0, 40.0, 0.0, 9.0, True, True, 1.0, 2, False, ())
+    for report in (plain, replace(plain, pitch=-40.0, dark_lenses=False)):
+        said |= set(photo_report._with_advice(report, False).advice)
+    assert len(said) > 20
+    assert {re.sub(r"\d+(\.\d+)?", "{}", one) for one in said} <= set(sentences)
 
 
 def test_the_page_needs_no_key_and_its_calls_do(answering):
@@ -157,7 +180,9 @@ def small(page) -> None:
 def test_a_text_becomes_a_clip(page):
     small(page)
     page.fill("#text", "Hello.")
+    page.check("#motion")
     page.check("#curves")
+    assert not page.is_checked("#motion")  # a run writes one of them
     page.click("#go")
     seconds, width = clip_of(page)
     assert 0.3 < seconds < 3
@@ -186,8 +211,11 @@ def test_options_have_chinese_names_and_keep_their_values(page):
     named = "document.querySelector('[data-option=emotion]').labels[0].firstChild.textContent"
     assert page.evaluate(named) == "emotion"
     page.click("#language")
-    assert page.evaluate(named) == "情绪"
+    wait(page, f"{named} === '情绪'")
     assert page.input_value("[data-option=emotion]") == "happy"
+    assert page.inner_text("[data-option=emotion] option:checked") == "高兴"
+    hint = page.evaluate("document.querySelector('[data-option=size]').parentNode.lastChild.textContent")
+    assert hint == "方形画面的边长，256 到 1024 像素，偶数"
 
 
 @pytest.mark.slow
@@ -226,7 +254,7 @@ def test_it_talks_and_is_interrupted(browser, running):
 
 
 @pytest.mark.slow
-def test_two_tabs_talk_with_different_faces(browser, running, portrait: Path):
+def test_complaint_07_two_tabs_talk_with_different_faces(browser, running, portrait: Path):
     running.client.create_avatar("far", portrait, options={"size": 256, "face_height": 0.3})
     tabs = [opened(browser, running.url, "talk") for _ in range(2)]
     wait(tabs[1], "document.querySelector('#live-avatar').options.length === 2")
@@ -264,3 +292,67 @@ def test_complaint_18_where_webrtc_cannot_connect_it_is_websocket_and_says_why(b
     page.click("#stop")
     assert page.faults == []
     page.context.close()
+
+
+PLAYED = """
+const told = [], kinds = {};
+globalThis.sampleRate = 16000;
+globalThis.registerProcessor = (name, kind) => { kinds[name] = kind; };
+globalThis.AudioWorkletProcessor = class {
+  constructor() { this.port = { postMessage: (index) => told.push(index) }; }
+};
+globalThis.played = (rest, seconds, piled, late) => { // pieces of 40 ms, each 5 quanta after the last
+  const player = new kinds.player(), left = [];
+  let sent = 0, holes = 0;
+  const sound = new Float32Array(640).fill(1);
+  const push = () => player.port.onmessage({ data: { index: sent++, rest, sound } });
+  for (let i = 0; i < piled; i++) push();
+  for (let quantum = 0; quantum < seconds * 125; quantum++) {
+    if (quantum % 5 === 0) left.push(player.have / 16);
+    const isLate = late.some(([from, to]) => quantum >= from && quantum < to);
+    while (sent - piled < Math.floor((quantum - (isLate ? 25 : 0)) / 5)) push();
+    const out = new Float32Array(128);
+    player.process([], [[out]]);
+    if (quantum > 20) holes += out.filter((value) => value === 0).length;
+  }
+  return { left: left.slice(-50), holes, target: player.target / 16,
+    ordered: told.splice(0).every((index, i, all) => !i || index > all[i - 1]) };
+};
+"""
+
+
+@pytest.mark.slow
+def test_the_sound_s_thread_gets_rid_of_what_piled_up(browser):
+    """Surplus goes at rest at once, in speech a few per cent faster; a gap makes it careful."""
+    worklet = own_files()["worklet.js"].decode()
+    page = browser.new_page()
+    page.add_script_tag(content=f"{{{PLAYED}{worklet}}}")
+    for rest, seconds in ((True, 4), (False, 9)):
+        seen = page.evaluate("given => played(...given)", [rest, seconds, 6, []])
+        assert seen["ordered"]
+        assert seen["holes"] == 0
+        assert all(5 <= left <= 30 for left in seen["left"]), seen["left"]
+    page.close()
+
+
+@pytest.mark.slow
+def test_after_a_gap_more_is_kept_in_hand(browser):
+    worklet = own_files()["worklet.js"].decode()
+    page = browser.new_page()
+    page.add_script_tag(content=f"{{{PLAYED}{worklet}}}")
+    once, again = ([[at, at + 30] for at in ats] for ats in ((500,), (500, 800, 1100)))
+    first, second = (
+        page.evaluate("given => played(...given)", [False, 12, 2, late]) for late in (once, again)
+    )
+    assert first["holes"] > 0
+    assert second["holes"] < 3 * first["holes"]
+    assert second["target"] > first["target"] >= 20
+    silent = page.evaluate("given => played(...given)", [True, 12, 2, again])
+    assert silent["target"] == 20  # nobody hears a gap in silence
+    page.close()
+
+
+def test_the_documented_client_plays_as_the_page_does():
+    document = (Path(__file__).parents[2] / "docs" / "live.md").read_text(encoding="utf-8")
+    (sample,) = re.findall(r"```js player.js\n(.*?)\nregisterProcessor", document, re.S)
+    assert sample in own_files()["worklet.js"].decode()

@@ -22,7 +22,7 @@ from personare.errors import (
 )
 from personare.serve.keys import api_key, caller_of, read_keys
 from personare.serve.problems import MEDIA_TYPE, problem_of, without_paths
-from personare.serve.settings import Limits, ServeSettings
+from personare.serve.settings import Limits, ServeSettings, read_limits
 
 KEY = "a-key-that-is-long-enough"
 OTHER = "another-key-that-is-long"
@@ -82,6 +82,16 @@ def test_keys_are_compared_in_constant_time(monkeypatch):
     assert caller_of(KEY, keys).name == "anna"
     assert caller_of("", keys) is None
     assert compared == [(64, 64)] * 4
+
+
+def test_a_file_of_limits(tmp_path):
+    path = tmp_path / "limits.toml"
+    path.write_text("waiting = 3\nportrait_bytes = 1_000_000\n")
+    assert read_limits(path) == Limits(waiting=3, portrait_bytes=1_000_000)
+    for text, words in (("waiting = 0", "waiting"), ("wating = 3", "no field 'wating'"), ("[[", "not TOML")):
+        path.write_text(text)
+        with pytest.raises(InvalidOption, match=words):
+            read_limits(path)
 
 
 def test_a_file_of_keys_with_quotas(tmp_path):

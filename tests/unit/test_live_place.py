@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from personare.errors import Busy, EngineError, InvalidOption
@@ -170,13 +171,14 @@ def test_media_of_an_older_generation_goes_to_nobody(stage: Stage) -> None:
     assert watcher.told[-1] == {"type": "interrupted", "generation": 1, "utterance": None}
 
 
-def test_an_offer_that_is_never_connected_ends(monkeypatch) -> None:
-    """Complaint 12: and the session waits for another one."""
+@pytest.mark.parametrize("hung_up", [False, True])
+def test_an_offer_that_is_never_connected_ends(monkeypatch, hung_up) -> None:
+    """Complaint 12: and the session waits for another one. Hung up, it ends at once."""
     from aiortc import RTCConfiguration, RTCPeerConnection
 
     from personare.serve.live import whep
 
-    monkeypatch.setattr(whep, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(whep, "CONNECT_SECONDS", 3600 if hung_up else 0.2)
     monkeypatch.setattr(whep.aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
 
     async def work() -> tuple[bool, list]:
@@ -187,6 +189,8 @@ def test_an_offer_that_is_never_connected_ends(monkeypatch) -> None:
         await caller.setLocalDescription(await caller.createOffer())
         peer = whep.Peer(stage.place, ())
         answer = await peer.answer(caller.localDescription.sdp)
+        if hung_up:
+            peer.close()
         await asyncio.wait_for(peer.live(), 20)
         await caller.close()
         return "a=candidate" in answer, stage.place._watching
@@ -194,6 +198,20 @@ def test_an_offer_that_is_never_connected_ends(monkeypatch) -> None:
     answered, watching = asyncio.run(work())
     assert answered
     assert watching == []
+
+
+def test_sound_leaves_as_evenly_as_its_clock_though_pictures_do_not() -> None:
+    from personare.serve.live.whep import Even
+
+    even, position, left = Even(), 0.0, []
+    for late in [0.0, 0.022] * 50 + [0.045] + [0.022] * 10 + [0.4, 0.3, 0.2] + [0.022] * 100:
+        came = 1000 + position + late
+        left.append((position + even.late(position, came), came, late))
+        position += 0.04
+    assert all(-1e-6 < leaves - came < 0.0401 for leaves, came, _ in left)
+    spaces = np.diff([leaves for leaves, *_ in left])
+    assert spaces[2:99] == pytest.approx(0.04, abs=0.001)  # a stretch of drawn and undrawn pictures
+    assert left[-1][0] - left[-1][1] < 0.001  # a stall is not remembered for long
 
 
 def test_no_place_is_left_taken_by_a_session_that_could_not_be_opened(monkeypatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 from personare.engines.puppet.draw import lids
 from personare.engines.puppet.draw.deform import pose
 from personare.engines.puppet.draw.face import FaceRenderer
-from personare.engines.puppet.fit import eyes
+from personare.engines.puppet.fit import eyes, large_eyes
 from personare.engines.puppet.fit.rig import Rig
 from personare.types import Feature
 from tests.unit.puppet_avatars import BLINK, face_state, prepare
@@ -59,6 +59,34 @@ def test_eyes_that_go_on_below_the_lids_that_were_found_do_not_blink(avatar, rig
         for place in (iris[0], middle):
             cv2.circle(picture, tuple(int(v) for v in place), radius, (30, 60, 160), -1)
     assert not eyes.end_at_their_lids(picture, points, crop["irises"], rig.eye_distance_px)
+
+
+def test_eyes_larger_than_any_persons_are_found_and_shut_whole(avatar, rig):
+    crop, unit = avatar["puppet.crop"].arrays, rig.eye_distance_px
+    picture, points = crop["picture"].copy(), rig.points[:468]
+    assert large_eyes.outlines(picture, points, unit) is None
+    half = np.array([0.27, 0.31]) * unit
+    middles = [
+        points[np.concatenate(lids), :2].mean(0)
+        for lids in zip(eyes.UPPER_LIDS, eyes.LOWER_LIDS, strict=True)
+    ]
+    cv2.rectangle(
+        picture, *((m + (-1) ** i * -unit).astype(int) for i, m in enumerate(middles)), (230, 180, 150), -1
+    )
+    for middle in middles:
+        for share, colour in ((1, (60, 40, 40)), (0.93, (245, 245, 250)), (0.6, (120, 80, 50))):
+            axes = np.rint(share * half).astype(int)
+            cv2.ellipse(picture, np.rint(middle).astype(int), axes, 0, 0, 360, colour, -1)
+    found = large_eyes.outlines(picture, points, unit)
+    assert found is not None
+    assert np.abs(found[:, :2] - middles).max() < 0.03 * unit
+    assert np.abs(found[:, 2:] - half).max() < 0.04 * unit
+    laid = large_eyes.laid_on(points, found)
+    shut = laid + eyes.blink_deltas(laid, drawn=True).sum(axis=0)
+    for upper, lower in zip(eyes.UPPER_LIDS, eyes.LOWER_LIDS, strict=True):
+        assert (laid[lower[4], 1] - laid[upper[4], 1]) > 0.55 * unit
+        assert np.allclose(shut[lower, 1], laid[lower, 1], atol=0.02 * unit), "the lower lid stays"
+        assert (shut[lower, 1] - shut[upper, 1]).max() < 0.3
 
 
 def test_a_shut_lid_shows_what_was_above_the_eye(rig):

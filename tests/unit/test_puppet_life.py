@@ -216,3 +216,17 @@ def test_a_singer_shuts_the_eyes_on_some_held_vowels_and_a_speaker_on_none():
     assert np.mean([life["blink"] > 0.95 for life in said]) < 0.06
     assert lived(40, voice=held, blink_rate=0)["blink"].max() == 0
     assert np.mean([life["head"].std(axis=0) for life in sung]) > 0.8
+
+
+def test_a_singer_sways_from_note_to_note():
+    """Mean over temperaments of how far the head tilts at the end of each held vowel."""
+    tilts = []
+    for seed in range(24):
+        head = Head(np.random.default_rng(seed))
+        tilts.append([])
+        for note in (2.0, 5.0, 8.0):
+            head.at(note, 1.0, Beat(False, False, True, 0.0, 1.0, 0.5))
+            tilts[-1].append(head.at(note + 2.5, 1.0, Beat(False, False, False, 0.0, 1.0, 0.5))[2])
+    first, second, third = np.mean(tilts, axis=0)
+    assert min(abs(first), abs(second), abs(third)) > 0.5
+    assert first * second < 0 < first * third

@@ -15,6 +15,7 @@ from personare.engines.puppet.draw.deform import Layer, head_rotation, pose
 from personare.engines.puppet.draw.face import FaceRenderer
 from personare.engines.puppet.draw.lids import Lids
 from personare.engines.puppet.draw.mouth import MouthInterior
+from personare.engines.puppet.draw.resting import RestingFace
 from personare.engines.puppet.draw.shade import SkinShade, marks_on
 from personare.engines.puppet.draw.warp import WINDOW_ROWS, Window, windows_over
 from personare.engines.puppet.fit import eyes, lips
@@ -129,6 +130,31 @@ def test_fetching_in_windows_leaves_nothing_out(background, monkeypatch):
         monkeypatch.setattr(module, "windows_over", everything)
     for state, frame in zip(states, in_windows, strict=True):
         assert np.array_equal(FaceRenderer(features).render(state), frame)
+
+
+LOOKS = [
+    face_state(head=(4, -3, 2), shift=(0.03, 0.02)),
+    face_state({"eyeLookUp": 0.2}, (-5, 2, 1), gaze=(0.02, -0.01)),
+    face_state({"eyeBlink": 0.7}, (2, 1, -2)),
+]
+
+
+@pytest.mark.parametrize("state", LOOKS)
+def test_a_face_at_rest_is_taken_along_as_one_that_speaks_is_drawn(renderer, state, monkeypatch):
+    assert RestingFace.shows(state)
+    at_rest = renderer.render(state)
+    monkeypatch.setattr(RestingFace, "shows", lambda *_: False)
+    wanted = renderer.render(state)
+    assert np.square(difference(at_rest, wanted)).mean() < 255**2 / 10**4.8
+    assert not np.array_equal(at_rest, wanted)
+
+
+def test_a_face_at_rest_is_the_same_whatever_came_before(avatar, renderer):
+    alone = [FaceRenderer(avatar).render(state) for state in LOOKS]
+    for before in (EVERYTHING, *LOOKS):
+        for state, wanted in zip(LOOKS, alone, strict=True):
+            renderer.render(before)
+            assert np.array_equal(renderer.render(state), wanted)
 
 
 def test_what_is_drawn_is_composed_whenever(avatar):

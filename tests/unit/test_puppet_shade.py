@@ -215,7 +215,7 @@ def test_nothing_is_drawn_on_dark_lenses(portrait: Path, tmp_path: Path) -> None
         cv2.ellipse(picture, tuple(int(v) for v in middle), radii, 0, 0, 360, (18, 16, 20), -1, cv2.LINE_AA)
     avatar = prepare(write_picture(tmp_path / "lenses.jpg", picture), size=256)
     rig, renderer = Rig.from_feature(avatar["puppet.rig"]), FaceRenderer(avatar)
-    assert rig.eyes_hidden
+    assert rig.gaze_still
     rest = renderer.render(face_state())
     for state in (
         face_state(BLINK),

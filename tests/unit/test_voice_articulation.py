@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from personare.errors import EngineError, WeightsMismatch, WeightsMissing
 from personare.types import SAMPLE_RATE, Samples
+from personare.voice import articulation
 from personare.voice.articulation import (
     LOOKAHEAD_SAMPLES,
     NETWORK,
@@ -19,6 +20,7 @@ from personare.voice.articulation import (
     ArticulationStream,
     open_network,
 )
+from personare.voice.features import MELS
 from personare.voice.visemes import VISEME
 
 
@@ -53,12 +55,22 @@ def hear(speech: Samples, sizes: list[int]) -> ArticulationFrames:
     )
 
 
-@pytest.mark.parametrize("sizes", [[320], [640], [5328], [7, 401, 33]])
+@pytest.mark.parametrize("sizes", [[160], [320], [5328], [7, 401, 33]])
 def test_pieces_do_not_change_a_bit(sizes: list[int]) -> None:
     speech = voiced(1.0)
     whole, pieces = hear(speech, [len(speech)]), hear(speech, sizes)
     assert pieces.probabilities.tobytes() == whole.probabilities.tobytes()
     assert pieces.level_dbfs.tobytes() == whole.level_dbfs.tobytes()
+
+
+def test_blocks_answer_as_frame_by_frame_does() -> None:
+    network = open_network(NETWORK, NETWORK_SHA256)
+    state = np.zeros(network.get_inputs()[1].shape, np.float32)
+    inputs = np.random.default_rng(0).normal(-0.5, 0.8, (75, MELS)).astype(np.float32)
+    in_blocks = articulation._Listener(network, state).hear(inputs)
+    for frame, answer in zip(inputs, in_blocks, strict=True):
+        alone, state = network.run(["near", "state_out"], {"x": frame[None, None], "state": state})
+        assert np.abs(answer - alone[0, 0]).max() < 1e-6
 
 
 @settings(max_examples=20, deadline=None)

@@ -42,6 +42,12 @@ def serve(
         Path | None,
         typer.Option("--api-keys", help="TOML file of callers, keys and quotas.", show_default=False),
     ] = None,
+    limits: Annotated[
+        Path | None,
+        typer.Option(
+            "--limits", help="TOML file of limits on requests, callers and jobs.", show_default=False
+        ),
+    ] = None,
     workers: Annotated[
         int, typer.Option("--workers", min=0, max=256, help="Processes that make clips; 0: one a core.")
     ] = 0,
@@ -97,6 +103,7 @@ def serve(
     check_installed()
     from personare.serve.keys import api_key as key_of
     from personare.serve.keys import read_keys
+    from personare.serve.settings import Limits, read_limits
 
     keys = (key_of("default", api_key),) if api_key else ()
     fields: dict[str, Any] = {
@@ -115,6 +122,7 @@ def serve(
         "badge": badge,
         "certfile": certfile,
         "keyfile": keyfile,
+        "limits": read_limits(limits) if limits else Limits(),
     }
     run(fields)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import tomllib
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from personare.errors import InvalidOption
+from personare.media.local import read_at_most
 from personare.serve.keys import ApiKey
 from personare.shelf.home import home
 from personare.studio.checked import CheckedModel
@@ -16,6 +18,7 @@ from personare.studio.settings import Settings
 
 DEFAULT_PORT = 8765
 MEBIBYTE = 1 << 20
+_MOST_BYTES = 64 << 10
 
 
 class Limits(CheckedModel):
@@ -47,6 +50,18 @@ class Limits(CheckedModel):
     def upload_bytes(self) -> int:
         """A whole multipart body: the largest file, another one, and the fields beside them."""
         return max(self.portrait_bytes, self.video_bytes) + self.speech_bytes + self.json_bytes
+
+
+def read_limits(path: Path) -> Limits:
+    """The limits of a TOML file: `waiting = 200`, one a line; those it does not name stay.
+
+    Raises UnreadableMedia, InvalidOption.
+    """
+    try:
+        fields = tomllib.loads(read_at_most(path, _MOST_BYTES).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        raise InvalidOption(f"{path} is not TOML", hint="one limit a line, as waiting = 200") from None
+    return Limits.model_validate(fields)
 
 
 class ServeSettings(CheckedModel):

@@ -44,6 +44,12 @@ _LOOKAHEAD_FRAMES = 8
 _PRIMING_FRAMES = 96
 """The network remembers 91 frames."""
 
+_BLOCK_FRAMES = 32
+"""Frames that one call of the network hears at most. From 2 to so many, how many they are does
+not change a bit: onnxruntime adds up each frame's products in one order. With 1 it takes
+another way, with more than 32 it cuts the sums in two.
+"""
+
 LOOKAHEAD_SAMPLES = _LOOKAHEAD_FRAMES * FRAME_SAMPLES + SAMPLES_AFTER
 """Frame t, which covers [160 t, 160 (t + 1)), is settled once the samples before 160 t +
 LOOKAHEAD_SAMPLES are known (97.5 ms).
@@ -107,13 +113,12 @@ class ArticulationFrames:
 class ArticulationStream:
     """The articulation of one utterance.
 
-    The network always runs in steps of one frame, so the pieces in which speech arrives do not
-    change a bit. Streams share one network and may run in different threads; a stream belongs
-    to one.
+    The pieces in which speech arrives do not change a bit. Streams share one network and may
+    run in different threads; a stream belongs to one.
     """
 
     def __init__(self) -> None:
-        self._network, self._state = _primed()
+        self._listener = _Listener(*_primed())
         self._mel = MelStream()
         self._running_level = RunningLevel()
         self._levels_dbfs = np.empty(0, np.float32)
@@ -142,14 +147,13 @@ class ArticulationStream:
 
     def _hear(self, samples: Samples) -> ArticulationFrames:
         power = self._mel.push(samples)
-        answers = np.empty((len(power), OUTPUTS), np.float32)
+        inputs = np.empty((len(power), MELS), np.float32)
         levels_dbfs = np.empty(len(power), np.float32)
         for t, bands in enumerate(power):
             mean_power = float(bands.mean())
-            level = self._running_level.push(mean_power)
-            answers[t], self._state = _step(self._network, network_input(bands, level), self._state)
+            inputs[t] = network_input(bands, self._running_level.push(mean_power))
             levels_dbfs[t] = level_dbfs(mean_power)
-        answers = answers[min(self._unanswered, len(power)) :]
+        answers = self._listener.hear(inputs)[min(self._unanswered, len(power)) :]
         self._unanswered = max(0, self._unanswered - len(power))
         self._levels_dbfs = np.concatenate([self._levels_dbfs, levels_dbfs])
         first, n = self._settled, len(answers)
@@ -159,11 +163,36 @@ class ArticulationStream:
         return frames
 
 
-def _step(
-    network: Session, feature: NDArray[np.float32], state: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    near, state_after = network.run(["near", "state_out"], {"x": feature[None, None], "state": state})
-    return near[0, 0], state_after
+class _Listener:
+    """The network and what it remembers, for any number of frames at a time.
+
+    A frame that comes alone is heard beside itself, and once more with the one that follows:
+    never alone, which would be other arithmetic.
+    """
+
+    def __init__(self, network: Session, state: NDArray[np.float32]) -> None:
+        """state: float32 [1, n], before the first frame."""
+        self.state = state
+        self._network = network
+        self._alone = np.empty((0, MELS), np.float32)
+
+    def hear(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The answers float32 [n, 20] to `network_input`s float32 [n, 40]."""
+        answers = np.empty((len(self._alone) + len(inputs), OUTPUTS), np.float32)
+        heard = len(self._alone)
+        inputs, self._alone = np.concatenate([self._alone, inputs]), self._alone[:0]
+        for start in range(0, len(inputs), _BLOCK_FRAMES):
+            block = inputs[start : start + _BLOCK_FRAMES]
+            if len(block) > 1:
+                answers[start : start + len(block)], self.state = self._run(block)
+            else:
+                self._alone = block.copy()
+                answers[start] = self._run(block.repeat(2, axis=0))[0][0]
+        return answers[heard:]
+
+    def _run(self, block: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        near, state = self._network.run(["near", "state_out"], {"x": block[None], "state": self.state})
+        return near[0], state
 
 
 @cache
@@ -178,13 +207,10 @@ def _primed() -> tuple[Session, NDArray[np.float32]]:
     """The network, and its state after listening to silence: the zero state does not look like
     silence to it.
     """
-    network = _network().network
-    state = np.zeros(network.get_inputs()[1].shape, np.float32)
-    silence = np.full(MELS, SILENT_INPUT, np.float32)
-    for _ in range(_PRIMING_FRAMES):
-        _, state = _step(network, silence, state)
-    state.setflags(write=False)
-    return network, state
+    listener = _Listener(network := _network().network, np.zeros(network.get_inputs()[1].shape, np.float32))
+    listener.hear(np.full((_PRIMING_FRAMES, MELS), SILENT_INPUT, np.float32))
+    listener.state.setflags(write=False)
+    return network, listener.state
 
 
 def open_network(path: Path, sha256: str) -> Session:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 class Puppet(Engine):
     name: ClassVar[str] = "puppet"
-    version: ClassVar[int] = 10
+    version: ClassVar[int] = 11
     summary: ClassVar[str] = (
         "the photo itself talks: 2.5-D warp, drawn mouth, faster than real time on any CPU"
     )

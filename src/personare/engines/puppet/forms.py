@@ -78,7 +78,7 @@ class RigFacts(Metadata):
     softness_px: Annotated[float, Field(ge=0, le=100)]
     eye_distance_px: Annotated[float, Field(gt=1, le=1e5)]
     glasses: bool
-    eyes_hidden: bool
+    gaze_still: bool
     blinks: bool
 
 

@@ -107,6 +107,8 @@ class LiveSessions:
         peer = Peer(place, self.ice_servers)
         answer = await peer.answer(offer)
         self._peers[peer.id] = peer
+        if place.ended:  # meanwhile
+            peer.close()
         task = asyncio.create_task(peer.live())
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
@@ -131,6 +133,9 @@ class LiveSessions:
     def _left(self, place: Place) -> None:
         self.admission.leave(place.id)
         self._places.pop(place.id, None)
+        for peer in self._peers.values():
+            if peer.place is place:  # also one that is not connected yet
+                peer.close()
         self._end(place.process)
 
     def _worker(self) -> WorkerProcess:

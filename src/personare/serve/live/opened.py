@@ -95,7 +95,8 @@ def open_wanted(wanted: Wanted, studio: Studio) -> Opened:
 
     if guide is not None:
         _watched(perform)
-    spoken = _spoken(perform, wanted.measure) if "device" in cast.engine.Options.model_fields else 0.0
+    has_networks = "device" in cast.engine.Options.model_fields
+    spoken = _spoken(perform, wanted.measure and has_networks)
     performance = perform()
     try:
         cost = max(spoken, _cost(performance)) if wanted.measure else None
@@ -134,8 +135,8 @@ def _watched(perform: Callable[[], Performance]) -> None:
 
 
 def _spoken(perform: Callable[[], Performance], measure: bool) -> float:
-    """Send a moment of silence through an engine's networks, so that they are loaded before the
-    first word; cores that it took, if that is asked for. (At rest, networks rest.)
+    """Send a moment of silence through an engine, so that what is loaded or made once is there
+    before the first word; cores that it took, if that is asked for. (At rest, networks rest.)
     """
     cost = 0.0
     for _ in range(2 if measure else 1):

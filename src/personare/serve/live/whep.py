@@ -7,11 +7,13 @@ no public setting for is said at each place: its version is pinned by our tests.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import Any
@@ -45,6 +47,8 @@ _SOUND_PIECES = 50
 _PICTURES = 25
 _JUMP_SECONDS = 0.5
 _MOST_OFFER = 64_000
+_LESS_LATE_SECONDS = 0.0005
+_MOST_HELD_SECONDS = 0.04
 
 
 def only_loopback() -> None:
@@ -92,44 +96,79 @@ class Pictures(MediaStreamTrack):
         return packet
 
 
+class Even:
+    """What comes at uneven times -> times to leave at, as even as its own and hardly later."""
+
+    def __init__(self) -> None:
+        self._late = -math.inf
+
+    def late(self, position: float, now: float) -> float:
+        """Seconds that what belongs at `position`, and came now, leaves after its time: as the
+        latest of the last ones did, less and less, and never more than 40 ms from now.
+        """
+        late = now - position
+        self._late = max(late, min(self._late - _LESS_LATE_SECONDS, late + _MOST_HELD_SECONDS))
+        return self._late
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """20 ms of sound. due: when it leaves, on the loop's clock."""
+
+    samples: np.ndarray[tuple[int], np.dtype[np.int16]]
+    position: int
+    generation: int
+    due: float
+
+
 class Sound(MediaStreamTrack):
-    """The sound of each picture, in pieces of 20 ms, at once with it: a timer of its own would
-    begin late and never catch up.
+    """The sound of each picture, in pieces of 20 ms, each at its time: if two leave at once
+    every 40 ms, some late because their picture took longer, the browser takes the network for
+    an uneven one, keeps 100 ms in hand and lets the pictures wait as long.
+
+    The times are the pictures' own, and as much later as the latest of the last ones came. (A
+    timer of its own would begin late and never catch up.)
     """
 
     kind = "audio"
 
     def __init__(self) -> None:
         super().__init__()
-        self._queued: deque[tuple[np.ndarray[tuple[int], np.dtype[np.int16]], int, int]] = deque()
+        self._queued: deque[_Piece] = deque()
         self._filled = asyncio.Event()
         self._rest = np.zeros(0, np.int16)
+        self._even = Even()
 
     def put(self, packet: Packet, position: int) -> None:
         """position: of the first sample, on the track's clock."""
-        position -= len(self._rest)
+        before, now = len(self._rest), asyncio.get_running_loop().time()
+        late = self._even.late(position / SAMPLE_RATE, now)
         samples = np.concatenate([self._rest, np.frombuffer(packet.payload, "<i2")])
         whole = len(samples) // _PIECE * _PIECE
         self._rest = samples[whole:]
         for start in range(0, whole, _PIECE):
-            piece = samples[start : start + _PIECE]
-            self._queued.append((piece, position + start, packet.generation))
+            piece, at = samples[start : start + _PIECE], position + start - before
+            self._queued.append(_Piece(piece, at, packet.generation, at / SAMPLE_RATE + late))
         while len(self._queued) > _SOUND_PIECES:
             self._queued.popleft()
         self._filled.set()
 
     def void(self, generation: int) -> None:
         """Older sound is dropped."""
-        self._queued = deque(item for item in self._queued if item[2] >= generation)
+        self._queued = deque(piece for piece in self._queued if piece.generation >= generation)
         self._rest = self._rest[:0]
 
     async def recv(self) -> AudioFrame:
-        while not self._queued:
-            self._filled.clear()
-            await self._filled.wait()
-        samples, position, _ = self._queued.popleft()
-        frame = AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, position, Fraction(1, SAMPLE_RATE)
+        loop = asyncio.get_running_loop()
+        while not self._queued or self._queued[0].due > loop.time():
+            if self._queued:
+                await asyncio.sleep(self._queued[0].due - loop.time())
+            else:
+                self._filled.clear()
+                await self._filled.wait()
+        piece = self._queued.popleft()
+        frame = AudioFrame.from_ndarray(piece.samples[None], format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, piece.position, Fraction(1, SAMPLE_RATE)
         return frame
 
 
@@ -138,7 +177,7 @@ class Peer:
 
     def __init__(self, place: Place, ice_servers: Sequence[str]) -> None:
         self.id = secrets.token_hex(8)
-        self._place = place
+        self.place = place
         self._fps = Fraction(place.facts["fps"])
         # the default would ask a public STUN server
         servers = [RTCIceServer(urls=[url]) for url in ice_servers]
@@ -148,7 +187,7 @@ class Peer:
         self._media: Media = "h264"
         self._origin: float | None = None
         self._stood = Fraction(0)
-        self._connected = asyncio.Event()
+        self._decided = asyncio.Event()  # it is connected, or never will be
         self._ended = asyncio.Event()
 
     async def answer(self, offer: str) -> str:
@@ -160,7 +199,6 @@ class Peer:
         connection = self._connection
         connection.on("connectionstatechange", self._changed)
         try:
-            await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
             for track in (self._pictures, self._sound):
                 sender = connection.addTrack(track)
                 # one stream, or the browser does not keep the two together; aiortc gives each
@@ -168,10 +206,12 @@ class Peer:
                 sender._stream_id = self.id
                 self._senders.append(sender)
             # the receiver's wish for a key picture reaches aiortc's own encoders alone
-            self._senders[0]._send_keyframe = self._place.ask_for_key  # type: ignore[method-assign]
+            self._senders[0]._send_keyframe = self.place.ask_for_key  # type: ignore[method-assign]
             for transceiver in connection.getTransceivers():
                 if transceiver.kind == "video":
                     transceiver.setCodecPreferences(_preferred())
+            # after the preferences: it is what chooses the codecs
+            await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
             await connection.setLocalDescription(await connection.createAnswer())
         except Exception as error:  # aiortc's parsers raise whatever they meet
             await connection.close()
@@ -202,16 +242,18 @@ class Peer:
 
     def close(self, code: int = 1000) -> None:  # noqa: ARG002
         self._ended.set()
+        self._decided.set()
 
     # ------------------------------------------------------------- its life
 
     async def live(self) -> None:
         """From the answer to the end; returns when the connection is closed."""
-        place = self._place
+        place = self.place
         try:
-            await asyncio.wait_for(self._connected.wait(), CONNECT_SECONDS)
-            # only now: sound that waited for the connection would stay late for ever
-            place.attach(self, self._media)
+            await asyncio.wait_for(self._decided.wait(), CONNECT_SECONDS)
+            if not self._ended.is_set():
+                # only now: sound that waited for the connection would stay late for ever
+                place.attach(self, self._media)
             while not self._ended.is_set() and not await self._is_silent():
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._ended.wait(), 2.0)
@@ -232,9 +274,9 @@ class Peer:
     def _changed(self) -> None:
         state = self._connection.connectionState
         if state == "connected":
-            self._connected.set()
+            self._decided.set()
         elif state in ("failed", "closed"):
-            self._ended.set()
+            self.close()
 
     def _time_of(self, index: int) -> Fraction:
         """Seconds of a tick on the connection's clock: the session's, but where time stood

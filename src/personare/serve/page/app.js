@@ -25,7 +25,11 @@ function label() {
   language.textContent = chosen() === "zh" ? "English" : "中文";
   language.lang = chosen() === "zh" ? "en" : "zh";
 }
-language.addEventListener("click", () => { change(); label(); PARTS[location.hash.slice(1)]?.show?.(); });
+language.addEventListener("click", async () => {
+  await change();
+  label();
+  PARTS[location.hash.slice(1)]?.show?.();
+});
 addEventListener("hashchange", show);
 translate();
 label();

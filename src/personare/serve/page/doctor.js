@@ -1,7 +1,7 @@
 // What works here, and what to do about the rest.
 import { get } from "./api.js";
 import { $, make } from "./common.js";
-import { t } from "./words.js";
+import { said, t } from "./words.js";
 
 export function begin() {
   $("again").onclick = show;
@@ -38,13 +38,10 @@ const CHECKS = [
     return lines;
   },
   async () => (await get("/v1/engines")).engines.map((one) =>
-    [one.engine, one.ready ? true : null, one.ready ? one.summary : one.missing.join(" · ")]),
+    [one.engine, one.ready ? true : null, one.ready ? said(one.summary) : one.missing.join(" · ")]),
   async () => says("webrtc", "RTCPeerConnection" in window, "no_webrtc"),
-  async () => {
-    const known = window.RTCRtpReceiver?.getCapabilities?.("video")?.codecs;
-    if (!known) return [t("h264"), null, t("no_h264_check")];
-    return says("h264", known.some((one) => one.mimeType === "video/H264"), "no_h264");
-  },
+  async () => says("h264", window.RTCRtpReceiver?.getCapabilities?.("video")?.codecs
+    .some((one) => one.mimeType === "video/H264"), "no_h264"),
   async () => says("audio", isSecureContext && "AudioWorkletNode" in window, "no_worklet", false),
   async () => {
     if (!navigator.mediaDevices) return [t("mic_check"), false, t("insecure")];

@@ -1,7 +1,7 @@
 // A portrait and a voice become a clip.
 import { blob, call, follow, get, post, remove, upload } from "./api.js";
 import { $, complain, fillAvatars, fillVoices, list, make as element, reason } from "./common.js";
-import { chosen, t } from "./words.js";
+import { chosen, said, t } from "./words.js";
 import { controls, values } from "./options.js";
 
 const FIRST = ["emotion", "style", "expressiveness", "head_motion"];
@@ -39,6 +39,8 @@ export function begin() {
   $("record").onclick = record;
   $("engine").onchange = showOptions;
   $("avatar").onchange = avatarChosen;
+  for (const [one, other] of [["curves", "motion"], ["motion", "curves"]])  // a run writes one of them
+    $(one).onchange = () => { if ($(one).checked) $(other).checked = false; };
   document.querySelector("#make form").onsubmit = (event) => { event.preventDefault(); make().catch(failed); };
   $("cancel").onclick = () => job && post(`/v1/jobs/${job}/cancel`).catch(complain);
   Promise.all([get("/v1/engines"), get("/v1/styles"), fillVoices($("voice"))]).then(([found, styles]) => {
@@ -61,6 +63,7 @@ function pick(language) {
 
 export function show() {
   fillAvatars($("avatar")).catch(complain);
+  showNote();
   for (const field of document.querySelectorAll("[data-option]")) field.rename();
 }
 
@@ -95,7 +98,7 @@ async function look(file) {
   await remove(`/v1/jobs/${asked.id}`);
   if (portrait !== file || !last) return;
   const advice = last.report?.photo.advice ?? [reason(last.error)];
-  $("photo").replaceChildren(...list(advice.length ? advice : [t("good_photo")]));
+  $("photo").replaceChildren(...list(advice.length ? advice.map((one) => said(one)) : [t("good_photo")]));
 }
 
 function avatarChosen() {
@@ -111,10 +114,17 @@ function play(player, file) {
   if (file) player.src = URL.createObjectURL(file);
 }
 
+const engineChosen = () => engines.find((one) => one.engine === $("engine").value);
+
+function showNote() {
+  const engine = engineChosen();
+  if (engine) $("engine-note").textContent = [said(engine.summary), ...(engine.ready ? [] : engine.missing)].join(" · ");
+}
+
 function showOptions() {
-  const engine = engines.find((one) => one.engine === $("engine").value);
+  const engine = engineChosen();
   if (!engine) return;
-  $("engine-note").textContent = [engine.summary, ...(engine.ready ? [] : engine.missing)].join(" · ");
+  showNote();
   const names = Object.keys(engine.options ?? {}).filter((name) => name !== "device");
   $("main-options").replaceChildren(...controls(engine, names.filter((name) => FIRST.includes(name))));
   $("options").replaceChildren(...controls(engine, names.filter((name) => !FIRST.includes(name))));
@@ -180,7 +190,7 @@ async function watch(id) {
   for await (const state of follow(id, watching.signal)) {
     last = state;
     $("bar").value = state.progress;
-    const words = state.status === "queued" ? [t("waiting"), state.ahead ? t("ahead", state.ahead) : ""] : [t("stage", state.stage, state.progress)];
+    const words = state.status === "queued" ? [t("waiting"), state.ahead ? t("ahead", state.ahead) : ""] : [state.stage, `${state.progress} %`];
     tell(words.filter(Boolean).join(" · "));
   }
   busy(false);

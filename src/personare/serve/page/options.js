@@ -1,6 +1,6 @@
 // An engine's options, from their JSON schema.
 import { make } from "./common.js";
-import { chosen } from "./words.js";
+import { chosen, said } from "./words.js";
 
 export function controls(engine, names) {
   return names.map((name) => control(name, engine.options[name], name === "style" ? engine.styles : [], engine.labels));
@@ -8,7 +8,7 @@ export function controls(engine, names) {
 
 function control(name, schema, choices, labels = {}) {
   const named = () => labels[chosen()]?.[name] ?? name.replaceAll("_", " ");
-  const title = make("span", {}, named()), hint = make("small", { textContent: schema.description ?? "" });
+  const title = make("span", {}, named()), hint = make("small");
   const number = ["number", "integer"].includes(schema.type);
   let field;
   if (schema.type === "boolean") {
@@ -33,7 +33,11 @@ function control(name, schema, choices, labels = {}) {
   }
   field.dataset.option = name;
   field.first = field.read();
-  field.rename = () => { title.firstChild.data = named(); };
+  (field.rename = () => {
+    title.firstChild.data = named();
+    hint.textContent = said(schema.description);
+    for (const one of field.options ?? []) one.text = said(one.value);
+  })();
   return make("label", {}, title, field, hint);
 }
 

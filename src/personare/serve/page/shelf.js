@@ -2,7 +2,7 @@
 import { blob, follow, get, call, remove, upload } from "./api.js";
 import { $, complain, fillAvatars, make, reason } from "./common.js";
 import { save } from "./make.js";
-import { t } from "./words.js";
+import { said, t } from "./words.js";
 
 let pictures = [];
 
@@ -32,7 +32,7 @@ function avatarCard(avatar) {
   if (ready) showPicture(picture, `/v1/avatars/${encodeURIComponent(avatar.name)}/preview.jpg`);
   const card = make("li", {}, picture, make("p", {}, make("b", { textContent: avatar.name }),
     ` · ${ready ? avatar.engine : t("preparing")}`));
-  for (const line of [...(avatar.photo?.advice ?? []), avatar.consent].filter(Boolean))
+  for (const line of [...(avatar.photo?.advice ?? []).map((one) => said(one)), avatar.consent].filter(Boolean))
     card.append(make("p", { className: "hint", textContent: line }));
   card.append(actions(
     ready && [t("use"), () => { location.hash = "#make"; fillAvatars($("avatar")).then(() => choose(avatar.name)).catch(complain); }],

@@ -118,10 +118,8 @@ function hear(event) {
     generation = event.generation;
     watcher?.void();
   }
-  if (event.type === "session.ready") {
-    state(t("idle"));
-  } else if (event.type === "utterance.started") state(t("speaking"));
-  else if (event.type === "utterance.finished" || event.type === "interrupted") state(t("idle"));
+  if (event.type === "utterance.started") state(t("speaking"));
+  else if (["session.ready", "utterance.finished", "interrupted"].includes(event.type)) state(t("idle"));
   else if (event.type === "error") complain(reason(event.error));
 }
 
@@ -187,8 +185,8 @@ function pictures() {
       if (of !== (generation & 0xffff)) return;
       newest = Math.max(newest, index);
       if (kind === 2) {
-        const samples = Float32Array.from(new Int16Array(data, 8), (value) => value / 32768);
-        node.port.postMessage({ samples, index }, [samples.buffer]);
+        const sound = Float32Array.from(new Int16Array(data, 8), (value) => value / 32768);
+        node.port.postMessage({ index, sound, rest: head.getUint8(1) === 0 }, [sound.buffer]);
       } else if (kind === 1) {
         const bitmap = await createImageBitmap(new Blob([new Uint8Array(data, 8)], { type: "image/jpeg" }));
         if (!open || of !== (generation & 0xffff)) { bitmap.close(); return; }
@@ -214,11 +212,7 @@ async function webrtc() {
     if (place) call(`${place}?token=${session?.token ?? ""}`, { method: "DELETE" }).catch(() => {});
   };
   try {
-    const pictures = peer.addTransceiver("video", { direction: "recvonly" });
-    peer.addTransceiver("audio", { direction: "recvonly" });
-    const known = RTCRtpReceiver.getCapabilities?.("video")?.codecs ?? [];
-    const h264 = known.filter((one) => one.mimeType === "video/H264" && /packetization-mode=1/.test(one.sdpFmtpLine ?? ""));
-    if (h264.length) pictures.setCodecPreferences([...h264, ...known.filter((one) => one.mimeType === "video/VP8")]);
+    for (const kind of ["video", "audio"]) peer.addTransceiver(kind, { direction: "recvonly" });
     peer.ontrack = ({ track, receiver }) => { stream.addTrack(track); if (track.kind === "audio") receiver.jitterBufferTarget = 0; };
     const connected = new Promise((resolve, reject) => {
       const no = () => reject(new Error(t("no_rtc")));

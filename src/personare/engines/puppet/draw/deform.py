@@ -4,6 +4,7 @@ shows.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,20 +98,15 @@ def pose(rig: Rig, state: FaceState) -> Posed:
     their own depth.
     """
     curves = np.asarray(state.curves, np.float32)
-    yaw, pitch, roll = state.head
-    rotation = head_rotation(*bounded(yaw, pitch), roll)
-    shift = np.array([*state.shift, 0.0], np.float32) * np.float32(rig.eye_distance_px)
-    translation = rig.pivot - rotation @ rig.pivot + shift
+    rotation, translation = head_motion(rig, state)
     moved = _expression(rig, curves)
     behind_relief = rig.points[:, 2] - rig.relief
     moved[:, 2] -= behind_relief
-    turned = moved @ rotation.T + translation
-    vertices = moved + (turned - moved) * rig.head_weight[:, None]
-    vertices[:, 2] = turned[:, 2] + behind_relief
-    skin = Layer(vertices.astype(np.float32), _skin_texture(rig, curves))
+    vertices = turned(moved, rig.head_weight[:, None], behind_relief, rotation, translation)
+    skin = Layer(vertices, _skin_texture(rig, curves))
     inner = np.concatenate([UPPER_INNER, LOWER_INNER])
     mouth = Layer(vertices[inner] - np.array([0, 0, BEHIND_PX], np.float32), skin.texture[inner])
-    gaze = np.array(state.gaze, np.float32) * np.float32(0 if rig.eyes_hidden else rig.eye_distance_px)
+    gaze = np.array(state.gaze, np.float32) * np.float32(0 if rig.gaze_still else rig.eye_distance_px)
     left, right = (
         _eyeball(rig.eyeballs[eye], (moved[edge] - rig.points[edge]) * IN_PLANE, rotation, translation, gaze)
         for eye, edge in enumerate(eyes.EYEBALL_EDGES)
@@ -118,15 +114,41 @@ def pose(rig: Rig, state: FaceState) -> Posed:
     return Posed(skin, (left, right), mouth, rotation, translation)
 
 
+def head_motion(rig: Rig, state: FaceState) -> tuple[Floats, Floats]:
+    """Rotation float32 [3, 3] and translation [3] of what goes with the head in full."""
+    yaw, pitch, roll = state.head
+    rotation = head_rotation(*bounded(yaw, pitch), roll)
+    shift = np.array([*state.shift, 0.0], np.float32) * np.float32(rig.eye_distance_px)
+    return rotation, rig.pivot - rotation @ rig.pivot + shift
+
+
+def turned(
+    points: Floats, head_weight: Floats, behind_relief: Floats, rotation: Floats, translation: Floats
+) -> Floats:
+    """Points float32 [k, 3], at the depth of their relief, where the head takes them, at their
+    own depth. head_weight: float32 [k, 1]. behind_relief: float32 [k], between the two depths.
+    """
+    whole = points @ rotation.T + translation
+    vertices: Floats = points + (whole - points) * head_weight
+    vertices[:, 2] = whole[:, 2] + behind_relief
+    return vertices
+
+
 def head_rotation(yaw: float, pitch: float, roll: float) -> Floats:
     """float32 [3, 3] from degrees: yaw turns the nose to image right, pitch lifts it, roll
     tilts clockwise in the image.
     """
-    (cy, cp, cr), (sy, sp, sr) = (f(np.radians([yaw, pitch, roll])) for f in (np.cos, np.sin))
-    turn = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
-    nod = np.array([[1, 0, 0], [0, cp, -sp], [0, sp, cp]])
-    tilt = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-    return np.asarray(tilt @ turn @ nod, np.float32)
+    (cy, cp, cr), (sy, sp, sr) = (
+        [f(math.radians(v)) for v in (yaw, pitch, roll)] for f in (math.cos, math.sin)
+    )
+    # tilt @ turn @ nod, multiplied out: arrays of nine cost more than all of it.
+    across, down = (cy, sy * sp, sy * cp), (0.0, cp, -sp)
+    rows = (
+        [cr * a - sr * d for a, d in zip(across, down, strict=True)],
+        [sr * a + cr * d for a, d in zip(across, down, strict=True)],
+        (-sy, cy * sp, cy * cp),
+    )
+    return np.array(rows, np.float32)
 
 
 def _expression(rig: Rig, curves: Floats) -> Floats:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,9 +14,10 @@ from personare.engines.puppet.compose import StillBackground, lay
 from personare.engines.puppet.draw.deform import Posed, pose, relaxation
 from personare.engines.puppet.draw.lids import Lids
 from personare.engines.puppet.draw.mouth import Inside, MouthInterior
+from personare.engines.puppet.draw.resting import AT_REST, RestingFace
 from personare.engines.puppet.draw.shade import SkinShade, marks_on
 from personare.engines.puppet.draw.texture import Texture
-from personare.engines.puppet.draw.warp import CoarseMask, FineRegion, Patch, Surface, Window, windows_over
+from personare.engines.puppet.draw.warp import WINDOW_ROWS, FineRegion, Patch, Surface, Window, windows_over
 from personare.engines.puppet.fit import eyes, lip_colours, lips
 from personare.engines.puppet.fit.light import cheek_colour
 from personare.engines.puppet.fit.rig import Rig
@@ -28,13 +30,15 @@ LIPS_REACH = (0.08, 0.06, 0.24)
 """Room of the finely drawn regions aside, above and below the lids and the lips, in eye
 distances; the jaw drops.
 """
+GAP_PX = 24
+"""Columns in which nothing is mixed are left out where so many lie side by side."""
 
 
 class Drawn(NamedTuple):
     """A face that is drawn and not yet in its picture.
 
-    frame: uint8 [S, S, 3], with what is behind the face where that is certain to show.
-    share: uint8 [S, S], how much of each pixel is what moves, and not what is behind it.
+    frame: uint8 [S, S, 3].
+    share: uint8 [S, S], how much of each pixel is the frame's, and not what is behind it.
     mixed: outside these windows the share is 0 or 255.
     """
 
@@ -59,9 +63,6 @@ class FaceRenderer:
         cut = plate.arrays["cut"] if plate else None
         texture = Texture(rig.textured(picture), cut)
         self._surface = Surface(texture, rig.triangles, rig.eye_distance_px)
-        # Without a plate everything that may move is fetched, always.
-        self._cut = None if cut is None else CoarseMask.of(cut, self._surface.step)
-        self._moving_windows = windows_over(self.still.reach)
         self._eyes = [
             FineRegion(texture, rig, [*upper, *lower], EYE_REACH, eyes.eyeball_triangles())
             for upper, lower in zip(eyes.UPPER_LIDS, eyes.LOWER_LIDS, strict=True)
@@ -75,6 +76,17 @@ class FaceRenderer:
         )
         self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="personare-details")
         self._behind = self.still.restore((plate.arrays["plate"] if plate else picture).copy())
+        self._share = self.still.reach if cut is None else cut & self.still.reach
+        at_rest = pose(rig, AT_REST)
+        self._detailed = [region.window(at_rest.skin) for region in (*self._eyes, self._lips)]
+        self._unmoved = self._composed(picture)
+        resting = rig.textured(picture)
+        self._surface.move(at_rest.skin)
+        self._surface.fetch(resting, np.empty_like(self._share), self._surface.moved())
+        for patch in self._details(at_rest, AT_REST)[0]:
+            patch.lay(resting)
+        self._resting = RestingFace(rig, resting, cut, self._surface, self._eyes, self._lids)
+        self._resting_unmoved = self._composed(resting)
 
     def render(self, state: FaceState) -> Image:
         """One frame, uint8 [S, S, 3], the caller's to keep."""
@@ -82,17 +94,22 @@ class FaceRenderer:
 
     def draw(self, state: FaceState) -> Drawn:
         """The face in this state, for `compose`."""
+        if self._resting.shows(state):
+            self._resting.move(state)
+            return self._carried(
+                self._resting.surface, self._resting_unmoved, [*self._detailed, self._resting.eyes]
+            )
         posed = pose(self._rig, state)
         details = self._beside.submit(self._details, posed, state)
         self._surface.move(posed.skin)
-        frame, share, mixed = self._carried()
+        drawn = self._carried(self._surface, self._unmoved, self._detailed)
         patches, inside = details.result()
         for patch in patches:
-            patch.lay(frame)
-        self._lids.shut(frame, posed.skin.vertices, np.asarray(state.curves, np.float32))
-        self._shade.draw(frame, posed.skin.vertices, state.curves, relaxation(self._rig, state.curves))
-        inside.lay(frame)
-        return Drawn(frame, share, mixed)
+            patch.lay(drawn.frame)
+        self._lids.shut(drawn.frame, posed.skin.vertices, np.asarray(state.curves, np.float32))
+        self._shade.draw(drawn.frame, posed.skin.vertices, state.curves, relaxation(self._rig, state.curves))
+        inside.lay(drawn.frame)
+        return drawn
 
     def compose(self, drawn: Drawn) -> Image:
         """The frame, uint8 [S, S, 3], with what must not move put back, in place; the caller's
@@ -105,14 +122,22 @@ class FaceRenderer:
         """Draw no more."""
         self._beside.shutdown()
 
-    def _carried(self) -> tuple[Image, NDArray[np.uint8], list[Window]]:
-        """The picture where the surface has taken it, as in Drawn."""
-        windows, mixed = (self._moving_windows, []) if self._cut is None else self._surface.carried(self._cut)
-        frame = self._behind.copy()
-        share = np.zeros_like(self.still.reach)
-        self._surface.fetch(frame, share, windows)
-        share &= self.still.reach
-        return frame, share, mixed
+    def _composed(self, picture: Image) -> Image:
+        """A picture in which nothing has moved, before what is behind it."""
+        composed = picture.copy()
+        lay(composed, self._behind, self._share, [Window(*(slice(0, side) for side in self._share.shape))])
+        return composed
+
+    def _carried(self, surface: Surface, unmoved: Image, detailed: Sequence[Window]) -> Drawn:
+        """What the surface shows where it has moved, and in these windows; elsewhere what is
+        composed already.
+        """
+        frame = unmoved.copy()
+        share = np.full_like(self._share, 255)
+        surface.fetch(frame, share, surface.moved(detailed))
+        cv2.bitwise_and(share, self.still.reach, dst=share)
+        mixed = np.asarray(cv2.inRange(share, 1, 254), np.uint8)
+        return Drawn(frame, share, windows_over(mixed, WINDOW_ROWS, GAP_PX))
 
     def _details(self, posed: Posed, state: FaceState) -> tuple[list[Patch], Inside]:
         """Eyes and lips, finely drawn, and the inside of the mouth."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from personare.engines.puppet.draw.mouth import smooth_line
-from personare.engines.puppet.fit.eyes import BROW_BONES, CREASES, UPPER_LIDS, stroke_kernel
+from personare.engines.puppet.fit.eyes import BROW_BONES, CREASES, LOWER_LIDS, UPPER_LIDS, stroke_kernel
 from personare.engines.puppet.fit.light import LEFT_CHEEK, RIGHT_CHEEK
 from personare.engines.puppet.fit.rig import BLINKS, Rig
 from personare.types import Image
@@ -54,6 +54,8 @@ LASHES_LEAN = 0.75
 """How far lashes lean away from the middle of the eye, in their own length."""
 LASHES_SHOW = 0.4
 """Blink from which on they point down."""
+HUGE = 0.3
+"""Eyes higher than this, in eye distances, have larger lashes."""
 BLUR_PX = 0.55
 SUPERSAMPLING = 2
 RAGGED = np.random.default_rng(13).random(64).astype(np.float32)
@@ -66,6 +68,7 @@ class Lids:
     def __init__(self, picture: Image, rig: Rig) -> None:
         """picture: uint8 [S, S, 3], the rig's."""
         self._rig = rig
+        self._lash_scale = lash_scale(rig.points, rig.eye_distance_px)
         self._grain = grain(picture, rig.points, rig.eye_distance_px)
 
     def shut(self, frame: Image, vertices: Floats, curves: Floats) -> None:
@@ -73,7 +76,7 @@ class Lids:
         points are in it. curves: float32 [52].
         """
         rig = self._rig
-        if rig.eyes_hidden or not rig.blinks:
+        if not rig.blinks:
             return
         unit_px = rig.eye_distance_px
         for eye, blink in enumerate(float(v) for v in curves[BLINKS]):
@@ -83,7 +86,16 @@ class Lids:
                 bare_lid(frame, vertices, eye, unit_px, gone * (CREASE_FADES + (1 - CREASE_FADES) * long))
                 smooth_lid(frame, vertices, eye, rig.lid_colours[eye], unit_px, blink, self._grain)
                 line = smooth_line(vertices[UPPER_LIDS[eye], :2])
-                draw_lashes(frame, line, rig.lash_colour, unit_px, rig.softness_px, blink)
+                drawn = unit_px * float(self._lash_scale[eye])
+                draw_lashes(frame, line, rig.lash_colour, drawn, rig.softness_px, blink)
+
+
+def lash_scale(points: Floats, unit_px: float) -> Floats:
+    """How much larger than a person's the lashes of either eye are, float32 [2]: as drawings
+    with huge eyes have them.
+    """
+    high = np.linalg.norm(points[LOWER_LIDS, :2] - points[UPPER_LIDS, :2], axis=2).max(axis=1)
+    return np.asarray(np.clip(high / (HUGE * unit_px), 1, 1.8), np.float32)
 
 
 def grain(picture: Image, points: Floats, unit_px: float) -> Floats:

@@ -49,9 +49,9 @@ LOWER_FOLLOWS_LIP = 0.9
 of them laid bare looks like dentures.
 """
 UPPER_BRIGHTNESS = 1.02
-ROUND_SHADE, ROUND_SINKS = 0.92, 0.035
-"""Lips that are pushed forward, mouthPucker at 1, shade the teeth by this share and leave less
-of them to be seen, in eye distances.
+ROUND_SHADE, ROUND_DARKENS, ROUND_SINKS = 0.92, 1.8, 0.035
+"""Lips that are pushed forward, mouthPucker at 1, let this share of the teeth vanish in the
+dark (what is left has that power of its light), and leave less of them, in eye distances.
 """
 SHADOW_SHARE, SHADOW_REACH = 0.40, 0.02
 """Of the upper teeth on what is behind them; reach in eye distances."""
@@ -194,21 +194,22 @@ class MouthInterior:
         lip = np.einsum("u,uc->c", curves[LOWER_LIP], self._rig.deltas[LOWER_LIP, LOWER_INNER[5]])
         lower = origin + jaw + lip * LOWER_FOLLOWS_LIP + down * (LOWER_DROP * unit_px)
         forward = min(1.0, max(0.0, float(curves[PUCKER])))
-        light = 1 - ROUND_SHADE * forward
+        shown = np.float32(1 - ROUND_SHADE * forward)
+        lit = shown**ROUND_DARKENS
         rgb, cover = self._place(self._lower, lower, LOWER_SCALE, posed, corner, (width, height))
-        picture *= 1 - cover[..., None]
-        picture += rgb * np.float32(LOWER_BRIGHTNESS * light)
+        picture *= 1 - shown * cover[..., None]
+        picture += rgb * (LOWER_BRIGHTNESS * lit)
         upper = origin + down * ((self._rig.teeth_drop - ROUND_SINKS * forward) * unit_px)
         rgb, cover = self._place(self._upper, upper, 1.0, posed, corner, (width, height))
         shadow = cv2.GaussianBlur(cover, (0, 0), max(SHADOW_REACH * unit_px, 0.5))
-        picture *= (1 - SHADOW_SHARE * shadow)[..., None] * (1 - cover[..., None])
-        picture += rgb * np.float32(UPPER_BRIGHTNESS * light)
+        picture *= (1 - SHADOW_SHARE * shadow)[..., None] * (1 - shown * cover[..., None])
+        picture += rgb * (UPPER_BRIGHTNESS * lit)
         picture *= self._rig.mouth_light
         picture *= _TINTED[cv2.convertScaleAbs(self._lip_shade(alpha, corner, posed), alpha=255)]
         if self._toned:
             cv2.transform(picture, self._rig.mouth_colours, dst=picture)
         if self._shows_teeth:
-            self._draw_photo_teeth(picture, corner, posed, light)
+            self._draw_photo_teeth(picture, corner, posed, shown, lit)
         return np.asarray(cv2.GaussianBlur(picture, (0, 0), float(np.hypot(0.5, self._rig.softness_px))))
 
     def _draw_tongue(self, picture: Floats, middle: Floats, raised: float) -> None:
@@ -248,9 +249,11 @@ class MouthInterior:
         placed: Floats = np.asarray(cv2.warpAffine(sprite.rgba, matrix, size), np.float32)
         return placed[..., :3], placed[..., 3]
 
-    def _draw_photo_teeth(self, picture: Floats, corner: tuple[int, int], posed: Posed, light: float) -> None:
-        """The picture's own upper teeth, where its head has carried them, with this share of
-        their light.
+    def _draw_photo_teeth(
+        self, picture: Floats, corner: tuple[int, int], posed: Posed, shown: np.float32, lit: np.float32
+    ) -> None:
+        """The picture's own upper teeth, where its head has carried them, this share of
+        them seen, and this much of their light.
         """
         origin, right, down = self._rig.mouth_axes
         step = 10 * self._px_per_mm
@@ -260,8 +263,8 @@ class MouthInterior:
         matrix = cv2.getAffineTransform(there, here)
         size = picture.shape[1::-1]
         placed = cv2.warpAffine(self._photo, matrix, size)
-        picture *= 1 - placed[..., 3:]
-        picture += placed[..., :3] * np.float32(light)
+        picture *= 1 - shown * placed[..., 3:]
+        picture += placed[..., :3] * lit
 
     def _lip_shade(self, alpha: Floats, corner: tuple[int, int], posed: Posed) -> Floats:
         """Light that the lips leave, float32 [h, w] in 0..1."""

@@ -22,6 +22,8 @@ ENLARGED = 2
 """Places in a texture are counted in this fraction of a pixel of its picture."""
 _HALF_WAY = np.array([-3, 19, 19, -3], np.float32) / 32
 """Cubic convolution, a = -3/4, half-way between two pixels."""
+_REACH_PX = 2
+"""How far that looks."""
 
 
 class Texture:
@@ -42,14 +44,20 @@ class Texture:
     def show(
         self, picture: Image, window: tuple[slice, slice], plane: NDArray[np.uint8] | None = None
     ) -> None:
-        """Take another picture of the same size. What is fetched has to lie in this window, and
-        MARGIN_PX from its edge where that is not the picture's.
-        """
+        """Take what another picture of the same size shows in this window."""
         rows, columns = window
+        around = tuple(
+            slice(max(0, part.start - _REACH_PX), min(side, part.stop + _REACH_PX))
+            for part, side in zip(window, self.size, strict=True)
+        )
+        within = tuple(
+            slice(part.start - more.start, part.stop - more.start)
+            for part, more in zip(window, around, strict=True)
+        )
         if plane is None:
-            pixels = np.asarray(cv2.cvtColor(picture[window], cv2.COLOR_RGB2RGBA), np.uint8)
+            pixels = np.asarray(cv2.cvtColor(picture[around], cv2.COLOR_RGB2RGBA), np.uint8)
         else:
-            pixels = np.dstack([picture[window], plane[window]])
+            pixels = np.dstack([picture[around], plane[around]])
         into = self._pixels.view(np.uint32)[
             ENLARGED * rows.start : ENLARGED * rows.stop,
             ENLARGED * columns.start : ENLARGED * columns.stop,
@@ -58,8 +66,9 @@ class Texture:
         # The picture's own pixels stay among those between them: what does not move is the
         # picture to the byte.
         for column, own in enumerate((pixels, _half_way(pixels, across=True))):
-            into[0::ENLARGED, column::ENLARGED] = own.view(np.uint32)[..., 0]
-            into[1::ENLARGED, column::ENLARGED] = _half_way(own, across=False).view(np.uint32)[..., 0]
+            into[0::ENLARGED, column::ENLARGED] = own.view(np.uint32)[..., 0][within]
+            below = _half_way(own, across=False).view(np.uint32)[..., 0]
+            into[1::ENLARGED, column::ENLARGED] = below[within]
 
     def expect(self, window: tuple[slice, slice]) -> None:
         """Read this window of the picture once in order, from where a fetch will read it in
@@ -75,10 +84,10 @@ class Texture:
         )
 
     def fetch(self, x: Floats, y: Floats, into: NDArray[np.uint8]) -> None:
-        """Colours and plane, uint8 [h, w, 4], at places float32 [h, w] each; beyond the border,
-        those of the border.
+        """Colours and plane, uint8 [h, w, 4], at places float32 [h, w] each; beyond the border
+        it is mirrored: colours of the border alone would be streaks.
         """
-        cv2.remap(self._pixels, x, y, cv2.INTER_LINEAR, dst=into, borderMode=cv2.BORDER_REPLICATE)
+        cv2.remap(self._pixels, x, y, cv2.INTER_LINEAR, dst=into, borderMode=cv2.BORDER_REFLECT_101)
 
 
 def _half_way(pixels: NDArray[np.uint8], *, across: bool) -> NDArray[np.uint8]:

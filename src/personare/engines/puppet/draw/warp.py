@@ -37,10 +37,9 @@ WINDOW_ROWS = 32
 """Height of the windows in which a frame is fetched: flat ones fit a head closely, each costs a
 few calls.
 """
-GAP_PX = 24
-"""Columns in which nothing is mixed are left out where so many lie side by side."""
 FEATHER_PX = 3
 """Width of the blend from a finely drawn region to the rest."""
+_AROUND = np.ones((3, 3), np.uint8)
 
 
 class Window(NamedTuple):
@@ -63,7 +62,10 @@ def windows_over(mask: NDArray[np.uint8], high: int = WINDOW_ROWS, gap: int | No
     the mask, uint8 [H, W], is 0; also side by side, where a gap between them is as wide as
     this.
     """
-    some = np.maximum.reduceat(mask, np.arange(0, len(mask), high), axis=0)
+    full = len(mask) // high * high
+    some = mask[:full].reshape(-1, high, mask.shape[1]).max(axis=1)
+    if full < len(mask):
+        some = np.concatenate([some, mask[full:].max(axis=0, keepdims=True)])
     bands, width = some.shape
     gap = width if gap is None else gap
     # All bands in one row, further apart than any gap.
@@ -82,32 +84,6 @@ def windows_over(mask: NDArray[np.uint8], high: int = WINDOW_ROWS, gap: int | No
         rows = slice(band * high, min((band + 1) * high, len(mask)))
         windows.append(Window(rows, slice(first, first + end - start + 1)))
     return windows
-
-
-class CoarseMask(NamedTuple):
-    """A mask of a picture, in steps of a Surface: uint8 [h, w] both.
-
-    some: 255 where it is not 0, or next to that; 0 elsewhere. whole: 255 where it is 255, and
-    around that too; 0 elsewhere.
-    """
-
-    some: NDArray[np.uint8]
-    whole: NDArray[np.uint8]
-
-    @classmethod
-    def of(cls, mask: NDArray[np.uint8], step: int) -> CoarseMask:
-        """mask: uint8 [H, W]. step: in pixels."""
-        height, width = mask.shape
-        right, below = -width % step, -height % step
-        blocks = cv2.copyMakeBorder(mask, 0, below, 0, right, cv2.BORDER_REPLICATE).reshape(
-            (height + below) // step, step, (width + right) // step, step
-        )
-        around = np.ones((3, 3), np.uint8)
-        some = (blocks.max(axis=(1, 3)) > 0).astype(np.uint8) * np.uint8(255)
-        whole = (blocks.min(axis=(1, 3)) == 255).astype(np.uint8) * np.uint8(255)
-        return cls(
-            np.asarray(cv2.dilate(some, around), np.uint8), np.asarray(cv2.erode(whole, around), np.uint8)
-        )
 
 
 class Patch(NamedTuple):
@@ -137,12 +113,15 @@ class Surface:
         self._triangles = np.ascontiguousarray(triangles)
         self.step = step = min(max(int(COARSE * unit_px), COARSE_PX[0]), COARSE_PX[1])
         height, width = texture.size
-        rows, columns = -(-height // step), -(-width // step)
+        rows, columns = -(-height // step) + 2, -(-width // step) + 2
+        # One step more on every side: there a plane that is enlarged is flat, not a slope.
         self._rasteriser = Rasteriser(columns, rows)
-        x, y = _pixel_grid(columns * step, rows * step)
-        self._grid = (ENLARGED * x, ENLARGED * y)
-        self._fine = (np.empty_like(x), np.empty_like(y))
-        self._steps = _pixel_grid(columns, rows)
+        self._grid = tuple(
+            ENLARGED * (step * (plane - 1) + np.float32((step - 1) / 2))
+            for plane in _pixel_grid(columns, rows)
+        )
+        self._coarse = (np.empty((rows, columns), np.float32), np.empty((rows, columns), np.float32))
+        self._fine = tuple(np.empty((rows * step, columns * step), np.float32) for _ in range(2))
         self._displacement = _planes(np.zeros((rows, columns, 3), np.float32))
         self._far = 0
         self._pixels = np.empty((WINDOW_ROWS, width, 4), np.uint8)
@@ -150,30 +129,22 @@ class Surface:
     def move(self, skin: Layer) -> None:
         """Take the picture's points to where the skin has them."""
         coarse = skin.vertices.copy()
-        coarse[:, :2] /= self.step
+        coarse[:, :2] *= np.float32(1 / self.step)
+        coarse[:, :2] += 1
         displacement = _displacement(skin)
         self._far = ceil(float(np.abs(displacement).max()) / ENLARGED)
         self._displacement = _planes(self._rasteriser.draw(coarse, self._triangles, displacement))
 
-    def carried(self, mask: CoarseMask) -> tuple[list[Window], list[Window]]:
-        """Windows over wherever the last `move` has taken a mask, and over the parts of them
-        where it is not 255 throughout.
-        """
-        scale = 1 / (ENLARGED * self.step)
-        x, y = (
-            cv2.scaleAdd(plane, scale, steps)
-            for plane, steps in zip(self._displacement, self._steps, strict=True)
-        )
-        some, all_of_it = (
-            cv2.remap(cells, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) for cells in mask
-        )
-        return self._whole(some), self._whole((all_of_it < 255) & (some > 0), GAP_PX // self.step)
-
-    def moved(self) -> list[Window]:
-        """Windows over wherever the last `move` has moved anything."""
-        x, y = self._displacement
-        moved = ((x != 0) | (y != 0)).astype(np.uint8)
-        return self._whole(cv2.dilate(moved, np.ones((3, 3), np.uint8)))
+    def moved(self, also: Sequence[Window] = ()) -> list[Window]:
+        """Windows over wherever the last `move` has moved anything, and over these."""
+        x, y = (plane[1:-1, 1:-1] for plane in self._displacement)
+        moved = ((x != 0) | (y != 0)).view(np.uint8)
+        for rows, columns in also:
+            moved[
+                rows.start // self.step : -(-rows.stop // self.step),
+                columns.start // self.step : -(-columns.stop // self.step),
+            ] = 1
+        return self._whole(cv2.dilate(moved, _AROUND))
 
     def read(self, windows: Sequence[Window]) -> Window:
         """What of the texture's picture a fetch in these windows, at least one, may read."""
@@ -205,12 +176,15 @@ class Surface:
 
     def _places(self) -> tuple[Floats, Floats]:
         """Where in the texture every pixel is, float32 [h, w] each: buffers."""
-        for plane, grid, places in zip(self._displacement, self._grid, self._fine, strict=True):
-            cv2.resize(plane, places.shape[::-1], dst=places, interpolation=cv2.INTER_LINEAR)
-            cv2.add(places, grid, dst=places)
-        return self._fine
+        for plane, grid, coarse, places in zip(
+            self._displacement, self._grid, self._coarse, self._fine, strict=True
+        ):
+            cv2.add(plane, grid, dst=coarse)
+            cv2.resize(coarse, places.shape[::-1], dst=places, interpolation=cv2.INTER_LINEAR)
+        x, y = (places[self.step :, self.step :] for places in self._fine)
+        return x, y
 
-    def _whole(self, mask: NDArray[Any], gap: int | None = None) -> list[Window]:
+    def _whole(self, mask: NDArray[Any]) -> list[Window]:
         """Windows of the picture over a mask in steps."""
         height, width = self._texture.size
         return [
@@ -218,7 +192,7 @@ class Surface:
                 slice(rows.start * self.step, min(rows.stop * self.step, height)),
                 slice(columns.start * self.step, min(columns.stop * self.step, width)),
             )
-            for rows, columns in windows_over(mask, WINDOW_ROWS // self.step, gap)
+            for rows, columns in windows_over(mask, WINDOW_ROWS // self.step)
         ]
 
 
@@ -250,7 +224,9 @@ class FineRegion:
         self._low = low - np.rint(at_rest.mean(axis=0)).astype(int)
         width, height = (int(s) for s in np.minimum(high - low, texture.size[::-1]))
         self._size = (width, height)
-        self._triangles = np.concatenate([_near(rig, low, high), backdrop + len(rig.points)]).astype(np.int32)
+        triangles = np.concatenate([_near(rig, low, high), backdrop + len(rig.points)])
+        self._used, of_used = np.unique(triangles, return_inverse=True)
+        self._triangles = of_used.reshape(triangles.shape).astype(np.int32)
         self._rasteriser = Rasteriser(width * FINE_ACROSS, height * FINE_DOWN)
         self._grid = tuple(
             ((plane + np.float32(0.5)) / np.float32(fine) - np.float32(0.5)) * np.float32(ENLARGED)
@@ -278,7 +254,8 @@ class FineRegion:
         """The region, to be laid over the frame."""
         window = self.window(skin)
         corner = window.columns.start, window.rows.start
-        layer = skin.over(backdrop)
+        whole = skin.over(backdrop)
+        layer = Layer(whole.vertices[self._used], whole.texture[self._used])
         local = layer.vertices.copy()
         local[:, :2] = (local[:, :2] - corner) * (FINE_ACROSS, FINE_DOWN)
         x, y = _planes(self._rasteriser.draw(local, self._triangles, _displacement(layer)))

@@ -104,14 +104,17 @@ def refine_contours(points: Floats, contours: Floats) -> Floats:
     return refined
 
 
-def blink_deltas(points: Floats) -> Floats:
-    """Delta of a full blink of either eye, float32 [2, 468, 3]: both lids go to one line."""
+def blink_deltas(points: Floats, drawn: bool = False) -> Floats:
+    """Delta of a full blink of either eye, float32 [2, 468, 3]: both lids go to one line.
+
+    drawn: the lower lids are deep arcs, and stay; see large_eyes.py.
+    """
     deltas = np.zeros((2, 468, 3), np.float32)
     for delta, upper, lower, crease, bone in zip(
         deltas, UPPER_LIDS, LOWER_LIDS, CREASES, BROW_BONES, strict=True
     ):
         opening = (points[lower, :2] - points[upper, :2])[INSIDE]
-        line = _shut_line(points[upper, :2], points[lower, :2])[INSIDE]
+        line = (points[lower, :2] if drawn else _shut_line(points[upper, :2], points[lower, :2]))[INSIDE]
         falls = line - points[upper[INSIDE], :2]
         delta[upper[INSIDE], :2] = falls + LIDS_OVERLAP * opening
         delta[lower[INSIDE], :2] = line - points[lower[INSIDE], :2] - LIDS_OVERLAP * opening

@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.puppet.fit import brows, eyes, frown, light, lip_texture, lips, rings, teeth
+from personare.engines.puppet.fit import (
+    brows,
+    eyes,
+    frown,
+    large_eyes,
+    light,
+    lip_texture,
+    lips,
+    rings,
+    teeth,
+)
 from personare.engines.puppet.fit.relief import relief
 from personare.heads import CHIN, head468, similarity
 from personare.motion import UNIT
@@ -82,7 +92,7 @@ class Rig:
     long_lashes: float32 [2], 0 if short .. 1.
     softness_px: standard deviation of the picture's own blur.
     glasses: their frames are held still.
-    eyes_hidden: by dark lenses; they neither blink nor look about.
+    gaze_still: eyes behind dark lenses, and larger ones than a person's, do not look about.
     blinks: the lids that were found are those of the whole eye.
     """
 
@@ -110,7 +120,7 @@ class Rig:
     softness_px: float
     eye_distance_px: float
     glasses: bool
-    eyes_hidden: bool
+    gaze_still: bool
     blinks: bool
 
     def textured(self, picture: Image) -> Image:
@@ -170,16 +180,16 @@ def fit(
     eye_contours: [2, 71, 2].
     irises: [2, 5, 2].
     """
-    face = _settled(picture, landmarks, eye_contours)
+    face, large = _settled(picture, landmarks, eye_contours, glasses)
     points, unit_px, head = face.points, face.unit_px, head468()
     mouth_scale = _mouth_scale(points, head.neutral, unit_px)
     closure, roll = _shut(face, _jaw_scale(mouth_scale) * face.turned(head.deltas[JAW_OPEN]))
     patch = lip_texture.continued(picture, points, roll, unit_px)
     deltas = _deltas(face, picture, closure, mouth_scale, glasses, dark_lenses)
     # The rims of glasses are no eye that goes on.
-    whole = glasses or eyes.end_at_their_lids(picture, points, irises, unit_px)
+    whole = glasses or large is not None or eyes.end_at_their_lids(picture, points, irises, unit_px)
     blinks = whole and not dark_lenses
-    deltas[BLINKS] = eyes.blink_deltas(points) * blinks
+    deltas[BLINKS] = eyes.blink_deltas(points, large is not None) * blinks
     surround = rings.around(points, matte, unit_px)
     vertices = np.concatenate([points, surround.points])
     closure = np.concatenate([closure, surround.follow(closure[None])[0]])
@@ -219,7 +229,7 @@ def fit(
         softness_px=softness_px,
         eye_distance_px=unit_px,
         glasses=glasses,
-        eyes_hidden=dark_lenses,
+        gaze_still=dark_lenses or large is not None or not whole,
         blinks=blinks,
     )
 
@@ -248,13 +258,20 @@ class _Face:
         return (points * FLIP_Y @ self.rotation / self.unit_px).astype(np.float32)
 
 
-def _settled(picture: Image, landmarks: Floats, eye_contours: Floats) -> _Face:
-    """The points where the picture's own lids and lips are."""
+def _settled(
+    picture: Image, landmarks: Floats, eye_contours: Floats, glasses: bool
+) -> tuple[_Face, Floats | None]:
+    """The points where the picture's own lids and lips are, and the outlines of eyes that are
+    larger than a person's.
+    """
     points = eyes.refine_contours(landmarks * np.array([1, 1, -1], np.float32), eye_contours)
     scale, rotation, _ = similarity(head468().neutral, points * FLIP_Y)
     unit_px = float(scale)
-    points = eyes.lower_lid_edges(points, picture, unit_px)
-    return _Face(lips.settle(points, picture, unit_px), rotation, unit_px)
+    large = None if glasses else large_eyes.outlines(picture, points, unit_px)
+    points = (
+        eyes.lower_lid_edges(points, picture, unit_px) if large is None else large_eyes.laid_on(points, large)
+    )
+    return _Face(lips.settle(points, picture, unit_px), rotation, unit_px), large
 
 
 def _shut(face: _Face, jaw_open: Floats) -> tuple[Floats, Floats]:

@@ -90,8 +90,10 @@ RAGGED = 0.018
 """A biting edge is smooth: more deviation from its own median over neighbours, in eye
 distances, is none.
 """
-LIGHT_CAST = 0.10
-"""The colour of the picture's teeth tints drawn ones by this share at most."""
+LIGHT_CAST = 0.075
+"""The colour of the picture's teeth tints drawn ones by this share at most; with what shade
+adds, a drawn tooth stays within a tenth of the colour of the mouth's light.
+"""
 LIP_MARGIN = 0.008
 """The picture's teeth are not trusted nearer than this to its lips, in eye distances."""
 HIDDEN_DROP = 0.040
@@ -236,8 +238,9 @@ def photo_teeth(picture: Image, points: Floats, axes: Floats, unit_px: float, sk
     enamel = np.percentile(patch[alpha > 0.5], 60, axis=0) if (alpha > 0.5).any() else ENAMEL
     light = np.asarray(enamel / ENAMEL, np.float32)
     cast = (light / light.mean()) / (hidden.light / hidden.light.mean())
-    light = hidden.light / hidden.light.mean() * np.clip(cast, 1 - LIGHT_CAST, 1 + LIGHT_CAST) * light.mean()
-    light *= max(1.0, float(SHADED_TEETH * hidden.light.mean() / light.mean()))
+    tinted = hidden.light * np.clip(cast, 1 - LIGHT_CAST, 1 + LIGHT_CAST)
+    brightness = max(float(light.mean()), SHADED_TEETH * float(hidden.light.mean()))
+    light = tinted * np.float32(brightness / tinted.mean())
     return PhotoTeeth(rgba, (int(x0), int(y0)), float(np.clip(below, *DROP_LIMITS)), light)
 
 

@@ -19,7 +19,7 @@ from personare.motion import UNIT
 Floats = NDArray[np.float64]
 
 RAISES_AT_START, RAISES_ON_STRESS, FROWNS_ON_STRESS = 0.55, 0.22, 0.14
-RAISE, RAISE_ON_STRESS, FROWN = (0.41, 0.79), (0.34, 0.66), (0.16, 0.36)
+RAISE, RAISE_ON_STRESS, FROWN = (0.53, 0.84), (0.44, 0.70), (0.16, 0.36)
 """How high, as weights of the units."""
 UP_SECONDS, HOLD_SECONDS, DOWN_SECONDS = (0.18, 0.32), (0.10, 0.45), (0.5, 1.0)
 INNER_ALONE, ONE_SIDE = 0.16, 0.16
