@@ -3,7 +3,10 @@
     python -m benchmarks.limits                 the peaks, and puppet's frames
     python -m tests.conformance.seeded_checkpoint --engine float --size full --only float -- DIR
     python -m benchmarks.limits --float DIR     FLOAT's stages too, stand-in weights, float32
+    python -m benchmarks.limits --musetalk full MuseTalk's too, weights made in memory (5 GB)
 
+Page faults and the peak of memory are told of each stage; `--allocator system` leaves memory to
+the C library, for a second run to compare with.
 Operations are counted by torch as the networks run, so fused ones of ours count what they need.
 Read shares, not seconds: on a busy machine both sides vary by a third.
 """
@@ -11,6 +14,7 @@ Read shares, not seconds: on a busy machine both sides vary by a third.
 from __future__ import annotations
 
 import argparse
+import resource
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -60,7 +64,14 @@ def stage(name: str, run: Callable[[], Any], most: Peaks) -> None:
     operations = counter.get_total_flops() / 1e9
     seconds = best(run, 1.0)
     share = operations / seconds / most.products["float32"]
-    print(f"{name}: {seconds:.3f} s, {operations:.1f} GFLOP, {share:.0%} of the limit in float32")
+    before, began = resource.getrusage(resource.RUSAGE_SELF), time.process_time()
+    run()
+    taken, after = time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF)
+    print(
+        f"{name}: {seconds:.3f} s, {operations:.1f} GFLOP, {share:.0%} of the limit in float32; "
+        f"{taken:.3f} s of processor time, {after.ru_minflt - before.ru_minflt} page faults, "
+        f"peak so far {after.ru_maxrss / 1e3:.0f} MB"
+    )
 
 
 def float_stages(weights: Path, most: Peaks) -> None:
@@ -95,13 +106,43 @@ def float_stages(weights: Path, most: Peaks) -> None:
     stage("float, sampling a chunk", sample, most)
 
 
+def musetalk_stages(size: str, most: Peaks, rows: int = 4) -> None:
+    from personare.engines.musetalk.motion import FacePredictor
+    from personare.engines.musetalk.render import FaceDecoder
+    from personare.engines.musetalk.template.latents import encoded
+    from personare.networks.diffusion import unet_from_state, vae_from_state
+    from personare.networks.folding import lean_resnets
+    from tests.conformance.case import HERE as CASES
+    from tests.conformance.case import Replay
+
+    replay, generator = (
+        Replay("musetalk", CASES / "musetalk", {}, 0, full=size == "full"),
+        np.random.default_rng(0),
+    )
+    config = replay.config("unet")
+    vae = vae_from_state(replay.state("vae"), replay.config("vae"), "stand-in")
+    lean_resnets(vae.encoder)
+    crop = generator.integers(0, 256, (256, 256, 3)).astype(np.uint8)
+    stage("musetalk, encoding a template frame", lambda: encoded(vae, [crop]), most)
+    decoder = FaceDecoder(vae)
+    motion = FacePredictor(unet_from_state(replay.state("unet"), config, "stand-in"))
+    latents = generator.standard_normal((rows, 8, 32, 32), dtype=np.float32)
+    tokens = generator.standard_normal((rows, 50, config["cross_attention_dim"]), dtype=np.float32)
+    predicted = motion.predict(latents, tokens)
+    stage(f"musetalk, UNet, {rows} frames", lambda: motion.predict(latents, tokens), most)
+    stage(f"musetalk, decoder, {rows} frames", lambda: decoder.decode(predicted), most)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--float", type=Path, metavar="DIR", help="folder with float/float.pth")
+    parser.add_argument("--musetalk", choices=("full", "tiny"), help="size of its networks")
+    parser.add_argument("--allocator", choices=("kept", "system"), default="kept")
     chosen = parser.parse_args()
-    keep_memory()
+    if chosen.allocator == "kept":
+        keep_memory()
     cv2.setNumThreads(1)
     here, most = machine(), peaks()
     print(f"{here.processor}, {here.cores} cores, {' '.join(here.flags)}")
@@ -111,6 +152,8 @@ def main() -> None:
     puppet()
     if chosen.float:
         float_stages(chosen.float, most)
+    if chosen.musetalk:
+        musetalk_stages(chosen.musetalk, most)
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ EYES, MOUTH = (33, 263), (61, 291)
 """Outer corners of both eyes, and of the mouth."""
 LINES = ((190, 50, 40), (30, 110, 180), (40, 140, 60))
 PAPER, INK, LABEL = (246, 246, 244), (40, 40, 40), cv2.FONT_HERSHEY_SIMPLEX
-JPEG_QUALITY = 80
+JPEG_QUALITY = 78
 
 
 def units(**weights: float) -> Shape:

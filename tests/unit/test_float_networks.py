@@ -129,6 +129,20 @@ def test_sampling_a_chunk_is_three_plain_branches(scales, packed):
     assert np.abs(ours - expected.numpy()).max() < 1e-4
 
 
+def test_half_precision_keeps_what_is_added_up_exact():
+    exact, mixed = state().transformer(CPU), state().transformer(CPU, torch.bfloat16)
+    config = exact.config
+    voice, fresh = noise(config.chunk, config.width), noise(config.chunk, config.width, seed=1)
+
+    def motion(network):
+        emotion = np.full(7, 1 / 7, np.float32)
+        return MotionSampler(network, noise(config.width), emotion).sample(voice, fresh)
+
+    wanted = motion(exact)
+    assert {p.dtype for n, p in mixed.named_parameters() if "blocks" not in n} == {torch.float32}
+    assert 0 < np.square(motion(mixed) - wanted).mean() < 0.01 * np.square(wanted).mean()
+
+
 def test_only_the_branches_that_count_are_evaluated():
     assert [len(Guidance(a, e).branches()) for a, e in [(2, 1), (2, 2), (1, 1), (2, 0), (1, 0), (0, 0)]] == [
         3,

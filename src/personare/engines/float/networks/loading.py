@@ -67,14 +67,13 @@ class FloatState:
 
     def transformer(self, device: torch.device, dtype: torch.dtype = torch.float32) -> FlowTransformer:
         """A stored table of positions counts, as in the published loader; the attention band is
-        recomputed.
+        recomputed. dtype: of the blocks' products.
         """
         state, config = self.part(TRANSFORMER), self.config
         frames = config.previous + config.chunk
         state.setdefault("pos_embed", position_table(frames, config.hidden))
-        network = self._loaded(
-            FlowTransformer, TRANSFORMER, device, dtype, state, ignore=("^alignment_mask$",)
-        )
+        network = self._loaded(FlowTransformer, TRANSFORMER, device, state, ignore=("^alignment_mask$",))
+        network.halve(dtype)
         network.band = attention_band(frames, config.attention_window).to(device)
         return _frozen(network)
 
@@ -87,7 +86,6 @@ class FloatState:
         build: Callable[[FloatConfig], Network],
         prefix: str,
         device: torch.device,
-        dtype: torch.dtype = torch.float32,
         state: dict[str, Tensor] | None = None,
         ignore: tuple[str, ...] = (),
     ) -> Network:
@@ -95,7 +93,7 @@ class FloatState:
             network = build(self.config)
         state = self.part(prefix) if state is None else state
         ignored = (_CONSTANT, _UNUSED, *ignore)
-        load_strictly(network, state, ignore=ignored, device=device, dtype=dtype, source=self.source)
+        load_strictly(network, state, ignore=ignored, device=device, dtype=torch.float32, source=self.source)
         return network
 
 

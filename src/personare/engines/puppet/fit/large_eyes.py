@@ -79,7 +79,7 @@ def _outline(lab: Floats, upper: Floats, lower: Floats, unit_px: float) -> Float
     """The ellipse float32 [4] that ends best in skin."""
     middle = np.concatenate([upper, lower]).mean(axis=0)
     start = np.append(middle, (0, 0)).astype(np.float32)
-    best, _, ends = _best(lab, start, (ASIDE, UP, HALF_WIDTHS, HALF_HEIGHTS), unit_px, RING[::2])
+    best, _, ends = _best(lab, start, (ASIDE, UP, HALF_WIDTHS, HALF_HEIGHTS), unit_px)
     if ends < ROUGHLY:
         return None
     best, skin, ends = _best(lab, best, (CLOSER,) * 4, unit_px)
@@ -95,7 +95,6 @@ def _best(
     start: Floats,
     steps: tuple[NDArray[np.float64], ...],
     unit_px: float,
-    ring: Floats = RING,
 ) -> tuple[Floats, Floats, float]:
     """The ellipse float32 [4] around which there is skin most plainly, of a start changed by
     all steps, in eye distances; the colour of that skin; at which share of its outline the eye
@@ -104,7 +103,7 @@ def _best(
     changes = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1).reshape(-1, 4)
     tried = start + (changes * unit_px).astype(np.float32)
     reach = np.array([JUST_INSIDE, JUST_OUTSIDE, AROUND], np.float32)[:, None, None, None]
-    colours = _at(lab, tried[:, None, :2] + reach * ring * tried[:, None, 2:])  # (3, tried, 32, 3)
+    colours = _at(lab, tried[:, None, :2] + reach * RING * tried[:, None, 2:])  # (3, tried, 32, 3)
     skins = np.median(colours[1:], axis=(0, 2))
     inside, *beyond = _differs(colours, skins[:, None])
     beside = np.maximum(*beyond)
