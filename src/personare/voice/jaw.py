@@ -21,8 +21,10 @@ HEAVY = 0.85
 LIFT = 2.96
 """Weight of mouthLowerDown and mouthUpperUp that opens as far as the jaw's own weight does."""
 MOST_LIFT = 0.80
-MOST_RISE = 0.085
-"""By how much the opening grows in a step at most: lips that part at once after a p snap."""
+MOST_RISE = 0.06
+"""By how much the opening grows in a step at most, so that a wide vowel takes a tenth of a
+second to open: lips that part within a frame or two snap, most of all after a p.
+"""
 KEPT_SHUT = 0.50
 """Share of the jaw's opening that stays behind lips that are shut."""
 BITE_OPENS = 0.05
