@@ -23,6 +23,7 @@ from personare.motion import UNIT, FaceState
 from personare.types import Image
 
 Floats = NDArray[np.float32]
+Window = tuple[slice, slice]
 
 SUPERSAMPLING = 1.5
 FACE_HEIGHT = 1.72
@@ -52,6 +53,10 @@ WARM_SHADOW = np.array([1.0, 1.22, 1.34], np.float32)
 redder than lit places.
 """
 LIGHT_STEPS = 160
+BAND = 128
+"""Rows of the supersampled frame that are lit at once: few, so that they are no wider than what
+they show, and what is made on the way stays in the processor's cache.
+"""
 BACKDROP = (np.array([126, 134, 144], np.float32), np.array([86, 94, 106], np.float32))
 """Colour behind the head at the top and at the bottom."""
 
@@ -113,11 +118,10 @@ class MeshRenderer:
         drawn = self._behind.copy()
         upper, lower = self._halves
         other = self._beside.submit(lower.draw, drawn, scene, self._moves)
-        changed = [upper.draw(drawn, scene, self._moves), other.result()]
+        changed = upper.draw(drawn, scene, self._moves) + other.result()
         frame = self._still.copy()
         for window in changed:
-            if window is not None:
-                self._shrink(drawn, frame, window)
+            self._shrink(drawn, frame, window)
         return frame
 
     def close(self) -> None:
@@ -130,7 +134,7 @@ class MeshRenderer:
         """
         return np.asarray(self._placed(state)[:2].T / SUPERSAMPLING, np.float32)
 
-    def _shrink(self, drawn: Image, frame: Image, window: tuple[slice, slice]) -> None:
+    def _shrink(self, drawn: Image, frame: Image, window: Window) -> None:
         """Average what is drawn down into the frame, wherever it shows something of the
         window.
         """
@@ -260,26 +264,29 @@ class _Half:
         self.draw(frame, scene, still)
         self._behind = self._raster.kept_depth()
 
-    def draw(self, frame: Image, scene: _Scene, which: NDArray[np.bool_]) -> tuple[slice, slice] | None:
+    def draw(self, frame: Image, scene: _Scene, which: NDArray[np.bool_]) -> list[Window]:
         """The triangles' part in these rows over the frame, uint8 [side, side, 4], in place.
-        The rows and columns of the frame that may have changed.
+        Windows, rows and columns, outside which nothing has changed.
         """
         start, stop = self._rows.start, self._rows.stop
         here = scene.triangles[which & scene.facing & (scene.bottom > start) & (scene.top < stop)]
         if not len(here):
-            return None
+            return []
         first = here.min()
         used = slice(first, here.max() + 1)
         place = scene.place[used] - np.array([0, start, 0], np.float32)
         seen = self._raster.draw(place, here - first, scene.attributes[used], self._behind)
         covered = self._raster.covered
-        rows, columns = np.flatnonzero(covered.any(axis=1)), np.flatnonzero(covered.any(axis=0))
-        if not len(rows):
-            return None
-        window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        lit = _shaded(seen[window], scene.paint)
-        cv2.copyTo(lit, covered[window].view(np.uint8), frame[self._rows][window])
-        return slice(start + rows[0], start + rows[-1] + 1), window[1]
+        windows = []
+        for top in range(0, stop - start, BAND):
+            band = covered[top : top + BAND]
+            rows, columns = np.flatnonzero(band.any(axis=1)), np.flatnonzero(band.any(axis=0))
+            if len(rows):
+                window = np.s_[top + rows[0] : top + rows[-1] + 1, columns[0] : columns[-1] + 1]
+                lit = _shaded(seen[window], scene.paint)
+                cv2.copyTo(lit, covered[window].view(np.uint8), frame[self._rows][window])
+                windows.append((slice(start + window[0].start, start + window[0].stop), window[1]))
+        return windows
 
 
 def _shaded(seen: Floats, paint: Image) -> Image:
