@@ -102,5 +102,5 @@ def test_make_installs_nothing_without_a_hash_but_torch_and_itself() -> None:
     assert [re.sub(r".*install ", "", line) for line in free] == [
         "uv",  # make lock, by hand
         "--no-deps --no-build-isolation --editable .",
-        "--constraint constraints.txt torch",
+        "--no-compile --constraint constraints.txt torch",
     ]
