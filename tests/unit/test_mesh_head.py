@@ -36,8 +36,7 @@ def test_a_border_stays_and_a_plane_stays_plane() -> None:
     rule, fine = loop_refinement(triangles, 5)
     points = rule.apply(square)
     assert np.all(points[:, 2] == 5)
-    sums = np.add.reduceat(rule.weights, rule.starts)
-    np.testing.assert_allclose(sums, 1, atol=1e-6)
+    np.testing.assert_allclose(rule.apply(np.ones((5, 1), np.float32)), 1, atol=1e-6)
     np.testing.assert_allclose(points[0], [1 / 8, 1 / 8, 5], atol=1e-6)
     a, b, c = (points[fine[:, i]] for i in range(3))
     areas = np.cross(b - a, c - a)[:, 2]

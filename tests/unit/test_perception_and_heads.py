@@ -199,3 +199,18 @@ def test_the_rasteriser_interpolates_and_hides():
     raster.draw(vertices, triangles[:1], attributes)
     assert not raster.covered[-2, -2]
     assert raster.depth[-2, -2] == -np.inf
+
+
+def test_only_what_is_nearer_is_drawn_before_what_was_kept():
+    raster = Rasteriser(32, 24)
+    corners = np.array([[0, 0, 0], [32, 0, 0], [0, 24, 0], [32, 24, 0]], np.float32)
+    triangles, ones = np.array([[0, 1, 2], [1, 3, 2]], np.int32), np.ones((4, 3), np.float32)
+    raster.draw(corners * [0.5, 1, 1], triangles, ones)  # the left half
+    kept = raster.kept_depth()
+    raster.draw(corners - np.float32([0, 0, 5]), triangles, ones, kept)
+    assert not raster.covered[:, :15].any()
+    assert raster.covered[:, 17:].all()
+    raster.draw(corners + np.float32([0, 0, 5]), triangles, ones, kept)
+    assert raster.covered.all()
+    raster.draw(corners - np.float32([0, 0, 5]), triangles, ones)
+    assert raster.covered.all()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
-from personare.engines.puppet.draw.mesh import MeshRenderer, _Half
+from personare.engines.puppet.draw.mesh import SUPERSAMPLING, MeshRenderer, _Half, _means
 from personare.motion import ARKIT_UNITS, FaceState
 from personare.perception import find_face
 from personare.perception.face import Face
@@ -50,6 +51,26 @@ def test_where_the_halves_meet_is_not_seen(renderer: MeshRenderer) -> None:
     differs = np.abs(renderer.render(asked).astype(int) - other.render(asked))
     assert differs.max() <= 1
     assert (differs > 0).mean() < 0.001
+
+
+def test_shoulders_drawn_once_are_those_of_every_frame(renderer: MeshRenderer) -> None:
+    asked, anew = state((-10, 8, 5), jawOpen=0.6), MeshRenderer(320, 0.5)
+    anew._moves[:] = True
+    for half in anew._halves:
+        half._behind = None
+    assert not renderer._moves.all()
+    assert np.array_equal(renderer.render(asked), anew.render(asked))
+
+
+@pytest.mark.parametrize("size", [320, 321])
+def test_averaged_down_as_areas_are(size: int) -> None:
+    side = round(size * SUPERSAMPLING)
+    noise = np.random.default_rng(1).integers(0, 256, (side, side, 4), np.uint8)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 3)
+    picture = noise if side == size * SUPERSAMPLING else smooth
+    means = cv2.remap(picture, *_means(size, side), cv2.INTER_LINEAR)
+    areas = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
+    assert np.abs(means.astype(int) - areas).max() <= 4
 
 
 def test_closing_ends_the_second_thread() -> None:

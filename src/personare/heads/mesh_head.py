@@ -53,8 +53,8 @@ TONGUE_PATCH = PaintPatch((768, 1024), np.array([256, 256]))
 
 @dataclass(frozen=True, slots=True)
 class MeshHead:
-    """n coarse vertices; k >= n fine ones, the first n of which lie where Loop's rule moves the
-    coarse ones.
+    """n coarse vertices; k >= n fine ones, numbered from the top of the head down, as the
+    triangles are: what is near in the picture is then near in memory.
 
     vertices: float32 [n, 3] in eye distances, the middle between the outer eye corners at the
         origin.
@@ -76,37 +76,70 @@ class MeshHead:
     openness: Floats
     part: NDArray[np.uint8]
     paint: Image
-    rule: Refinement
+    rule: SparseSums
 
     def shaped(self, curves: Floats) -> Floats:
-        """Fine vertices float32 [k, 3] in eye distances for weights [52] of ARKIT_UNITS."""
+        """Fine vertices float32 [k, 3] in eye distances, each column in one piece, for weights
+        [52] of ARKIT_UNITS.
+        """
+        weights = np.asarray(curves, np.float32).repeat(np.diff(self.unit_starts))
         moved = self.vertices.copy()
-        for unit in np.flatnonzero(curves):
-            span = slice(self.unit_starts[unit], self.unit_starts[unit + 1])
-            moved[self.unit_vertices[span]] += (
-                self.unit_moves[span] * curves[unit]
-            )  # a unit names each vertex once
+        for axis, moves in enumerate(self.unit_moves.T):
+            moved[:, axis] += np.bincount(self.unit_vertices, moves * weights, len(moved))
         return self.rule.apply(moved)
 
 
 @dataclass(frozen=True, slots=True)
-class Refinement:
-    """A linear map from coarse to fine vertices: fine i is the sum of weights * coarse[sources]
-    from starts[i] on.
+class SparseSums:
+    """A linear map whose results are weighted sums of few sources each.
+
+    Results of equally many sources are taken together: in each of the groups result rows[i] is
+    the sum of weights[:, i] * values[sources[:, i]]. rows: int [r]. sources: int [t, r].
+    weights: float32 [t, r]. count: of all results.
     """
 
-    sources: Ints
-    weights: Floats
-    starts: Ints
+    groups: tuple[tuple[NDArray[np.intp], NDArray[np.intp], Floats], ...]
+    count: int
 
-    def apply(self, coarse: Floats) -> Floats:
-        """float32 [k, c] from [n, c]."""
-        return np.asarray(
-            np.add.reduceat(coarse[self.sources] * self.weights[:, None], self.starts, axis=0), np.float32
-        )
+    @classmethod
+    def of(
+        cls,
+        rows: NDArray[np.integer],
+        sources: NDArray[np.integer],
+        weights: NDArray[np.floating],
+        count: int,
+    ) -> SparseSums:
+        """Of terms in any order: each adds weight * values[source] to a row below count."""
+        order = np.argsort(rows, kind="stable")
+        sources, weights = sources[order], weights[order]
+        terms = np.bincount(rows, minlength=count)
+        starts = np.cumsum(terms) - terms
+        groups = []
+        for many in np.unique(terms[terms > 0]):
+            alike = np.flatnonzero(terms == many)
+            places = starts[alike] + np.arange(many)[:, None]
+            groups.append((alike, sources[places].astype(np.intp), weights[places].astype(np.float32)))
+        return cls(tuple(groups), count)
+
+    def reordered(self, order: NDArray[np.integer]) -> SparseSums:
+        """With result order[i] as result i."""
+        place = np.argsort(order)
+        groups = tuple((place[rows], sources, weights) for rows, sources, weights in self.groups)
+        return SparseSums(groups, self.count)
+
+    def apply(self, values: Floats) -> Floats:
+        """float32 [count, c] of [n, c]; each column of the result is in one piece."""
+        columns = np.ascontiguousarray(values.T, np.float32)
+        made = np.zeros((len(columns), self.count), np.float32)
+        for rows, sources, weights in self.groups:
+            for column, result in zip(columns, made, strict=True):
+                terms = column.take(sources)
+                terms *= weights
+                result[rows] = terms.sum(axis=0)
+        return made.T
 
 
-def loop_refinement(triangles: Ints, count: int) -> tuple[Refinement, Ints]:
+def loop_refinement(triangles: Ints, count: int) -> tuple[SparseSums, Ints]:
     """One round of Loop subdivision (Loop 1987; weights after Warren 1995) of a mesh with
     borders.
 
@@ -151,18 +184,14 @@ def loop_refinement(triangles: Ints, count: int) -> tuple[Refinement, Ints]:
         add(at, unique[:, end], np.where(border, 0.5, 0.375))
     shared = uses[number] >= 2
     add(count + number[shared], opposite[shared], 0.25 / uses[number[shared]])
-    row, source, weight = np.concatenate(rows), np.concatenate(sources), np.concatenate(weights)
-    order = np.argsort(row, kind="stable")
-    row, source, weight = row[order], source[order], weight[order]
-    starts = np.searchsorted(row, np.arange(count + len(unique)))
+    terms = (np.concatenate(rows), np.concatenate(sources), np.concatenate(weights))
     middle = number.reshape(3, -1).T + count  # of the edges 01, 12, 20
     a, b, c = triangles.T
     ab, bc, ca = middle.T
     fine = np.concatenate(
         [np.stack(corners, axis=1) for corners in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))]
     )
-    refinement = Refinement(source.astype(np.int32), weight.astype(np.float32), starts.astype(np.int32))
-    return refinement, fine.astype(np.int32)
+    return SparseSums.of(*terms, count + len(unique)), fine.astype(np.int32)
 
 
 @cache
@@ -180,6 +209,10 @@ def mesh_head() -> MeshHead:
     )
     fine_part = np.empty(len(whole), np.uint8)
     fine_part[fine] = part[triangles][:, :1].repeat(3, axis=1)[np.tile(np.arange(len(triangles)), 4)]
+    downwards = np.argsort(-rule.apply(arrays["vertices"])[:, 1], kind="stable")
+    rule, whole, fine_part = rule.reordered(downwards), whole[downwards], fine_part[downwards]
+    fine = np.argsort(downwards).astype(np.int32)[fine]
+    fine = fine[np.argsort(fine.sum(axis=1), kind="stable")]
     origin = np.array([0.0, EYE_LINE_DM, EYE_PLANE_DM], np.float32)
     return MeshHead(
         vertices=((arrays["vertices"] - origin) / unit).astype(np.float32),

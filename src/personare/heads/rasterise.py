@@ -34,6 +34,7 @@ class Rasteriser:
         # OpenCV's own depth, 0 at the near end and 1 at the far one: in pixels it would convert
         # the buffer to and fro.
         self._depth = np.ones((height, width), np.float32)
+        self._behind: NDArray[np.float32] | None = None
         self._world_to_camera = np.eye(4, dtype=np.float32)
         self._world_to_camera[2, 3] = -_DISTANCE
         self._field_of_view = 2.0 * math.atan(height / 2.0 / _DISTANCE)
@@ -45,13 +46,19 @@ class Rasteriser:
         )
 
     def draw(
-        self, vertices: NDArray[np.float32], triangles: NDArray[np.int32], attributes: NDArray[np.float32]
+        self,
+        vertices: NDArray[np.float32],
+        triangles: NDArray[np.int32],
+        attributes: NDArray[np.float32],
+        behind: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """Attributes float32 [n, 3] of the nearest triangle at each pixel, linear over the
         triangle; 0 where nothing is.
 
         vertices: float32 [n, 3], x and y in pixels, z in pixels, larger is nearer, |z| < 20000.
-        triangles: int32 [m, 3], both windings are drawn. The result, float32 [height, width,
+        triangles: int32 [m, 3], both windings are drawn. behind: what `kept_depth` gave after
+        another draw: only what is nearer than that one's triangles is drawn, and the result is
+        anything, not 0, where nothing is. The result, float32 [height, width,
         3], is a buffer of the rasteriser: valid until the next call. Raises EngineError for a
         triangle of vertices that do not exist: OpenCV would read whatever lies there.
         """
@@ -65,8 +72,10 @@ class Rasteriser:
         spread[:, 0] = (vertices[:, 0] - self.width / 2) * foreshortening
         spread[:, 1] = (self.height / 2 - vertices[:, 1]) * foreshortening
         spread[:, 2] = vertices[:, 2]
-        self._attributes.fill(0.0)
-        self._depth.fill(1.0)
+        if behind is None:
+            self._attributes.fill(0.0)
+        self._behind = behind
+        np.copyto(self._depth, 1.0 if behind is None else behind)
         cv2.triangleRasterize(
             spread,
             triangles,
@@ -84,7 +93,11 @@ class Rasteriser:
     @property
     def covered(self) -> NDArray[np.bool_]:
         """Which pixels the last draw covered, bool [height, width]."""
-        return self._depth < 1
+        return self._depth < (1 if self._behind is None else self._behind)
+
+    def kept_depth(self) -> NDArray[np.float32]:
+        """Of the last draw, for later ones to be drawn before it: float32 [height, width]."""
+        return self._depth.copy()
 
     @property
     def depth(self) -> NDArray[np.float32]:
