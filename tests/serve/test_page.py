@@ -20,6 +20,7 @@ from personare.serve.routes.page import page_files
 from tests.serve.conftest import PATIENCE_SECONDS
 
 MOST_BYTES = 60_000
+BUILT_IN = ("artalk", "float", "mimicmotion", "musetalk", "nerffacespeech", "puppet")
 OWN = (".html", ".js", ".css", ".svg")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SWITCHES = [
@@ -95,14 +96,28 @@ def test_what_the_service_says_of_photos_and_puppet_is_there_in_chinese():
     """Sentences have {} in place of numbers, as the page looks them up."""
     sentences = json.loads(page_files()["sentences.zh.json"].content)
     assert all(english.count("{}") == other.count("{}") for english, other in sentences.items())
-    options = load_engine("puppet").Options.model_json_schema()["properties"]
+    options = options_of("puppet")
     said = {option["description"] for name, option in options.items() if name in LABELS["zh"]}
     said |= {value for option in options.values() for value in option.get("enum", [])}
+    advice = set()
     plain = PhotoReport(100, 100, 40.0, 30.0, 40.0, 40.0, 40.0, 0.0, 9.0, True, True, 1.0, 2, False, ())
     for report in (plain, replace(plain, pitch=-40.0, dark_lenses=False)):
-        said |= set(photo_report._with_advice(report, False).advice)
-    assert len(said) > 20
-    assert {re.sub(r"\d+(\.\d+)?", "{}", one) for one in said} <= set(sentences)
+        advice |= set(photo_report._with_advice(report, False).advice)
+    assert len(said | advice) > 20
+    assert without_numbers(said | advice) <= set(sentences)
+    others = {load_engine(name).summary for name in BUILT_IN}
+    for name in BUILT_IN:
+        others |= {option["description"] for option in options_of(name).values()}
+    kept = {one for one in sentences if " " in one}
+    assert kept <= without_numbers(others | advice), "no sentence is left of what nobody says any more"
+
+
+def options_of(engine: str) -> dict[str, dict]:
+    return load_engine(engine).Options.model_json_schema()["properties"]
+
+
+def without_numbers(sentences: set[str]) -> set[str]:
+    return {re.sub(r"\d+(\.\d+)?", "{}", one) for one in sentences}
 
 
 def test_the_page_needs_no_key_and_its_calls_do(answering):
