@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from personare.motion import ARKIT_UNITS
 from personare.voice.articulation import CLOSED, LABIODENTAL, OUTPUTS, VOICE, ArticulationFrames
 from personare.voice.coarticulation import LOOKAHEAD_FRAMES, Coarticulation, Contact, MouthCurves
+from personare.voice.jaw import Jaw
 from personare.voice.visemes import VISEME
 
 JAW, PRESS, PUCKER = (ARKIT_UNITS.index(name) for name in ("jawOpen", "mouthPressLeft", "mouthPucker"))
@@ -79,6 +80,15 @@ def test_lips_meet_for_a_closure_of_two_frames_and_ease_around_it() -> None:
     assert 0 < parted[34] < parted[33] < parted[32]
     assert 0 < parted[39] < parted[40] < parted[41]
     assert (curves[35:39, PRESS] > 0.09).all()
+
+
+def test_lips_that_part_for_a_wide_vowel_take_a_tenth_of_a_second() -> None:
+    """At once, or in one or two pictures, they snap."""
+    jaw = Jaw()
+    openings = [jaw.push(0.6, 1.0 if step < 40 else 0.0, 0.0).opening for step in range(60)]
+    assert openings[39] == 0
+    assert 8 <= np.argmax(np.array(openings[40:]) > 0.9 * 0.6) <= 12
+    assert np.diff(openings).max() < 0.061
 
 
 def test_at_high_frame_rates_lips_ease_into_a_closure_too() -> None:
