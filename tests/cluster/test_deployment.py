@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -153,20 +155,45 @@ def test_sessions_and_jobs_outlive_the_front(
     client.download(job["id"], tmp_path / "out.mp4")
 
 
+@contextmanager
+def drained(node: str, *more: str, told: str) -> Iterator[None]:
+    """The command line keeps sessions from a node; what it says at the end."""
+    command = [sys.executable, "-m", "personare", "deploy", "--drain", node, *more]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        yield
+        out, complaints = running.communicate(timeout=120)
+    assert running.returncode == 0, complaints
+    assert told in out
+
+
 def test_a_node_comes_drains_and_goes(service, directory, nodes):
     (head,) = asked(directory, "spares")
-    node = nodes.add_node(num_cpus=2, object_store_memory=96 << 20)
+    added = nodes.add_node(num_cpus=2, object_store_memory=96 << 20)
     until(lambda: asked(directory, "figures")["nodes"] == 2)
-    assert len(asked(directory, "spares")) == 2
-    asked(directory, "drain", head, True, False)
+    (node,) = asked(directory, "spares").keys() - {head}
+    with drained(head, told="0 are still there"):
+        pass
     with session(service) as made, watched(service, made) as seen:  # so it is on the new one
         seen.pictures(2)
         asked(directory, "drain", head, False, False)
-        nodes.remove_node(node)
-        lost = seen.until("error")["error"]
-        assert (lost["code"], lost["resumed"]) == ("worker_lost", True)
-        assert speaks(seen) == lost["generation"]
+        with drained(node, "--move", told="1 begin anew elsewhere"):
+            assert _begun_anew(seen) == 1
+        asked(directory, "drain", node, False, False)
+        asked(directory, "drain", head, True, True)
+        assert _begun_anew(seen) == 2
+        asked(directory, "drain", head, False, False)
+        nodes.remove_node(added)
+        assert _begun_anew(seen) == 3
     until(lambda: asked(directory, "figures")["nodes"] == 1)
+
+
+def _begun_anew(seen: Seen) -> int:
+    """The generation in which a session speaks that has lost its place."""
+    lost = seen.until("error")["error"]
+    assert (lost["code"], lost["resumed"]) == ("worker_lost", True)
+    assert speaks(seen) == lost["generation"]
+    generation: int = lost["generation"]
+    return generation
 
 
 def test_more_than_the_cores_can_draw_is_503(service, directory):

@@ -20,6 +20,7 @@ from personare.cluster.maker import Maker
 from personare.cluster.parcels import Done, Parcel
 from personare.cluster.turns import Leases, Turn
 from personare.errors import Busy
+from personare.ground.tuning import keep_memory
 from personare.provenance.settings import MarksSettings
 from personare.serve.live.admission import SHARE
 from personare.studio.settings import Settings
@@ -50,6 +51,7 @@ class _MakerActor:
     """A `Maker`; while one thread makes, another answers."""
 
     def __init__(self, settings: Settings, marks: MarksSettings, turns: Any) -> None:
+        keep_memory()
         self._maker = Maker(settings, marks, ray.put, ray.get)
         if turns is not None:
             self._maker.household.studio.store.take_turns(turn(turns))
@@ -71,6 +73,7 @@ class _LiveActor:
     """A `LiveHost`. Commands come in order, in one thread; others listen and ask meanwhile."""
 
     def __init__(self, settings: Settings, marks: MarksSettings, turns: Any, names: tuple[str, ...]) -> None:
+        keep_memory()
         self._host = LiveHost(settings, marks, ray.get, names, turn(turns))
 
     @_in_group("obey")
