@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,11 +15,12 @@ from personare.serve.live.live import LiveSessions
 from personare.serve.live.opened import Wanted, check_live
 from personare.serve.live.place import Place
 from personare.serve.live.session import Interrupted
-from personare.serve.live.wire import Kind, Packet, State
+from personare.serve.live.wire import Kind, Packet, State, Word
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
 
 FACTS = {"size": (2, 2), "fps": 25, "columns": [], "latency_seconds": 0.2, "cost": None}
+MINUTE = timedelta(minutes=1)
 
 
 class Worker:
@@ -198,6 +201,28 @@ def test_an_offer_that_is_never_connected_ends(monkeypatch, hung_up) -> None:
     answered, watching = asyncio.run(work())
     assert answered
     assert watching == []
+
+
+def test_who_watches_a_session_that_stands_still_is_not_taken_for_gone(monkeypatch) -> None:
+    """A hidden tab over WebRTC: nothing leaves, so its receiver reports nothing."""
+    from personare.serve.live import whep
+
+    class Sender:
+        async def getStats(self):  # noqa: N802
+            return {"": SimpleNamespace(type="remote-inbound-rtp", timestamp=datetime.now(UTC) - MINUTE)}
+
+    async def work() -> list[bool]:
+        stage, silent = Stage(), []
+        peer = whep.Peer(stage.place, ())
+        peer._senders, peer._stood_at = [Sender()], datetime.now(UTC) - MINUTE
+        silent.append(await peer._is_silent())
+        for kind in ("pause", "resume"):
+            stage.place.obey(Word(type=kind))
+            silent.append(await peer._is_silent())
+        monkeypatch.setattr(whep, "SILENT_SECONDS", 0)
+        return [*silent, await peer._is_silent()]
+
+    assert asyncio.run(work()) == [True, False, False, True]
 
 
 def test_sound_leaves_as_evenly_as_its_clock_though_pictures_do_not() -> None:

@@ -180,6 +180,11 @@ class Place:
         finally:
             self._interrupts.pop(request, None)
 
+    @property
+    def stands(self) -> bool:
+        """Whether time stands still: a page is hidden, or a watcher too slow."""
+        return self._paused or self._held
+
     # ------------------------------------------------------------- for the house
 
     def overdue(self) -> str:
@@ -190,7 +195,7 @@ class Place:
             return "unwatched" if self._now() - self._unwatched_since > UNWATCHED_SECONDS else ""
         patience, now = HUNG_SECONDS if self._is_open else OPEN_SECONDS, self._now()
         hangs = now - self._heard_at > patience or now - self._seen_at > OPEN_SECONDS
-        if hangs and not (self._paused or self._held):
+        if hangs and not self.stands:
             self.process.kill()  # and is made anew
             self._heard_at = self._seen_at = now
         return ""
@@ -309,7 +314,7 @@ class Place:
 
     def _stand(self) -> None:
         self._heard_at = self._seen_at = self._now()
-        self.process.send("pause", self._paused or self._held)
+        self.process.send("pause", self.stands)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
