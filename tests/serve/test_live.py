@@ -15,6 +15,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from personare.ground.machine import main_memory
 from personare.serve.live.wire import Kind, State
 from tests.serve.conftest import Running, needs_children, until
 from tests.serve.live_clients import (
@@ -22,6 +23,7 @@ from tests.serve.live_clients import (
     ask,
     children,
     in_voice,
+    most_memory,
     open_files,
     session,
     threads,
@@ -180,6 +182,7 @@ def test_a_lost_worker_is_replaced_under_the_same_id(running) -> None:
     before = children(running)
     with session(running) as made, watched(running, made) as seen:
         worker = (children(running) - before).pop()
+        assert most_memory(worker) == pytest.approx(0.75 * main_memory()[1], rel=1e-3), "as a job's may have"
         seen.send("say", text="one two three four five six seven eight nine ten")
         started = seen.until("utterance.started")
         index = seen.packets[-1][3] if seen.packets else 0

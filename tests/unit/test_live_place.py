@@ -250,7 +250,7 @@ def test_no_place_is_left_taken_by_a_session_that_could_not_be_opened(monkeypatc
         async def end(self) -> None:
             self.is_alive = False
 
-    monkeypatch.setattr(live, "WorkerProcess", lambda settings: Refusing())
+    monkeypatch.setattr(live, "WorkerProcess", lambda *_: Refusing())
 
     async def work() -> float:
         sessions = LiveSessions(Settings(), most=1)

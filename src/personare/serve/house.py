@@ -113,6 +113,7 @@ class House:
             most=settings.sessions,
             loopback=settings.is_local,
             ice_servers=settings.ice_servers,
+            memory_bytes=memory,
         )
         return cls(settings, studio, database, jobs, files, avatars, crew, changes, sessions)
 

@@ -8,6 +8,7 @@ import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from personare.errors import UnknownName
@@ -15,7 +16,7 @@ from personare.ground.machine import machine
 from personare.serve.live.admission import Admission
 from personare.serve.live.opened import Wanted
 from personare.serve.live.place import Place
-from personare.serve.live.process import WorkerProcess
+from personare.serve.live.process import WorkerProcess, in_a_process
 from personare.studio.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,14 +36,17 @@ class LiveSessions:
         most: int | None = None,
         loopback: bool = True,
         ice_servers: Sequence[str] = (),
+        memory_bytes: int | None = None,
     ) -> None:
         """spare: workers that wait, so that the next session begins sooner.
         most: sessions at a time, whatever they cost.
         loopback: whether WebRTC stays on this machine.
         ice_servers: URLs of STUN and TURN servers.
+        memory_bytes: that one worker of this machine may have; None: as much as there is.
         """
         self.admission = Admission(machine().cores, most)
         self.ice_servers = tuple(ice_servers)
+        self._start = partial(in_a_process, memory_bytes=memory_bytes)
         self._settings, self._spare, self._loopback = settings, spare, loopback
         self._peers: dict[str, Peer] = {}
         self._places: dict[str, Place] = {}
@@ -144,13 +148,13 @@ class LiveSessions:
             if process.is_alive:
                 break
         else:
-            process = WorkerProcess(self._settings)
+            process = WorkerProcess(self._settings, self._start)
         self._fill()
         return process
 
     def _fill(self) -> None:
         while not self._closing and len(self._free) < self._spare:
-            self._free.append(WorkerProcess(self._settings))
+            self._free.append(WorkerProcess(self._settings, self._start))
 
     def _end(self, process: WorkerProcess) -> None:
         task = asyncio.create_task(process.end())
