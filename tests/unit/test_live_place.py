@@ -114,6 +114,48 @@ def test_a_session_that_nobody_watches_ends(stage: Stage) -> None:
 
 
 @on_stage
+def test_a_pause_goes_with_whoever_asked_for_it(stage: Stage) -> None:
+    """Also where he only sends messages, and pictures go another way."""
+
+    def paused() -> bool:
+        return [sent[1] for sent in stage.workers[0].sent if sent[0] == "pause"][-1]
+
+    first, second, controls = Watcher(), Watcher(), Watcher()
+    stage.place.attach(first, "mjpeg")
+    stage.place.obey(Word(type="pause"), first)
+    assert paused()
+    stage.place.detach(first)
+    assert not paused()
+    stage.place.attach(first, "mjpeg")
+    stage.place.obey(Word(type="pause"), first)
+    stage.place.attach(second, "mjpeg")  # takes over
+    assert not paused()
+    stage.place.attach(controls, None)
+    stage.place.obey(Word(type="pause"), controls)
+    stage.place.detach(Watcher())
+    assert paused()
+    stage.place.detach(controls)
+    assert not paused()
+
+
+@on_stage
+def test_a_session_that_is_watched_but_paused_for_half_an_hour_ends(stage: Stage) -> None:
+    watcher = Watcher()
+    stage.place.attach(watcher, "mjpeg")
+    stage.time = 100
+    for stage.time in (100, 1000):  # said again, it does not begin again
+        stage.place.obey(Word(type="pause"), watcher)
+    stage.time = 1899
+    assert stage.place.overdue() == ""
+    assert stage.place.overdue(paused_seconds=60) == "paused"
+    stage.time = 1901
+    assert stage.place.overdue() == "paused"
+    stage.place.obey(Word(type="resume"), watcher)
+    assert stage.place.overdue() == ""
+    assert stage.workers[0].killed == 0
+
+
+@on_stage
 def test_a_worker_that_says_nothing_is_killed_but_not_one_that_stands_still(stage: Stage) -> None:
     stage.place.attach(Watcher(), "mjpeg")
     stage.place.hold(True)

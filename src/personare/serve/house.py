@@ -114,6 +114,7 @@ class House:
             loopback=settings.is_local,
             ice_servers=settings.ice_servers,
             memory_bytes=memory,
+            paused_seconds=settings.limits.paused_seconds,
         )
         return cls(settings, studio, database, jobs, files, avatars, crew, changes, sessions)
 

@@ -15,7 +15,7 @@ from personare.errors import UnknownName
 from personare.ground.machine import machine
 from personare.serve.live.admission import Admission
 from personare.serve.live.opened import Wanted
-from personare.serve.live.place import Place
+from personare.serve.live.place import PAUSED_SECONDS, Place
 from personare.serve.live.process import WorkerProcess, in_a_process
 from personare.studio.settings import Settings
 
@@ -26,7 +26,7 @@ _SWEEP_SECONDS = 1.0
 
 
 class LiveSessions:
-    """Makes sessions, finds them, ends those that nobody watches."""
+    """Makes sessions, finds them, ends those that nobody watches, or that are paused for long."""
 
     def __init__(
         self,
@@ -37,16 +37,19 @@ class LiveSessions:
         loopback: bool = True,
         ice_servers: Sequence[str] = (),
         memory_bytes: int | None = None,
+        paused_seconds: float = PAUSED_SECONDS,
     ) -> None:
         """spare: workers that wait, so that the next session begins sooner.
         most: sessions at a time, whatever they cost.
         loopback: whether WebRTC stays on this machine.
         ice_servers: URLs of STUN and TURN servers.
         memory_bytes: that one worker of this machine may have; None: as much as there is.
+        paused_seconds: that a session may be watched and paused.
         """
         self.admission = Admission(machine().cores, most)
         self.ice_servers = tuple(ice_servers)
         self._start = partial(in_a_process, memory_bytes=memory_bytes)
+        self._paused_seconds = paused_seconds
         self._settings, self._spare, self._loopback = settings, spare, loopback
         self._peers: dict[str, Peer] = {}
         self._places: dict[str, Place] = {}
@@ -169,7 +172,7 @@ class LiveSessions:
             await asyncio.sleep(_SWEEP_SECONDS)
             self._swept()
             for place in list(self._places.values()):
-                if place.overdue():
+                if place.overdue(self._paused_seconds):
                     place.close(4408)
 
 

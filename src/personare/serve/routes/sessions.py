@@ -144,8 +144,8 @@ async def say(request: Request, session_id: SessionId, wanted: Say) -> Said:
 
 @router.websocket("/{session_id}/ws")
 async def ws(socket: WebSocket, session_id: SessionId, token: Token = "", media: str = "mjpeg") -> None:
-    """Messages both ways, and media. Close codes: 4404 no such session or token, 4408 too slow
-    or unwatched, 4409 watched elsewhere, 4422 no such media.
+    """Messages both ways, and media. Close codes: 4404 no such session or token, 4408 too slow,
+    unwatched or paused for too long, 4409 watched elsewhere, 4422 no such media.
     """
     await socket.accept()
     try:
