@@ -281,6 +281,57 @@ def test_sound_leaves_as_evenly_as_its_clock_though_pictures_do_not() -> None:
     assert left[-1][0] - left[-1][1] < 0.001  # a stall is not remembered for long
 
 
+def test_a_session_has_two_connections_however_many_are_offered(monkeypatch) -> None:
+    """Those that are not connected make room, the oldest first."""
+    from personare.serve.live import live, whep
+
+    class Willing(Worker):
+        def send(self, *command) -> None:
+            if command[0] == "open":
+                asyncio.get_running_loop().call_soon(self.hear, "opened", FACTS)
+
+        async def end(self) -> None:
+            self.is_alive = False
+
+    class Peer:
+        """Of as much of a connection as is counted."""
+
+        is_connected = has_ended = False
+
+        def __init__(self, place, ice_servers) -> None:
+            self.place, self.id, self.over = place, str(len(made)), asyncio.Event()
+            made.append(self)
+
+        async def answer(self, offer) -> str:
+            await asyncio.sleep(0)
+            return offer
+
+        def close(self) -> None:
+            self.has_ended = True
+            self.over.set()
+
+        async def live(self) -> None:
+            await self.over.wait()
+
+    made: list[Peer] = []
+    monkeypatch.setattr(live, "WorkerProcess", lambda *_: Willing())
+    monkeypatch.setattr(whep, "Peer", Peer)
+
+    async def work() -> tuple[list[str], int]:
+        sessions = LiveSessions(Settings())
+        sessions.admission.capacity = 8.0
+        place, other = await sessions.create(Wanted(), ""), await sessions.create(Wanted(), "")
+        await sessions.answer(other, "")
+        await sessions.answer(place, "")
+        made[1].is_connected = True
+        await asyncio.gather(*(sessions.answer(place, "") for _ in range(6)))
+        left = [peer.id for peer in made if not peer.has_ended]
+        await sessions.close()
+        return left, len(sessions._peers)
+
+    assert asyncio.run(work()) == (["0", "1", "7"], 0)
+
+
 def test_no_place_is_left_taken_by_a_session_that_could_not_be_opened(monkeypatch) -> None:
     """Complaint 12."""
     from personare.serve.live import live

@@ -22,6 +22,8 @@ from personare.studio.settings import Settings
 if TYPE_CHECKING:
     from personare.serve.live.whep import Peer
 
+MOST_PEERS = 2
+"""WebRTC connections of one session: the one that is watched, and one that is to follow it."""
 _SWEEP_SECONDS = 1.0
 
 
@@ -57,6 +59,11 @@ class LiveSessions:
         self._sweeper: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._closing = False
+
+    @property
+    def reaches_far(self) -> bool:
+        """Whether WebRTC can leave this machine: it is not on a loopback address, or by TURN."""
+        return not self._loopback or any(url.startswith(("turn:", "turns:")) for url in self.ice_servers)
 
     async def start(self) -> None:
         """The service starts."""
@@ -104,22 +111,27 @@ class LiveSessions:
         return [place for place in self._places.values() if place.caller == caller]
 
     async def answer(self, place: Place, offer: str) -> tuple[str, str]:
-        """A WebRTC connection for a session: its id, and the answer to the offer. Raises
-        InvalidOption.
+        """A WebRTC connection for a session: its id, and the answer to the offer. A session has
+        MOST_PEERS of them; the oldest that is not connected goes. Raises InvalidOption.
         """
         from personare.serve.live.whep import Peer, only_loopback
 
         if self._loopback:
             only_loopback()
-        peer = Peer(place, self.ice_servers)
-        answer = await peer.answer(offer)
-        self._peers[peer.id] = peer
-        if place.ended:  # meanwhile
-            peer.close()
-        task = asyncio.create_task(peer.live())
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
-        task.add_done_callback(lambda _: self._peers.pop(peer.id, None))
+        async with place.offers:
+            others = [peer for peer in self._peers.values() if peer.place is place and not peer.has_ended]
+            others.sort(key=lambda peer: peer.is_connected)  # it is watched: it goes last
+            for peer in others[: 1 - MOST_PEERS or None]:
+                peer.close()
+            peer = Peer(place, self.ice_servers)
+            answer = await peer.answer(offer)
+            self._peers[peer.id] = peer
+            if place.ended:  # meanwhile
+                peer.close()
+            task = asyncio.create_task(peer.live())
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+            task.add_done_callback(lambda _: self._peers.pop(peer.id, None))
         return peer.id, answer
 
     def hang_up(self, peer: str) -> None:

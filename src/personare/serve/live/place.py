@@ -69,6 +69,8 @@ class Place:
         self.facts: Facts = {}
         self.generation, self.index = wanted.generation, wanted.index
         self.losses = 0
+        self.offers = asyncio.Lock()
+        """Offers of WebRTC are answered one after the other."""
         self.opened: asyncio.Future[Facts] = asyncio.get_running_loop().create_future()
         self.wanted = wanted
         self._renew, self._closed = renew, closed
@@ -132,7 +134,7 @@ class Place:
         }
 
     def obey(self, message: Message, by: Watcher | None = None) -> None:
-        """A message of a page, but `interrupt` and `shown`. by: who sends it; with him his pause
+        """A message of a page, but `interrupt` and `shown`. by: its sender; with him his pause
         goes.
         """
         send = self.process.send

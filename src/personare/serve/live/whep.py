@@ -191,6 +191,14 @@ class Peer:
         self._decided = asyncio.Event()  # it is connected, or never will be
         self._ended = asyncio.Event()
 
+    @property
+    def has_ended(self) -> bool:
+        return self._ended.is_set()
+
+    @property
+    def is_connected(self) -> bool:
+        return self._decided.is_set() and not self._ended.is_set()
+
     async def answer(self, offer: str) -> str:
         """The answer to an offer, with all candidates. Raises InvalidOption for an offer that
         takes no picture and sound of ours.
