@@ -10,7 +10,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from personare.engines.performance import Made
 from personare.errors import Busy, EngineError, InvalidOption
+from personare.serve.live import opened
 from personare.serve.live.live import LiveSessions
 from personare.serve.live.opened import Wanted, check_live
 from personare.serve.live.place import Place
@@ -18,6 +20,7 @@ from personare.serve.live.session import Interrupted
 from personare.serve.live.wire import Kind, Packet, State, Word
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
+from tests.unit.live_performances import Mirror
 
 FACTS = {"size": (2, 2), "fps": 25, "columns": [], "latency_seconds": 0.2, "cost": None}
 MINUTE = timedelta(minutes=1)
@@ -358,6 +361,37 @@ def test_no_place_is_left_taken_by_a_session_that_could_not_be_opened(monkeypatc
         return sessions.admission.used
 
     assert asyncio.run(work()) == 0
+
+
+class Dear(Mirror):
+    """A picture of speech takes 16 ms of the processor, one at rest 4."""
+
+    spent = 0.0
+
+    def _frame(self) -> Made:
+        Dear.spent += 0.016
+        self._made += 1
+        return Made(np.zeros((1, 2, 2, 3), np.uint8))
+
+    def _rest(self, n) -> Made:
+        Dear.spent += 0.004 * n
+        return super()._rest(n)
+
+
+@pytest.mark.parametrize("fields", [{}, {"device": None}])
+def test_a_session_costs_what_it_takes_while_it_speaks(monkeypatch, fields) -> None:
+    """Else those that are at rest now would come in, and speak too slowly together."""
+    engine = SimpleNamespace(
+        idles=True,
+        Options=SimpleNamespace(model_fields=fields),
+        latency=lambda options: SimpleNamespace(lookahead_seconds=0.16, floor_seconds=0.2),
+        perform=lambda avatar, options, guide, store: Dear(),
+    )
+    studio = SimpleNamespace(prepare=lambda cast: (SimpleNamespace(consent=""), ""), store=None)
+    monkeypatch.setattr(opened, "_cast", lambda *_: SimpleNamespace(engine=engine, options=None))
+    monkeypatch.setattr(opened.time, "process_time", lambda: Dear.spent)
+    assert opened.open_wanted(Wanted(), studio).cost == pytest.approx(0.016 * 25)
+    assert opened.open_wanted(Wanted(measure=False), studio).cost is None
 
 
 def test_engines_that_cannot_be_live_say_so() -> None:
