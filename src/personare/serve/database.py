@@ -27,8 +27,10 @@ create table if not exists files(
 create index if not exists files_by_caller on files(caller, created);
 create table if not exists avatars(
   name text primary key, caller text not null, job text, consent text not null,
-  created real not null, photo text);
+  created real not null, photo text, wanted integer not null default 1);
 """
+_LATER = {"avatars": {"wanted": "integer not null default 1"}}
+"""Table -> columns that databases of earlier versions lack."""
 
 
 class Database:
@@ -43,6 +45,7 @@ class Database:
             self._connection.execute("pragma journal_mode=wal")
             self._connection.execute("pragma synchronous=normal")
             self._connection.executescript(_SCHEMA)
+            self._add_later()
         except (OSError, sqlite3.Error) as error:
             raise UnwritableOutput(
                 f"{path} cannot be used: {error}", hint="check the folder, or give --data"
@@ -76,6 +79,12 @@ class Database:
                 if self._connection.in_transaction:  # a full disk ends it by itself
                     self._connection.execute("rollback")
                 raise
+
+    def _add_later(self) -> None:
+        for table, columns in _LATER.items():
+            there = {row["name"] for row in self._connection.execute(f"pragma table_info({table})")}
+            for name in columns.keys() - there:
+                self._connection.execute(f"alter table {table} add column {name} {columns[name]}")
 
     def close(self) -> None:
         """Give the file free."""

@@ -197,15 +197,16 @@ class JobStore:
             )
         )
 
-    def cancel(self, job_id: str) -> bool:
-        """It is not wanted any more; False if it has ended."""
-        return bool(
-            self._database.rows(
-                "update jobs set status='cancelled', stage='', done=? "
-                "where id=? and status in ('queued','in_progress') returning id",
-                (time.time(), job_id),
+    def cancel(self, job_id: str) -> Row | None:
+        """It is not wanted any more; what it was until now, or None if it has ended."""
+        with self._database.transaction() as connection:
+            found = connection.execute("select * from jobs where id=?", (job_id,)).fetchone()
+            if found is None or found["status"] not in OPEN:
+                return None
+            connection.execute(
+                "update jobs set status='cancelled', stage='', done=? where id=?", (time.time(), job_id)
             )
-        )
+        return _row(found)
 
     def wait_again(self, job_id: str, *, blameless: bool = False) -> bool:
         """Its worker is gone: it waits again, three tries in all. False: there were as many."""
