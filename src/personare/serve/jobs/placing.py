@@ -19,6 +19,7 @@ from personare.serve.jobs.requests import (
     checked_clip,
     fills_machine,
     ready_engine,
+    refuse_files,
 )
 from personare.serve.jobs.store import Kind, Row, new_id
 from personare.serve.problems import Problem
@@ -46,6 +47,7 @@ def place_avatar(house: House, request: AvatarRequest, caller: str, key: str | N
     PersonareError.
     """
     engine = ready_engine(request.engine, house.studio)
+    refuse_files(request.options, engine)
     in_force = engine.read_options(request.options)
     if (engine.brings_portrait(in_force) is None) == (request.portrait is None):
         raise Problem(
