@@ -57,6 +57,22 @@ def test_another_address_needs_a_key():
         api_key("anna", "secret")
 
 
+def test_a_name_for_others_needs_a_key():
+    """A proxy in front of 127.0.0.1 lets everybody in."""
+    with pytest.raises(InvalidOption, match=r"faces\.example others can reach it") as caught:
+        ServeSettings(allow_hosts=("faces.example",))
+    assert "--api-key" in caught.value.hint
+    ServeSettings(allow_hosts=("faces.example",), keys=(api_key("anna", KEY),))
+
+
+@pytest.mark.parametrize(("other", "same"), [(("anna", OTHER), "name"), (("otto", KEY), "key")])
+def test_callers_have_names_and_keys_of_their_own(other, same):
+    """One of --api-key and one of --api-keys can be alike."""
+    with pytest.raises(InvalidOption, match=f"same {same}") as caught:
+        ServeSettings(keys=(api_key("anna", KEY), api_key(*other)))
+    assert KEY not in caught.value.message + caught.value.hint
+
+
 def test_every_route_but_the_open_ones_needs_the_key(answering):
     client = answering(keys=(api_key("anna", KEY), api_key("otto", OTHER)))
     for path in ("/v1/jobs", "/v1/engines", "/v1/files/file_x", "/metrics", "/openapi.json", "/none"):
@@ -140,7 +156,7 @@ def test_a_foreign_host_is_refused(answering, host):
 
 
 def test_hosts_that_are_ours(answering):
-    client = answering(allow_hosts=("faces.example",))
+    client = answering(allow_hosts=("faces.example",), keys=(api_key("anna", KEY),))
     for host in ("localhost:1", "127.0.0.1", "192.168.1.4:8765", "[::1]:8765", "Faces.Example"):
         assert client.get("/healthz", headers={"Host": host}).status_code == 200
 

@@ -110,6 +110,20 @@ class ServeSettings(CheckedModel):
                 f"{self.host} can be reached by others, and there is no API key",
                 hint="give --api-key or --api-keys, or listen on 127.0.0.1",
             )
+        if self.allow_hosts and not self.keys:
+            raise InvalidOption(
+                f"by the name {self.allow_hosts[0]} others can reach it, and there is no API key",
+                hint="give --api-key or --api-keys, or leave --allow-host out",
+            )
+        for what, values in (
+            ("name", [key.name for key in self.keys]),
+            ("key", [key.sha256 for key in self.keys]),
+        ):
+            if len(set(values)) < len(values):
+                raise InvalidOption(
+                    f"two callers have the same {what}",
+                    hint="give each one of their own; the key of --api-key is the caller default",
+                )
         if self.keyfile is not None and self.certfile is None:
             raise InvalidOption("a keyfile needs a certfile", hint="give --certfile, or leave --keyfile out")
         if "*" in self.allow_origins:
