@@ -99,6 +99,21 @@ def test_slow_bodies_are_cut_off(port):
     assert b"connection: close" in answer.lower()
 
 
+def test_bodies_that_trickle_are_cut_off(port):
+    """Though no two bytes are as far apart as a body may rest."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(head("Content-Length: 100000"))
+        sent = 0
+        try:
+            while sent < 100:
+                client.sendall(b"x")
+                sent += 1
+                time.sleep(0.05)
+        except OSError:
+            pass
+    assert sent < 100
+
+
 def test_a_body_of_no_known_length_is_counted(port):
     chunk = b"8000\r\n" + bytes(0x8000) + b"\r\n"
     answer = until_closed(port, head("Transfer-Encoding: chunked") + chunk * 4)

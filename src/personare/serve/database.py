@@ -21,6 +21,8 @@ create table if not exists jobs(
 create unique index if not exists jobs_by_key on jobs(caller, key) where key is not null;
 create index if not exists jobs_by_status on jobs(status, created);
 create index if not exists jobs_by_caller on jobs(caller, created);
+create table if not exists asked(caller text not null, created real not null);
+create index if not exists asked_by_caller on asked(caller, created);
 create table if not exists files(
   id text primary key, caller text not null, purpose text not null, filename text not null,
   suffix text not null, bytes integer not null, digest text not null, created real not null);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -77,6 +78,7 @@ class House:
     live: LiveSessions
     figures: Figures = field(default_factory=Figures)
     is_closing: bool = False
+    placing: threading.Lock = field(init=False, default_factory=threading.Lock)
     _lock: FileLock = field(init=False)
     _sweeper: asyncio.Task[None] | None = field(init=False, default=None)
 

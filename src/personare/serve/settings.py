@@ -45,6 +45,9 @@ class Limits(CheckedModel):
     connections: int = Field(512, ge=8, description="connections at a time")
     head_seconds: float = Field(10.0, gt=0, description="until the head of a request has arrived")
     body_seconds: float = Field(20.0, gt=0, description="between two pieces of a body")
+    body_bytes_a_second: int = Field(
+        1024, ge=1, description="of a body, waited for longer than body_seconds in all"
+    )
 
     @property
     def upload_bytes(self) -> int:
