@@ -232,6 +232,21 @@ def test_forms_have_few_parts_and_known_files(answering, portrait):
     is_problem(client.post("/v1/files", files={"file": ("a", b"x")}, data={"purpose": "evil"}), 422)
 
 
+def test_what_the_framework_refuses_has_a_hint_too(answering):
+    client = answering()
+    deep = b'{"options": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    kind = {"Content-Type": "application/json"}
+    for answer in (
+        client.post("/v1/sessions", content=deep, headers=kind),
+        client.post("/v1/sessions", content=b"{", headers=kind),
+        client.get("/v1/none"),
+        client.put("/v1/jobs"),
+        client.post("/v1/jobs", content=deep, headers=kind),
+    ):
+        assert is_problem(answer, answer.status_code)["hint"], answer.text
+        assert 400 <= answer.status_code < 500
+
+
 def test_no_string_of_a_client_becomes_a_path(answering, portrait):
     client = answering()
     upload = client.post("/v1/files", files={"file": ("../../../etc/me.jpg", portrait.read_bytes())}).json()
@@ -346,8 +361,10 @@ def test_quotas_of_bytes_and_a_full_disk(answering, portrait):
     client = answering(limits=Limits(kept_bytes_each=1024))
     file = {"file": ("me.jpg", portrait.read_bytes())}
     upload = client.post("/v1/files", files=file).json()["id"]
-    body = is_problem(client.post("/v1/files", files=file), 429)
-    assert body["error"]["code"] == "quota"
+    refused = client.post("/v1/files", files=file)
+    assert is_problem(refused, 429)["error"]["code"] == "quota"
+    assert int(refused.headers["retry-after"]) > 0
+    assert refused.headers["x-should-retry"] == "false", "it would be of no use"
     is_problem(client.post("/v1/jobs", json={"portrait": upload, "text": "Hi."}), 429)
     client.delete(f"/v1/files/{upload}")
     full = answering(limits=Limits(free_bytes=1 << 62))

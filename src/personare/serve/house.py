@@ -209,6 +209,8 @@ class House:
                 f"you keep more than {most:,} bytes here",
                 "DELETE jobs and files that you do not need",
                 code="quota",
+                # room comes by deleting, not by asking again
+                headers={"Retry-After": "3600", "x-should-retry": "false"},
             )
 
     def sweep(self, now: float | None = None) -> None:
