@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +19,8 @@ from personare.perception import photo_report
 from personare.perception.photo_report import PhotoReport
 from personare.serve.labels import LABELS
 from personare.serve.routes.page import page_files
-from tests.serve.conftest import PATIENCE_SECONDS
+from tests.serve.conftest import PATIENCE_SECONDS, needs_children, until
+from tests.serve.live_clients import children
 
 MOST_BYTES = 60_000
 BUILT_IN = ("artalk", "float", "mimicmotion", "musetalk", "nerffacespeech", "puppet")
@@ -27,7 +30,8 @@ SWITCHES = [
     "--no-sandbox",  # tests may run as root, in a container
     "--autoplay-policy=no-user-gesture-required",
     "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
+    "--use-fake-device-for-media-stream",  # a camera and a microphone that beeps
+    "--allow-loopback-in-peer-connection",  # the service offers 127.0.0.1
 ]
 LONG_TEXT = "Hello, I am talking to you live. Seven, six, five, four, three, two, one. " * 6
 
@@ -186,6 +190,24 @@ return [...it.getContext('2d').getImageData(it.width / 2, it.height / 2, 1, 1).d
 """The pixel in the middle of what is shown live: red, green, blue, and whether one was drawn."""
 
 
+SEEN = """() => {
+window.drawn = window.given = 0; window.held = null;
+const draw = CanvasRenderingContext2D.prototype.drawImage, post = MessagePort.prototype.postMessage,
+  send = WebSocket.prototype.send;
+CanvasRenderingContext2D.prototype.drawImage = function (...all) { drawn++; draw.apply(this, all); };
+MessagePort.prototype.postMessage = function (piece, ...rest) {
+  if (piece?.sound) given++;
+  post.call(this, piece, ...rest);
+};
+WebSocket.prototype.send = function (message) {
+  if (held && /"interrupt"/.test(message)) held.push(() => send.call(this, message));
+  else send.call(this, message);
+}; }"""
+"""Counts pictures that are drawn and pieces of sound that are given to the sound's thread; where
+`held` is a list, a word to interrupt waits in it, as on a slow line.
+"""
+
+
 def small(page) -> None:
     """The smallest picture, so that it goes fast."""
     page.evaluate("const size = document.querySelector('[data-option=size]'); size.value = 256")
@@ -253,19 +275,73 @@ def test_a_broken_upload_is_told_and_the_page_goes_on(page, portrait: Path, tmp_
     wait(page, "!document.querySelector('#go').disabled")
 
 
-@pytest.mark.slow
-def test_it_talks_and_is_interrupted(browser, running):
-    page = opened(browser, running.url, "talk")
+def talking(browser, running, transport: str = "auto"):
+    """A page in which somebody speaks, as counted by SEEN, and the pieces that came by its socket."""
+    page, came = opened(browser, running.url, "talk"), []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: came.append(frame)))
+    page.evaluate(SEEN)
+    page.select_option("#transport", transport)
     page.fill("#say-text", LONG_TEXT)
     page.click("#say")
     wait(page, "document.querySelector('#live-state').textContent === 'speaking'")
-    page.keyboard.press("Escape")
-    wait(page, "document.querySelector('#live-state').textContent === 'listening'")
-    assert page.evaluate("document.querySelector('#canvas').width") == 512
+    return page, came
+
+
+def left(page) -> None:
     page.click("#stop")
     page.wait_for_selector("#start:not([hidden])")
     assert page.faults == []
     page.context.close()
+
+
+@pytest.mark.slow
+def test_it_talks_and_interrupted_is_silent_before_the_service_has_heard_of_it(browser, running):
+    page, came = talking(browser, running)
+    wait(page, "given > 5")
+    page.evaluate("held = []")
+    page.keyboard.press("Escape")
+    wait(page, "held.length === 1")
+    given, so_far = page.evaluate("given"), len(came)
+    while len(came) < so_far + 20:
+        page.wait_for_timeout(50)
+    assert page.evaluate("given") == given, "the old voice went on coming, and nobody heard it"
+    page.evaluate("held.pop()()")
+    wait(page, "document.querySelector('#live-state').textContent === 'listening'")
+    wait(page, f"given > {given} + 5")
+    assert page.evaluate("document.querySelector('#canvas').width") == 512
+    left(page)
+
+
+@pytest.mark.slow
+def test_over_webrtc_an_interrupt_mutes_until_the_new_generation(browser, running):
+    page, _ = talking(browser, running, "webrtc")
+    assert "webrtc" in page.inner_text("#figures")
+    page.evaluate("held = []")
+    page.keyboard.press("Escape")
+    wait(page, "held.length === 1")
+    assert page.evaluate("document.querySelector('#live').muted")
+    page.evaluate("held.pop()()")
+    wait(page, "!document.querySelector('#live').muted")
+    left(page)
+
+
+@needs_children
+@pytest.mark.slow
+def test_pictures_go_on_when_the_worker_of_a_session_was_lost(browser, running):
+    page, before = opened(browser, running.url, "talk"), children(running)
+    page.evaluate(SEEN)
+    page.click("#start")
+    wait(page, "drawn > 2")
+    (worker,) = children(running) - before
+    os.kill(worker, signal.SIGKILL)
+    wait(page, "/was lost/.test(document.querySelector('#notice').textContent)")
+    drawn = page.evaluate("drawn")
+    wait(page, f"drawn > {drawn} + 5")
+    page.fill("#say-text", "One.")
+    page.click("#say")
+    wait(page, "document.querySelector('#live-state').textContent === 'speaking'")
+    left(page)
+    until(lambda: children(running) <= before)
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ EXAMPLES = [
     ["¡Hola! Hace un minuto yo era solo una foto.", "Español"],
     ["Bonjour ! Il y a une minute, je n'étais qu'une photo.", "Français"],
     ["Guten Tag! Vor einer Minute war ich nur ein Foto.", "Deutsch"],
-    ["こんにちは。さっきまで、ただの写真でした。", "日本語"],
+    ["はじめまして。さっきまで、ただの しゃしんでした。", "日本語"],  # kanji need an extra
 ]
 PHOTO, MESH = "your photo, or the example", "the 3-D head"
 _PICTURES = ["image", "video"]
