@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
+from personare.serve.gradio.examples import EXAMPLES, LANGUAGES
 from personare.voice.tts import japanese, open_text
 from tests.conftest import error_lines
 from tests.serve.conftest import Running
@@ -26,9 +27,6 @@ def test_without_the_extra_it_says_what_to_install(cli, monkeypatch):
 
 @pytest.mark.slow
 def test_every_example_can_be_read_without_further_extras(monkeypatch):
-    pytest.importorskip("gradio", reason="pip install 'personare[page]'")
-    from personare.serve.gradio.blocks import EXAMPLES, LANGUAGES
-
     monkeypatch.setattr(japanese, "is_installed", lambda: False)
     assert {language for _, language in EXAMPLES} == set(LANGUAGES)
     for text, language in EXAMPLES:

@@ -203,8 +203,8 @@ WebSocket.prototype.send = function (message) {
   if (held && /"interrupt"/.test(message)) held.push(() => send.call(this, message));
   else send.call(this, message);
 }; }"""
-"""Counts pictures that are drawn and pieces of sound that are given to the sound's thread; where
-`held` is a list, a word to interrupt waits in it, as on a slow line.
+"""Counts pictures that are drawn and pieces of sound that are given to the sound's thread;
+where `held` is a list, a word to interrupt waits in it, as on a slow line.
 """
 
 
@@ -276,7 +276,7 @@ def test_a_broken_upload_is_told_and_the_page_goes_on(page, portrait: Path, tmp_
 
 
 def talking(browser, running, transport: str = "auto"):
-    """A page in which somebody speaks, as counted by SEEN, and the pieces that came by its socket."""
+    """A page in which somebody speaks, as SEEN counts, and what came by its socket."""
     page, came = opened(browser, running.url, "talk"), []
     page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: came.append(frame)))
     page.evaluate(SEEN)
