@@ -1,19 +1,24 @@
 // A live session: the voice of a text or of the microphone goes in, a speaking face comes out.
 import { authorised, blob, call, post, remove } from "./api.js";
-import { $, complain, fillAvatars, fillVoices, make, reason } from "./common.js";
+import { $, complain, engineOf, fillAvatars, fillEngines, fillVoices, make, reason } from "./common.js";
+import { controls, values } from "./options.js";
 import { t } from "./words.js";
 
+const OPTIONS = ["emotion", "style", "size", "audio"];
 const CONNECT_MS = 5000, RECEIVED_MS = 200;  // what a receiver still holds of the old voice
 let session = null, socket = null, sound = null, watcher = null, microphone = null, starting = false;
 
 export function begin() {
   fillVoices($("say-voice")).catch(complain);
+  fillEngines($("live-engine"), (one) => one.driven_by?.includes("speech") && one.lookahead_seconds !== null)
+    .then(chooseEngine).catch(complain);
+  $("live-engine").onchange = chooseEngine;
   const orEnd = (act) => () => act().catch((error) => { end(); complain(error); });
   $("start").onclick = orEnd(start);
   $("stop").onclick = end;
   $("say").onclick = orEnd(sayIt);
   $("interrupt").onclick = interrupt;
-  $("live-avatar").onchange = () => still().catch(complain);
+  $("live-avatar").onchange = () => { chooseEngine(); still().catch(complain); };
   $("mic").onclick = () => (microphone ? stopMicrophone() : startMicrophone().catch((error) => complain(new Error(t("no_microphone", error.message)))));
   addEventListener("keydown", (event) => {
     if ($("talk").hidden) return;
@@ -26,6 +31,14 @@ export function begin() {
 
 export function show() {
   fillAvatars($("live-avatar")).then(still).catch(complain);
+}
+
+function chooseEngine() {
+  const field = $("live-engine"), own = engineOf($("live-avatar"));
+  if (own) field.value = own;
+  field.disabled = Boolean(own || session);
+  const engine = engineOf(field);
+  if (engine) $("live-options").replaceChildren(...controls(engine, OPTIONS.filter((name) => name in engine.options), $("live-avatar").selectedOptions[0].kept));
 }
 
 // Who will speak, until the session shows it.
@@ -45,8 +58,9 @@ async function start() {
     sound = new AudioContext({ sampleRate: 16000, latencyHint: "interactive" });  // within the tap: else it stays silent
     await sound.audioWorklet.addModule("worklet.js");
     await sound.resume();
-    const wanted = { transport: $("transport").value };
+    const wanted = { transport: $("transport").value, options: values($("live-options")) };
     if ($("live-avatar").value) wanted.avatar = $("live-avatar").value;
+    else wanted.engine = $("live-engine").value || null;
     session = await post("/v1/sessions", wanted);
     [$("canvas").width, $("canvas").height] = session.size;
     let reason = session.reason;
@@ -86,6 +100,8 @@ function end() {
 function running(is) {
   $("start").hidden = is;
   $("stop").hidden = !is;
+  for (const field of $("who").querySelectorAll("select, input")) field.disabled = is;
+  if (!is) $("live-engine").disabled = Boolean(engineOf($("live-avatar")));
   $("still").hidden = is;
   const rtc = session?.transport === "webrtc";
   $("canvas").hidden = !is || rtc;
