@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -91,6 +92,7 @@ class _LiveActor:
     @_in_group("ask")
     def assign(self, card: Card, cost: float | None) -> None:
         self._host.assign(card, cost)
+        threading.Thread(target=self._host.look_after, daemon=True).start()
 
     @_in_group("ask")
     def beat(self) -> None:
