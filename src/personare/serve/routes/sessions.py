@@ -15,7 +15,7 @@ from personare.errors import UnknownName
 from personare.serve.answers import Deleted
 from personare.serve.bodies import problems
 from personare.serve.house import House, caller_of, house_of
-from personare.serve.jobs.requests import FileId, ready_engine, refuse_paths
+from personare.serve.jobs.requests import FileId, ready_engine, refuse_files, refuse_paths
 from personare.serve.live.opened import Wanted, check_live
 from personare.serve.live.place import UNWATCHED_SECONDS, Place
 from personare.serve.live.socket import serve_socket
@@ -214,6 +214,7 @@ def _checked(house: House, caller: str, wanted: SessionRequest) -> Wanted:
             raise Problem(422, f"this avatar was made for {manifest.engine}", "leave engine out")
         name, kept = manifest.engine, manifest.options
     engine = ready_engine(name, house.studio)
+    refuse_files(options, engine)
     check_live(engine, engine.read_options({**kept, **options}))
     guide: FilePath | None = None
     if wanted.guide is not None:
