@@ -114,6 +114,8 @@ class House:
             most=settings.sessions,
             loopback=settings.is_local,
             ice_servers=settings.ice_servers,
+            memory_bytes=memory,
+            paused_seconds=settings.limits.paused_seconds,
         )
         return cls(settings, studio, database, jobs, files, avatars, crew, changes, sessions)
 

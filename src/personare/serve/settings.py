@@ -42,6 +42,9 @@ class Limits(CheckedModel):
     job_memory_bytes: int | None = Field(
         None, ge=1 << 28, description="memory of one worker, bytes; none: three quarters of the machine's"
     )
+    paused_seconds: float = Field(
+        1800.0, gt=0, description="a live session that is watched, but paused; it is ended after so long"
+    )
     connections: int = Field(512, ge=8, description="connections at a time")
     head_seconds: float = Field(10.0, gt=0, description="until the head of a request has arrived")
     body_seconds: float = Field(20.0, gt=0, description="between two pieces of a body")
