@@ -7,9 +7,7 @@ import pytest
 from tests.serve.test_safety import is_problem
 
 
-@pytest.mark.parametrize(
-    "path", ["/", "/page/", "/healthz", "/v1/jobs", "/none"]
-)
+@pytest.mark.parametrize("path", ["/", "/page/", "/healthz", "/v1/jobs", "/none"])
 def test_head_is_get_without_a_body(answering, path):
     client = answering()
     got = client.get(path, follow_redirects=False)
