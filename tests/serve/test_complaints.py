@@ -140,8 +140,8 @@ def test_complaint_01_06_12_twenty_tabs_leave_nothing_and_free_their_places(impa
             one.sounds(25)
             sounds = [packet[3] for packet in one.packets if packet[0] is Kind.SOUND]
             assert sounds == list(range(sounds[0], sounds[0] + len(sounds)))
-        for made in sessions:
-            for _ in range(10):  # tabs, closed without a word
+        for _ in range(10):  # tabs, closed without a word
+            for made in sessions:
                 url = f"{impatient.url.replace('http', 'ws')}{made['ws']}?token={made['token']}"
                 with connect(url, close_timeout=0) as socket:
                     socket.recv(timeout=30)
