@@ -27,11 +27,12 @@ from numpy.typing import NDArray
 
 from personare.motion import ARKIT_UNITS, UNIT
 from personare.voice.articulation import ArticulationFrames
+from personare.voice.contact import AHEAD_FRAMES, Contact
 from personare.voice.jaw import Jaw
 from personare.voice.prosody import Prosody, ProsodyFrame, RunningQuantile
 from personare.voice.visemes import VISEMES
 
-LOOKAHEAD_FRAMES = 3
+LOOKAHEAD_FRAMES = AHEAD_FRAMES
 """Curves of frame t are settled once the articulation of frame t + 3 is known."""
 
 _TONGUE = len(ARKIT_UNITS)
@@ -172,7 +173,6 @@ _MOST_GAIN, _EMPHASIS_GAIN, _EMPHASIS_FRAMES, _USUAL_EMPHASIS = 1.45, 0.40, 40.0
 _CLOSING, _CLOSED = 0.47, 0.62
 _BITING, _BITTEN_BY = 0.35, 0.50
 """Probabilities at which a contact begins and is complete."""
-_CLOSING_FRAMES, _RELEASE_FRAMES = 3, 3
 _PARTED: Mapping[str, float] = {"jawOpen": 0.045, "mouthLowerDown": 0.12, "mouthUpperUp": 0.06}
 _PARTED_FRAMES, _PARTED_EASES_FRAMES, _PARTED_AFTER_FRAMES, _PARTED_WELL = 60, 25, 40, 0.9
 """The mouth of a short pause, as people's: a little open, unless it shut for the last sound;
@@ -244,30 +244,6 @@ class MouthCurves:
 
     def __len__(self) -> int:
         return len(self.curves)
-
-
-class Contact:
-    """Where lips meet, or lip and teeth: how likely that is, held for `reach` frames more and
-    eased on both sides.
-
-    Holding it makes sure that the shortest closure shows in a video frame. It is not widened
-    to the front as well: a mouth that opens wide and shuts at once snaps.
-    `push` takes the probability of frame t and returns the contact, 0 .. 1, of frame t -
-    LOOKAHEAD_FRAMES. A single likely frame does not count.
-    """
-
-    def __init__(self, begins: float, complete: float, reach: int) -> None:
-        self._begins, self._complete = begins, complete
-        offsets = np.arange(-reach - _RELEASE_FRAMES, LOOKAHEAD_FRAMES)
-        held = np.maximum(-offsets - reach, 0) / _RELEASE_FRAMES
-        self._ease = np.clip(1 - np.where(offsets < 0, held, offsets / _CLOSING_FRAMES), 0, 1)
-        self._recent = np.zeros(len(offsets) + 2)
-
-    def push(self, probability: float) -> float:
-        self._recent[:-1] = self._recent[1:]
-        self._recent[-1] = min(1.0, max(0.0, (probability - self._begins) / (self._complete - self._begins)))
-        lasting = np.minimum(self._recent[1:-1], np.maximum(self._recent[:-2], self._recent[2:]))
-        return float((self._ease * lasting).max())
 
 
 class Coarticulation:
