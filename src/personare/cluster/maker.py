@@ -147,6 +147,7 @@ class Maker:
             noted = Ledger().noted(ended.report["marks"].get("id", ""))
             return Done(mine, outputs(task.order, self._put), noted)
         if isinstance(task, Creation):
+            assert isinstance(parcel.task, Creation)
             asked = {name: parcel.task.options[name] for name in parcel.options}
             return Done(mine, {"avatar": self._exported(task, folder, asked)})
         return Done(mine)
