@@ -292,8 +292,8 @@ def main() -> None:
         seen = real(given.beside, given.real, given.sessions[0], load, {"size": 256})
         print(json.dumps({name: round(value, 3) for name, value in seen.items()}))
     rows = []
-    head = "sessions  nodes   came  away  lost  warm    p50    p95    p99 s  directory  front cores  used  $/h   took"
-    print(head)
+    places = "sessions  nodes   came  away  lost  warm"
+    print(f"{places}    p50    p95    p99 s  directory  front cores  used  $/h   took")
     for sessions in given.sessions:
         seen = simulate(sessions, costs, load)
         rows.append(asdict(seen))
