@@ -6,8 +6,11 @@ import sys
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 
+from personare.serve.gradio.examples import EXAMPLES, LANGUAGES
+from personare.voice.tts import japanese, open_text
 from tests.conftest import error_lines
 from tests.serve.conftest import Running
 from tests.serve.live_clients import ask
@@ -20,6 +23,15 @@ def test_without_the_extra_it_says_what_to_install(cli, monkeypatch):
     ended = cli("page", "--gradio", "--no-browser")
     assert ended.code == 5
     assert error_lines(ended) == ("the Gradio page needs gradio", "pip install 'personare[page]'")
+
+
+@pytest.mark.slow
+def test_every_example_can_be_read_without_further_extras(monkeypatch):
+    monkeypatch.setattr(japanese, "is_installed", lambda: False)
+    assert {language for _, language in EXAMPLES} == set(LANGUAGES)
+    for text, language in EXAMPLES:
+        spoken = open_text(text, voice=LANGUAGES[language])
+        assert any(np.abs(chunk.voice).max() > 0.05 for chunk in spoken.chunks() if len(chunk.voice)), text
 
 
 @pytest.fixture(scope="module")

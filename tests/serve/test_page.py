@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+import personare
 from personare.engines.engine import load_engine
+from personare.errors import InputError
+from personare.media.mix import QUIET_DBFS
 from personare.perception import photo_report
 from personare.perception.photo_report import PhotoReport
 from personare.serve.labels import LABELS
+from personare.serve.problems import coded
 from personare.serve.routes.page import page_files
-from tests.serve.conftest import PATIENCE_SECONDS
+from personare.studio.remarks import Remarks, of_the_portrait
+from personare.types import Feature
+from tests.serve.conftest import PATIENCE_SECONDS, needs_children, until
+from tests.serve.live_clients import children
 
 MOST_BYTES = 60_000
 BUILT_IN = ("artalk", "float", "mimicmotion", "musetalk", "nerffacespeech", "puppet")
+SOURCE = Path(personare.__file__).parent
 OWN = (".html", ".js", ".css", ".svg")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SWITCHES = [
     "--no-sandbox",  # tests may run as root, in a container
     "--autoplay-policy=no-user-gesture-required",
     "--use-fake-ui-for-media-stream",
-    "--use-fake-device-for-media-stream",
+    "--use-fake-device-for-media-stream",  # a camera and a microphone that beeps
+    "--allow-loopback-in-peer-connection",  # the service offers 127.0.0.1
 ]
 LONG_TEXT = "Hello, I am talking to you live. Seven, six, five, four, three, two, one. " * 6
 
@@ -40,10 +52,44 @@ def own_files() -> dict[str, bytes]:
 # ---------------------------------------------------------------- its files
 
 
-@pytest.mark.parametrize("other", ["zh", "en"])
-def test_what_a_browser_loads_is_small(other):
-    loaded = {name: content for name, content in own_files().items() if name != f"words.{other}.js"}
-    assert sum(map(len, loaded.values())) < MOST_BYTES
+LANGUAGES = {"en": {"words.en.js"}, "zh": {"words.zh.js", "sentences.zh.json"}}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_a_browser_loads_is_small(language):
+    """All parts together, as the service sends them; each part with what it needs, unpacked."""
+    files = page_files()
+    mine = {"index.html", "style.css", "icon.svg", *LANGUAGES[language]}
+    scripts = {name for name in files if name.endswith(".js") and not name.startswith("words.")}
+    everything = mine | scripts | {"words.js"}
+    assert everything | set().union(*LANGUAGES.values()) == set(files) - {"portrait.jpg"}
+    assert sum(len(files[name].wire) for name in everything) < MOST_BYTES / 2
+    for part in ("make", "talk", "shelf", "doctor"):
+        loaded = mine | with_imports("app.js") | with_imports(f"{part}.js")
+        loaded |= {"worklet.js"} if part == "talk" else set()
+        assert sum(len(files[name].content) for name in loaded) < MOST_BYTES
+
+
+def with_imports(name: str) -> set[str]:
+    """A script of the page, and those that it loads before it runs."""
+    found, wanted = set(), {name}
+    while wanted:
+        found |= wanted
+        texts = [page_files()[one].content.decode() for one in wanted]
+        wanted = set(re.findall(r"^import .*from \"\./([\w.]+)\"", "\n".join(texts), re.M)) - found
+    return found
+
+
+def test_what_can_be_packed_is_sent_packed(answering):
+    client = answering()
+    for name, file in page_files().items():
+        packed = client.get(f"/page/{name}", headers={"accept-encoding": "br, gzip"})
+        plain = client.get(f"/page/{name}", headers={"accept-encoding": "gzip;q=0, identity"})
+        assert packed.content == plain.content == file.content
+        assert (packed.headers.get("content-encoding") == "gzip") == bool(file.packed)
+        assert int(packed.headers["content-length"]) == len(file.wire)
+        assert "content-encoding" not in plain.headers
+        assert (packed.headers["etag"] == plain.headers["etag"]) == (not file.packed)
 
 
 def test_nothing_but_its_own_files_runs(answering):
@@ -84,7 +130,8 @@ def test_every_word_is_there_in_both_languages():
         set(re.findall(r"(?:^|[{,\s])(\w+): \"", files[f"words.{language}.js"])) for language in ("en", "zh")
     )
     of_elements = set(re.findall(r"data-t=\"(\w+)\"", files["index.html"]))
-    used = set(re.findall(r"data-t(?:-label)?=\"(\w+)\"", files["index.html"]))
+    used = set(stages_in_words(files["words.js"])) | {"preparing"}
+    used |= set(re.findall(r"data-t(?:-label)?=\"(\w+)\"", files["index.html"]))
     for name, text in files.items():
         if name.endswith(".js"):
             used |= set(re.findall(r"\bt\(\"(\w+)\"", text))
@@ -92,7 +139,29 @@ def test_every_word_is_there_in_both_languages():
     assert used <= all_words
 
 
-def test_what_the_service_says_of_photos_and_puppet_is_there_in_chinese():
+def stages_in_words(script: str) -> dict[str, str]:
+    """The page's words for a job's stages -> the stages' last names."""
+    (table,) = re.findall(r"const STAGES = \{(.*?)\};", script, re.S)
+    return dict(re.findall(r"(\w+): \"([\w ]+)\"", table))
+
+
+def test_every_stage_has_words():
+    """By the names in the engines' sources: no engine needs its weights for it."""
+    table = stages_in_words(page_files()["words.js"].content.decode())
+    known = [name for names in table.values() for name in names.split()]
+    assert len(known) == len(set(known))
+    named = set()
+    for source in (SOURCE / "engines").rglob("*.py"):
+        named |= set(
+            re.findall(rf"^[A-Z].*\"(?:{'|'.join(BUILT_IN)})\.([a-z_]+)\"", source.read_text(), re.M)
+        )
+        for line in re.findall(r"^[A-Z].* = (\"[a-z]+\.[a-z_]+\",.*)$", source.read_text(), re.M):
+            named |= set(re.findall(r"\"[a-z]+\.([a-z_]+)\"", line))
+    assert len(named) > 25
+    assert named == set(known)
+
+
+def test_what_the_service_says_is_there_in_chinese():
     """Sentences have {} in place of numbers, as the page looks them up."""
     sentences = json.loads(page_files()["sentences.zh.json"].content)
     assert all(english.count("{}") == other.count("{}") for english, other in sentences.items())
@@ -104,12 +173,37 @@ def test_what_the_service_says_of_photos_and_puppet_is_there_in_chinese():
     for report in (plain, replace(plain, pitch=-40.0, dark_lenses=False)):
         advice |= set(photo_report._with_advice(report, False).advice)
     assert len(said | advice) > 20
-    assert without_numbers(said | advice) <= set(sentences)
+    told = (
+        said | advice | remarks() | works() | {coded(error.__name__) for error in InputError.__subclasses__()}
+    )
+    assert without_numbers(told) <= set(sentences)
     others = {load_engine(name).summary for name in BUILT_IN}
     for name in BUILT_IN:
         others |= {option["description"] for option in options_of(name).values()}
+    others |= set(re.findall(r"detail = \"(.*?)\"", (SOURCE / "serve" / "live" / "place.py").read_text()))
     kept = {one for one in sentences if " " in one}
-    assert kept <= without_numbers(others | advice), "no sentence is left of what nobody says any more"
+    assert kept <= without_numbers(others | told), "no sentence is left of what nobody says any more"
+
+
+def remarks() -> set[str]:
+    """What may be said of a clip of puppet."""
+    found = set(
+        of_the_portrait({"": Feature({}, {"faces": 2, "doubtful": True})}, load_engine("puppet").Options())
+    )
+    for loudest, opened in ((-90.0, 0.0), (QUIET_DBFS - 1, 0.0)):
+        heard = SimpleNamespace(_meter=SimpleNamespace(loudest_dbfs=loudest), _opened=opened, _spoken=True)
+        found |= set(Remarks._of_the_voice(heard))
+    return found
+
+
+def works() -> set[str]:
+    """What engines and the studio call their work where it is no stage."""
+    sources = [
+        source.read_text()
+        for room in ("engines", "studio", "perception")
+        for source in (SOURCE / room).rglob("*.py")
+    ]
+    return set(re.findall(r"progress\(\"([a-z ]+)\",", "".join(sources)))
 
 
 def options_of(engine: str) -> dict[str, dict]:
@@ -157,8 +251,8 @@ def opened(browser, url: str, part: str = "make"):
     page.on("console", lambda line: "Content Security Policy" in line.text and page.faults.append(line.text))
     page.set_default_timeout(PATIENCE_SECONDS * 1000)
     page.goto(f"{url}/#{part}")
-    filled = {"make": "#engine", "talk": "#say-voice"}[part]
-    wait(page, f"document.querySelector('{filled}').value !== ''")
+    for filled in {"make": ["#engine"], "talk": ["#say-voice", "#live-engine"]}.get(part, []):
+        wait(page, f"document.querySelector('{filled}').value !== ''")
     return page
 
 
@@ -184,6 +278,24 @@ def clip_of(page) -> tuple[float, int]:
 MIDDLE = """() => { const it = document.querySelector('#canvas');
 return [...it.getContext('2d').getImageData(it.width / 2, it.height / 2, 1, 1).data]; }"""
 """The pixel in the middle of what is shown live: red, green, blue, and whether one was drawn."""
+
+
+SEEN = """() => {
+window.drawn = window.given = 0; window.held = null;
+const draw = CanvasRenderingContext2D.prototype.drawImage, post = MessagePort.prototype.postMessage,
+  send = WebSocket.prototype.send;
+CanvasRenderingContext2D.prototype.drawImage = function (...all) { drawn++; draw.apply(this, all); };
+MessagePort.prototype.postMessage = function (piece, ...rest) {
+  if (piece?.sound) given++;
+  post.call(this, piece, ...rest);
+};
+WebSocket.prototype.send = function (message) {
+  if (held && /"interrupt"/.test(message)) held.push(() => send.call(this, message));
+  else send.call(this, message);
+}; }"""
+"""Counts pictures that are drawn and pieces of sound that are given to the sound's thread;
+where `held` is a list, a word to interrupt waits in it, as on a slow line.
+"""
 
 
 def small(page) -> None:
@@ -253,19 +365,73 @@ def test_a_broken_upload_is_told_and_the_page_goes_on(page, portrait: Path, tmp_
     wait(page, "!document.querySelector('#go').disabled")
 
 
-@pytest.mark.slow
-def test_it_talks_and_is_interrupted(browser, running):
-    page = opened(browser, running.url, "talk")
+def talking(browser, running, transport: str = "auto"):
+    """A page in which somebody speaks, as SEEN counts, and what came by its socket."""
+    page, came = opened(browser, running.url, "talk"), []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: came.append(frame)))
+    page.evaluate(SEEN)
+    page.select_option("#transport", transport)
     page.fill("#say-text", LONG_TEXT)
     page.click("#say")
     wait(page, "document.querySelector('#live-state').textContent === 'speaking'")
-    page.keyboard.press("Escape")
-    wait(page, "document.querySelector('#live-state').textContent === 'listening'")
-    assert page.evaluate("document.querySelector('#canvas').width") == 512
+    return page, came
+
+
+def left(page) -> None:
     page.click("#stop")
     page.wait_for_selector("#start:not([hidden])")
     assert page.faults == []
     page.context.close()
+
+
+@pytest.mark.slow
+def test_it_talks_and_interrupted_is_silent_before_the_service_has_heard_of_it(browser, running):
+    page, came = talking(browser, running)
+    wait(page, "given > 5")
+    page.evaluate("held = []")
+    page.keyboard.press("Escape")
+    wait(page, "held.length === 1")
+    given, so_far = page.evaluate("given"), len(came)
+    while len(came) < so_far + 20:
+        page.wait_for_timeout(50)
+    assert page.evaluate("given") == given, "the old voice went on coming, and nobody heard it"
+    page.evaluate("held.pop()()")
+    wait(page, "document.querySelector('#live-state').textContent === 'listening'")
+    wait(page, f"given > {given} + 5")
+    assert page.evaluate("document.querySelector('#canvas').width") == 512
+    left(page)
+
+
+@pytest.mark.slow
+def test_over_webrtc_an_interrupt_mutes_until_the_new_generation(browser, running):
+    page, _ = talking(browser, running, "webrtc")
+    assert "webrtc" in page.inner_text("#figures")
+    page.evaluate("held = []")
+    page.keyboard.press("Escape")
+    wait(page, "held.length === 1")
+    assert page.evaluate("document.querySelector('#live').muted")
+    page.evaluate("held.pop()()")
+    wait(page, "!document.querySelector('#live').muted")
+    left(page)
+
+
+@needs_children
+@pytest.mark.slow
+def test_pictures_go_on_when_the_worker_of_a_session_was_lost(browser, running):
+    page, before = opened(browser, running.url, "talk"), children(running)
+    page.evaluate(SEEN)
+    page.click("#start")
+    wait(page, "drawn > 2")
+    (worker,) = children(running) - before
+    os.kill(worker, signal.SIGKILL)
+    wait(page, "/was lost/.test(document.querySelector('#notice').textContent)")
+    drawn = page.evaluate("drawn")
+    wait(page, f"drawn > {drawn} + 5")
+    page.fill("#say-text", "One.")
+    page.click("#say")
+    wait(page, "document.querySelector('#live-state').textContent === 'speaking'")
+    left(page)
+    until(lambda: children(running) <= before)
 
 
 @pytest.mark.slow

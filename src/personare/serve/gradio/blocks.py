@@ -18,24 +18,8 @@ import gradio as gr
 
 from personare.client import Client
 from personare.errors import PersonareError
+from personare.serve.gradio.examples import EXAMPLES, LANGUAGES
 
-LANGUAGES = {
-    "English": "en-us",
-    "中文": "cmn",
-    "Español": "es",
-    "Français": "fr-fr",
-    "Deutsch": "de",
-    "日本語": "ja",
-}
-"""Of texts: name -> voice."""
-EXAMPLES = [
-    ["Hello! I was a photo a minute ago. Nice to meet you.", "English"],
-    ["你好！一分钟前我还只是一张照片。很高兴认识你。", "中文"],
-    ["¡Hola! Hace un minuto yo era solo una foto.", "Español"],
-    ["Bonjour ! Il y a une minute, je n'étais qu'une photo.", "Français"],
-    ["Guten Tag! Vor einer Minute war ich nur ein Foto.", "Deutsch"],
-    ["こんにちは。さっきまで、ただの写真でした。", "日本語"],
-]
 PHOTO, MESH = "your photo, or the example", "the 3-D head"
 _PICTURES = ["image", "video"]
 _Result = TypeVar("_Result")

@@ -1,23 +1,24 @@
-// Which part is shown, in which language.
+// Which part is shown, in which language. A part is loaded when it is opened.
 import { change, chosen, translate } from "./words.js";
-import * as make from "./make.js";
-import * as talk from "./talk.js";
-import * as shelf from "./shelf.js";
-import * as doctor from "./doctor.js";
+import { nameVoices } from "./common.js";
+import { rename } from "./options.js";
 
-const PARTS = { make, talk, shelf, doctor };
-const begun = new Set();
+const PARTS = ["make", "talk", "shelf", "doctor"];
+const begun = new Map();
 
-function show() {
-  const name = location.hash.slice(1) in PARTS ? location.hash.slice(1) : "make";
-  for (const part of Object.keys(PARTS)) document.getElementById(part).hidden = part !== name;
+const named = () => (PARTS.includes(location.hash.slice(1)) ? location.hash.slice(1) : "make");
+
+async function show() {
+  const name = named();
+  for (const part of PARTS) document.getElementById(part).hidden = part !== name;
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  if (!begun.has(name)) PARTS[name].begin?.();
-  begun.add(name);
-  PARTS[name].show?.();
+  const part = await import(`./${name}.js`);
+  if (!begun.has(name)) part.begin?.();
+  begun.set(name, part);
+  if (named() === name) part.show?.();
 }
 
 const language = document.getElementById("language");
@@ -28,7 +29,9 @@ function label() {
 language.addEventListener("click", async () => {
   await change();
   label();
-  PARTS[location.hash.slice(1)]?.show?.();
+  rename();
+  nameVoices();
+  begun.get(named())?.show?.();
 });
 addEventListener("hashchange", show);
 translate();

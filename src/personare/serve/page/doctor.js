@@ -27,6 +27,30 @@ export async function show() {
 
 const says = (name, good, otherwise, bad = null) => [t(name), good || bad, good ? t("works") : t(otherwise)];
 
+// Whether two ends in this page reach each other.
+async function connects() {
+  const ends = [new RTCPeerConnection(), new RTCPeerConnection()], [one, other] = ends;
+  try {
+    ends.forEach((end, i) => { end.onicecandidate = ({ candidate }) => ends[1 - i].addIceCandidate(candidate).catch(() => {}); });
+    const channel = one.createDataChannel("loop");
+    other.ondatachannel = (event) => { event.channel.onmessage = ({ data }) => event.channel.send(data); };
+    const back = new Promise((resolve) => {
+      channel.onmessage = () => resolve(true);
+      setTimeout(resolve, 5000, false);
+    });
+    channel.onopen = () => channel.send("?");
+    await one.setLocalDescription();
+    await other.setRemoteDescription(one.localDescription);
+    await other.setLocalDescription();
+    await one.setRemoteDescription(other.localDescription);
+    return await back;
+  } catch {
+    return false;
+  } finally {
+    for (const end of ends) end.close();
+  }
+}
+
 const CHECKS = [
   async () => {
     const answer = await fetch("/readyz").catch(() => null);
@@ -39,7 +63,7 @@ const CHECKS = [
   },
   async () => (await get("/v1/engines")).engines.map((one) =>
     [one.engine, one.ready ? true : null, one.ready ? said(one.summary) : one.missing.join(" · ")]),
-  async () => says("webrtc", "RTCPeerConnection" in window, "no_webrtc"),
+  async () => ("RTCPeerConnection" in window ? says("webrtc", await connects(), "no_loop", false) : says("webrtc", false, "no_webrtc")),
   async () => says("h264", window.RTCRtpReceiver?.getCapabilities?.("video")?.codecs
     .some((one) => one.mimeType === "video/H264"), "no_h264"),
   async () => says("audio", isSecureContext && "AudioWorkletNode" in window, "no_worklet", false),

@@ -1,6 +1,6 @@
 // A portrait and a voice become a clip.
-import { blob, call, follow, get, post, remove, upload } from "./api.js";
-import { $, complain, fillAvatars, fillVoices, list, make as element, reason } from "./common.js";
+import { blob, call, follow, post, remove, upload } from "./api.js";
+import { $, complain, engineOf, fillAvatars, fillEngines, fillVoices, list, make as element, reason, save, standing } from "./common.js";
 import { chosen, said, t } from "./words.js";
 import { controls, values } from "./options.js";
 
@@ -10,7 +10,7 @@ const EXAMPLES = [
   ["example2", "Seven, six, five, four, three, two, one: bravo, we made it!", "en"],
   ["example3", "你好！一分钟前我还只是一张照片。很高兴认识你。", "zh"],
 ];
-let portrait = null, uploaded = null, recorded = null, recorder = null, engines = [], job = null, watching = null;
+let portrait = null, uploaded = null, recorded = null, recorder = null, job = null, watching = null;
 
 export function begin() {
   for (const [name, text, language] of EXAMPLES) {
@@ -43,12 +43,7 @@ export function begin() {
     $(one).onchange = () => { if ($(one).checked) $(other).checked = false; };
   document.querySelector("#make form").onsubmit = (event) => { event.preventDefault(); make().catch(failed); };
   $("cancel").onclick = () => job && post(`/v1/jobs/${job}/cancel`).catch(complain);
-  Promise.all([get("/v1/engines"), get("/v1/styles"), fillVoices($("voice"))]).then(([found, styles]) => {
-    engines = found.engines.map((one) => ({ ...one, styles: styles.styles.filter((s) => s.engine === one.engine).map((s) => s.name) }));
-    $("engine").replaceChildren(...engines.map((one) => Object.assign(
-      new Option(one.ready ? one.engine : `${one.engine} (${t("not_ready")})`, one.engine), { disabled: !one.ready })));
-    $("engine").value = "puppet";
-    showOptions();
+  Promise.all([fillEngines($("engine")), fillVoices($("voice"))]).then(() => {
     avatarChosen();
     pick(language);
   }).catch(complain);
@@ -64,7 +59,6 @@ function pick(language) {
 export function show() {
   fillAvatars($("avatar")).catch(complain);
   showNote();
-  for (const field of document.querySelectorAll("[data-option]")) field.rename();
 }
 
 function showSource() {
@@ -105,7 +99,8 @@ function avatarChosen() {
   const engine = $("avatar").selectedOptions[0]?.engine;
   $("engine").disabled = Boolean(engine);
   $("preview").style.opacity = engine ? 0.25 : 1;
-  if (engine) { $("engine").value = engine; showOptions(); }
+  if (engine) $("engine").value = engine;
+  showOptions();
 }
 
 function play(player, file) {
@@ -114,20 +109,19 @@ function play(player, file) {
   if (file) player.src = URL.createObjectURL(file);
 }
 
-const engineChosen = () => engines.find((one) => one.engine === $("engine").value);
-
 function showNote() {
-  const engine = engineChosen();
+  const engine = engineOf($("engine"));
   if (engine) $("engine-note").textContent = [said(engine.summary), ...(engine.ready ? [] : engine.missing)].join(" · ");
 }
 
 function showOptions() {
-  const engine = engineChosen();
+  const engine = engineOf($("engine"));
   if (!engine) return;
   showNote();
+  const { kept } = $("avatar").selectedOptions[0];
   const names = Object.keys(engine.options ?? {}).filter((name) => name !== "device");
-  $("main-options").replaceChildren(...controls(engine, names.filter((name) => FIRST.includes(name))));
-  $("options").replaceChildren(...controls(engine, names.filter((name) => !FIRST.includes(name))));
+  $("main-options").replaceChildren(...controls(engine, names.filter((name) => FIRST.includes(name)), kept));
+  $("options").replaceChildren(...controls(engine, names.filter((name) => !FIRST.includes(name)), kept));
 }
 
 async function record() {
@@ -190,8 +184,7 @@ async function watch(id) {
   for await (const state of follow(id, watching.signal)) {
     last = state;
     $("bar").value = state.progress;
-    const words = state.status === "queued" ? [t("waiting"), state.ahead ? t("ahead", state.ahead) : ""] : [state.stage, `${state.progress} %`];
-    tell(words.filter(Boolean).join(" · "));
+    tell(standing(state));
   }
   busy(false);
   sessionStorage.removeItem("job");
@@ -210,20 +203,13 @@ async function showClip(state) {
   video.play().catch(() => {});
   const report = state.report ?? {};
   tell(t("done", (report.audio_seconds ?? 0).toFixed(1), report.frames, (report.realtime_factor ?? 0).toFixed(1)));
-  $("remarks").replaceChildren(...list(report.warnings ?? []));
+  $("remarks").replaceChildren(...list((report.warnings ?? []).map((one) => said(one))));
   $("downloads").replaceChildren(...["video", "curves", "motion"].filter((name) => state.files[name]).map((name) => {
     const button = element("button", { type: "button", textContent: t(`download_${name}`) });
     button.dataset.t = `download_${name}`;
     button.onclick = () => save(state, name).catch(complain);
     return button;
   }));
-}
-
-export async function save(state, name) {
-  const link = element("a", { href: URL.createObjectURL(await blob(state.files[name])) });
-  link.download = state.id + { video: ".mp4", curves: ".curves.json", motion: ".motion.npz" }[name];
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
 function busy(is) {

@@ -2,8 +2,9 @@
 import { make } from "./common.js";
 import { chosen, said } from "./words.js";
 
-export function controls(engine, names) {
-  return names.map((name) => control(name, engine.options[name], name === "style" ? engine.styles : [], engine.labels));
+// kept: an avatar's own, in place of the defaults.
+export function controls(engine, names, kept = {}) {
+  return names.map((name) => control(name, { ...engine.options[name], ...(name in kept && { default: kept[name] }) }, name === "style" ? engine.styles : [], engine.labels));
 }
 
 function control(name, schema, choices, labels = {}) {
@@ -45,6 +46,10 @@ function select(choices, value) {
   const field = make("select", {}, ...choices.map((one) => new Option(one, one)));
   field.value = value;
   return field;
+}
+
+export function rename() {
+  for (const field of document.querySelectorAll("[data-option]")) field.rename();
 }
 
 // What differs from the defaults: the service knows the rest.

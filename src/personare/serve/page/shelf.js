@@ -1,10 +1,11 @@
 // Avatars and clips that are there.
 import { blob, follow, get, call, remove, upload } from "./api.js";
-import { $, complain, fillAvatars, make, reason } from "./common.js";
-import { save } from "./make.js";
-import { said, t } from "./words.js";
+import { $, complain, fillAvatars, make, reason, save, standing } from "./common.js";
+import { chosen, said, t } from "./words.js";
 
-let pictures = [];
+const FOLLOWED_MS = 1500;
+const cards = new Map();
+let timer = null;
 
 export function begin() {
   const file = $("keep-portrait");
@@ -17,18 +18,30 @@ export function show() {
   fill().catch(complain);
 }
 
+// What is there; again and again, while something is under way and somebody looks.
 async function fill() {
+  clearTimeout(timer);
   const [avatars, jobs] = await Promise.all([get("/v1/avatars"), get("/v1/jobs?limit=24")]);
-  for (const picture of pictures) URL.revokeObjectURL(picture);
-  pictures = [];
-  $("avatars").replaceChildren(...avatars.data.map(avatarCard));
-  $("jobs").replaceChildren(...jobs.data.filter((job) => job.kind === "clip").map(jobCard));
-  for (const list of [$("avatars"), $("jobs")])
-    if (!list.children.length) list.append(make("li", { className: "empty", textContent: t("empty_shelf") }));
+  const busy = [put($("avatars"), avatars.data, avatarCard), put($("jobs"), jobs.data.filter((job) => job.kind === "clip"), jobCard)];
+  clearTimeout(timer);
+  if (busy.includes(true)) timer = setTimeout(() => !$("shelf").hidden && fill().catch(complain), FOLLOWED_MS);
+}
+
+// One card each, made anew where it has changed: one that plays goes on. Whether something is under way.
+function put(place, things, cardOf) {
+  const all = things.map((one) => {
+    const key = place.id + (one.id ?? one.name), as = chosen() + JSON.stringify(one);
+    if (cards.get(key)?.as !== as) cards.set(key, { as, card: cardOf(one) });
+    return cards.get(key).card;
+  });
+  if (!all.length) all.push(make("li", { className: "empty", textContent: t("empty_shelf") }));
+  for (const one of [...place.children]) if (!all.includes(one)) one.remove();
+  all.forEach((one, i) => one !== place.children[i] && place.insertBefore(one, place.children[i]));
+  return things.some((one) => ["queued", "in_progress", "preparing"].includes(one.status));
 }
 
 function avatarCard(avatar) {
-  const ready = avatar.status === "ready", picture = make("img", { alt: "", loading: "lazy" });
+  const ready = avatar.status === "ready", picture = make("img", { alt: "" });
   if (ready) showPicture(picture, `/v1/avatars/${encodeURIComponent(avatar.name)}/preview.jpg`);
   const card = make("li", {}, picture, make("p", {}, make("b", { textContent: avatar.name }),
     ` · ${ready ? avatar.engine : t("preparing")}`));
@@ -42,17 +55,31 @@ function avatarCard(avatar) {
 }
 
 function jobCard(job) {
-  const picture = make("img", { alt: "", loading: "lazy" });
-  if (job.files.thumbnail) showPicture(picture, job.files.thumbnail);
+  const picture = make("img", { alt: "" }), card = make("li"), isMade = job.status === "completed";
+  if (job.files.thumbnail) {
+    showPicture(picture, job.files.thumbnail);
+    card.append(picture);
+  }
   const what = job.request.text ?? job.report?.engine ?? "";
-  const state = job.status === "completed" ? new Date(job.created_at * 1000).toLocaleString() : `${job.status} · ${job.progress} %`;
-  const card = make("li", {}, job.files.thumbnail ? picture : "", make("p", { textContent: what.slice(0, 120) }),
-    make("p", { className: job.error ? "hint bad" : "hint", textContent: job.error ? reason(job.error) : state }));
+  if (what) card.append(make("p", { textContent: what.slice(0, 120) }));
+  if (job.status === "in_progress") card.append(make("progress", { max: 100, value: job.progress }));
+  card.append(make("p", { className: job.error ? "hint bad" : "hint",
+    textContent: job.error ? reason(job.error) : isMade ? new Date(job.created_at * 1000).toLocaleString(chosen()) : standing(job) }));
   card.append(actions(
+    job.files.video && [t("play"), ({ target }) => play(job, picture, target).catch(complain)],
     job.files.video && [t("download_video"), () => save(job, "video").catch(complain)],
     [t("remove"), () => forget(job.id, `/v1/jobs/${job.id}`)],
   ));
   return card;
+}
+
+async function play(job, picture, button) {
+  button.disabled = true;
+  const video = make("video", { controls: true, playsInline: true, src: URL.createObjectURL(await blob(job.files.video)) });
+  picture.replaceWith(video);
+  button.remove();
+  video.focus();
+  await video.play();
 }
 
 function actions(...given) {
@@ -63,7 +90,7 @@ function actions(...given) {
 async function showPicture(picture, path) {
   try {
     picture.src = URL.createObjectURL(await blob(path));
-    pictures.push(picture.src);
+    picture.onload = () => URL.revokeObjectURL(picture.src);
   } catch { picture.remove(); }
 }
 

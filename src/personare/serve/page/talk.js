@@ -1,19 +1,24 @@
 // A live session: the voice of a text or of the microphone goes in, a speaking face comes out.
 import { authorised, blob, call, post, remove } from "./api.js";
-import { $, complain, fillAvatars, fillVoices, make, reason } from "./common.js";
+import { $, complain, engineOf, fillAvatars, fillEngines, fillVoices, make, reason } from "./common.js";
+import { controls, values } from "./options.js";
 import { t } from "./words.js";
 
-const CONNECT_MS = 5000;
-let session = null, socket = null, sound = null, watcher = null, microphone = null, generation = 0, starting = false;
+const OPTIONS = ["emotion", "style", "size", "audio"];
+const CONNECT_MS = 5000, RECEIVED_MS = 200;  // what a receiver still holds of the old voice
+let session = null, socket = null, sound = null, watcher = null, microphone = null, starting = false;
 
 export function begin() {
   fillVoices($("say-voice")).catch(complain);
+  fillEngines($("live-engine"), (one) => one.driven_by?.includes("speech") && one.lookahead_seconds !== null)
+    .then(chooseEngine).catch(complain);
+  $("live-engine").onchange = chooseEngine;
   const orEnd = (act) => () => act().catch((error) => { end(); complain(error); });
   $("start").onclick = orEnd(start);
   $("stop").onclick = end;
   $("say").onclick = orEnd(sayIt);
   $("interrupt").onclick = interrupt;
-  $("live-avatar").onchange = () => still().catch(complain);
+  $("live-avatar").onchange = () => { chooseEngine(); still().catch(complain); };
   $("mic").onclick = () => (microphone ? stopMicrophone() : startMicrophone().catch((error) => complain(new Error(t("no_microphone", error.message)))));
   addEventListener("keydown", (event) => {
     if ($("talk").hidden) return;
@@ -26,6 +31,14 @@ export function begin() {
 
 export function show() {
   fillAvatars($("live-avatar")).then(still).catch(complain);
+}
+
+function chooseEngine() {
+  const field = $("live-engine"), own = engineOf($("live-avatar"));
+  if (own) field.value = own;
+  field.disabled = Boolean(own || session);
+  const engine = engineOf(field);
+  if (engine) $("live-options").replaceChildren(...controls(engine, OPTIONS.filter((name) => name in engine.options), $("live-avatar").selectedOptions[0].kept));
 }
 
 // Who will speak, until the session shows it.
@@ -45,10 +58,10 @@ async function start() {
     sound = new AudioContext({ sampleRate: 16000, latencyHint: "interactive" });  // within the tap: else it stays silent
     await sound.audioWorklet.addModule("worklet.js");
     await sound.resume();
-    const wanted = { transport: $("transport").value };
+    const wanted = { transport: $("transport").value, options: values($("live-options")) };
     if ($("live-avatar").value) wanted.avatar = $("live-avatar").value;
+    else wanted.engine = $("live-engine").value || null;
     session = await post("/v1/sessions", wanted);
-    generation = session.generation;
     [$("canvas").width, $("canvas").height] = session.size;
     let reason = session.reason;
     if (session.transport === "webrtc") {
@@ -87,6 +100,8 @@ function end() {
 function running(is) {
   $("start").hidden = is;
   $("stop").hidden = !is;
+  for (const field of $("who").querySelectorAll("select, input")) field.disabled = is;
+  if (!is) $("live-engine").disabled = Boolean(engineOf($("live-avatar")));
   $("still").hidden = is;
   const rtc = session?.transport === "webrtc";
   $("canvas").hidden = !is || rtc;
@@ -114,10 +129,7 @@ function connect(media) {
 const send = (message) => socket?.readyState === WebSocket.OPEN && socket.send(JSON.stringify(message));
 
 function hear(event) {
-  if (event.generation !== undefined && event.generation !== generation) {
-    generation = event.generation;
-    watcher?.void();
-  }
+  if (event.type === "interrupted" || event.error?.code === "worker_lost") watcher?.goOn();
   if (event.type === "utterance.started") state(t("speaking"));
   else if (["session.ready", "utterance.finished", "interrupted"].includes(event.type)) state(t("idle"));
   else if (event.type === "error") complain(reason(event.error));
@@ -164,39 +176,51 @@ function stopMicrophone() {
 function pictures() {
   const node = new AudioWorkletNode(sound, "player", { numberOfInputs: 0, outputChannelCount: [1] });
   const canvas = $("canvas"), pen = canvas.getContext("2d"), ready = [];
-  let newest = -1, shown = 0, since = performance.now(), open = true;
+  const [frames, seconds = 1] = session.fps.split("/"), frame = 1000 * seconds / frames;
+  let born = -1, isVoid = false, playing = -1, newest = -1, drawn = 0, since = performance.now();
   node.connect(sound.destination);
-  node.port.onmessage = ({ data: index }) => {
+  const show = () => {
     let picture = null;
-    while (ready.length && ready[0].index <= index) { picture?.bitmap.close(); picture = ready.shift(); }
-    if (picture) { pen.drawImage(picture.bitmap, 0, 0, canvas.width, canvas.height); picture.bitmap.close(); shown++; }
+    while (ready.length && ready[0].index <= playing) { picture?.bitmap.close(); picture = ready.shift(); }
+    if (picture) { pen.drawImage(picture.bitmap, 0, 0, canvas.width, canvas.height); picture.bitmap.close(); drawn++; }
+  };
+  const clear = () => {
+    node.port.postMessage({ clear: true });
+    for (const one of ready.splice(0)) one.bitmap.close();
+    playing = Infinity;  // the first picture of what comes does not wait for its sound
+  };
+  node.port.onmessage = ({ data: index }) => {
+    playing = index;
+    show();
     if (index % 3 === 0) send({ type: "shown", index });
     const now = performance.now();
     if (now - since > 1000) {
-      figure(t("delay"), `${Math.max(0, newest - index) * 40 + Math.round((sound.outputLatency || 0) * 1000)} ms`);
-      figure(t("frames"), (shown / (now - since) * 1000).toFixed(0));
-      [shown, since] = [0, now];
+      figure(t("delay"), `${Math.round(Math.max(0, newest - index) * frame) + Math.round((sound.outputLatency || 0) * 1000)} ms`);
+      figure(t("frames"), (drawn / (now - since) * 1000).toFixed(0));
+      [drawn, since] = [0, now];
     }
   };
-  const empty = () => { for (const one of ready.splice(0)) one.bitmap.close(); };
   return {
     async take(data) {
       const head = new DataView(data), kind = head.getUint8(0), of = head.getUint16(2, true), index = head.getUint32(4, true);
-      if (of !== (generation & 0xffff)) return;
+      if (of !== born) [born, isVoid, newest] = [of, clear(), -1];
+      if (isVoid) return;
       newest = Math.max(newest, index);
       if (kind === 2) {
         const sound = Float32Array.from(new Int16Array(data, 8), (value) => value / 32768);
         node.port.postMessage({ index, sound, rest: head.getUint8(1) === 0 }, [sound.buffer]);
       } else if (kind === 1) {
         const bitmap = await createImageBitmap(new Blob([new Uint8Array(data, 8)], { type: "image/jpeg" }));
-        if (!open || of !== (generation & 0xffff)) { bitmap.close(); return; }
+        if (of !== born || isVoid) { bitmap.close(); return; }
         ready.push({ index, bitmap });
         ready.sort((a, b) => a.index - b.index);
         while (ready.length > 30) ready.shift().bitmap.close();
+        show();
       }
     },
-    void() { node.port.postMessage({ clear: true }); empty(); },
-    close() { open = false; node.disconnect(); empty(); },
+    void() { isVoid = true; clear(); },  // until the next generation comes
+    goOn() {},
+    close() { node.disconnect(); this.void(); },
   };
 }
 
@@ -204,9 +228,11 @@ async function webrtc() {
   if (!("RTCPeerConnection" in window)) throw new Error(t("no_webrtc"));
   const peer = new RTCPeerConnection({ iceServers: session.ice_servers.map((urls) => ({ urls })) });
   const video = $("live"), stream = new MediaStream();
-  let place = null, timer = null;
+  let place = null, timer = null, silence = null;
   const close = () => {
     clearInterval(timer);
+    clearTimeout(silence);
+    video.muted = false;
     peer.close();
     video.srcObject = null;
     if (place) call(`${place}?token=${session?.token ?? ""}`, { method: "DELETE" }).catch(() => {});
@@ -243,7 +269,12 @@ async function webrtc() {
       }
   }, 1000);
   peer.addEventListener("connectionstatechange", () => peer.connectionState === "failed" && session && (end(), complain(new Error(t("lost")))));
-  return { take() {}, void() {}, close };
+  return {
+    take() {},
+    void() { clearTimeout(silence); video.muted = true; },
+    goOn() { silence = setTimeout(() => { video.muted = false; }, RECEIVED_MS); },
+    close,
+  };
 }
 
 function figure(name, value) {

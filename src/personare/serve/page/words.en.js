@@ -21,5 +21,9 @@ export default {
   disk: "Disk",
   disk_full: "nearly full: remove clips, or keep them for a shorter time (--keep-hours)",
   free: "{0} GB free", example1: "Greeting", example2: "Numbers", example3: "Chinese",
-  good_photo: "A good photo.",
+  good_photo: "A good photo.", play: "Play",
+  find_face: "finding the face", cut: "cutting out the picture", plate: "painting what is behind",
+  build: "building the face", track: "following the face", read: "reading the looks",
+  watch: "watching the guide", hear: "hearing the voice", move: "making the motion",
+  no_loop: "does not connect: a policy or an extension of this browser forbids it; WebSocket is used, which needs nothing",
 };

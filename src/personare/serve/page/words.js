@@ -13,6 +13,17 @@ export const said = (words = "") => {
   const numbers = words.match(/\d+(\.\d+)?/g) ?? [];
   return SENTENCES[language][words.replace(/\d+(\.\d+)?/g, "{}")]?.replace(/{}/g, () => numbers.shift()) ?? words;
 };
+const STAGES = {
+  find_face: "face points picture_points boxes pose", cut: "crop picture aligned", plate: "plate",
+  build: "rig avatar front fit anchor projection tuning style", track: "track tracked",
+  read: "appearance embedding latent latents labels masks reach", watch: "watched guide_points poses",
+  hear: "voice hear emotion", move: "motion sampled",
+};
+// A job's stage in words: "puppet.face" is "finding the face".
+export const stage = (name) => {
+  const last = /^\w+\.(\w+)/.exec(name)?.[1];
+  return last ? t(Object.keys(STAGES).find((one) => STAGES[one].split(" ").includes(last)) ?? "preparing") : said(name);
+};
 export const chosen = () => language;
 export function translate(root = document) {
   document.documentElement.lang = language === "zh" ? "zh-CN" : "en";

@@ -22,5 +22,8 @@ export default {
   insecure: "浏览器只向 HTTPS 和 localhost 提供麦克风", full: "队列已满：请等待，或用更多 --workers 启动服务",
   disk: "磁盘",
   disk_full: "快满了：删除视频，或缩短保留时间（--keep-hours）", free: "剩余 {0} GB",
-  example1: "问候", example2: "数字", example3: "中文", good_photo: "照片合适。",
+  example1: "问候", example2: "数字", example3: "中文", good_photo: "照片合适。", play: "播放",
+  find_face: "寻找人脸", cut: "裁出画面", plate: "补画背景", build: "构建人脸", track: "跟踪人脸", read: "读取外貌",
+  watch: "观看参考视频", hear: "聆听声音", move: "生成动作",
+  no_loop: "无法连接：浏览器的策略或扩展禁止了它；改用 WebSocket，无需其他条件",
 };
