@@ -193,6 +193,7 @@ def test_a_node_comes_drains_and_goes(service, directory, nodes, record_property
     ray.kill(directory, no_restart=False)  # and the next one knows
     until(lambda: set(ours("ray::_DirectoryActor")) - set(before))
     until(lambda: _figures(directory).get("nodes") == 2)
+    assert asked(directory, "figures")["cores"] == 1.5
     with session(service) as made, watched(service, made) as seen:  # so it is on the new one
         seen.pictures(2)
         with deploys("--undrain", head, told="sessions go there again"):
