@@ -18,6 +18,7 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from personare import Client
+from personare.serve.live.admission import SHARE
 from tests.cluster.conftest import ours, until
 from tests.conftest import write_wav
 from tests.serve.live_clients import Seen
@@ -193,7 +194,7 @@ def test_a_node_comes_drains_and_goes(service, directory, nodes, record_property
     ray.kill(directory, no_restart=False)  # and the next one knows
     until(lambda: set(ours("ray::_DirectoryActor")) - set(before))
     until(lambda: _figures(directory).get("nodes") == 2)
-    assert asked(directory, "figures")["cores"] == 1.5
+    assert asked(directory, "figures")["cores"] == pytest.approx(SHARE * 2)
     with session(service) as made, watched(service, made) as seen:  # so it is on the new one
         seen.pictures(2)
         with deploys("--undrain", head, told="sessions go there again"):
