@@ -252,7 +252,9 @@ def drift(page, mode: str, voice: np.ndarray, minutes: float) -> None:
         offsets.append(apart(seen["frames"], seen["beeps"]))
     page.evaluate("live.interrupt()")
     tell(f"sound after picture, {minutes:g} min, {mode}", [value for some in offsets[1:] for value in some])
-    by_minute = [sum(offsets[at : at + 6], []) for at in range(1, len(offsets), 6)]
+    by_minute = [
+        [value for some in offsets[at : at + 6] for value in some] for at in range(1, len(offsets), 6)
+    ]
     medians = [float(np.median(some)) if some else np.nan for some in by_minute]
     print("    by minute: " + ", ".join(f"{value:.0f}" for value in medians))
     told = f"{medians[-1] - medians[0]:+.0f} ms, {medians[0]:.0f} at first"

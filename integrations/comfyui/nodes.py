@@ -20,6 +20,7 @@ from personare.errors import InvalidOption, PersonareError
 from personare.media.guide import open_guide
 from personare.motion import Motion
 from personare.provenance.visible import Badge
+from personare.shelf.manifest import manifest_digest
 from personare.studio.clip import sound_for, sound_of
 from personare.studio.installed import installed_engines
 from personare.studio.leads import Followed, GivenMotion, Lead, Part, Voice
@@ -111,7 +112,16 @@ class PersonareKeptAvatar(_Node):
 
     @classmethod
     def INPUT_TYPES(cls) -> dict[str, Any]:  # noqa: N802
-        return {"required": {"name": ("STRING", {"default": ""})}}
+        names = [manifest.name for manifest in studio().shelf.list()]
+        kind: Any = names or "STRING"  # a list of nothing cannot be shown
+        return {"required": {"name": (kind, {"default": names[0] if names else ""})}}
+
+    @classmethod
+    def IS_CHANGED(cls, name: str) -> str:  # noqa: N802
+        try:
+            return manifest_digest(studio().shelf.load_manifest(name))
+        except (OSError, PersonareError):
+            return ""
 
     @told
     def work(self, name: str) -> tuple[Prepared]:
@@ -191,8 +201,9 @@ class PersonareShow(_Clip):
 
     @told
     def work(
-        self, avatar: Prepared, motion: Motion, most_seconds: float, badge: bool, audio: Any = None
+        self, avatar: Prepared, motion: Motion | None, most_seconds: float, badge: bool, audio: Any = None
     ) -> tuple[Any, ...]:
+        motion = _there(motion)
         samples = int(len(motion) * SAMPLE_RATE / motion.fps)
         sound = sound_for(samples, "the motion", None if audio is None else speech_of(audio))
         return _made(avatar, sound, GivenMotion(motion), most_seconds, badge)
@@ -235,8 +246,8 @@ class PersonareSaveMotion(_Node):
         return {"required": {"motion": (MOTION,), "file": named}}
 
     @told
-    def work(self, motion: Motion, file: str) -> tuple[str]:
-        path = output_file(file)
+    def work(self, motion: Motion | None, file: str) -> tuple[str]:
+        path, motion = output_file(file), _there(motion)
         with motion_written(path, motion.space, motion.fps) as sink:
             sink.write(motion.values)
         return (str(path),)
@@ -298,6 +309,14 @@ def _made(
     motion = Motion(space, fps, np.concatenate(rows)) if space is not None and rows else None
     most = -int(-len(pictures) * rate // fps)  # an engine may end before the sound does
     return images_of(pictures), audio_of(heard, rate, most), float(fps), motion
+
+
+def _there(motion: Motion | None) -> Motion:
+    if motion is None:
+        raise InvalidOption(
+            "the engine of that clip tells no curves", hint="take the motion of one that does: puppet"
+        )
+    return motion
 
 
 def _shown(frames: Frames, sign: Badge | None) -> Sequence[Image]:

@@ -67,7 +67,7 @@ class Client:
         given = {"speech": speech, "text": text, "guide": guide, "motion": motion, **fields}
         if curves is not None:
             given["curves"] = Path(curves).suffix.removeprefix(".")
-        given["portrait" if Path(who).exists() else "avatar"] = who
+        given["portrait" if _is_path(who) else "avatar"] = who
         job = self.start(**given)
         try:
             job = self.wait(job["id"], progress)
@@ -121,12 +121,17 @@ class Client:
         target = Path(output)
         path = f"/v1/jobs/{quote(job_id, safe='')}/content?{urlencode({'variant': variant})}"
         with closing(self._open("GET", path)) as answer:
-            expected, received = int(answer.headers.get("Content-Length", -1)), 0
-            with replaced_when_complete(target) as part, part.open("wb") as file:
-                while block := answer.read(_BLOCK):
-                    received += file.write(block)
-                if received != expected:
-                    raise ServiceError("the download broke off", hint="try again")
+            said, received = answer.headers.get("Content-Length"), 0
+            try:
+                with replaced_when_complete(target) as part, part.open("wb") as file:
+                    while block := _read(answer, _BLOCK):
+                        received += file.write(block)
+                    if said is not None and said != str(received):
+                        raise ServiceError("the download broke off", hint="try again")
+            except OSError as error:
+                raise ServiceError(
+                    f"{target} cannot be written: {error.strerror or error}", hint="another output"
+                ) from None
         return target
 
     def create_avatar(
@@ -181,7 +186,7 @@ class Client:
 
     def _post(self, path: str, fields: Mapping[str, Any], key: str | None = None) -> dict[str, Any]:
         given = {name: value for name, value in fields.items() if value is not None}
-        files = {name: Path(given.pop(name)) for name in _FILES if _is_file(given.get(name))}
+        files = {name: _file(given.pop(name)) for name in _FILES if _is_file(given.get(name))}
         headers = {} if key is None else {"Idempotency-Key": key}
         if not files:
             body = json.dumps({name: _plain(value) for name, value in given.items()}).encode()
@@ -194,7 +199,7 @@ class Client:
     ) -> dict[str, Any]:
         with closing(self._open(method, path, body, headers)) as answer:
             try:
-                value = json.loads(answer.read())
+                value = json.loads(_read(answer))
             except ValueError:
                 value = None
         if not isinstance(value, dict):
@@ -242,8 +247,11 @@ class _Form:
         yield self._fields
         for head, path in self._files:
             yield head
-            with path.open("rb") as file:
-                yield from _blocks(file)
+            try:
+                with path.open("rb") as file:
+                    yield from _blocks(file)
+            except OSError as error:
+                raise _unreadable(path, error) from None
             yield b"\r\n"
         yield self._end
 
@@ -283,6 +291,34 @@ def _refused(error: HTTPError) -> ServiceError:
 
 def _is_file(value: Any) -> bool:
     return value is not None and not (isinstance(value, str) and value.startswith("file_"))
+
+
+def _is_path(who: str | Path) -> bool:
+    """Whether a portrait is meant, not a name: a folder that is called like an avatar is not."""
+    return isinstance(who, Path) or Path(who).is_file()
+
+
+def _file(value: Any) -> Path:
+    """A file that can be sent. Raises ServiceError."""
+    path = Path(value)
+    try:
+        path.open("rb").close()
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return path
+
+
+def _unreadable(path: Path, error: OSError) -> ServiceError:
+    return ServiceError(
+        f"{path} cannot be read: {error.strerror or error}", hint="check the path of the file"
+    )
+
+
+def _read(answer: HTTPResponse, size: int | None = None) -> bytes:
+    try:
+        return answer.read() if size is None else answer.read(size)
+    except (HTTPException, OSError) as error:
+        raise ServiceError(f"the answer broke off: {error}", hint="try again") from None
 
 
 def _plain(value: Any) -> Any:

@@ -100,6 +100,15 @@ def test_a_killed_actor_s_session_speaks_again(service, directory, record_proper
     until(lambda: asked(directory, "figures")["cores_used"] == 0)
 
 
+def test_an_actor_that_died_while_it_waited_is_not_given(service, directory):
+    until(lambda: sum(asked(directory, "spares").values()))
+    for pid in ours("ray::_LiveActor"):
+        os.kill(pid, signal.SIGKILL)
+    with session(service) as made, watched(service, made) as seen:
+        assert speaks(seen) == 0
+    until(lambda: asked(directory, "figures")["cores_used"] == 0)
+
+
 def test_sessions_outlive_the_directory(service, directory):
     import ray
 
@@ -156,9 +165,9 @@ def test_sessions_and_jobs_outlive_the_front(
 
 
 @contextmanager
-def drained(node: str, *more: str, told: str) -> Iterator[None]:
-    """The command line keeps sessions from a node; what it says at the end."""
-    command = [sys.executable, "-m", "personare", "deploy", "--drain", node, *more]
+def deploys(*switches: str, told: str) -> Iterator[None]:
+    """The command line does something with a node; what it says at the end."""
+    command = [sys.executable, "-m", "personare", "deploy", *switches]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         yield
         out, complaints = running.communicate(timeout=120)
@@ -167,16 +176,23 @@ def drained(node: str, *more: str, told: str) -> Iterator[None]:
 
 
 def test_a_node_comes_drains_and_goes(service, directory, nodes):
+    import ray
+
     (head,) = asked(directory, "spares")
     added = nodes.add_node(num_cpus=2, object_store_memory=96 << 20)
     until(lambda: asked(directory, "figures")["nodes"] == 2)
     (node,) = asked(directory, "spares").keys() - {head}
-    with drained(head, told="0 are still there"):
+    with deploys("--drain", head, told="0 are still there"):
         pass
+    before = ours("ray::_DirectoryActor")
+    ray.kill(directory, no_restart=False)  # and the next one knows
+    until(lambda: set(ours("ray::_DirectoryActor")) - set(before))
+    until(lambda: _figures(directory).get("nodes") == 2)
     with session(service) as made, watched(service, made) as seen:  # so it is on the new one
         seen.pictures(2)
-        asked(directory, "drain", head, False, False)
-        with drained(node, "--move", told="1 begin anew elsewhere"):
+        with deploys("--undrain", head, told="sessions go there again"):
+            pass
+        with deploys("--drain", node, "--move", told="1 begin anew elsewhere"):
             assert _begun_anew(seen) == 1
         asked(directory, "drain", node, False, False)
         asked(directory, "drain", head, True, True)

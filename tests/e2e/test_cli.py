@@ -129,7 +129,7 @@ def test_schema_describes_orders_settings_and_options(cli):
 def test_every_command_has_the_common_switches():
     import typer
 
-    from personare.cli.app import app
+    from personare.cli.app import program
 
     def commands(command, path=()):
         below = getattr(command, "commands", {})
@@ -137,7 +137,7 @@ def test_every_command_has_the_common_switches():
             (path, command)
         ]
 
-    found = commands(typer.main.get_command(app))
+    found = commands(typer.main.get_command(program()))
     assert len(found) > 20
     for path, command in found:
         names = {name for parameter in command.params for name in parameter.opts}

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from personare.cli.app import app
+from personare.cli.app import program
 from personare.ground.privacy import SWITCHES
 
 GUARD = """
@@ -145,7 +145,7 @@ OPEN_DOORS = {"weights pull", "serve", "page", "deploy"}
 
 def every_command() -> set[str]:
     found = set()
-    group = typer.main.get_command(app)
+    group = typer.main.get_command(program())
     for name, command in group.commands.items():  # type: ignore[attr-defined]
         below = getattr(command, "commands", None)
         found |= {f"{name} {inner}" for inner in below} if below else {name}

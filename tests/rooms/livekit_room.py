@@ -91,6 +91,8 @@ class FakeRoom(rtc.EventEmitter[str]):
     """One participant's view. hall: all rooms of the call, by identity."""
 
     name = "hall"
+    face: Any = None
+    """Of a test's avatar."""
 
     def __init__(self, hall: dict[str, FakeRoom], identity: str) -> None:
         super().__init__()

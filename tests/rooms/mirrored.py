@@ -46,6 +46,7 @@ class MirrorProcess:
     def __init__(self, tick_seconds: float) -> None:
         self.performance = _Mirror()
         self.sent: list[tuple[Any, ...]] = []
+        self._late: list[tuple[str, tuple[Any, ...]]] = []
         self.is_alive, self.is_behind = True, False
         self._tick_seconds = tick_seconds
         self._encoder = RgbEncoder()
@@ -57,8 +58,21 @@ class MirrorProcess:
 
     def send(self, verb: str, *given: Any) -> None:
         self.sent.append((verb, *given))
-        if self.is_alive and (obey := getattr(self, f"_{verb}", None)) is not None:
+        if self.is_behind:
+            self._late.append((verb, given))
+        elif self.is_alive and (obey := getattr(self, f"_{verb}", None)) is not None:
             obey(*given)
+
+    def stall(self) -> None:
+        """Take nothing any more, and show nothing."""
+        self.is_behind, self._paused = True, True
+
+    def go_on(self) -> None:
+        """Do what has waited."""
+        self.is_behind, self._paused = False, False
+        late, self._late = self._late, []
+        for verb, given in late:
+            self.send(verb, *given)
 
     def kill(self) -> None:
         self.is_alive = False

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from personare.shelf.manifest import Consent
 from personare.studio.installed import installed_engines
 
 torch = pytest.importorskip("torch")
@@ -180,6 +181,9 @@ def test_what_cannot_be_is_told_with_its_hint(pack, program, avatar, voice_sampl
     two = {**audio, "waveform": audio["waveform"].repeat(2, 1, 1)}
     with pytest.raises(Exception, match="one at a time"):
         node(pack, "PersonareSpeak", avatar=avatar, audio=two)
+    for name, given in (("PersonareSaveMotion", {}), ("PersonareShow", {"avatar": avatar})):
+        with pytest.raises(Exception, match=r"tells no curves\. take"):
+            node(pack, name, motion=None, **given)
     for file in ("../secret.json", "/etc/passwd", "", "a/../../b.json"):
         with pytest.raises(Exception, match="is no file of input"):
             node(pack, "PersonareLoadMotion", file=file)
@@ -191,6 +195,13 @@ def test_a_kept_avatar_is_found_by_its_name(pack, program, avatar, portrait) -> 
     studio = sys.modules["personare-comfyui.nodes"].studio()
     studio.create("anna", avatar.cast, replace=True)
     assert node(pack, "PersonareKeptAvatar", name="anna")[0].avatar.keys == avatar.avatar.keys
+    made = pack.NODE_CLASS_MAPPINGS["PersonareKeptAvatar"]
+    assert made.INPUT_TYPES()["required"]["name"] == (["anna"], {"default": "anna"})
+    before = made.IS_CHANGED("anna")
+    assert made.IS_CHANGED("anna") == before
+    studio.create("anna", avatar.cast, replace=True, consent=Consent(text="I agree"))
+    assert made.IS_CHANGED("anna") not in ("", before)
+    assert made.IS_CHANGED("bert") == ""
     with pytest.raises(Exception, match="bert"):
         node(pack, "PersonareKeptAvatar", name="bert")
 

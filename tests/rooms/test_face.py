@@ -14,6 +14,7 @@ import pytest
 from personare.errors import EngineError
 from personare.rooms.face import AHEAD_SECONDS, Ended, Face, Moment
 from personare.rooms.line import Line
+from personare.serve.live import place
 from personare.serve.live.wire import State
 from tests.rooms.mirrored import SIZE, MirrorFace, level_of, run, spoken, steps
 
@@ -151,6 +152,60 @@ def test_a_lost_process_ends_what_was_complete_and_goes_on_with_what_was_not() -
                 await anext(face)
             face.end()  # nothing is left of it, yet somebody waits for its end
             assert (await until_ended(face))[1].interrupted
+
+    run(test())
+
+
+def test_a_process_that_stalls_longer_than_it_may_loses_nothing(monkeypatch) -> None:
+    monkeypatch.setattr(place, "ANSWER_SECONDS", 0.05)
+
+    async def test() -> None:
+        async with MirrorFace(rate=24000) as face:
+            await anext(face)
+            process = face.processes[0]
+            process.stall()
+            hears = asyncio.create_task(face.hear(steps(0.4, 24000)))
+            await asyncio.sleep(0.2)  # longer than it may take
+            assert not hears.done()
+            process.go_on()
+            await hears
+            face.end()
+            moments, ended = await until_ended(face)
+            assert (len(spoken(moments)), ended.interrupted) == (10, False)
+
+    run(test())
+
+
+def test_an_interruption_waits_for_a_process_that_stalls(monkeypatch) -> None:
+    monkeypatch.setattr(place, "ANSWER_SECONDS", 0.05)
+
+    async def test() -> None:
+        async with MirrorFace(rate=24000) as face:
+            await face.hear(np.full(48000, 0.9, np.float32))
+            face.end()
+            while not spoken([await anext(face)]):
+                pass
+            process = face.processes[0]
+            process.stall()
+            interrupts = asyncio.create_task(face.interrupt())
+            hears = asyncio.create_task(face.hear(np.full(9600, 0.5, np.float32)))
+            await asyncio.sleep(0.2)
+            assert not interrupts.done()
+            process.go_on()
+            await asyncio.gather(interrupts, hears)
+            face.end()
+            moments, ended = await until_ended(face)
+            assert {level_of(moment.sound) for moment in spoken(moments)} == {128}
+            assert (len(spoken(moments)), ended.interrupted) == (10, False)
+            process.stall()
+            interrupts = asyncio.create_task(face.interrupt())
+            await asyncio.sleep(0.1)
+            process.kill()  # as the sweeper does
+            await interrupts
+            await face.hear(np.full(9600, 0.5, np.float32))
+            face.end()
+            moments, ended = await until_ended(face)
+            assert (len(spoken(moments)), ended.interrupted) == (10, False)
 
     run(test())
 

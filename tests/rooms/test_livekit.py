@@ -20,6 +20,7 @@ from livekit.agents.voice.avatar import AudioSegmentEnd, DataStreamAudioOutput
 
 from personare.rooms import livekit as rooms
 from personare.rooms.livekit import RATE, AvatarWorker, FaceVideo
+from personare.serve.live import place
 from tests.rooms.livekit_room import FakeRoom
 from tests.rooms.mirrored import MirrorFace, run
 
@@ -87,6 +88,7 @@ async def call() -> AsyncIterator[tuple[DataStreamAudioOutput, FakeRoom, Audienc
             wait_remote_track=rtc.TrackKind.KIND_VIDEO,
             wait_playback_start=True,
         )
+        avatar.face = face
         worker = AvatarWorker(avatar, face, agent_identity="agent")
         await worker.start()
         audience = Audience(avatar)
@@ -144,6 +146,32 @@ def test_clear_buffer_silences_at_once_and_tells_how_far_it_came() -> None:
             assert 102 not in audience.heard
             assert 102 not in audience.seen
             assert [method for method, _ in avatar.calls].count("lk.playback_finished") == 2
+
+    run(test())
+
+
+def test_a_face_that_stalls_says_it_all_afterwards_and_every_segment_ends(monkeypatch) -> None:
+    monkeypatch.setattr(place, "ANSWER_SECONDS", 0.05)
+
+    async def test() -> None:
+        async with call() as (output, avatar, _), asyncio.timeout(10):
+            (process,) = avatar.face.processes
+            for seconds in (0.4, 0.2):
+                process.stall()
+                await say(output, seconds, 0.4)
+                await asyncio.sleep(0.2)
+                process.go_on()
+                ended = await output.wait_for_playout()
+                assert (ended.interrupted, ended.playback_position) == (False, pytest.approx(seconds))
+            process.stall()
+            await say(output, 0.4, 0.4)
+            await asyncio.sleep(0.1)
+            output.clear_buffer()
+            await asyncio.sleep(0.1)
+            process.go_on()
+            assert (await output.wait_for_playout()).interrupted
+            while [method for method, _ in avatar.calls].count("lk.playback_finished") < 3:
+                await asyncio.sleep(0.01)
 
     run(test())
 

@@ -39,6 +39,7 @@ from pipecat.workers.runner import WorkerRunner
 
 from personare.errors import NoFaceFound
 from personare.rooms.pipecat import PersonareVideoService
+from personare.serve.live import place
 from tests.rooms.mirrored import SIZE, MirrorFace, run
 
 pytestmark = pytest.mark.slow
@@ -125,6 +126,24 @@ def level(frame: Any) -> int:
 
 def stopped(times: int) -> Any:
     return lambda sink: len(sink.of(TTSStoppedFrame)) == times
+
+
+def test_a_face_that_stalls_says_it_all_afterwards(monkeypatch) -> None:
+    monkeypatch.setattr(place, "ANSWER_SECONDS", 0.05)
+
+    async def test() -> None:
+        service = Service()
+        async with Call(service) as call:
+            (process,) = service.mirror.processes
+            process.stall()
+            await call.say(0.4, 0.4, "a")
+            await asyncio.sleep(0.2)
+            process.go_on()
+            await call.sink.until(lambda sink: sink.of(TTSStoppedFrame))
+        assert sum(level(sound) == 102 for sound in call.sink.of(TTSAudioRawFrame)) == 10
+        assert call.errors == []
+
+    run(test())
 
 
 def test_sound_leaves_with_its_picture_and_frames_keep_their_places() -> None:

@@ -119,6 +119,13 @@ def memory_mib(pid: int) -> float:
     return int(kib) / 1024
 
 
+def most_memory(pid: int) -> int:
+    """What one process may ask for, in bytes."""
+    limits = Path(f"/proc/{pid}/limits").read_text()
+    (most,) = re.findall(r"^Max data size\s+(\d+)", limits, re.MULTILINE)
+    return int(most)
+
+
 async def calling() -> RTCPeerConnection:
     """A caller over WebRTC, with its offer to watch."""
     caller = RTCPeerConnection(RTCConfiguration(iceServers=[]))

@@ -170,7 +170,7 @@ def test_complaint_12_fifty_rounds_with_one_place(monkeypatch) -> None:
         async def end(self) -> None:
             self.is_alive = False
 
-    monkeypatch.setattr(live, "WorkerProcess", lambda settings: Willing())
+    monkeypatch.setattr(live, "WorkerProcess", lambda *_: Willing())
 
     async def work() -> tuple[float, dict[str, float]]:
         sessions = LiveSessions(Settings(), most=1)

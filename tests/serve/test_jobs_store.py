@@ -131,6 +131,20 @@ def test_quotas(store):
     added(store, caller="otto", each=1)
 
 
+def test_jobs_a_day_are_counted_though_they_are_deleted(store):
+    """A quota of two: who deletes, or whose jobs are swept, has had them all the same."""
+    for created in (100.0, 200.0):
+        store.remove(added(store, caller="anna", a_day=2, created=created).id)
+    with pytest.raises(Problem) as caught:
+        added(store, caller="anna", a_day=2, created=300.0)
+    assert caught.value.status == 429
+    assert caught.value.headers["Retry-After"] == str(86400 - 200), "then the first is a day old"
+    added(store, caller="otto", a_day=2, created=300.0)
+    added(store, caller="anna", a_day=2, created=86400.0 + 100)
+    with pytest.raises(Problem):
+        added(store, caller="anna", a_day=2, created=86400.0 + 150)
+
+
 def test_pages_and_who_may_see(store):
     ids = [added(store, caller="anna", created=1.0).id for _ in range(5)]
     added(store, caller="otto")

@@ -12,16 +12,21 @@ from socket import SHUT_RDWR
 import httpx2 as httpx
 import numpy as np
 import pytest
+from starlette.requests import Request
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from personare.ground.machine import main_memory
+from personare.serve.keys import api_key
 from personare.serve.live.wire import Kind, State
+from personare.serve.routes.sessions import _transport
 from tests.serve.conftest import Running, needs_children, until
 from tests.serve.live_clients import (
     SMALL,
     ask,
     children,
     in_voice,
+    most_memory,
     open_files,
     session,
     threads,
@@ -180,6 +185,7 @@ def test_a_lost_worker_is_replaced_under_the_same_id(running) -> None:
     before = children(running)
     with session(running) as made, watched(running, made) as seen:
         worker = (children(running) - before).pop()
+        assert most_memory(worker) == pytest.approx(0.75 * main_memory()[1], rel=1e-3), "as a job's may have"
         seen.send("say", text="one two three four five six seven eight nine ten")
         started = seen.until("utterance.started")
         index = seen.packets[-1][3] if seen.packets else 0
@@ -259,6 +265,37 @@ async def whep_round(running: Running, made: dict):
         status = (await http.delete(f"{running.url}{location}?token={made['token']}")).status_code
     await peer.close()
     return pictures, np.concatenate(sounds, axis=None), location, status
+
+
+def test_webrtc_is_not_what_a_far_caller_is_told_where_it_cannot_reach_him(running, made) -> None:
+    """As behind a proxy on the same machine."""
+    there = f"{running.url}/v1/sessions/{made['id']}"
+    far = ask("get", there, headers={"x-forwarded-for": "8.8.8.8"}).json()
+    assert far["transport"] == "websocket"
+    assert "--host" in far["reason"]
+
+
+@pytest.mark.parametrize(
+    ("address", "wanted", "ice", "host", "told"),
+    [
+        ("8.8.8.8", "auto", (), "127.0.0.1", "websocket"),
+        ("8.8.8.8", "webrtc", (), "127.0.0.1", "websocket"),
+        ("10.0.0.5", "webrtc", (), "127.0.0.1", "websocket"),
+        ("8.8.8.8", "mp4", (), "127.0.0.1", "mp4"),
+        ("127.0.0.1", "webrtc", (), "127.0.0.1", "webrtc"),
+        ("127.0.0.1", "auto", (), "127.0.0.1", "websocket"),
+        ("8.8.8.8", "auto", ("stun:example.org",), "127.0.0.1", "websocket"),
+        ("8.8.8.8", "auto", ("turn:example.org:443",), "127.0.0.1", "webrtc"),
+        ("8.8.8.8", "auto", (), "0.0.0.0", "webrtc"),
+        ("10.0.0.5", "auto", (), "0.0.0.0", "websocket"),
+    ],
+)
+def test_the_transport_suits_the_caller_and_the_service(answering, address, wanted, ice, host, told) -> None:
+    app = answering(host=host, ice_servers=ice, keys=(api_key("anna", "a" * 16),)).app
+    request = Request({"type": "http", "client": (address, 1), "app": app})
+    transport, reason = _transport(wanted, request)
+    assert transport == told
+    assert reason == "as asked for" or wanted not in ("mp4", transport)
 
 
 def test_no_place_is_503_and_says_when_to_come_again(answering) -> None:

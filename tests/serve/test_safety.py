@@ -57,6 +57,22 @@ def test_another_address_needs_a_key():
         api_key("anna", "secret")
 
 
+def test_a_name_for_others_needs_a_key():
+    """A proxy in front of 127.0.0.1 lets everybody in."""
+    with pytest.raises(InvalidOption, match=r"faces\.example others can reach it") as caught:
+        ServeSettings(allow_hosts=("faces.example",))
+    assert "--api-key" in caught.value.hint
+    ServeSettings(allow_hosts=("faces.example",), keys=(api_key("anna", KEY),))
+
+
+@pytest.mark.parametrize(("other", "same"), [(("anna", OTHER), "name"), (("otto", KEY), "key")])
+def test_callers_have_names_and_keys_of_their_own(other, same):
+    """One of --api-key and one of --api-keys can be alike."""
+    with pytest.raises(InvalidOption, match=f"same {same}") as caught:
+        ServeSettings(keys=(api_key("anna", KEY), api_key(*other)))
+    assert KEY not in caught.value.message + caught.value.hint
+
+
 def test_every_route_but_the_open_ones_needs_the_key(answering):
     client = answering(keys=(api_key("anna", KEY), api_key("otto", OTHER)))
     for path in ("/v1/jobs", "/v1/engines", "/v1/files/file_x", "/metrics", "/openapi.json", "/none"):
@@ -140,7 +156,7 @@ def test_a_foreign_host_is_refused(answering, host):
 
 
 def test_hosts_that_are_ours(answering):
-    client = answering(allow_hosts=("faces.example",))
+    client = answering(allow_hosts=("faces.example",), keys=(api_key("anna", KEY),))
     for host in ("localhost:1", "127.0.0.1", "192.168.1.4:8765", "[::1]:8765", "Faces.Example"):
         assert client.get("/healthz", headers={"Host": host}).status_code == 200
 
@@ -214,6 +230,21 @@ def test_forms_have_few_parts_and_known_files(answering, portrait):
     is_problem(client.post("/v1/jobs", content=b"x", headers={"Content-Type": "text/plain"}), 415)
     is_problem(client.post("/v1/files", files={"file": ("me.jpg", b"")}), 422)
     is_problem(client.post("/v1/files", files={"file": ("a", b"x")}, data={"purpose": "evil"}), 422)
+
+
+def test_what_the_framework_refuses_has_a_hint_too(answering):
+    client = answering()
+    deep = b'{"options": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    kind = {"Content-Type": "application/json"}
+    for answer in (
+        client.post("/v1/sessions", content=deep, headers=kind),
+        client.post("/v1/sessions", content=b"{", headers=kind),
+        client.get("/v1/none"),
+        client.put("/v1/jobs"),
+        client.post("/v1/jobs", content=deep, headers=kind),
+    ):
+        assert is_problem(answer, answer.status_code)["hint"], answer.text
+        assert 400 <= answer.status_code < 500
 
 
 def test_no_string_of_a_client_becomes_a_path(answering, portrait):
@@ -330,8 +361,10 @@ def test_quotas_of_bytes_and_a_full_disk(answering, portrait):
     client = answering(limits=Limits(kept_bytes_each=1024))
     file = {"file": ("me.jpg", portrait.read_bytes())}
     upload = client.post("/v1/files", files=file).json()["id"]
-    body = is_problem(client.post("/v1/files", files=file), 429)
-    assert body["error"]["code"] == "quota"
+    refused = client.post("/v1/files", files=file)
+    assert is_problem(refused, 429)["error"]["code"] == "quota"
+    assert int(refused.headers["retry-after"]) > 0
+    assert refused.headers["x-should-retry"] == "false", "it would be of no use"
     is_problem(client.post("/v1/jobs", json={"portrait": upload, "text": "Hi."}), 429)
     client.delete(f"/v1/files/{upload}")
     full = answering(limits=Limits(free_bytes=1 << 62))

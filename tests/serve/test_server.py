@@ -4,6 +4,7 @@ are counted, a port that is taken is told.
 
 from __future__ import annotations
 
+import json
 import socket
 import ssl
 import threading
@@ -25,7 +26,7 @@ from websockets.sync.client import connect
 from personare.errors import EngineError, InvalidOption
 from personare.serve.doors import Doors
 from personare.serve.limits import Bodies
-from personare.serve.problems import answer_with_problems
+from personare.serve.problems import MEDIA_TYPE, answer_with_problems
 from personare.serve.server import listening, server
 from personare.serve.settings import Limits, ServeSettings
 from tests.serve.conftest import until
@@ -99,6 +100,21 @@ def test_slow_bodies_are_cut_off(port):
     assert b"connection: close" in answer.lower()
 
 
+def test_bodies_that_trickle_are_cut_off(port):
+    """Though no two bytes are as far apart as a body may rest."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(head("Content-Length: 100000"))
+        sent = 0
+        try:
+            while sent < 100:
+                client.sendall(b"x")
+                sent += 1
+                time.sleep(0.05)
+        except OSError:
+            pass
+    assert sent < 100
+
+
 def test_a_body_of_no_known_length_is_counted(port):
     chunk = b"8000\r\n" + bytes(0x8000) + b"\r\n"
     answer = until_closed(port, head("Transfer-Encoding: chunked") + chunk * 4)
@@ -116,6 +132,29 @@ def test_who_is_quick_is_served_while_others_are_slow(port):
             quick.request("POST", "/echo", b"{}")
             assert quick.getresponse().read() == b"2"
             time.sleep(0.4)  # between two requests a connection may rest
+
+
+def test_one_connection_too_many_gets_a_problem():
+    app = FastAPI()
+
+    @app.get("/healthz")
+    async def healthz() -> str:
+        return "ok"
+
+    limits = Limits(connections=8)
+    with served(app, ServeSettings(limits=limits)) as port, ExitStack() as open_ones:
+        for _ in range(limits.connections):
+            one = open_ones.enter_context(closing(HTTPConnection("127.0.0.1", port, timeout=20)))
+            one.request("GET", "/healthz")
+            assert one.getresponse().read() == b'"ok"'
+        refused = open_ones.enter_context(closing(HTTPConnection("127.0.0.1", port, timeout=20)))
+        refused.request("GET", "/healthz")
+        answer = refused.getresponse()
+        assert (answer.status, answer.headers["content-type"]) == (503, MEDIA_TYPE)
+        assert int(answer.headers["retry-after"]) > 0
+        problem = json.loads(answer.read())
+        assert problem["error"]["code"] == "crowded"
+        assert problem["hint"]
 
 
 def test_a_port_that_is_taken_is_told(port):

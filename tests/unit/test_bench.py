@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from personare.bench.plot import check_plot, parts
-from personare.bench.runs import STAGES, read_run, run_bench, syllables
+from personare.bench.runs import STAGES, read_run, run_bench
 from personare.errors import UnreadableMedia, UnwritableOutput, WeightsMissing
+from personare.voice.syllables import syllables
 from tests.conftest import write_wav
 
 pytestmark = pytest.mark.slow

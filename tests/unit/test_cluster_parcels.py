@@ -5,14 +5,16 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from personare import Order, Settings, Studio
 from personare.cluster.maker import Maker, _sweep
-from personare.cluster.parcels import Packer, Parcel, Sent, receive, unpack
+from personare.cluster.parcels import Packer, Parcel, Sent, receive, renamed, unpack
 from personare.provenance.ledger import Ledger
 from personare.provenance.settings import MarksSettings
+from personare.shelf.home import home
 from personare.shelf.manifest import Consent
 from personare.work.jobs import Job
 from personare.work.queue import Ended
@@ -119,6 +121,81 @@ def test_a_folder_of_pictures_stays_a_folder(tmp_path, here, objects, portrait):
     assert {path.name: path.read_bytes() for path in task.order.guide.iterdir()} == {
         name: name.encode() for name in ("1.jpg", "2.jpg", "10.jpg")
     }
+
+
+@pytest.fixture
+def posing(here, monkeypatch):
+    """The default engine with options that name files, as some have."""
+    engine = here.open("puppet")
+
+    class Options(type(engine).Options):
+        poses: Path | None = None
+        style: str = "default"
+
+    monkeypatch.setattr(type(engine), "Options", Options)
+    own = home().styles / "lively.npz"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"how I move")
+    monkeypatch.setattr(
+        type(engine), "styles", lambda self: {"lively": own, "calm": Path("/published/calm.pt")}
+    )
+
+
+def test_files_that_options_name_travel(tmp_path, here, objects, portrait, posing):
+    folder = tmp_path / "poses"
+    folder.mkdir()
+    (folder / "1.jpg").write_bytes(b"left")
+    wanted = job(tmp_path, portrait=portrait, text="Hello.")
+    for style, content in (("lively", b"how I move"), (str(folder / "a.npz"), b"two seconds")):
+        (folder / "a.npz").write_bytes(b"two seconds")
+        options = {"poses": str(folder), "style": style, "size": 256}
+        asked = replace(wanted, order=wanted.order.model_copy(update={"options": options}))
+        parcel = Packer(here, objects.put).pack(asked)
+        task, there = unpack(parcel, tmp_path / f"there {len(content)}", objects.get)
+        at = {name: Path(task.order.options[name]) for name in ("poses", "style")}
+        assert task.order.options["size"] == 256
+        assert {path.name for path in at["poses"].iterdir()} == {"1.jpg", "a.npz"}
+        assert (at["poses"] / "1.jpg").read_bytes() == b"left"
+        assert at["style"].read_bytes() == content
+        assert {there[str(path)] for path in at.values()} == {str(folder), style}
+    ended = renamed(
+        Ended(task, {"options": {"poses": str(at["poses"])}}, f"{at['poses']} is none"), asked, there
+    )
+    assert (ended.report, ended.error) == ({"options": {"poses": str(folder)}}, f"{folder} is none")
+
+
+def test_what_the_machine_there_has_is_named_and_not_sent(tmp_path, here, objects, portrait, posing):
+    wanted = job(tmp_path, portrait=portrait, text="Hello.")
+    options = {"poses": str(tmp_path / "nowhere"), "style": "calm"}
+    wanted = replace(wanted, order=wanted.order.model_copy(update={"options": options}))
+    parcel = Packer(here, objects.put).pack(wanted)
+    assert parcel.options == {}
+    assert unpack(parcel, tmp_path / "there", objects.get)[0].order.options == options
+
+
+def test_an_avatar_s_options_lead_to_files_on_the_machine_it_comes_to(
+    tmp_path, here, objects, portrait, posing, monkeypatch
+):
+    poses = tmp_path / "poses.mp4"
+    poses.write_bytes(b"left and right")
+    cast = here.cast(portrait, "puppet", {"size": 256, "poses": str(poses)})
+    here.shelf.save("me", here.prepare(cast)[0], portrait)
+    sent = Packer(here, objects.put).avatar("me")
+    maker = there(tmp_path, objects, monkeypatch)
+    for content in (b"left and right", b"right"):
+        poses.write_bytes(content)
+        maker.household.welcome(Packer(here, objects.put).avatar("me"), objects.get)
+        kept = maker.household.studio.shelf.load_manifest("me")
+        assert kept.options["size"] == 256
+        assert Path(kept.options["poses"]).read_bytes() == content
+        assert Path(kept.options["poses"]).is_relative_to(maker.household.scratch)
+    assert sent.name == "me"
+    wanted = Creation("job_1", "you", portrait, options={"size": 256, "poses": str(poses)})
+    done = maker.make(Packer(here, objects.put).pack(wanted))
+    assert done.ended.error == ""
+    receive(done, here, objects.get)
+    assert here.shelf.load_manifest("you").options["poses"] == str(poses)
+    maker.close()
 
 
 @pytest.mark.parametrize("name", ["../out", "/etc/passwd", "a/../../b", "a/b/c", ""])

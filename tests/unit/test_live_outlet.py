@@ -126,18 +126,20 @@ def test_an_interrupt_voids_what_waits_but_no_message() -> None:
 
 
 def test_places_are_counted_by_measured_cost() -> None:
-    """Complaint 6: the session that would make all others late does not come in."""
+    """Complaint 6: the session that would make all others late does not come in. On two cores
+    puppet was measured at 0.44, speaking at 512: three of them have 25 pictures a second each.
+    """
     admission = Admission(cores=2)
     admission.enter("a", "512")
-    admission.measured("a", "512", 0.42)
+    admission.measured("a", "512", 0.44)
     admission.enter("b", "512")
     admission.enter("c", "512")
-    with pytest.raises(Busy, match=r"1\.50 of 1\.50 cores, and this one needs 0\.50"):
+    with pytest.raises(Busy, match=r"1\.56 of 1\.70 cores, and this one needs 0\.52"):
         admission.enter("d", "512")
     admission.leave("b")
     admission.leave("b")
     admission.enter("d", "512")
-    assert admission.used == pytest.approx(3 * (0.42 + TRANSPORT_CORES))
+    assert admission.used == pytest.approx(3 * (0.44 + TRANSPORT_CORES))
 
 
 def test_one_that_turns_out_to_cost_too_much_has_to_leave_unless_it_is_alone() -> None:

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from personare.engines.performance import Made
 from personare.errors import Busy, EngineError, InvalidOption
+from personare.serve.live import opened
 from personare.serve.live.live import LiveSessions
 from personare.serve.live.opened import Wanted, check_live
 from personare.serve.live.place import Place
 from personare.serve.live.session import Interrupted
-from personare.serve.live.wire import Kind, Packet, State
+from personare.serve.live.wire import Kind, Packet, State, Word
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
+from tests.unit.live_performances import Mirror
 
 FACTS = {"size": (2, 2), "fps": 25, "columns": [], "latency_seconds": 0.2, "cost": None}
+MINUTE = timedelta(minutes=1)
 
 
 class Worker:
@@ -111,6 +117,48 @@ def test_a_session_that_nobody_watches_ends(stage: Stage) -> None:
 
 
 @on_stage
+def test_a_pause_goes_with_whoever_asked_for_it(stage: Stage) -> None:
+    """Also where he only sends messages, and pictures go another way."""
+
+    def paused() -> bool:
+        return [sent[1] for sent in stage.workers[0].sent if sent[0] == "pause"][-1]
+
+    first, second, controls = Watcher(), Watcher(), Watcher()
+    stage.place.attach(first, "mjpeg")
+    stage.place.obey(Word(type="pause"), first)
+    assert paused()
+    stage.place.detach(first)
+    assert not paused()
+    stage.place.attach(first, "mjpeg")
+    stage.place.obey(Word(type="pause"), first)
+    stage.place.attach(second, "mjpeg")  # takes over
+    assert not paused()
+    stage.place.attach(controls, None)
+    stage.place.obey(Word(type="pause"), controls)
+    stage.place.detach(Watcher())
+    assert paused()
+    stage.place.detach(controls)
+    assert not paused()
+
+
+@on_stage
+def test_a_session_that_is_watched_but_paused_for_half_an_hour_ends(stage: Stage) -> None:
+    watcher = Watcher()
+    stage.place.attach(watcher, "mjpeg")
+    stage.time = 100
+    for stage.time in (100, 1000):  # said again, it does not begin again
+        stage.place.obey(Word(type="pause"), watcher)
+    stage.time = 1899
+    assert stage.place.overdue() == ""
+    assert stage.place.overdue(paused_seconds=60) == "paused"
+    stage.time = 1901
+    assert stage.place.overdue() == "paused"
+    stage.place.obey(Word(type="resume"), watcher)
+    assert stage.place.overdue() == ""
+    assert stage.workers[0].killed == 0
+
+
+@on_stage
 def test_a_worker_that_says_nothing_is_killed_but_not_one_that_stands_still(stage: Stage) -> None:
     stage.place.attach(Watcher(), "mjpeg")
     stage.place.hold(True)
@@ -200,6 +248,28 @@ def test_an_offer_that_is_never_connected_ends(monkeypatch, hung_up) -> None:
     assert watching == []
 
 
+def test_who_watches_a_session_that_stands_still_is_not_taken_for_gone(monkeypatch) -> None:
+    """A hidden tab over WebRTC: nothing leaves, so its receiver reports nothing."""
+    from personare.serve.live import whep
+
+    class Sender:
+        async def getStats(self):  # noqa: N802
+            return {"": SimpleNamespace(type="remote-inbound-rtp", timestamp=datetime.now(UTC) - MINUTE)}
+
+    async def work() -> list[bool]:
+        stage, silent = Stage(), []
+        peer = whep.Peer(stage.place, ())
+        peer._senders, peer._stood_at = [Sender()], datetime.now(UTC) - MINUTE
+        silent.append(await peer._is_silent())
+        for kind in ("pause", "resume"):
+            stage.place.obey(Word(type=kind))
+            silent.append(await peer._is_silent())
+        monkeypatch.setattr(whep, "SILENT_SECONDS", 0)
+        return [*silent, await peer._is_silent()]
+
+    assert asyncio.run(work()) == [True, False, False, True]
+
+
 def test_sound_leaves_as_evenly_as_its_clock_though_pictures_do_not() -> None:
     from personare.serve.live.whep import Even
 
@@ -214,6 +284,57 @@ def test_sound_leaves_as_evenly_as_its_clock_though_pictures_do_not() -> None:
     assert left[-1][0] - left[-1][1] < 0.001  # a stall is not remembered for long
 
 
+def test_a_session_has_two_connections_however_many_are_offered(monkeypatch) -> None:
+    """Those that are not connected make room, the oldest first."""
+    from personare.serve.live import live, whep
+
+    class Willing(Worker):
+        def send(self, *command) -> None:
+            if command[0] == "open":
+                asyncio.get_running_loop().call_soon(self.hear, "opened", FACTS)
+
+        async def end(self) -> None:
+            self.is_alive = False
+
+    class Peer:
+        """Of as much of a connection as is counted."""
+
+        is_connected = has_ended = False
+
+        def __init__(self, place, ice_servers) -> None:
+            self.place, self.id, self.over = place, str(len(made)), asyncio.Event()
+            made.append(self)
+
+        async def answer(self, offer) -> str:
+            await asyncio.sleep(0)
+            return offer
+
+        def close(self) -> None:
+            self.has_ended = True
+            self.over.set()
+
+        async def live(self) -> None:
+            await self.over.wait()
+
+    made: list[Peer] = []
+    monkeypatch.setattr(live, "WorkerProcess", lambda *_: Willing())
+    monkeypatch.setattr(whep, "Peer", Peer)
+
+    async def work() -> tuple[list[str], int]:
+        sessions = LiveSessions(Settings())
+        sessions.admission.capacity = 8.0
+        place, other = await sessions.create(Wanted(), ""), await sessions.create(Wanted(), "")
+        await sessions.answer(other, "")
+        await sessions.answer(place, "")
+        made[1].is_connected = True
+        await asyncio.gather(*(sessions.answer(place, "") for _ in range(6)))
+        left = [peer.id for peer in made if not peer.has_ended]
+        await sessions.close()
+        return left, len(sessions._peers)
+
+    assert asyncio.run(work()) == (["0", "1", "7"], 0)
+
+
 def test_no_place_is_left_taken_by_a_session_that_could_not_be_opened(monkeypatch) -> None:
     """Complaint 12."""
     from personare.serve.live import live
@@ -225,7 +346,7 @@ def test_no_place_is_left_taken_by_a_session_that_could_not_be_opened(monkeypatc
         async def end(self) -> None:
             self.is_alive = False
 
-    monkeypatch.setattr(live, "WorkerProcess", lambda settings: Refusing())
+    monkeypatch.setattr(live, "WorkerProcess", lambda *_: Refusing())
 
     async def work() -> float:
         sessions = LiveSessions(Settings(), most=1)
@@ -240,6 +361,37 @@ def test_no_place_is_left_taken_by_a_session_that_could_not_be_opened(monkeypatc
         return sessions.admission.used
 
     assert asyncio.run(work()) == 0
+
+
+class Dear(Mirror):
+    """A picture of speech takes 16 ms of the processor, one at rest 4."""
+
+    spent = 0.0
+
+    def _frame(self) -> Made:
+        Dear.spent += 0.016
+        self._made += 1
+        return Made(np.zeros((1, 2, 2, 3), np.uint8))
+
+    def _rest(self, n) -> Made:
+        Dear.spent += 0.004 * n
+        return super()._rest(n)
+
+
+@pytest.mark.parametrize("fields", [{}, {"device": None}])
+def test_a_session_costs_what_it_takes_while_it_speaks(monkeypatch, fields) -> None:
+    """Else those that are at rest now would come in, and speak too slowly together."""
+    engine = SimpleNamespace(
+        idles=True,
+        Options=SimpleNamespace(model_fields=fields),
+        latency=lambda options: SimpleNamespace(lookahead_seconds=0.16, floor_seconds=0.2),
+        perform=lambda avatar, options, guide, store: Dear(),
+    )
+    studio = SimpleNamespace(prepare=lambda cast: (SimpleNamespace(consent=""), ""), store=None)
+    monkeypatch.setattr(opened, "_cast", lambda *_: SimpleNamespace(engine=engine, options=None))
+    monkeypatch.setattr(opened.time, "process_time", lambda: Dear.spent)
+    assert opened.open_wanted(Wanted(), studio).cost == pytest.approx(0.016 * 25)
+    assert opened.open_wanted(Wanted(measure=False), studio).cost is None
 
 
 def test_engines_that_cannot_be_live_say_so() -> None:

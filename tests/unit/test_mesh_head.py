@@ -85,3 +85,13 @@ def test_units_add_up() -> None:
     both = head.shaped(curves(jawOpen=0.3, mouthPucker=0.5)) - rest
     one, other = head.shaped(curves(jawOpen=0.3)) - rest, head.shaped(curves(mouthPucker=0.5)) - rest
     np.testing.assert_allclose(both, one + other, atol=1e-5)
+
+
+def test_what_does_not_move_is_left_out_to_the_same_bit() -> None:
+    head = mesh_head()
+    for asked in (curves(), curves(jawOpen=0.3, eyeBlinkLeft=0.7), np.ones(len(ARKIT_UNITS), np.float32)):
+        weights = asked.repeat(np.diff(head.unit_starts))
+        moved = head.vertices.copy()
+        for axis in range(3):
+            moved[:, axis] += np.bincount(head.unit_vertices, head.unit_moves[:, axis] * weights, len(moved))
+        assert np.array_equal(head.shaped(asked), head.rule.apply(moved))

@@ -14,6 +14,8 @@ import personare
 from personare.engines.puppet.draw.mesh import MeshRenderer
 from personare.ground import tuning
 from personare.ground.tuning import ALLOCATOR_VARIABLE, keep_memory, one_thread
+from personare.media import encoder
+from personare.studio.clip import sound_for
 from personare.voice import articulation
 
 glibc = pytest.mark.skipif(not tuning._has_glibc(), reason="mallopt is glibc's")
@@ -80,6 +82,23 @@ def test_from_python_the_puppet_draws_and_hears_on_one_thread(users_threads, mon
     heard = articulation._network().network.get_session_options()
     assert (heard.intra_op_num_threads, heard.inter_op_num_threads) == (1, 1)
     assert heard.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+
+
+def test_a_clip_that_is_saved_keeps_one_thread_from_its_first_frame_to_its_last(
+    users_threads, monkeypatch, tmp_path
+):
+    """OpenCV's threads would be ended and begun for each frame, and the planes made with all."""
+    engine = personare.open_engine("puppet", cache_dir=tmp_path)
+    clip = engine.speak(engine.prepare(look="mesh", size=256), sound_for(2560, "silence"))
+    settings, at_planes = [], []
+    set_threads, planes = cv2.setNumThreads, encoder.i420
+    monkeypatch.setattr(cv2, "setNumThreads", lambda n: (settings.append(n), set_threads(n)))
+    monkeypatch.setattr(
+        encoder, "i420", lambda image: (at_planes.append(cv2.getNumThreads()), planes(image))[1]
+    )
+    clip.save(tmp_path / "a.mp4")
+    assert at_planes == [1] * 4
+    assert settings == [1, 2], "once in, once out"
 
 
 @glibc

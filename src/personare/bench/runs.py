@@ -32,6 +32,7 @@ from personare.media.image import read_image
 from personare.studio.order import Order
 from personare.studio.settings import Settings
 from personare.types import SAMPLE_RATE, Progress, no_progress
+from personare.voice.syllables import syllables
 from personare.weights.finder import Weights
 
 Temperature = Literal["cold", "warm"]
@@ -262,29 +263,6 @@ def _sentence(target: Path) -> tuple[Path, str]:
         samples, spoken = syllables(_SYLLABLES_SECONDS), "syllables (synthesised, no voice is installed)"
     _write_wav(target, samples)
     return target, spoken
-
-
-def syllables(seconds: float) -> NDArray[np.float32]:
-    """Four syllables a second at 16 kHz, float32 [n]: a buzz of 120 Hz through two formants
-    that move between vowels.
-    """
-    time_s = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
-    envelope = np.clip(np.sin(2 * np.pi * 4 * time_s), 0, None) ** 0.5
-    vowel = 0.5 + 0.5 * np.sin(2 * np.pi * 0.7 * time_s)
-    voice = np.zeros_like(time_s)
-    for harmonic in range(1, 30):
-        frequency = 120.0 * harmonic
-        open_vowel = np.exp(-(((frequency - 700) / 150) ** 2)) + 0.5 * np.exp(
-            -(((frequency - 1200) / 200) ** 2)
-        )
-        close_vowel = np.exp(-(((frequency - 300) / 120) ** 2)) + 0.5 * np.exp(
-            -(((frequency - 2300) / 250) ** 2)
-        )
-        voice += (vowel * open_vowel + (1 - vowel) * close_vowel + 0.02) * np.sin(
-            2 * np.pi * frequency * time_s
-        )
-    voice *= envelope
-    return np.asarray(0.5 * voice / np.abs(voice).max(), np.float32)
 
 
 def _write_wav(target: Path, samples: NDArray[np.float32]) -> None:

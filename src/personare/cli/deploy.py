@@ -12,6 +12,7 @@ import typer
 from personare.cli.serve import check_installed
 from personare.cli.session import complain, progress_bar, say
 from personare.cli.switches import Given, switches
+from personare.errors import InvalidOption
 
 
 @switches()
@@ -30,6 +31,12 @@ def deploy(
             show_default=False,
         ),
     ] = None,
+    undrain: Annotated[
+        str | None,
+        typer.Option(
+            "--undrain", metavar="NODE", help="Let sessions go there again, and end.", show_default=False
+        ),
+    ] = None,
     move: Annotated[
         bool, typer.Option("--move", help="With --drain: its sessions begin anew on other nodes.")
     ] = False,
@@ -40,6 +47,14 @@ def deploy(
     from personare.cluster.deployment import read_deployment, run
 
     deployment = read_deployment(config)
+    if undrain is not None and (drain is not None or move):
+        raise InvalidOption("--undrain goes without --drain and --move", hint="one node at a time")
+    if move and drain is None:
+        raise InvalidOption("--move goes with --drain NODE", hint="personare deploy --help")
+    if undrain is not None:
+        drain_node(deployment.on, undrain, drains=False)
+        say(f"{undrain}: sessions go there again")
+        return
     if drain is not None:
         left = drain_node(deployment.on, drain, move=move)
         say(f"{drain}: no new sessions; {left} {'begin anew elsewhere' if move else 'are still there'}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import secrets
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any, TypeVar
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from personare.cluster.directory import Directory
+from personare.cluster.directory import Directory, Drains
 from personare.cluster.joined import NAMESPACE
 from personare.cluster.live_host import Card, LiveHost, State
 from personare.cluster.maker import Maker
@@ -26,11 +27,13 @@ from personare.serve.live.admission import SHARE
 from personare.studio.settings import Settings
 from personare.work.tasks import Step
 
-TURNS, DIRECTORY = "turns", "directory"
+TURNS, DIRECTORY, DRAINS = "turns", "directory", "drains"
 _LIVE = "live-"
 _NODES_SECONDS = 1.0
 _STATE_SECONDS = 10.0
 _CLOSE_SECONDS = 5.0
+_SIGN_SECONDS = 0.5
+"""For a sign of life; one that is dead answers at once."""
 FULL = 0.8
 """How full nodes are to be with sessions, before another one is asked for."""
 _LIBRARIES = ("OPENCV_FOR_THREADS_NUM", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -91,6 +94,7 @@ class _LiveActor:
     @_in_group("ask")
     def assign(self, card: Card, cost: float | None) -> None:
         self._host.assign(card, cost)
+        threading.Thread(target=self._host.look_after, daemon=True).start()
 
     @_in_group("ask")
     def beat(self) -> None:
@@ -107,7 +111,7 @@ class _LiveActor:
 
 class _DirectoryActor:
     """A `Directory` with the actors of its sessions, and spare ones on every node. Restarted,
-    it asks the actors that are there whose they are.
+    it asks the actors that are there whose they are, and one that keeps it which nodes drain.
     """
 
     def __init__(
@@ -126,6 +130,7 @@ class _DirectoryActor:
         self._looked_at = float("-inf")
         self._asked_for = 0
         self._closing: list[tuple[Any, Any, float]] = []
+        self._drained = _drained()
         there = [
             known["name"]
             for known in ray.util.list_named_actors(all_namespaces=True)
@@ -193,6 +198,7 @@ class _DirectoryActor:
         """
         self._look()
         there = self._directory.drain(node, drains)
+        _only(DRAINS, ray.remote(Drains)).note.remote(node, drains)
         if move:
             for id in there:
                 ray.kill(self._sessions[id][0])
@@ -228,6 +234,8 @@ class _DirectoryActor:
         if asked := [one for one, _, _ in self._closing]:
             ray.wait(asked, num_returns=len(asked), timeout=_CLOSE_SECONDS)
         self._bury(every=True)
+        with suppress(ValueError):
+            ray.kill(ray.get_actor(DRAINS, namespace=NAMESPACE))
 
     def _close(self, actor: Any) -> None:
         """An actor ends its session; then it is killed, for one that ends by itself is reported
@@ -258,6 +266,9 @@ class _DirectoryActor:
         for node, cores in alive.items():
             if cores:
                 self._directory.join(node, cores)
+                if node in self._drained:
+                    self._directory.drain(node)
+        self._drained = frozenset()
         self._fill()
         self._ask_for_cores()
 
@@ -288,8 +299,13 @@ class _DirectoryActor:
         self._directory.put(state.card.id, node, state.card.kind, state.card.wanted.avatar)
 
     def _taken(self, node: str) -> Any:
-        waiting = self._spares.get(node)
-        actor = waiting.popleft() if waiting else self._started(node)
+        waiting = self._spares.get(node, deque())
+        while waiting:
+            actor = waiting.popleft()
+            if _is_there(actor):
+                break
+        else:
+            actor = self._started(node)
         self._fill()
         return actor
 
@@ -311,6 +327,28 @@ class _DirectoryActor:
             lifetime="detached",  # it outlives this one, which finds it again by its name
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
         ).remote(*self._given)
+
+
+def _is_there(actor: Any) -> bool:
+    """Whether an actor that waits has not died; one that still loads is there."""
+    asked = actor.state.remote()
+    if not ray.wait([asked], timeout=_SIGN_SECONDS)[0]:
+        return True
+    try:
+        ray.get(asked)
+    except ray.exceptions.RayError:
+        return False
+    return True
+
+
+def _drained() -> frozenset[str]:
+    """Nodes that drained before this directory was there."""
+    try:
+        known = ray.get_actor(DRAINS, namespace=NAMESPACE)
+        drained: frozenset[str] = ray.get(known.nodes.remote(), timeout=_STATE_SECONDS)
+    except (ValueError, TimeoutError, ray.exceptions.RayError):  # nobody has drained any
+        return frozenset()
+    return drained
 
 
 def turn(turns: Any) -> Turn:

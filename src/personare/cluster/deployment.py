@@ -8,6 +8,7 @@ node; Serve begins it anew when it dies. It draws and encodes nothing.
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import tomllib
 from collections.abc import Callable, Iterator
@@ -111,6 +112,8 @@ def served(deployment: Deployment) -> Iterator[str]:
     if settings.certfile is not None:
         http |= {"ssl_certfile": str(settings.certfile), "ssl_keyfile": str(settings.keyfile)}
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
+    before = serve.status()
+    others = bool(before.proxies or before.applications)  # somebody else's Serve, whose port holds
     try:
         try:
             serve.start(proxy_location="HeadOnly", http_options=http, logging_config={"log_level": "WARNING"})
@@ -118,13 +121,27 @@ def served(deployment: Deployment) -> Iterator[str]:
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise EngineError(f"the service does not start: {reason}", hint="see the logs of ray") from None
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        yield f"{'https' if settings.certfile else 'http'}://{host}:{port}"
+        yield _address_of_others() if others else _address(settings.host, port, bool(settings.certfile))
     finally:
-        serve.shutdown()
+        if others:
+            serve.delete(NAME)
+        else:
+            serve.shutdown()
         if (known := actors.known_directory()) is not None:
             ray.get(known.end.remote(), timeout=30)
             ray.kill(known)
+
+
+def _address(host: str, port: int, tls: bool) -> str:
+    return f"{'https' if tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _address_of_others() -> str:
+    """Where a Serve listens that was there before; Serve itself tells it nowhere else."""
+    from ray.serve.context import _get_global_client
+
+    options = _get_global_client().http_config
+    return _address(options.host, options.port, bool(getattr(options, "ssl_certfile", None)))
 
 
 def application(args: dict[str, Any]) -> Any:
@@ -176,6 +193,10 @@ def drain(on: str, node: str, *, drains: bool = True, move: bool = False) -> int
     """Keep new sessions from a node of a deployment that runs; how many are there. move: they
     begin anew elsewhere. Raises EngineError, InvalidOption.
     """
+    if on == "ray" and not os.environ.get("RAY_ADDRESS"):
+        raise EngineError(
+            "no cluster is named", hint='RAY_ADDRESS=HOST:6379, or on = "ray://HOST:PORT" in --config'
+        )
     with joined(on):
         from personare.cluster import actors
 

@@ -50,6 +50,21 @@ class Placed:
     measure: bool
 
 
+class Drains:
+    """Nodes that get no sessions, in a place that outlives a directory. In one thread."""
+
+    def __init__(self) -> None:
+        self._nodes: set[str] = set()
+
+    def note(self, node: str, drains: bool) -> None:
+        """A node drains, or does not any more."""
+        (self._nodes.add if drains else self._nodes.discard)(node)
+
+    def nodes(self) -> frozenset[str]:
+        """All that drain."""
+        return frozenset(self._nodes)
+
+
 class Directory:
     """Places by measured cost on all nodes. In one thread."""
 

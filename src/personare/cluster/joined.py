@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from personare.errors import EngineError, InvalidOption
@@ -54,6 +55,15 @@ def ray_module() -> Any:
     return ray
 
 
+def send_token() -> None:
+    """Have Ray's client send the token that this machine has, before ray is imported: it would
+    only if a mode is set, while clusters use theirs without one.
+    """
+    named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if named or (Path.home() / ".ray" / "auth_token").is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
 @contextmanager
 def joined(address: str, progress: Progress = no_progress, *, cores: int | None = None) -> Iterator[Cluster]:
     """A cluster, while the block runs. cores: of one that is started here; None for all.
@@ -62,6 +72,7 @@ def joined(address: str, progress: Progress = no_progress, *, cores: int | None 
     the cluster does not answer, or its machines have another personare.
     """
     check_address(address)
+    send_token()
     ray = ray_module()
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     progress("joining the cluster", 0, None)
@@ -76,7 +87,7 @@ def joined(address: str, progress: Progress = no_progress, *, cores: int | None 
         reason = " ".join(str(error).split())[:200]
         raise EngineError(
             f"the cluster {address} cannot be joined: {reason}",
-            hint="is it up? ray status; its version and its token must be those of this machine",
+            hint="is it up? ray status; it needs the version and the token of this machine (docs/scale.md)",
         ) from None
     finally:
         _answer_as(before)

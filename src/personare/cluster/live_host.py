@@ -2,7 +2,8 @@
 (serve/live/worker.py), with messages in a queue instead of a pipe.
 
 It outlives whoever listens. Without a sign of life from a front it stops drawing after 10 s,
-and ends after a minute: by then its watchers would have gone.
+and draws on when there is one again; it ends after a minute, for by then its watchers would
+have gone.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -21,7 +22,7 @@ from personare.cluster.parcels import Get, Sent, SentAvatar, written
 from personare.errors import PersonareError
 from personare.provenance.settings import MarksSettings
 from personare.serve.live.opened import Wanted
-from personare.serve.live.wire import Packet
+from personare.serve.live.wire import Media, Packet
 from personare.serve.live.worker import BEAT_SECONDS, Worker
 from personare.studio.settings import Settings
 from personare.work.making import warm
@@ -29,6 +30,8 @@ from personare.work.making import warm
 UNHEARD_SECONDS = 10.0
 ORPHANED_SECONDS = 60.0
 _LOOK_SECONDS = 0.2
+_PASSING = ("packets", "alive")
+"""What is worth nothing any more to somebody who did not listen when it was said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +69,15 @@ class LiveHost:
         get: Get,
         names: tuple[str, ...] = (),
         turn: TurnElsewhere | None = None,
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """names: engines to load before anybody asks. turn: of this machine, to compute."""
+        """names: engines to load before anybody asks. turn: of this machine, to compute. now:
+        seconds of a clock that never falls.
+        """
         self._household = Household(settings, marks)
         if turn is not None:
             self._household.studio.store.take_turns(turn)
-        self._get = get
+        self._get, self._now = get, now
         self._messages: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
         self._worker = Worker(self, self._household.studio)
         self._card: Card | None = None
@@ -79,8 +85,10 @@ class LiveHost:
         self._facts: dict[str, Any] | None = None
         self._generation = self._index = 0
         self._listener = 0
-        self._heard_at = time.monotonic()
+        self._heard_at = now()
         self._heard, self._busy = True, False
+        self._media: Media | None = None
+        self._watching = threading.Lock()
         for name in names:
             try:
                 warm(name, self._household.studio)
@@ -91,7 +99,6 @@ class LiveHost:
         """Whose session it will be. cost: what such sessions are known to cost."""
         self._card, self._cost = card, cost
         self.beat()
-        threading.Thread(target=self._watch, daemon=True).start()
 
     def obey(self, verb: str, *arguments: Any) -> None:
         """A command, as `Worker.obey` takes it; `open` brings the avatar and the guide, and
@@ -107,9 +114,12 @@ class LiveHost:
     def _obey(self, verb: str, *arguments: Any) -> None:
         if verb == "refuse":  # what it was to be opened with cannot be had
             self.send(("refused", *arguments))
+        elif verb == "watch":
+            self._watch(*arguments)
         elif verb != "open":
             self._worker.obey(verb, *arguments)
-        elif self._facts is not None:  # of a front that has taken it over
+        elif self._facts is not None:  # of a front that has taken it over: nobody watches yet
+            self._watch(None)
             self.send(("opened", self._facts))
         else:
             self._open(*arguments)
@@ -129,8 +139,12 @@ class LiveHost:
             yield told
 
     def beat(self) -> None:
-        """Somebody listens."""
-        self._heard_at, self._heard = time.monotonic(), True
+        """Somebody listens; whoever watched before a silence watches again."""
+        self._heard_at = self._now()
+        with self._watching:
+            if not self._heard:
+                self._heard = True
+                self._worker.obey("watch", self._media)
 
     def state(self) -> State | None:
         """None before the session is open."""
@@ -139,6 +153,26 @@ class LiveHost:
         measured = self._facts["cost"]
         cost = self._cost if measured is None else measured
         return State(self._card, self._facts, self._generation, self._index, cost, os.getpid())
+
+    def look_after(self) -> None:
+        """`look` for as long as the process lives, which ends with an orphan."""
+        while self.look():
+            time.sleep(BEAT_SECONDS)
+        os._exit(0)
+
+    def look(self) -> bool:
+        """Say that it lives, and see whether somebody listens; False for an orphan, of which
+        nothing is left.
+        """
+        if not self._busy:
+            self._worker.live()
+        silent = self._now() - self._heard_at
+        if silent > ORPHANED_SECONDS:
+            self._household.close()
+            return False
+        if silent > UNHEARD_SECONDS and self._heard and self._facts is not None:
+            self._fall_silent()
+        return True
 
     def close(self) -> None:
         """The session ends."""
@@ -155,7 +189,7 @@ class LiveHost:
         elif message[0] == "packets" and message[1]:
             last: Packet = message[1][-1]
             self._generation, self._index = max(self._generation, last.generation), last.index + 1
-        if self._heard:
+        if self._heard or message[0] not in _PASSING:
             self._messages.put(message)
 
     def _open(self, wanted: Wanted, avatar: SentAvatar | None, guide: Sent | None) -> None:
@@ -170,17 +204,18 @@ class LiveHost:
             return
         self._worker.obey("open", wanted)
 
-    def _watch(self) -> None:
-        while True:
-            time.sleep(BEAT_SECONDS)
-            if not self._busy:
-                self._worker.live()
-            silent = time.monotonic() - self._heard_at
-            if silent > ORPHANED_SECONDS:
-                self._household.close()
-                os._exit(0)
-            if silent > UNHEARD_SECONDS and self._heard and self._facts is not None:
-                self._heard = False
-                self._worker.obey("watch", None)
-                while not self._messages.empty():
-                    self._messages.get()
+    def _watch(self, media: Media | None) -> None:
+        with self._watching:
+            self._media = media
+            self._worker.obey("watch", media)
+
+    def _fall_silent(self) -> None:
+        with self._watching:
+            self._heard = False
+            self._worker.obey("watch", None)
+            told = []
+            while not self._messages.empty():
+                told.append(self._messages.get())
+            for message in told:
+                if message[0] not in _PASSING:
+                    self._messages.put(message)

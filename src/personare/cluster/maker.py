@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from personare.cluster.parcels import (
     Put,
     SentAvatar,
     outputs,
+    put_down,
     renamed,
     sent,
     unpack,
@@ -32,9 +33,11 @@ from personare.provenance.ledger import Ledger
 from personare.provenance.settings import MarksSettings, write_marks_settings
 from personare.shelf.archive import write_archive
 from personare.shelf.home import home
+from personare.shelf.manifest import with_digest
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
 from personare.studio.transfer import import_avatar
+from personare.types import Avatar
 from personare.work.jobs import Job
 from personare.work.making import make
 from personare.work.queue import Ended
@@ -64,7 +67,19 @@ class Household:
         archive = written(avatar.archive, self.scratch / "in.avatar", get)
         import_avatar(self.studio, archive, avatar.name, replace=True)
         archive.unlink()
+        if avatar.options:
+            self._lead_to_files(avatar, get)
         self._here[avatar.name] = avatar.digest
+
+    def _lead_to_files(self, sent: SentAvatar, get: Get) -> None:
+        """What its options name lies here now."""
+        shelf = self.studio.shelf
+        folder = Path(tempfile.mkdtemp(dir=self.scratch, prefix="options-"))
+        manifest = shelf.load_manifest(sent.name)
+        options = {**manifest.options, **put_down(sent.options, folder, get)}
+        avatar = Avatar(manifest.engine, options, manifest.portrait, manifest.keys, {})
+        portrait = shelf.portrait(manifest)
+        shelf.save(sent.name, avatar, portrait, replace=True, consent=manifest.consent)
 
     def close(self) -> None:
         """Nothing is left of it but features."""
@@ -132,12 +147,15 @@ class Maker:
             noted = Ledger().noted(ended.report["marks"].get("id", ""))
             return Done(mine, outputs(task.order, self._put), noted)
         if isinstance(task, Creation):
-            return Done(mine, {"avatar": self._exported(task, folder)})
+            asked = {name: parcel.task.options[name] for name in parcel.options}
+            return Done(mine, {"avatar": self._exported(task, folder, asked)})
         return Done(mine)
 
-    def _exported(self, task: Creation, folder: Path) -> Any:
+    def _exported(self, task: Creation, folder: Path, asked: Mapping[str, Any]) -> Any:
+        """asked: options that name files, as they do where it was asked for."""
         shelf = self.household.studio.shelf
         manifest = shelf.load_manifest(task.avatar)
+        manifest = with_digest(manifest.model_copy(update={"options": {**manifest.options, **asked}}))
         archive = folder / "out.avatar"
         write_archive(archive, manifest, shelf.portrait(manifest), {})
         shelf.remove(task.avatar)  # it is the caller's to keep

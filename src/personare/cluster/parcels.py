@@ -18,8 +18,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from personare.cluster.named import named_files
+from personare.engines import DEFAULT_ENGINE
 from personare.engines.engine import engine_entry_points
-from personare.errors import UnwritableOutput
+from personare.errors import PersonareError, UnwritableOutput
 from personare.ground.durable import replaced_when_complete
 from personare.provenance.ledger import Ledger, Made
 from personare.shelf.archive import write_archive
@@ -51,20 +53,26 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class SentAvatar:
-    """An avatar by name, without its features. digest: of its manifest."""
+    """An avatar by name, without its features. digest: of its manifest, and of the files that
+    its options name. options: those files, by option.
+    """
 
     name: str
     digest: str
     archive: Sent
+    options: Mapping[str, tuple[Sent, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A task, the files that it reads, by field, and its avatar."""
+    """A task, the files that it reads, by field, those that its options name, by option, and
+    its avatar.
+    """
 
     task: Task
     files: Mapping[str, tuple[Sent, ...]] = field(default_factory=dict)
     avatar: SentAvatar | None = None
+    options: Mapping[str, tuple[Sent, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +99,25 @@ class Packer:
 
     def _packed(self, task: Task) -> Parcel:
         files: dict[str, tuple[Sent, ...]] = {}
+        named: dict[str, tuple[Sent, ...]] = {}
         name = None
         if isinstance(task, Job):
             name = task.order.avatar
+            engine = task.order.engine
+            if name is not None:
+                engine = self._studio.shelf.load_manifest(name).engine
+            named = self._named(engine, task.order.options)
             for what in READ:
                 if (path := getattr(task.order, what)) is not None:
                     files[what] = self._sent(path)
         elif isinstance(task, Creation | Look):
             if task.portrait is not None:
                 files["portrait"] = self._sent(task.portrait)
+            if isinstance(task, Creation):
+                named = self._named(task.engine, task.options)
         elif task.name not in engine_entry_points():
             name = task.name
-        return Parcel(task, files, None if name is None else self.avatar(name))
+        return Parcel(task, files, None if name is None else self.avatar(name), named)
 
     def avatar(self, name: str) -> SentAvatar:
         """An avatar of this machine's shelf. Raises PersonareError."""
@@ -110,13 +125,24 @@ class Packer:
         digest = manifest_digest(manifest)
         key = ("avatar", name, digest)
         with self._lock:
+            named = self._named(manifest.engine, manifest.options)
             if key not in self._kept:
                 with tempfile.TemporaryDirectory(prefix="personare-") as folder:
                     archive = Path(folder) / "avatar.avatar"
                     write_archive(archive, manifest, self._studio.shelf.portrait(manifest), {})
                     self._keep(key, sent(archive, self._put))
             self._kept.move_to_end(key)
-            return SentAvatar(manifest.name, digest, self._kept[key])
+            whole = f"{digest} {sorted(named.items())}" if named else digest
+            return SentAvatar(manifest.name, whole, self._kept[key], named)
+
+    def _named(self, engine: str | None, options: Mapping[str, Any]) -> dict[str, tuple[Sent, ...]]:
+        if not options:
+            return {}
+        try:
+            found = named_files(self._studio.open(engine or DEFAULT_ENGINE), options)
+        except PersonareError:  # an engine that is not here: whoever makes the clip says so
+            return {}
+        return {name: self._sent(path) for name, path in found.items()}
 
     def _sent(self, path: Path) -> tuple[Sent, ...]:
         if path.is_dir():
@@ -156,18 +182,17 @@ def unpack(parcel: Parcel, folder: Path, get: Get) -> tuple[Task, dict[str, str]
     task, there = parcel.task, {}
     if isinstance(task, Warming):
         return task, {}
-    changed: dict[str, Path] = {}
+    if isinstance(task, Job | Creation):
+        asked = task.order.options if isinstance(task, Job) else task.options
+        named = put_down(parcel.options, folder / "options", get)
+        there |= {path: str(asked[name]) for name, path in named.items()}
+        options = {**asked, **named}
+    changed: dict[str, Any] = {}
     for what, files in parcel.files.items():
-        own = folder / what
-        for one in files:
-            written(one, own / _harmless(one.name), get)
-        first = _harmless(files[0].name) if files else Path("empty")
-        changed[what] = own / first.parts[0]
-        if not files:  # a folder without files: whoever reads it says so
-            changed[what].mkdir(parents=True)
+        changed[what] = _put_down(files, folder / what, get)
         there[str(changed[what])] = str(getattr(task.order if isinstance(task, Job) else task, what))
     if isinstance(task, Creation):
-        return replace(task, portrait=changed.get("portrait")), there
+        return replace(task, portrait=changed.get("portrait"), options=options), there
     if isinstance(task, Look):
         return replace(task, portrait=changed["portrait"]), there
     for what in WRITTEN:
@@ -175,7 +200,22 @@ def unpack(parcel: Parcel, folder: Path, get: Get) -> tuple[Task, dict[str, str]
             changed[what] = folder / what / path.name
             changed[what].parent.mkdir(parents=True, exist_ok=True)
             there[str(changed[what])] = str(path)
+    changed["options"] = options
     return replace(task, order=task.order.model_copy(update=changed)), there
+
+
+def put_down(named: Mapping[str, tuple[Sent, ...]], folder: Path, get: Get) -> dict[str, str]:
+    """The files that options name, in a folder; option -> its path there. Raises OSError."""
+    return {name: str(_put_down(files, folder / name, get)) for name, files in named.items()}
+
+
+def _put_down(files: Sequence[Sent], folder: Path, get: Get) -> Path:
+    for one in files:
+        written(one, folder / _harmless(one.name), get)
+    first = _harmless(files[0].name) if files else Path("empty")
+    if not files:  # a folder without files: whoever reads it says so
+        (folder / first).mkdir(parents=True)
+    return folder / first.parts[0]
 
 
 def outputs(order: Order, put: Put) -> dict[str, Sent]:
@@ -209,8 +249,14 @@ def renamed(ended: Ended, task: Task, there: Mapping[str, str]) -> Ended:
             text = text.replace(path, there[path])
         return text
 
-    report = {name: ours(value) if isinstance(value, str) else value for name, value in ended.report.items()}
-    return replace(ended, task=task, report=report, error=ours(ended.error), hint=ours(ended.hint))
+    def all_ours(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: all_ours(one) for name, one in value.items()}
+        return ours(value) if isinstance(value, str) else value
+
+    return replace(
+        ended, task=task, report=all_ours(ended.report), error=ours(ended.error), hint=ours(ended.hint)
+    )
 
 
 def _received(one: Sent, path: Path, get: Get) -> None:

@@ -191,9 +191,8 @@ class ClusterSessions(LiveSessions):
         """Spare actors are the directory's business."""
 
     def _left(self, place: Place) -> None:
-        self._places.pop(place.id, None)
+        super()._left(place)
         self._lines.pop(place.id, None)
-        self._end(place.process)
         self._directory.leave.remote(place.id)
 
     def _swept(self) -> None:

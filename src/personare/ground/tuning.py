@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 ALLOCATOR_VARIABLE = "PERSONARE_ALLOCATOR"
 """Set to `system`, it leaves memory to the C library as that comes."""
@@ -50,6 +50,19 @@ def keep_memory() -> bool:
     mallopt = ctypes.CDLL(None).mallopt
     mapped_above = any(mallopt(_MMAP_THRESHOLD, size) for size in (_KEPT_BYTES, _OLDER_MMAP_THRESHOLD))
     return bool(mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)) and mapped_above
+
+
+def limit_memory(most: int | None) -> None:
+    """What a damaged or hostile file makes a decoder ask for ends a process, not the machine.
+
+    most: bytes that this one may have; None: as much as there is. (Not every system knows it.)
+    """
+    if most is None:
+        return
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (most, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
 def _has_glibc() -> bool:

@@ -77,16 +77,26 @@ class MeshHead:
     part: NDArray[np.uint8]
     paint: Image
     rule: SparseSums
+    moving_rule: SparseSums
+    """What of it any unit changes."""
+    rest: Floats
+    """Fine vertices float32 [k, 3] with all units at 0."""
 
     def shaped(self, curves: Floats) -> Floats:
         """Fine vertices float32 [k, 3] in eye distances, each column in one piece, for weights
         [52] of ARKIT_UNITS.
         """
-        weights = np.asarray(curves, np.float32).repeat(np.diff(self.unit_starts))
+        curves = np.asarray(curves, np.float32)
+        shape = self.rest.T.copy()
+        if not curves.any():
+            return shape.T
+        weights = curves.repeat(np.diff(self.unit_starts))
+        at = np.flatnonzero(weights)
+        weights, vertices = weights[at], self.unit_vertices[at]
         moved = self.vertices.copy()
         for axis, moves in enumerate(self.unit_moves.T):
-            moved[:, axis] += np.bincount(self.unit_vertices, moves * weights, len(moved))
-        return self.rule.apply(moved)
+            moved[:, axis] += np.bincount(vertices, moves.take(at) * weights, len(moved))
+        return self.moving_rule.apply(moved, over=shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +137,23 @@ class SparseSums:
         groups = tuple((place[rows], sources, weights) for rows, sources, weights in self.groups)
         return SparseSums(groups, self.count)
 
-    def apply(self, values: Floats) -> Floats:
-        """float32 [count, c] of [n, c]; each column of the result is in one piece."""
+    def touched(self, sources: NDArray[np.bool_]) -> SparseSums:
+        """The rows alone that some of these sources, bool [n], come into."""
+        groups = []
+        for rows, terms, weights in self.groups:
+            some = sources[terms].any(axis=0)
+            if some.any():
+                groups.append((rows[some], *(np.ascontiguousarray(x[:, some]) for x in (terms, weights))))
+        return SparseSums(tuple(groups), self.count)
+
+    def apply(self, values: Floats, over: Floats | None = None) -> Floats:
+        """float32 [count, c] of [n, c]; each column of the result is in one piece.
+
+        over: float32 [c, count], written to in place; rows without terms stay as they are
+        there, or are 0.
+        """
         columns = np.ascontiguousarray(values.T, np.float32)
-        made = np.zeros((len(columns), self.count), np.float32)
+        made = np.zeros((len(columns), self.count), np.float32) if over is None else over
         for rows, sources, weights in self.groups:
             for column, result in zip(columns, made, strict=True):
                 terms = column.take(sources)
@@ -214,9 +237,13 @@ def mesh_head() -> MeshHead:
     fine = np.argsort(downwards).astype(np.int32)[fine]
     fine = fine[np.argsort(fine.sum(axis=1), kind="stable")]
     origin = np.array([0.0, EYE_LINE_DM, EYE_PLANE_DM], np.float32)
+    vertices = ((arrays["vertices"] - origin) / unit).astype(np.float32)
+    unit_vertices = arrays["unit_vertices"].astype(np.int32)
+    moves = np.zeros(len(vertices), bool)
+    moves[unit_vertices] = True
     return MeshHead(
-        vertices=((arrays["vertices"] - origin) / unit).astype(np.float32),
-        unit_vertices=arrays["unit_vertices"].astype(np.int32),
+        vertices=vertices,
+        unit_vertices=unit_vertices,
         unit_moves=(arrays["unit_moves"] * (step / unit)).astype(np.float32),
         unit_starts=arrays["unit_starts"],
         triangles=fine,
@@ -225,4 +252,6 @@ def mesh_head() -> MeshHead:
         part=fine_part,
         paint=paint,
         rule=rule,
+        moving_rule=rule.touched(moves),
+        rest=rule.apply(vertices),
     )

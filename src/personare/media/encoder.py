@@ -23,6 +23,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from personare.errors import EngineError, PersonareError, UnwritableOutput
+from personare.media.colour import even_sized, i420
 from personare.media.resample import StreamResampler
 
 _QUEUE_LENGTH = 8
@@ -142,7 +143,8 @@ class _Encoder:
         self._frames = 0
         self._samples = 0
 
-    def picture(self, planes: NDArray[np.uint8]) -> None:
+    def picture(self, image: NDArray[np.uint8]) -> None:
+        planes = i420(np.ascontiguousarray(even_sized(image)))
         frame = VideoFrame.from_ndarray(planes, format="yuv420p")
         frame.pts = self._frames
         frame.time_base = 1 / self._clip.fps
@@ -220,7 +222,7 @@ class EncodingThread:
         self._thread.start()
 
     def put(self, item: NDArray[Any]) -> None:
-        """Queue planes of a picture (uint8) or a piece of voice (float32)."""
+        """Queue a picture (uint8 [H, W, 3]) or a piece of voice (float32)."""
         self._raise_failure()
         self._items.put(item)
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +22,11 @@ from personare.errors import InvalidOption, PersonareError, UnreadableMedia, Unw
 from personare.ground.durable import replaced_when_complete
 from personare.media.encoder import unwritable
 from personare.media.local import open_local, shown
-from personare.media.motion_files import CurveSink, curves_written, read_curves
 from personare.motion import ARKIT, Motion, Space, motion_of, state_of
 from personare.types import frame_rate
+
+if TYPE_CHECKING:
+    from personare.media.motion_files import CurveSink
 
 Floats = NDArray[np.float32]
 
@@ -50,6 +52,8 @@ def motion_written(path: Path, space: Space | None, fps: Fraction) -> Iterator[M
     """
     space = checked_motion_target(path, space)
     if path.suffix.lower() in (".json", ".csv"):
+        from personare.media.motion_files import curves_written
+
         with curves_written(path, fps) as curves:
             yield _Curves(curves)
         return
@@ -107,6 +111,8 @@ def read_motion(path: Path, fps: Fraction | None = None) -> Motion:
     """
     if path.suffix.lower() == ".npz":
         return _read_npz(path)
+    from personare.media.motion_files import read_curves
+
     track = read_curves(path, fps)
     return motion_of(track.states, track.fps)
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from personare.errors import EngineError, UnwritableOutput
 from personare.ground.durable import replaced_when_complete
-from personare.media.colour import even_sized, i420
 from personare.media.encoder import (
     BinaryWriter,
     ClipFormat,
@@ -100,13 +99,15 @@ class ClipWriter(AbstractContextManager["ClipWriter"]):
         return f"{Quality()} {VERSION} {libraries}"
 
     def write_frames(self, images: NDArray[np.uint8]) -> None:
-        """The next frames, uint8 [n, H, W, 3] RGB. Waits while the encoder is 8 frames behind."""
+        """The next frames, uint8 [n, H, W, 3] RGB, not to be written into any more. Waits while
+        the encoder is 8 frames behind.
+        """
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (*self._size, 3):
             raise EngineError(
                 f"frames of {images.dtype} {images.shape} for a clip of uint8 [n, {self._size}, 3]"
             )
         for image in images:
-            self._running().put(i420(np.ascontiguousarray(even_sized(image))))
+            self._running().put(image)
 
     def write_voice(self, voice: NDArray[np.float32]) -> None:
         """The next samples of the voice, float32 [m, channels] in [-1, 1] at the voice's rate."""

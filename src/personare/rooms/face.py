@@ -16,6 +16,7 @@ import asyncio
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -25,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.errors import EngineError
+from personare.errors import Busy, EngineError
 from personare.rooms.line import Line, floats, pcm
 from personare.serve.live.opened import Wanted
 from personare.serve.live.outlet import Outlet
@@ -163,13 +164,17 @@ class Face:
 
     async def hear(self, samples: Samples | NDArray[np.int16], rate: int | None = None) -> None:
         """Voice as it comes: mono, float32 in [-1, 1] or int16; the beginning of an utterance
-        if none is open. Waits while AHEAD_SECONDS of it wait.
+        if none is open. Waits while AHEAD_SECONDS of it wait, and while its process does not
+        answer: one that hangs is replaced by another.
 
         rate: Hz, 8000 to 48000; None: that of the face.
         """
         place, rate = self._opened(), rate or self.rate
         began = place.generation + self._interrupts
-        await place.room()
+        while not place.ended:
+            with suppress(Busy):
+                await place.room()
+                break
         while sum(line.waiting for line in self._lines) > AHEAD_SECONDS * self.rate and not place.ended:
             await asyncio.sleep(_WAIT_SECONDS)
         generation = place.generation + self._interrupts
@@ -202,13 +207,18 @@ class Face:
 
     async def interrupt(self) -> None:
         """What is said and what waits is void: no moment of it comes once this has returned,
-        and no `Ended`.
+        and no `Ended`. Waits while its process does not answer, as `hear` does.
         """
+        place = self._opened()
         self._lines.clear()
         self._ended.clear()
         self._interrupts += 1
+        before = place.generation
         try:
-            await self._opened().interrupt()
+            await place.interrupt()
+        except Busy:
+            while place.generation == before and not place.ended:
+                await asyncio.sleep(_WAIT_SECONDS)
         finally:
             self._interrupts -= 1
 

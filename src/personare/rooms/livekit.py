@@ -82,7 +82,8 @@ class FaceVideo(agents_avatar.VideoGenerator):
         self._clears += 1
         try:
             if self._alone is None:
-                await self._face.interrupt()
+                with suppress(PersonareError):  # it has just ended: its voice goes on, from here
+                    await self._face.interrupt()
             else:
                 self._alone = asyncio.Queue()
             self._speaks, self._ends_in = False, 0

@@ -21,14 +21,18 @@ create table if not exists jobs(
 create unique index if not exists jobs_by_key on jobs(caller, key) where key is not null;
 create index if not exists jobs_by_status on jobs(status, created);
 create index if not exists jobs_by_caller on jobs(caller, created);
+create table if not exists asked(caller text not null, created real not null);
+create index if not exists asked_by_caller on asked(caller, created);
 create table if not exists files(
   id text primary key, caller text not null, purpose text not null, filename text not null,
   suffix text not null, bytes integer not null, digest text not null, created real not null);
 create index if not exists files_by_caller on files(caller, created);
 create table if not exists avatars(
   name text primary key, caller text not null, job text, consent text not null,
-  created real not null, photo text);
+  created real not null, photo text, wanted integer not null default 1);
 """
+_LATER = {"avatars": {"wanted": "integer not null default 1"}}
+"""Table -> columns that databases of earlier versions lack."""
 
 
 class Database:
@@ -43,6 +47,7 @@ class Database:
             self._connection.execute("pragma journal_mode=wal")
             self._connection.execute("pragma synchronous=normal")
             self._connection.executescript(_SCHEMA)
+            self._add_later()
         except (OSError, sqlite3.Error) as error:
             raise UnwritableOutput(
                 f"{path} cannot be used: {error}", hint="check the folder, or give --data"
@@ -76,6 +81,12 @@ class Database:
                 if self._connection.in_transaction:  # a full disk ends it by itself
                     self._connection.execute("rollback")
                 raise
+
+    def _add_later(self) -> None:
+        for table, columns in _LATER.items():
+            there = {row["name"] for row in self._connection.execute(f"pragma table_info({table})")}
+            for name in columns.keys() - there:
+                self._connection.execute(f"alter table {table} add column {name} {columns[name]}")
 
     def close(self) -> None:
         """Give the file free."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from filelock import FileLock, Timeout
@@ -78,6 +78,7 @@ class House:
     live: LiveSessions
     figures: Figures = field(default_factory=Figures)
     is_closing: bool = False
+    placing: threading.Lock = field(init=False, default_factory=threading.Lock)
     _lock: FileLock = field(init=False)
     _sweeper: asyncio.Task[None] | None = field(init=False, default=None)
 
@@ -113,6 +114,8 @@ class House:
             most=settings.sessions,
             loopback=settings.is_local,
             ice_servers=settings.ice_servers,
+            memory_bytes=memory,
+            paused_seconds=settings.limits.paused_seconds,
         )
         return cls(settings, studio, database, jobs, files, avatars, crew, changes, sessions)
 
@@ -166,23 +169,30 @@ class House:
         """A job is not wanted any more; False if it has ended. Its worker is free in two
         seconds at most.
         """
-        cancelled = self.jobs.cancel(row.id)
-        if cancelled:
-            if row.kind == "avatar":
-                self.avatars.release(row.id)
-            self.crew.stop(row.id)
-            self.changes.tell(row.id)
-        return cancelled
+        was = self.jobs.cancel(row.id)
+        if was is None:
+            return False
+        if was.status == "in_progress":  # the pool withdraws it when its worker has ended
+            self.avatars.give_up(row.id)
+        elif was.attempts:  # a worker that died may have kept it
+            self.avatars.withdraw(row.id)
+        else:
+            self.avatars.release(row.id)
+        self.crew.stop(row.id)
+        self.changes.tell(row.id)
+        return True
 
     def cancel_open(self, row: Row) -> None:
         """Cancel a job. Raises Problem 409 if it has ended."""
         if not self.cancel(row):
             raise Problem(409, "this job has ended", "DELETE forgets it")
 
-    def cancel_job(self, job_id: str) -> None:
-        """Cancel a job by its id, if there still is one that has not ended."""
-        with suppress(Problem):
-            self.cancel(self.jobs.get(job_id))
+    def cancel_job(self, job_id: str) -> bool:
+        """Cancel a job by its id; False if there is none that has not ended."""
+        try:
+            return self.cancel(self.jobs.get(job_id))
+        except Problem:
+            return False
 
     def remove(self, row: Row) -> None:
         """Cancel a job if it has not ended, and forget it with its files. An avatar that it has
@@ -201,6 +211,8 @@ class House:
                 f"you keep more than {most:,} bytes here",
                 "DELETE jobs and files that you do not need",
                 code="quota",
+                # room comes by deleting, not by asking again
+                headers={"Retry-After": "3600", "x-should-retry": "false"},
             )
 
     def sweep(self, now: float | None = None) -> None:

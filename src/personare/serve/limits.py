@@ -19,7 +19,8 @@ _CLOSE = {"Connection": "close"}
 
 class Bodies:
     """Counts every body as it arrives. One that is too large, by what its head says or by what
-    comes, gets 413; one that stops coming gets 408. Either ends the connection.
+    comes, gets 413; one that stops coming, or comes in drops, gets 408. Either ends the
+    connection.
     """
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
@@ -39,16 +40,20 @@ class Bodies:
         if declared > most:
             await _too_large(most).response()(scope, receive, send)
             return
-        seen, complete = 0, False
+        seen, waited, complete = 0, 0.0, False
 
         async def counted() -> Message:
-            nonlocal seen, complete
+            nonlocal seen, waited, complete
             if complete:
                 return await receive()
+            began = asyncio.get_running_loop().time()
+            # what the application does meanwhile is not the client's fault: only waiting counts
+            rest = seen / self._limits.body_bytes_a_second + self._limits.body_seconds - waited
             try:
-                message = await asyncio.wait_for(receive(), self._limits.body_seconds)
+                message = await asyncio.wait_for(receive(), min(self._limits.body_seconds, rest))
             except TimeoutError:
-                raise HTTPException(408, "the body stopped coming", _CLOSE) from None
+                raise HTTPException(408, "the body stopped coming, or comes too slowly", _CLOSE) from None
+            waited += asyncio.get_running_loop().time() - began
             seen += len(message.get("body", b""))
             complete = not message.get("more_body", False)
             if seen > most:

@@ -49,6 +49,13 @@ _CODES = {
     503: "unavailable",
 }
 
+_HINTS = {
+    400: "is the body what its Content-Type says? See /openapi.json",
+    408: "send it again, over a faster line",
+    413: "send less at a time",
+}
+"""For what starlette and FastAPI refuse."""
+
 
 class Problem(Exception):
     """What a request gets instead of an answer.
@@ -150,7 +157,8 @@ def answer_with_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, error: HTTPException) -> JSONResponse:
-        return Problem(error.status_code, str(error.detail), headers=error.headers).response()
+        hint = _HINTS.get(error.status_code, "see /openapi.json")
+        return Problem(error.status_code, str(error.detail), hint, headers=error.headers).response()
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:

@@ -17,12 +17,14 @@ from typing import Any
 import h11
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.exceptions import InvalidState
 
 from personare.errors import EngineError, InvalidOption
-from personare.serve.settings import ServeSettings
+from personare.serve.problems import Problem
+from personare.serve.settings import Limits, ServeSettings
 
 END_SECONDS = 5
 """How long open requests may take when the service ends."""
@@ -31,10 +33,18 @@ _SOCKET_BYTES = 1 << 20
 _BACKLOG = 128
 
 
-def slow_heads_cut_off(seconds: float) -> type[H11Protocol]:
-    """uvicorn's protocol, which ends a connection whose next head is not whole so long after
-    its first byte (or after the connection was made).
+def full() -> Problem:
+    """What one connection more than may be gets."""
+    headers = {"Retry-After": "5", "Connection": "close"}
+    return Problem(503, "there are too many connections", "try again later", code="crowded", headers=headers)
+
+
+def limited(limits: Limits) -> type[H11Protocol]:
+    """uvicorn's protocol, which ends a connection whose next head is not whole `head_seconds`
+    after its first byte (or after the connection was made), and answers one connection too many
+    with a problem.
     """
+    seconds = limits.head_seconds
 
     class Impatient(H11Protocol):
         _timer: asyncio.TimerHandle | None = None
@@ -49,6 +59,10 @@ def slow_heads_cut_off(seconds: float) -> type[H11Protocol]:
                 self._stop()
             else:
                 self._wait()
+
+        def handle_events(self) -> None:
+            self.app = self.config.loaded_app if len(self.connections) <= limits.connections else _full
+            super().handle_events()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
@@ -74,6 +88,10 @@ def slow_heads_cut_off(seconds: float) -> type[H11Protocol]:
                 self._timer = None
 
     return Impatient
+
+
+async def _full(scope: Scope, receive: Receive, send: Send) -> None:
+    await full().response()(scope, receive, send)
 
 
 class Sockets(WebSocketsSansIOProtocol):
@@ -143,13 +161,12 @@ def check_certificate(certfile: Path, keyfile: Path | None) -> None:
 def server(app: FastAPI, settings: ServeSettings, ready: Callable[[], None] = lambda: None) -> Server:
     """The server of an application, not yet running: give `run` a socket of `listening`."""
     config: dict[str, Any] = {
-        "http": slow_heads_cut_off(settings.limits.head_seconds),
+        "http": limited(settings.limits),
         "ws": Sockets,
         "ws_per_message_deflate": False,  # pictures and sound do not become smaller by it
         "ws_max_size": _SOCKET_BYTES,
         "ws_ping_interval": 20.0,
         "ws_ping_timeout": 20.0,
-        "limit_concurrency": settings.limits.connections,
         "timeout_keep_alive": 15,
         "timeout_graceful_shutdown": END_SECONDS,
         "server_header": False,

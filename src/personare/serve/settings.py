@@ -42,9 +42,15 @@ class Limits(CheckedModel):
     job_memory_bytes: int | None = Field(
         None, ge=1 << 28, description="memory of one worker, bytes; none: three quarters of the machine's"
     )
+    paused_seconds: float = Field(
+        1800.0, gt=0, description="a live session that is watched, but paused; it is ended after so long"
+    )
     connections: int = Field(512, ge=8, description="connections at a time")
     head_seconds: float = Field(10.0, gt=0, description="until the head of a request has arrived")
     body_seconds: float = Field(20.0, gt=0, description="between two pieces of a body")
+    body_bytes_a_second: int = Field(
+        1024, ge=1, description="of a body, waited for longer than body_seconds in all"
+    )
 
     @property
     def upload_bytes(self) -> int:
@@ -110,6 +116,20 @@ class ServeSettings(CheckedModel):
                 f"{self.host} can be reached by others, and there is no API key",
                 hint="give --api-key or --api-keys, or listen on 127.0.0.1",
             )
+        if self.allow_hosts and not self.keys:
+            raise InvalidOption(
+                f"by the name {self.allow_hosts[0]} others can reach it, and there is no API key",
+                hint="give --api-key or --api-keys, or leave --allow-host out",
+            )
+        for what, values in (
+            ("name", [key.name for key in self.keys]),
+            ("key", [key.sha256 for key in self.keys]),
+        ):
+            if len(set(values)) < len(values):
+                raise InvalidOption(
+                    f"two callers have the same {what}",
+                    hint="give each one of their own; the key of --api-key is the caller default",
+                )
         if self.keyfile is not None and self.certfile is None:
             raise InvalidOption("a keyfile needs a certfile", hint="give --certfile, or leave --keyfile out")
         if "*" in self.allow_origins:

@@ -15,6 +15,7 @@ from personare.cache.store import FeatureStore
 from personare.engines.engine import Engine, EngineOptions
 from personare.errors import EngineError
 from personare.ground.stopwatch import Stopwatch
+from personare.ground.tuning import one_thread
 from personare.media.motions import MotionSink
 from personare.media.writer import ClipWriter
 from personare.provenance.content import content_of
@@ -135,7 +136,8 @@ class Clip:
             when_complete=completed,
         )
         told = nullcontext() if motion is None else motion_written(motion, self.engine.moves, fps)
-        with closing(performance), told as sink, watch.leaving("write", target) as writer:
+        # For all of it: set for each frame, OpenCV would end and begin its threads each time.
+        with one_thread(), closing(performance), told as sink, watch.leaving("write", target) as writer:
 
             def written(made: Frames) -> None:
                 nonlocal frames

@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from personare.engines.engine import Engine, engine_entry_points, load_engine
 from personare.errors import InvalidOption, PersonareError
-from personare.heads.retarget import way
 from personare.motion import Motion
 from personare.studio.order import Order
 from personare.weights.finder import Weights
@@ -63,6 +62,8 @@ def check_can(engine: Engine, order: Order, motion: Motion | None) -> None:
 
 
 def _check_shows(engine: Engine, space: str, whose: str) -> None:
+    from personare.heads.retarget import way
+
     if way(space, engine.shows) is None:
         can = engines_that(lambda other: way(space, other.shows) is not None)
         raise InvalidOption(

@@ -8,13 +8,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from personare.cache.store import FeatureStore
 from personare.engines.engine import Engine, EngineOptions, Performance
-from personare.engines.moved import Moved
-from personare.heads.retarget import Retarget, open_retarget
 from personare.motion import Motion
 from personare.types import Avatar, Frames, Guide, SpeechChunk
+
+if TYPE_CHECKING:
+    from personare.heads.retarget import Retarget
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,9 @@ class Other(Lead):
     guide: Guide | None = None
 
     def play(self, part: Part) -> Play:
+        from personare.engines.moved import Moved
+        from personare.heads.retarget import open_retarget
+
         movement = self.engine.move(self.options, guide=self.guide, store=part.store)
         retarget = open_retarget(movement.space.name, part.engine.shows, self.engine.weights)
         performance = part.engine.perform(part.avatar, part.options, store=part.store)
@@ -84,6 +89,8 @@ class GivenMotion(Lead):
     motion: Motion
 
     def play(self, part: Part) -> Play:
+        from personare.heads.retarget import open_retarget
+
         retarget = open_retarget(self.motion.space.name, part.engine.shows, part.engine.weights)
         performance = part.engine.perform(part.avatar, part.options, store=part.store)
         return _Shown(performance, self.motion, retarget)

@@ -221,7 +221,7 @@ _AJAR = _target_of(_PARTED)
 _MEETING = [VISEMES.index(viseme) for viseme in ("sil", "PP", "FF")]
 _AT_REST = np.eye(1, len(VISEMES))
 _PRESSING = np.flatnonzero(_PRESSED)
-_LIPS = np.setdiff1d(np.arange(_CHANNELS), [*_ROUNDING, *_JAW, *_SHUTTING])
+_LIPS = [place for place in range(_CHANNELS) if place not in {*_ROUNDING, *_JAW, *_SHUTTING}]
 
 
 @dataclass(frozen=True, slots=True)

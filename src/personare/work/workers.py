@@ -19,7 +19,7 @@ from typing import Protocol, TypeAlias
 
 from personare.ground import interruption
 from personare.ground.progress import cancellable
-from personare.ground.tuning import keep_memory
+from personare.ground.tuning import keep_memory, limit_memory
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
 from personare.types import Progress, no_progress
@@ -213,7 +213,7 @@ def _work(connection: Connection, settings: Settings, terms: Terms) -> None:
     try:
         interruption.begin()
         signal.signal(signal.SIGTERM, interruption.interrupt)
-        _limit_memory(terms.memory_bytes)
+        limit_memory(terms.memory_bytes)
         while (task := connection.recv()) is not None:
             if isinstance(task, Stop):  # of one that had just ended
                 continue
@@ -249,16 +249,6 @@ def _told(connection: Connection, task: Task) -> Progress:
                 connection.send(Step(what, done, total))
 
     return cancellable(tell, is_stopped)
-
-
-def _limit_memory(most: int | None) -> None:
-    """What a damaged or hostile file makes a decoder ask for ends this task, not the machine."""
-    if most is None:
-        return
-    with suppress(ImportError, ValueError, OSError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_DATA, (most, resource.getrlimit(resource.RLIMIT_DATA)[1]))
 
 
 def _end_with_parent() -> None:

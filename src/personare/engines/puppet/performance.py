@@ -11,7 +11,6 @@ from personare.cache.run import run
 from personare.cache.store import FeatureStore
 from personare.engines.performance import Floats, Made, Movement, Performance
 from personare.engines.puppet.drive import MouthDrive
-from personare.engines.puppet.fit import guide as guides
 from personare.engines.puppet.motion import FaceMotion
 from personare.engines.puppet.options import PuppetOptions
 from personare.engines.puppet.render import is_moving, open_show
@@ -193,6 +192,8 @@ def _followed(
     face: _Face,
 ) -> Iterator[Floats]:
     """What the face of a guide does, float32 [60] a frame."""
+    from personare.engines.puppet.fit import guide as guides
+
     with performance.watch("drive"):
         seen = run(Recipe((guides.stage(),)), {"guide": guide}, store, performance._told(said))
     performance.heard.update(seen.outcome)

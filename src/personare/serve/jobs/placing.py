@@ -19,8 +19,9 @@ from personare.serve.jobs.requests import (
     checked_clip,
     fills_machine,
     ready_engine,
+    refuse_files,
 )
-from personare.serve.jobs.store import Kind, Row, new_id
+from personare.serve.jobs.store import Kind, Row, new_id, same
 from personare.serve.problems import Problem
 
 if TYPE_CHECKING:
@@ -33,11 +34,13 @@ def place_clip(house: House, request: ClipRequest, caller: str, key: str | None 
     """A clip that is wanted, as a job that waits; the same one again for the same key. Raises
     Problem, PersonareError.
     """
+    plain = request.model_dump(mode="json", exclude_none=True)
+    if (first := _first(house, "clip", plain, request.uploads, caller, key)) is not None:
+        return first
     if request.avatar is not None:
         house.avatars.manifest(request.avatar, caller)
     engine = checked_clip(request, house.studio, house.settings.limits)
     place = request.avatar or engine.name
-    plain = request.model_dump(mode="json", exclude_none=True)
     return _placed(house, "clip", plain, request.uploads, caller, key, place, fills_machine(engine))
 
 
@@ -45,7 +48,12 @@ def place_avatar(house: House, request: AvatarRequest, caller: str, key: str | N
     """An avatar that is wanted, as a job that waits. Raises Problem (409: the name is taken),
     PersonareError.
     """
+    plain = request.model_dump(mode="json")
+    uploads = {} if request.portrait is None else {"portrait": request.portrait}
+    if (first := _first(house, "avatar", plain, uploads, caller, key)) is not None:
+        return first
     engine = ready_engine(request.engine, house.studio)
+    refuse_files(request.options, engine)
     in_force = engine.read_options(request.options)
     if (engine.brings_portrait(in_force) is None) == (request.portrait is None):
         raise Problem(
@@ -55,11 +63,10 @@ def place_avatar(house: House, request: AvatarRequest, caller: str, key: str | N
             else "with these options the engine brings its own portrait",
             "give an upload as portrait" if request.portrait is None else "leave the portrait out",
         )
-    uploads = {} if request.portrait is None else {"portrait": request.portrait}
     return _placed(
         house,
         "avatar",
-        request.model_dump(mode="json"),
+        plain,
         uploads,
         caller,
         key,
@@ -71,8 +78,22 @@ def place_avatar(house: House, request: AvatarRequest, caller: str, key: str | N
 
 def place_photo(house: House, request: PhotoRequest, caller: str, key: str | None = None) -> Row:
     """A photo that is to be looked at, as a job that waits. Raises Problem."""
-    plain = request.model_dump(mode="json")
-    return _placed(house, "photo", plain, {"portrait": request.portrait}, caller, key, "", False)
+    plain, uploads = request.model_dump(mode="json"), {"portrait": request.portrait}
+    first = _first(house, "photo", plain, uploads, caller, key)
+    return first or _placed(house, "photo", plain, uploads, caller, key, "", False)
+
+
+def _first(
+    house: House, kind: Kind, request: dict[str, Any], ids: Mapping[str, str], caller: str, key: str | None
+) -> Row | None:
+    """The job that came with this key, whatever has changed since: uploads and avatars that are
+    gone, quotas. Raises Problem: 422 if it was another request; 404 if that cannot be told.
+    """
+    first = house.jobs.of_key(caller, checked_key(key))
+    if first is None or (first.kind, first.request) == (kind, request):
+        return first
+    uploads = {field: house.files.get(upload_id, caller) for field, upload_id in ids.items()}
+    return same(first, _digest(kind, request, uploads))
 
 
 def _placed(
@@ -114,9 +135,10 @@ def _placed(
     folder = house.jobs.folder / row.id
     try:
         _link_inputs(house, uploads, inputs, folder)
-        if reserve is not None and house.jobs.of_key(caller, row.key) is None:
-            house.avatars.reserve(reserve, caller, row.id)
-        placed = house.jobs.add(row, house.settings.limits.waiting, quota.waiting, quota.jobs_a_day)
+        with house.placing:  # of two with one key at once, the second finds the first
+            if reserve is not None and house.jobs.of_key(caller, row.key) is None:
+                house.avatars.reserve(reserve, caller, row.id)
+            placed = house.jobs.add(row, house.settings.limits.waiting, quota.waiting, quota.jobs_a_day)
     except BaseException:
         house.avatars.release(row.id)
         shutil.rmtree(folder, ignore_errors=True)

@@ -61,21 +61,20 @@ class JobPool:
                 error = f"what was sent with this job is no longer there: {', '.join(lost)}"
                 self._fail(task, "input-lost", error, "send it again, with a new job")
             else:
-                self._fail(task, coded(ended.kind), ended.error, ended.hint)
-        elif self._store.complete(name, _public(ended.report), folder_bytes(folder)):
+                ended_by_us = ended.kind in ("TooSlow", "WorkerLost")
+                self._fail(task, coded(ended.kind), ended.error, ended.hint, kept=ended_by_us)
+        else:
             if isinstance(task, Creation):
                 self._avatars.settle(task.avatar, name, ended.report["photo"])
-        elif isinstance(task, Creation):  # cancelled in its last moment
-            self._avatars.withdraw(task.avatar, name)
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+            if not self._store.complete(name, _public(ended.report), folder_bytes(folder)):
+                self._forget(task, folder)  # cancelled in its last moment
         self._changed(name)
 
     def give_back(self, lost: Ended, *, blameless: bool = False) -> None:
         name = lost.task.name
         if not self._store.wait_again(name, blameless=blameless):
             hint = "out of memory? a smaller portrait or a shorter guide may do"
-            self._fail(lost.task, "worker-lost", f"{lost.error}, {TRIES} times", hint)
+            self._fail(lost.task, "worker-lost", f"{lost.error}, {TRIES} times", hint, kept=True)
         self._changed(name)
 
     def _lost_inputs(self, name: str) -> list[str]:
@@ -87,10 +86,22 @@ class JobPool:
             ]
         return []  # the job itself was removed
 
-    def _fail(self, task: Task, code: str, error: str, hint: str) -> None:
+    def _forget(self, task: Task, folder: Path) -> None:
+        if isinstance(task, Creation):
+            self._avatars.withdraw(task.name)
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _fail(self, task: Task, code: str, error: str, hint: str, *, kept: bool = False) -> None:
+        """kept: whether an avatar may have been kept already, for its worker was ended, or an
+        earlier one was.
+        """
         self._store.fail(task.name, code, without_paths(error), without_paths(hint))
         if isinstance(task, Creation):
-            self._avatars.release(task.name)
+            if kept or task.replace:
+                self._avatars.withdraw(task.name)
+            else:
+                self._avatars.release(task.name)
 
 
 def task_of(row: Row, folder: Path) -> Task:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import AfterValidator, Field, JsonValue, model_validator
 
@@ -31,6 +31,8 @@ _WORD = re.compile(r"[\w#+?, :-]{0,100}")
 _VOICE = re.compile(r"[\w:+-]+(\.[\w:+-]+)*")
 _OPERATORS = ("device",)
 """Options that whoever runs the service decides on."""
+_STYLE = "style"
+"""The option that takes a name of Engine.styles, or a file."""
 
 
 def _upload_id(given: str) -> str:
@@ -146,6 +148,27 @@ def refuse_paths(options: Mapping[str, Any]) -> None:
             raise InvalidOption(f"option {name[:40]} is a list or an object", hint="give one value")
 
 
+def refuse_files(options: Mapping[str, Any], *engines: Engine) -> None:
+    """Raises InvalidOption for an option that would name a file to one of these engines: a
+    plain word is a file of the worker's folder, too.
+    """
+    for engine in engines:
+        for name in options.keys() & engine.Options.model_fields.keys():
+            field, value = engine.Options.model_fields[name], options[name]
+            if value is not None and _takes_path(field.annotation):
+                raise InvalidOption(
+                    f"option {name[:40]} names a file, which cannot be done over HTTP",
+                    hint="whoever runs the service can keep an avatar with it",
+                )
+            if name == _STYLE and field.annotation is str and value not in (field.default, *engine.styles()):
+                raise InvalidOption(f"there is no style {str(value)[:40]!r}", hint="see /v1/styles")
+
+
+def _takes_path(annotation: Any) -> bool:
+    is_path = isinstance(annotation, type) and issubclass(annotation, Path)
+    return is_path or any(map(_takes_path, get_args(annotation)))
+
+
 def order_of(request: ClipRequest, inputs: Mapping[str, str], folder: Path) -> Order:
     """The order of a request. inputs: field -> file in the job's folder."""
     fields = request.model_dump(exclude={"curves", "motion_out", *PURPOSES})
@@ -176,8 +199,8 @@ def checked_clip(request: ClipRequest, studio: Studio, limits: Limits) -> Engine
             )
         name, options = manifest.engine, {**manifest.options, **options}
     engine = ready_engine(name, studio)
-    if request.moved_by is not None:
-        ready_engine(request.moved_by, studio)
+    mover = engine if request.moved_by is None else ready_engine(request.moved_by, studio)
+    refuse_files(request.options, engine, mover)
     in_force = engine.read_options(options)
     if engine.brings_portrait(in_force) is None:
         if request.portrait is None and request.avatar is None:

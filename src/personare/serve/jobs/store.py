@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import shutil
 import sqlite3
@@ -90,15 +91,15 @@ class JobStore:
                     "select * from jobs where caller=? and key=?", (row.caller, row.key)
                 ).fetchone()
                 if found is not None:
-                    return _same(_row(found), row)
+                    return same(_row(found), row.digest)
             if count("status in ('queued','in_progress')") >= most_open:
                 raise _busy("the queue is full")
             if count("status in ('queued','in_progress') and caller=?", row.caller) >= most_open_each:
                 raise _busy(f"you have {most_open_each} jobs that wait or are under way")
+            connection.execute("delete from asked where created<=?", (row.created - DAY_SECONDS,))
             if most_a_day is not None:
-                since = row.created - DAY_SECONDS
-                if count("caller=? and created>?", row.caller, since) >= most_a_day:
-                    raise _busy(f"you have had {most_a_day} jobs within a day", 3600)
+                _check_day(connection, row, most_a_day)
+            connection.execute("insert into asked values(?,?)", (row.caller, row.created))
             names = ("id", "kind", "caller", "status", "created", "place", "fills", "key", "digest", "bytes")
             values = [getattr(row, name) for name in names]
             values += [json.dumps(row.request), json.dumps(row.inputs)]
@@ -197,15 +198,16 @@ class JobStore:
             )
         )
 
-    def cancel(self, job_id: str) -> bool:
-        """It is not wanted any more; False if it has ended."""
-        return bool(
-            self._database.rows(
-                "update jobs set status='cancelled', stage='', done=? "
-                "where id=? and status in ('queued','in_progress') returning id",
-                (time.time(), job_id),
+    def cancel(self, job_id: str) -> Row | None:
+        """It is not wanted any more; what it was until now, or None if it has ended."""
+        with self._database.transaction() as connection:
+            found = connection.execute("select * from jobs where id=?", (job_id,)).fetchone()
+            if found is None or found["status"] not in OPEN:
+                return None
+            connection.execute(
+                "update jobs set status='cancelled', stage='', done=? where id=?", (time.time(), job_id)
             )
-        )
+        return _row(found)
 
     def wait_again(self, job_id: str, *, blameless: bool = False) -> bool:
         """Its worker is gone: it waits again, three tries in all. False: there were as many."""
@@ -257,8 +259,9 @@ class JobStore:
         )
 
 
-def _same(first: Row, again: Row) -> Row:
-    if first.digest != again.digest:
+def same(first: Row, digest: str) -> Row:
+    """The first job of an Idempotency-Key. Raises Problem 422 if it was for another request."""
+    if first.digest != digest:
         raise Problem(
             422,
             "this Idempotency-Key was used for another request",
@@ -266,6 +269,15 @@ def _same(first: Row, again: Row) -> Row:
             code="idempotency-key-reused",
         )
     return first
+
+
+def _check_day(connection: sqlite3.Connection, row: Row, most: int) -> None:
+    """Raises Problem 429 if a caller had as many jobs within a day, kept or not."""
+    since = row.created - DAY_SECONDS
+    found = connection.execute("select created from asked where caller=? order by created", (row.caller,))
+    had = [when["created"] for when in found]
+    if len(had) >= most:
+        raise _busy(f"you have had {most} jobs within a day", math.ceil(had[-most] - since))
 
 
 def _busy(detail: str, seconds: int = 10) -> Problem:

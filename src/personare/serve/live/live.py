@@ -8,24 +8,27 @@ import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from personare.errors import UnknownName
 from personare.ground.machine import machine
 from personare.serve.live.admission import Admission
 from personare.serve.live.opened import Wanted
-from personare.serve.live.place import Place
-from personare.serve.live.process import WorkerProcess
+from personare.serve.live.place import PAUSED_SECONDS, Place
+from personare.serve.live.process import WorkerProcess, in_a_process
 from personare.studio.settings import Settings
 
 if TYPE_CHECKING:
     from personare.serve.live.whep import Peer
 
+MOST_PEERS = 2
+"""WebRTC connections of one session: the one that is watched, and one that is to follow it."""
 _SWEEP_SECONDS = 1.0
 
 
 class LiveSessions:
-    """Makes sessions, finds them, ends those that nobody watches."""
+    """Makes sessions, finds them, ends those that nobody watches, or that are paused for long."""
 
     def __init__(
         self,
@@ -35,14 +38,20 @@ class LiveSessions:
         most: int | None = None,
         loopback: bool = True,
         ice_servers: Sequence[str] = (),
+        memory_bytes: int | None = None,
+        paused_seconds: float = PAUSED_SECONDS,
     ) -> None:
         """spare: workers that wait, so that the next session begins sooner.
         most: sessions at a time, whatever they cost.
         loopback: whether WebRTC stays on this machine.
         ice_servers: URLs of STUN and TURN servers.
+        memory_bytes: that one worker of this machine may have; None: as much as there is.
+        paused_seconds: that a session may be watched and paused.
         """
         self.admission = Admission(machine().cores, most)
         self.ice_servers = tuple(ice_servers)
+        self._start = partial(in_a_process, memory_bytes=memory_bytes)
+        self._paused_seconds = paused_seconds
         self._settings, self._spare, self._loopback = settings, spare, loopback
         self._peers: dict[str, Peer] = {}
         self._places: dict[str, Place] = {}
@@ -50,6 +59,11 @@ class LiveSessions:
         self._sweeper: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
         self._closing = False
+
+    @property
+    def reaches_far(self) -> bool:
+        """Whether WebRTC can leave this machine: it is not on a loopback address, or by TURN."""
+        return not self._loopback or any(url.startswith(("turn:", "turns:")) for url in self.ice_servers)
 
     async def start(self) -> None:
         """The service starts."""
@@ -97,22 +111,27 @@ class LiveSessions:
         return [place for place in self._places.values() if place.caller == caller]
 
     async def answer(self, place: Place, offer: str) -> tuple[str, str]:
-        """A WebRTC connection for a session: its id, and the answer to the offer. Raises
-        InvalidOption.
+        """A WebRTC connection for a session: its id, and the answer to the offer. A session has
+        MOST_PEERS of them; the oldest that is not connected goes. Raises InvalidOption.
         """
         from personare.serve.live.whep import Peer, only_loopback
 
         if self._loopback:
             only_loopback()
-        peer = Peer(place, self.ice_servers)
-        answer = await peer.answer(offer)
-        self._peers[peer.id] = peer
-        if place.ended:  # meanwhile
-            peer.close()
-        task = asyncio.create_task(peer.live())
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
-        task.add_done_callback(lambda _: self._peers.pop(peer.id, None))
+        async with place.offers:
+            others = [peer for peer in self._peers.values() if peer.place is place and not peer.has_ended]
+            others.sort(key=lambda peer: peer.is_connected)  # it is watched: it goes last
+            for peer in others[: 1 - MOST_PEERS or None]:
+                peer.close()
+            peer = Peer(place, self.ice_servers)
+            answer = await peer.answer(offer)
+            self._peers[peer.id] = peer
+            if place.ended:  # meanwhile
+                peer.close()
+            task = asyncio.create_task(peer.live())
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+            task.add_done_callback(lambda _: self._peers.pop(peer.id, None))
         return peer.id, answer
 
     def hang_up(self, peer: str) -> None:
@@ -144,13 +163,13 @@ class LiveSessions:
             if process.is_alive:
                 break
         else:
-            process = WorkerProcess(self._settings)
+            process = WorkerProcess(self._settings, self._start)
         self._fill()
         return process
 
     def _fill(self) -> None:
         while not self._closing and len(self._free) < self._spare:
-            self._free.append(WorkerProcess(self._settings))
+            self._free.append(WorkerProcess(self._settings, self._start))
 
     def _end(self, process: WorkerProcess) -> None:
         task = asyncio.create_task(process.end())
@@ -165,7 +184,7 @@ class LiveSessions:
             await asyncio.sleep(_SWEEP_SECONDS)
             self._swept()
             for place in list(self._places.values()):
-                if place.overdue():
+                if place.overdue(self._paused_seconds):
                     place.close(4408)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, get_args, get_origin
 import numpy as np
 
 from personare.engines.engine import Engine, EngineOptions
-from personare.engines.performance import Performance
+from personare.engines.performance import Performance, Stream
 from personare.errors import InvalidOption, PersonareError
 from personare.media.guide import open_guide
 from personare.serve.live.encoders import JpegEncoder
@@ -21,9 +21,11 @@ from personare.serve.live.session import Tick
 from personare.serve.live.wire import State
 from personare.studio.installed import installed_engines
 from personare.studio.studio import Cast, Studio
-from personare.types import SAMPLE_RATE, Guide
+from personare.types import SAMPLE_RATE, Frames, Guide, Samples
+from personare.voice.syllables import syllables
 
-MEASURED_FRAMES = 50
+RESTED_FRAMES = 25
+SPOKEN_SECONDS = 1.0
 WARMING_SECONDS = 0.2
 LONGEST_LATENCY_SECONDS = 5.0
 _NOTHING = np.zeros(0, np.int16)
@@ -59,7 +61,7 @@ class Opened:
 
     consent: digest of what the person in the avatar agreed to, "" if nothing is kept of it.
     prime_seconds: of voice before it begins to speak.
-    cost: cores that it takes in real time; None if it was not measured.
+    cost: cores that it takes in real time, while it speaks; None if it was not measured.
     """
 
     performance: Performance
@@ -95,11 +97,16 @@ def open_wanted(wanted: Wanted, studio: Studio) -> Opened:
 
     if guide is not None:
         _watched(perform)
+    measures = wanted.measure
     has_networks = "device" in cast.engine.Options.model_fields
-    spoken = _spoken(perform, wanted.measure and has_networks)
+    for _ in range(2 if has_networks and measures else 1):  # the second time nothing is loaded
+        spoken = _spoken(perform, np.zeros(round(WARMING_SECONDS * SAMPLE_RATE), np.float32))
+    if measures and not has_networks:  # networks draw as much of silence
+        voice = syllables(SPOKEN_SECONDS)
+        spoken = min(_spoken(perform, voice) for _ in range(2))  # the one that was disturbed less
     performance = perform()
     try:
-        cost = max(spoken, _cost(performance)) if wanted.measure else None
+        cost = max(spoken, _rested(performance)) if measures else None
     except PersonareError:
         performance.close()
         raise
@@ -134,33 +141,40 @@ def _watched(perform: Callable[[], Performance]) -> None:
         first.close()
 
 
-def _spoken(perform: Callable[[], Performance], measure: bool) -> float:
-    """Send a moment of silence through an engine, so that what is loaded or made once is there
-    before the first word; cores that it took, if that is asked for. (At rest, networks rest.)
+def _spoken(perform: Callable[[], Performance], voice: Samples) -> float:
+    """Say something into an engine, tick by tick, so that what is loaded or made once is there
+    before the first word. Cores: processor seconds of pictures and their encoding, by the
+    seconds that they last.
     """
-    cost = 0.0
-    for _ in range(2 if measure else 1):
-        moment, began = perform(), time.process_time()
-        try:
-            for _ in moment.feed(np.zeros(round(WARMING_SECONDS * SAMPLE_RATE), np.float32)):
-                pass
-            for _ in moment.finish():
-                pass
-        finally:
-            moment.close()
-        cost = (time.process_time() - began) / WARMING_SECONDS
-    return cost if measure else 0.0
+    moment, encoder, pictures = perform(), JpegEncoder(), 0
+    tick = round(SAMPLE_RATE / moment.fps)
+
+    def heard() -> Iterator[Stream[Frames]]:
+        for start in range(0, len(voice), tick):
+            yield moment.feed(voice[start : start + tick])
+        yield moment.finish()
+
+    began = time.process_time()
+    try:
+        for stream in heard():
+            for frames in stream:
+                for image in frames.images:
+                    encoder.encode(Tick(pictures, 0, State.SPEAKING, image, _NOTHING))
+                    pictures += 1
+    finally:
+        moment.close()
+    return (time.process_time() - began) / max(pictures, 1) * float(moment.fps)
 
 
-def _cost(performance: Performance) -> float:
-    """Cores: processor seconds of pictures and their encoding, by the seconds that they last."""
+def _rested(performance: Performance) -> float:
+    """The same of pictures at rest."""
     encoder = JpegEncoder()
     performance.idle(2)  # what is made once
     began = time.process_time()
-    for index in range(MEASURED_FRAMES):
+    for index in range(RESTED_FRAMES):
         frames = performance.idle(1)
         encoder.encode(Tick(index, 0, State.IDLE, frames.images[0], _NOTHING))
-    return (time.process_time() - began) / MEASURED_FRAMES * float(performance.fps)
+    return (time.process_time() - began) / RESTED_FRAMES * float(performance.fps)
 
 
 def _why_not(engine: Engine, options: EngineOptions) -> str:

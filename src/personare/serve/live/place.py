@@ -1,7 +1,8 @@
 """One session in the server: its worker, who watches it, and when it ends.
 
 preparing -> ready -> live <-> unwatched -> closed
-               30 s without a watcher ends it; before that, its token takes it up again
+               30 s without a watcher ends it, or half an hour of pause; before that, its token
+               takes it up again
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from personare.serve.live.session import Interrupted
 from personare.serve.live.wire import Append, Curves, Event, Facts, Media, Message, Packet, Say, VoicePiece
 
 UNWATCHED_SECONDS = 30.0
+PAUSED_SECONDS = 1800.0
+"""A session that is watched, but paused for so long, ends: a tab that was hidden and forgotten."""
 OPEN_SECONDS = 120.0
 """How long preparing may take; an avatar that is kept takes none of it."""
 HUNG_SECONDS = 10.0
@@ -66,6 +69,8 @@ class Place:
         self.facts: Facts = {}
         self.generation, self.index = wanted.generation, wanted.index
         self.losses = 0
+        self.offers = asyncio.Lock()
+        """Offers of WebRTC are answered one after the other."""
         self.opened: asyncio.Future[Facts] = asyncio.get_running_loop().create_future()
         self.wanted = wanted
         self._renew, self._closed = renew, closed
@@ -74,6 +79,8 @@ class Place:
         self._interrupts: dict[int, asyncio.Future[Interrupted]] = {}
         self._requests = 0
         self._paused = self._held = self._curves = False
+        self._paused_by: Watcher | None = None
+        self._paused_since = 0.0
         self._unwatched_since = self._now()
         self._heard_at = self._seen_at = self._now()
         self.ended = self._is_open = False
@@ -99,14 +106,19 @@ class Place:
         self._watching.append(_Watching(watcher, media))
         watcher.event(self.ready())
         if media is not None:
-            self._heard_at = self._seen_at = self._now()
+            self._paused = self._held = False  # for whoever watched before
+            self._stand()
             self.process.send("watch", media)
 
     def detach(self, watcher: Watcher) -> None:
         """He has gone."""
         gone = [one for one in self._watching if one.watcher is watcher]
         self._watching = [one for one in self._watching if one.watcher is not watcher]
+        if gone and watcher is self._paused_by:
+            self._paused = False
+            self._stand()
         if any(one.media is not None for one in gone):
+            self._paused = False
             self._unwatched_since = self._now()
             self.process.send("watch", None)
             self.hold(False)
@@ -121,8 +133,10 @@ class Place:
             **{name: value for name, value in self.facts.items() if name != "cost"},
         }
 
-    def obey(self, message: Message) -> None:
-        """A message of a page, but `interrupt` and `shown`."""
+    def obey(self, message: Message, by: Watcher | None = None) -> None:
+        """A message of a page, but `interrupt` and `shown`. by: its sender; with him his pause
+        goes.
+        """
         send = self.process.send
         if isinstance(message, Say):
             send("say", message)
@@ -132,7 +146,9 @@ class Place:
         elif isinstance(message, Append):
             raise EngineError("voice is decoded before it comes here")
         elif message.type in ("pause", "resume"):
-            self._paused = message.type == "pause"
+            if not self._paused:
+                self._paused_since = self._now()
+            self._paused, self._paused_by = message.type == "pause", by
             self._stand()
         elif message.type.startswith("input_audio_buffer."):
             send("word", message.type.rpartition(".")[2])
@@ -180,17 +196,24 @@ class Place:
         finally:
             self._interrupts.pop(request, None)
 
+    @property
+    def stands(self) -> bool:
+        """Whether time stands still: a page is hidden, or a watcher too slow."""
+        return self._paused or self._held
+
     # ------------------------------------------------------------- for the house
 
-    def overdue(self) -> str:
-        """Why it has to end now; "" if it need not."""
+    def overdue(self, paused_seconds: float = PAUSED_SECONDS) -> str:
+        """Why it has to end now; "" if it need not. paused_seconds: how long a pause may last."""
         if not self.facts:
             return ""
         if not any(one.media is not None for one in self._watching):
             return "unwatched" if self._now() - self._unwatched_since > UNWATCHED_SECONDS else ""
+        if self._paused and self._now() - self._paused_since > paused_seconds:
+            return "paused"
         patience, now = HUNG_SECONDS if self._is_open else OPEN_SECONDS, self._now()
         hangs = now - self._heard_at > patience or now - self._seen_at > OPEN_SECONDS
-        if hangs and not (self._paused or self._held):
+        if hangs and not self.stands:
             self.process.kill()  # and is made anew
             self._heard_at = self._seen_at = now
         return ""
@@ -309,7 +332,7 @@ class Place:
 
     def _stand(self) -> None:
         self._heard_at = self._seen_at = self._now()
-        self.process.send("pause", self._paused or self._held)
+        self.process.send("pause", self.stands)
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()

@@ -33,11 +33,11 @@ Start: TypeAlias = Callable[[Settings], tuple[Line, Running]]
 """Starts a worker. Its line raises EOFError or OSError when it is gone."""
 
 
-def in_a_process(settings: Settings) -> tuple[Line, Running]:
-    """A worker in a spawned process of this machine."""
+def in_a_process(settings: Settings, memory_bytes: int | None = None) -> tuple[Line, Running]:
+    """A worker in a spawned process of this machine. memory_bytes: that it may have."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=work, args=(theirs, settings), daemon=True)
+    process = context.Process(target=work, args=(theirs, settings, memory_bytes), daemon=True)
     with _one_thread_each():
         process.start()
     theirs.close()

@@ -194,10 +194,12 @@ class Session:
                 self._finished(said, interrupted=True)
             return Interrupted(self.generation, said)
 
-    def waiting_seconds(self) -> float:
-        """Voice that waits."""
+    def waiting_seconds(self, until: Voice | None = None) -> float:
+        """Voice that waits; with `until`, only up to the end of that one."""
         with self._lock:
-            return sum(voice.length for voice in self._voices) / SAMPLE_RATE
+            voices = list(self._voices)
+        last = voices.index(until) + 1 if until in voices else len(voices)
+        return sum(voice.length for voice in voices[:last]) / SAMPLE_RATE
 
     # ------------------------------------------------------------- the ticking thread
 

@@ -94,4 +94,4 @@ def _obey(text: str, place: Place, outlet: Outlet) -> None:
     elif isinstance(message, Word) and message.type == "interrupt":
         place.void()  # the answer goes to every watcher
     else:
-        place.obey(message)
+        place.obey(message, outlet)

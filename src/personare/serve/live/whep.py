@@ -187,8 +187,17 @@ class Peer:
         self._media: Media = "h264"
         self._origin: float | None = None
         self._stood = Fraction(0)
+        self._stood_at = datetime.now(UTC)  # when time last stood still for the session
         self._decided = asyncio.Event()  # it is connected, or never will be
         self._ended = asyncio.Event()
+
+    @property
+    def has_ended(self) -> bool:
+        return self._ended.is_set()
+
+    @property
+    def is_connected(self) -> bool:
+        return self._decided.is_set() and not self._ended.is_set()
 
     async def answer(self, offer: str) -> str:
         """The answer to an offer, with all candidates. Raises InvalidOption for an offer that
@@ -265,11 +274,14 @@ class Peer:
             await self._connection.close()
 
     async def _is_silent(self) -> bool:
+        if self.place.stands:  # nothing leaves, so nothing is reported; ICE sees who has gone
+            self._stood_at = datetime.now(UTC)
+            return False
         reports = await self._senders[0].getStats()
         seen = [report.timestamp for report in reports.values() if report.type == "remote-inbound-rtp"]
         if not seen:
             return False
-        return bool((datetime.now(UTC) - max(seen)).total_seconds() > SILENT_SECONDS)
+        return bool((datetime.now(UTC) - max(*seen, self._stood_at)).total_seconds() > SILENT_SECONDS)
 
     def _changed(self) -> None:
         state = self._connection.connectionState

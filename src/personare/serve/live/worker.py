@@ -24,7 +24,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from personare.errors import Busy, EngineError, PersonareError
-from personare.ground.tuning import keep_memory
+from personare.ground.tuning import keep_memory, limit_memory
 from personare.provenance.marks import ID_PREFIX, Mark, now
 from personare.provenance.settings import read_marks_settings
 from personare.provenance.visible import Badge, Corner
@@ -33,7 +33,7 @@ from personare.serve.live.opened import Opened, Wanted, open_wanted
 from personare.serve.live.pace import Pace, SystemClock
 from personare.serve.live.player import Player
 from personare.serve.live.session import Session
-from personare.serve.live.speaking import follow, say
+from personare.serve.live.speaking import Speaker
 from personare.serve.live.wire import Media, Say, VoicePiece
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
@@ -45,11 +45,12 @@ BEAT_SECONDS = 2.0
 BADGE_CORNER: Corner = "bottom right"
 
 
-def work(connection: Connection, settings: Settings) -> None:
-    """A worker's whole life. Ctrl-C is the parent's to answer."""
+def work(connection: Connection, settings: Settings, memory_bytes: int | None = None) -> None:
+    """A worker's whole life. Ctrl-C is the parent's to answer. memory_bytes: that it may have."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_memory()
+    limit_memory(memory_bytes)
     logging.basicConfig(format="%(levelname)s: %(message)s".lower())
     worker = Worker(connection, Studio(settings))
     try:
@@ -75,6 +76,7 @@ class Worker:
         self._sending = threading.Lock()
         self._opened: Opened | None = None
         self._player: Player | None = None
+        self._speaker: Speaker | None = None
         self._verbs: dict[str, Callable[..., None]] = {
             "open": self._open,
             "watch": self._watch,
@@ -125,6 +127,7 @@ class Worker:
             generation=wanted.generation,
             index=wanted.index,
         )
+        self._speaker = Speaker(session, lambda event: self._send("event", event))
         self._player = Player(
             session,
             Pace(session.fps, clock),
@@ -167,7 +170,7 @@ class Worker:
         self._playing().session.append(samples, piece.rate, piece.generation)
 
     def _say(self, wanted: Say) -> None:
-        say(self._playing().session, wanted.text, wanted.voice, lambda event: self._send("event", event))
+        self._speaking().say(wanted.text, wanted.voice)
 
     def _word(self, word: str) -> None:
         session = self._playing().session
@@ -179,15 +182,17 @@ class Worker:
             assert self._opened is not None
             if self._opened.guide is None:
                 raise EngineError("this session has no guide", hint="POST /v1/sessions {guide: file_...}")
-            follow(session, self._opened.guide, lambda event: self._send("event", event))
+            self._speaking().follow(self._opened.guide)
 
     def _interrupt(self, request: int) -> None:
         self._send("interrupted", request, self._playing().interrupt())
 
     def _end_session(self, told: bool = True) -> None:
-        player, self._player, self._opened = self._player, None, None
-        if player is not None:
+        player, speaker = self._player, self._speaker
+        self._player = self._speaker = self._opened = None
+        if player is not None and speaker is not None:
             player.close()
+            speaker.close()
         if told:
             self._send("closed")
 
@@ -195,6 +200,11 @@ class Worker:
         if self._player is None:
             raise EngineError("there is no session in this process")
         return self._player
+
+    def _speaking(self) -> Speaker:
+        self._playing()
+        assert self._speaker is not None
+        return self._speaker
 
     def _send(self, what: str, *arguments: Any) -> None:
         with self._sending:

@@ -65,13 +65,13 @@ def preview(request: Request, name: Name) -> Response:
     return Response(data, media_type="image/jpeg")
 
 
-@router.delete("/{name}", responses=problems(404))
+@router.delete("/{name}", responses=problems(404, 409))
 def delete(request: Request, name: Name) -> Deleted:
-    """Forget an avatar, or cancel its preparation."""
+    """Forget an avatar, or cancel its preparation. 409 while clips of it wait or are made."""
     house, caller = house_of(request), caller_of(request)
-    job = house.avatars.remove(name, caller)
-    if job is not None:
-        house.cancel_job(job)
+    kept = house.avatars.note(name, caller)
+    if kept is None or kept.job is None or not house.cancel_job(kept.job):
+        house.avatars.remove(name, caller)
     return Deleted(id=name, object="avatar.deleted")
 
 

@@ -15,7 +15,7 @@ from personare.errors import UnknownName
 from personare.serve.answers import Deleted
 from personare.serve.bodies import problems
 from personare.serve.house import House, caller_of, house_of
-from personare.serve.jobs.requests import FileId, ready_engine, refuse_paths
+from personare.serve.jobs.requests import FileId, ready_engine, refuse_files, refuse_paths
 from personare.serve.live.opened import Wanted, check_live
 from personare.serve.live.place import UNWATCHED_SECONDS, Place
 from personare.serve.live.socket import serve_socket
@@ -28,6 +28,10 @@ SessionId = Annotated[str, Path(max_length=64)]
 Token = Annotated[str, Query(max_length=64)]
 Transport = Literal["websocket", "webrtc", "mp4"]
 _OFFER = {"requestBody": {"required": True, "content": {"application/sdp": {"schema": {"type": "string"}}}}}
+_ASKED = "as asked for"
+_NEAR = "on this network it is the steadiest, and keeps sound and picture closest"
+_FAR = "over the internet, what is late matters less than what is lost"
+_STAYS = "WebRTC of this service does not leave its machine: it needs another --host, or TURN"
 MEDIA: dict[str, Media | None] = {"mjpeg": "mjpeg", "fmp4": "fmp4", "sound": "sound", "none": None}
 
 
@@ -144,8 +148,8 @@ async def say(request: Request, session_id: SessionId, wanted: Say) -> Said:
 
 @router.websocket("/{session_id}/ws")
 async def ws(socket: WebSocket, session_id: SessionId, token: Token = "", media: str = "mjpeg") -> None:
-    """Messages both ways, and media. Close codes: 4404 no such session or token, 4408 too slow
-    or unwatched, 4409 watched elsewhere, 4422 no such media.
+    """Messages both ways, and media. Close codes: 4404 no such session or token, 4408 too slow,
+    unwatched or paused for too long, 4409 watched elsewhere, 4422 no such media.
     """
     await socket.accept()
     try:
@@ -203,6 +207,7 @@ def _checked(house: House, caller: str, wanted: SessionRequest) -> Wanted:
             raise Problem(422, f"this avatar was made for {manifest.engine}", "leave engine out")
         name, kept = manifest.engine, manifest.options
     engine = ready_engine(name, house.studio)
+    refuse_files(options, engine)
     check_live(engine, engine.read_options({**kept, **options}))
     guide: FilePath | None = None
     if wanted.guide is not None:
@@ -224,16 +229,16 @@ def _token(request: Request, given: str) -> str:
 
 
 def _transport(wanted: Transport | Literal["auto"], request: Request) -> tuple[Transport, str]:
-    """What suits a caller, and why."""
-    if wanted != "auto":
-        return wanted, "as asked for"
+    """What suits a caller, and why; never what cannot reach him."""
     try:
         address = ipaddress.ip_address(request.client.host if request.client else "")
     except ValueError:
-        return "websocket", "the caller's address is not known"
-    if address.is_loopback or address.is_private or address.is_link_local:
-        return "websocket", "on this network it is the steadiest, and keeps sound and picture closest"
-    return "webrtc", "over the internet, what is late matters less than what is lost"
+        return ("websocket", "the caller's address is not known") if wanted == "auto" else (wanted, _ASKED)
+    is_near = address.is_loopback or address.is_private or address.is_link_local
+    transport: Transport = wanted if wanted != "auto" else "websocket" if is_near else "webrtc"
+    if transport == "webrtc" and not address.is_loopback and not house_of(request).live.reaches_far:
+        return "websocket", _STAYS
+    return transport, _ASKED if wanted != "auto" else _NEAR if is_near else _FAR
 
 
 def _answer(

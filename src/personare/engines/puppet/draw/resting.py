@@ -28,7 +28,7 @@ Floats = NDArray[np.float32]
 AT_REST = FaceState(np.zeros(len(UNIT), np.float32), 0.0, (0.0, 0.0, 0.0), (0.0, 0.0), (0.0, 0.0))
 EYES = [place for name, place in UNIT.items() if name.startswith(("eyeBlink", "eyeLook"))]
 """Units that a face at rest uses."""
-_OTHERS = np.setdiff1d(np.arange(len(UNIT)), EYES)
+_OTHERS = [place for place in UNIT.values() if place not in EYES]
 EYE_ROOM = 0.16
 """Around all that these units move, in eye distances: lids are drawn with soft edges."""
 SMOOTH = 2

@@ -225,8 +225,10 @@ class FineRegion:
         width, height = (int(s) for s in np.minimum(high - low, texture.size[::-1]))
         self._size = (width, height)
         triangles = np.concatenate([_near(rig, low, high), backdrop + len(rig.points)])
-        self._used, of_used = np.unique(triangles, return_inverse=True)
-        self._triangles = of_used.reshape(triangles.shape).astype(np.int32)
+        used = np.zeros(int(triangles.max()) + 1, np.bool_)
+        used[triangles] = True
+        self._used = np.flatnonzero(used)
+        self._triangles = (used.cumsum() - 1)[triangles].astype(np.int32)
         self._rasteriser = Rasteriser(width * FINE_ACROSS, height * FINE_DOWN)
         self._grid = tuple(
             ((plane + np.float32(0.5)) / np.float32(fine) - np.float32(0.5)) * np.float32(ENLARGED)

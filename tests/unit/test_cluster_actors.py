@@ -1,0 +1,207 @@
+"""The directory as an actor, the front's sessions and what a deployment leaves behind, upon a
+Ray of one thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from personare import Settings
+from personare.cluster.live_host import Card, State
+from personare.errors import Busy, EngineError, InvalidOption
+from personare.provenance.settings import MarksSettings
+from personare.serve.live.opened import Wanted
+from tests.unit.fake_ray import ray  # noqa: F401
+
+CARD = Card("s1", "token", "alice", "kind", Wanted(avatar="anna"))
+
+
+class _Live:
+    """An actor of a session."""
+
+    card: Card | None = None
+    node_id = ""
+
+    def __init__(self, *given: Any) -> None:
+        pass
+
+    def node(self) -> str:
+        return self.node_id
+
+    def assign(self, card: Card, cost: float | None) -> None:
+        self.card = card
+
+    def state(self) -> State | None:
+        return None if self.card is None else State(self.card, {"cost": 0.4}, 2, 9, 0.4, 1)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def begin(ray, monkeypatch):  # noqa: F811
+    """Begins a directory with an actor that waits on each node."""
+    from personare.cluster import actors
+
+    monkeypatch.setattr(actors, "_LiveActor", _Live)
+    monkeypatch.setattr(actors, "_NODES_SECONDS", 0.0)
+    return lambda: actors._DirectoryActor(Settings(), MarksSettings(), (), None, 1)
+
+
+def test_a_session_gets_an_actor_that_waits_and_another_waits_then(begin):
+    directory = begin()
+    waiting = {actors[0] for actors in directory._spares.values()}
+    actor, measure = directory.enter(CARD)
+    assert measure
+    assert actor in waiting
+    assert ("assign", CARD, None) in actor.calls
+    assert {node: len(actors) for node, actors in directory._spares.items()} == {"a": 1, "b": 1}
+
+
+def test_one_that_died_while_it_waited_is_not_given(begin, ray):  # noqa: F811
+    directory = begin()
+    dead = [actor for actors in directory._spares.values() for actor in actors]
+    for actor in dead:
+        actor.dead = True
+    actor, _ = directory.enter(CARD)
+    assert actor not in dead
+    assert not actor.dead
+
+
+def test_one_that_still_loads_is(begin):
+    directory = begin()
+    loading = [actor for actors in directory._spares.values() for actor in actors]
+    for actor in loading:
+        actor.loads = True
+    assert directory.enter(CARD)[0] in loading
+
+
+def test_a_directory_that_begins_anew_knows_sessions_and_drained_nodes(begin, ray):  # noqa: F811
+    first = begin()
+    actor, _ = first.enter(CARD)
+    (empty,) = {"a", "b"} - {actor.node_id}
+    assert first.drain(empty, True, False) == 0
+    assert first.figures()["cores"] == pytest.approx(3.0)
+    again = begin()
+    assert again.figures() == first.figures() | {"cores_used": pytest.approx(0.48)}
+    assert [state.card for _, state in again.sessions()] == [CARD]
+    assert list(again._spares) == [actor.node_id]
+    again.drain(empty, False, False)
+    assert begin().figures()["cores"] == pytest.approx(6.0)
+    again.end()
+    assert not [name for name in ray.actors if name == "drains"]
+
+
+def test_who_is_moved_finds_another_node(begin):
+    directory = begin()
+    actor, _ = directory.enter(CARD)
+    assert directory.drain(actor.node_id, True, True) == 1
+    assert actor.dead
+    other, _ = directory.again(CARD.id)
+    assert other.node_id != actor.node_id
+
+
+def test_a_node_that_is_lost_and_one_that_comes(begin, ray):  # noqa: F811
+    directory = begin()
+    actor, _ = directory.enter(CARD)
+    del ray.alive[actor.node_id]
+    ray.alive["c"] = 2.0
+    assert directory.figures()["nodes"] == 2
+    assert directory.again(CARD.id)[0].node_id in ray.alive
+    ray.alive.clear()
+    assert isinstance(directory.enter(CARD), Busy)
+
+
+def test_a_session_that_ends_hangs_up_on_who_is_not_connected_yet(ray, tmp_path):  # noqa: F811
+    from personare.cluster.sessions import ClusterSessions
+
+    class Process:
+        async def end(self) -> None:
+            pass
+
+    async def test() -> None:
+        left: list[str] = []
+        directory = SimpleNamespace(leave=SimpleNamespace(remote=left.append))
+        sessions = ClusterSessions(Settings(cache_dir=tmp_path), directory, None)
+        place = SimpleNamespace(id="s1", process=Process())
+        closed: list[str] = []
+        for name, whose in (("mine", place), ("another's", object())):
+            sessions._peers[name] = SimpleNamespace(place=whose, close=lambda name=name: closed.append(name))
+        sessions._left(place)
+        assert (closed, left) == (["mine"], ["s1"])
+        await asyncio.gather(*sessions._ending)
+
+    asyncio.run(test())
+
+
+class _Serve(ModuleType):
+    """Ray Serve. ran: whether it did before."""
+
+    def __init__(self, ran: bool) -> None:
+        super().__init__("ray.serve")
+        self.told: list[Any] = []
+        self._ran = ran
+
+    def status(self) -> Any:
+        return SimpleNamespace(proxies={"node": "HEALTHY"} if self._ran else {}, applications={})
+
+    def start(self, **given: Any) -> None:
+        self.told.append("start")
+
+    def run(self, *given: Any, **named: Any) -> None:
+        self.told.append("run")
+
+    def delete(self, name: str) -> None:
+        self.told.append(("delete", name))
+
+    def shutdown(self) -> None:
+        self.told.append("shutdown")
+
+
+@pytest.mark.parametrize(
+    ("ran", "ends", "port"), [(False, "shutdown", 8123), (True, ("delete", "personare"), 8000)]
+)
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_deployment_ends_what_it_began_and_nobody_else_s(ray, monkeypatch, ran, ends, port, starts):  # noqa: F811
+    from personare.cluster import deployment
+
+    ray.serve = serve = _Serve(ran)
+    context = ModuleType("ray.serve.context")
+    options = SimpleNamespace(host="10.0.0.7", port=8000)
+    context._get_global_client = lambda: SimpleNamespace(http_config=options)
+    monkeypatch.setitem(sys.modules, "ray.serve", serve)
+    monkeypatch.setitem(sys.modules, "ray.serve.context", context)
+    monkeypatch.setattr(deployment, "_application", lambda given: None)
+    if not starts:
+        monkeypatch.setattr(serve, "run", lambda *_, **__: 1 / 0)
+    given = deployment.Deployment.model_validate({"service": {"port": 8123}})
+    if starts:
+        with deployment.served(given) as url:
+            assert url.endswith(f":{port}")
+    else:
+        with pytest.raises(EngineError, match="does not start"), deployment.served(given):
+            pass
+    assert serve.told[-1] == ends
+
+
+def test_draining_needs_the_name_of_a_cluster_and_starts_none(ray, monkeypatch):  # noqa: F811
+    from personare.cluster import deployment
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(deployment, "joined", lambda on: pytest.fail("a cluster was joined"))
+    with pytest.raises(EngineError, match="no cluster is named"):
+        deployment.drain("ray", "0123")
+
+
+@pytest.mark.parametrize(
+    "switches", [("--move",), ("--drain", "a", "--undrain", "a"), ("--undrain", "a", "--move")]
+)
+def test_switches_of_nodes_that_do_not_go_together(cli, switches):
+    ended = cli("deploy", *switches)
+    assert ended.code == InvalidOption.exit_code
+    assert "goes with" in ended.err

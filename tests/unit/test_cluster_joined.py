@@ -1,0 +1,45 @@
+"""What a machine tells Ray before it joins a cluster."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from personare.cluster.joined import send_token
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch, tmp_path):
+    """A machine without a token."""
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_without_a_token_nothing_is_set():
+    send_token()
+    assert "RAY_AUTH_MODE" not in os.environ
+
+
+@pytest.mark.parametrize("name", ["RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"])
+def test_a_token_is_sent(monkeypatch, name):
+    monkeypatch.setenv(name, "x")
+    send_token()
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
+def test_the_token_of_ray_s_own_file_is_sent_as_well(alone):
+    (alone / ".ray").mkdir()
+    (alone / ".ray" / "auth_token").write_text("x")
+    send_token()
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
+def test_a_mode_that_is_set_stays(monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "x")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    send_token()
+    assert os.environ["RAY_AUTH_MODE"] == "disabled"
