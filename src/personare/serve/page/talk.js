@@ -220,7 +220,7 @@ function pictures() {
     },
     void() { isVoid = true; clear(); },  // until the next generation comes
     goOn() {},
-    close() { node.disconnect(); this.void(); },
+    close() { node.port.onmessage = null; node.disconnect(); this.void(); },
   };
 }
 
