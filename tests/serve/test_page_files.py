@@ -47,7 +47,7 @@ def test_what_a_browser_loads_is_small(language):
     scripts = {name for name in files if name.endswith(".js") and not name.startswith("words.")}
     everything = mine | scripts | {"words.js"}
     assert everything | set().union(*LANGUAGES.values()) == set(files) - {"portrait.jpg"}
-    assert sum(len(files[name].wire) for name in everything) < MOST_BYTES / 2
+    assert sum(len(files[name].wire) for name in everything) < 0.6 * MOST_BYTES
     for part in ("make", "talk", "shelf", "doctor"):
         loaded = mine | with_imports("app.js") | with_imports(f"{part}.js")
         loaded |= {"worklet.js"} if part == "talk" else set()
