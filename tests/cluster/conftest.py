@@ -33,10 +33,11 @@ def nodes(tmp_path_factory):
     """Ray nodes of this machine: `add_node(num_cpus=2)` and `remove_node`, as Ray's own tests
     do. The head has two cores.
     """
-    from ray.cluster_utils import Cluster as Nodes
-
     os.environ["PERSONARE_HOME"] = str(tmp_path_factory.mktemp("cluster"))
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    os.environ["RAY_AUTH_MODE"] = "token"  # nodes that are begun this way would have none otherwise
+    from ray.cluster_utils import Cluster as Nodes
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = Nodes(

@@ -170,6 +170,37 @@ def test_a_server_that_is_not_there_is_named_without_the_key() -> None:
     assert "secret" not in raised.value.message + raised.value.hint
 
 
+def test_a_key_comes_from_a_file_or_a_variable_and_need_not_stand_on_the_command_line(
+    tmp_path, monkeypatch
+) -> None:
+    opened: list[str] = []
+
+    def refuse(url: str, *_: object, **__: object) -> None:
+        opened.append(url)
+        raise ServiceError("nobody is there")
+
+    monkeypatch.setattr(rtmp, "RtmpStream", refuse)
+    monkeypatch.setattr(rtmp, "face_of", lambda given, rate: MirrorFace(rate=rate))
+    file = tmp_path / "key"
+    file.write_text("from-a-file\nwhat else is in it")
+
+    async def test() -> None:
+        for given in ([], ["--key-file", str(file)]):
+            with pytest.raises(ServiceError):
+                await rtmp.run(["--say", "Hello.", "--url", "rtmp://127.0.0.1/app/", *given])
+        monkeypatch.delenv(spoken.KEY)
+        with pytest.raises(ServiceError):
+            await rtmp.run(["--say", "Hello.", "--url", "rtmp://127.0.0.1/app/key"])
+
+    monkeypatch.setenv(spoken.KEY, "from-a-variable")
+    run(test())
+    assert [url.removeprefix("rtmp://127.0.0.1/app/") for url in opened] == [
+        "from-a-variable",
+        "from-a-file",
+        "key",
+    ]
+
+
 def test_files_texts_and_lines_are_said_in_turn(tmp_path, monkeypatch) -> None:
     path = tmp_path / "voice.mp4"
     with ClipWriter(path, size=(16, 16), fps=Fraction(25), voice_rate=16000, voice_channels=1) as clip:

@@ -15,6 +15,7 @@ from personare import Settings
 from personare.cluster.live_host import Card, State
 from personare.errors import Busy, EngineError, InvalidOption
 from personare.provenance.settings import MarksSettings
+from personare.serve.live.admission import SHARE
 from personare.serve.live.opened import Wanted
 from tests.unit.fake_ray import ray  # noqa: F401
 
@@ -86,13 +87,13 @@ def test_a_directory_that_begins_anew_knows_sessions_and_drained_nodes(begin, ra
     actor, _ = first.enter(CARD)
     (empty,) = {"a", "b"} - {actor.node_id}
     assert first.drain(empty, True, False) == 0
-    assert first.figures()["cores"] == pytest.approx(3.0)
+    assert first.figures()["cores"] == pytest.approx(4 * SHARE)
     again = begin()
     assert again.figures() == first.figures() | {"cores_used": pytest.approx(0.48)}
     assert [state.card for _, state in again.sessions()] == [CARD]
     assert list(again._spares) == [actor.node_id]
     again.drain(empty, False, False)
-    assert begin().figures()["cores"] == pytest.approx(6.0)
+    assert begin().figures()["cores"] == pytest.approx(8 * SHARE)
     again.end()
     assert not [name for name in ray.actors if name == "drains"]
 

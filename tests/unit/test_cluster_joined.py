@@ -12,7 +12,7 @@ from personare.cluster.joined import send_token
 @pytest.fixture(autouse=True)
 def alone(monkeypatch, tmp_path):
     """A machine without a token."""
-    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
+    for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
         monkeypatch.setenv(name, "")  # so that it is put back
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -20,26 +20,37 @@ def alone(monkeypatch, tmp_path):
 
 
 def test_without_a_token_nothing_is_set():
-    send_token()
+    send_token("ray://head:10001")
     assert "RAY_AUTH_MODE" not in os.environ
 
 
 @pytest.mark.parametrize("name", ["RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"])
 def test_a_token_is_sent(monkeypatch, name):
     monkeypatch.setenv(name, "x")
-    send_token()
+    send_token("ray://head:10001")
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
+def test_a_cluster_that_is_joined_without_the_client_sees_for_itself(monkeypatch):
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "x")
+    send_token("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    send_token("ray")
+    assert "RAY_AUTH_MODE" not in os.environ
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    send_token("ray")
     assert os.environ["RAY_AUTH_MODE"] == "token"
 
 
 def test_the_token_of_ray_s_own_file_is_sent_as_well(alone):
     (alone / ".ray").mkdir()
     (alone / ".ray" / "auth_token").write_text("x")
-    send_token()
+    send_token("ray://head:10001")
     assert os.environ["RAY_AUTH_MODE"] == "token"
 
 
 def test_a_mode_that_is_set_stays(monkeypatch):
     monkeypatch.setenv("RAY_AUTH_TOKEN", "x")
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    send_token()
+    send_token("ray://head:10001")
     assert os.environ["RAY_AUTH_MODE"] == "disabled"

@@ -55,10 +55,12 @@ def ray_module() -> Any:
     return ray
 
 
-def send_token() -> None:
-    """Have Ray's client send the token that this machine has, before ray is imported: it would
-    only if a mode is set, while clusters use theirs without one.
+def send_token(address: str) -> None:
+    """Have Ray's client (ray://) send the token that this machine has, before ray is imported:
+    it would only if a mode is set, while clusters use theirs without one.
     """
+    if not (os.environ.get("RAY_ADDRESS", "") if address == "ray" else address).startswith("ray://"):
+        return
     named = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
     if named or (Path.home() / ".ray" / "auth_token").is_file():
         os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -72,7 +74,7 @@ def joined(address: str, progress: Progress = no_progress, *, cores: int | None 
     the cluster does not answer, or its machines have another personare.
     """
     check_address(address)
-    send_token()
+    send_token(address)
     ray = ray_module()
     before = {number: signal.getsignal(number) for number in _SIGNALS}
     progress("joining the cluster", 0, None)

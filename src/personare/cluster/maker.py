@@ -146,7 +146,7 @@ class Maker:
         if isinstance(task, Job):
             noted = Ledger().noted(ended.report["marks"].get("id", ""))
             return Done(mine, outputs(task.order, self._put), noted)
-        if isinstance(task, Creation):
+        if isinstance(task, Creation) and isinstance(parcel.task, Creation):
             asked = {name: parcel.task.options[name] for name in parcel.options}
             return Done(mine, {"avatar": self._exported(task, folder, asked)})
         return Done(mine)

@@ -179,7 +179,8 @@ def unpack(parcel: Parcel, folder: Path, get: Get) -> tuple[Task, dict[str, str]
     """The same task about files in a folder; and path there -> path here, for messages.
     Raises OSError.
     """
-    task, there = parcel.task, {}
+    task = parcel.task
+    there: dict[str, str] = {}
     if isinstance(task, Warming):
         return task, {}
     if isinstance(task, Job | Creation):

@@ -1,6 +1,6 @@
 """A face as a stream for servers that take RTMP (YouTube, Twitch, OBS, MediaMTX), by PyAV.
 
-    python -m personare.rooms.rtmp me.jpg --url rtmp://live.example.org/app/KEY
+    PERSONARE_STREAM_KEY=... python -m personare.rooms.rtmp me.jpg --url rtmp://live.example.org/app
 
 H.264 and AAC at 48 kHz in FLV, a key picture every two seconds, as such servers ask.
 """
@@ -21,7 +21,7 @@ from av.video.frame import VideoFrame
 from personare.errors import InvalidOption, ServiceError
 from personare.media.colour import even_sized, i420
 from personare.rooms.face import Moment
-from personare.rooms.spoken import arguments, face_of, main, moments, parser, speak
+from personare.rooms.spoken import arguments, face_of, key_of, main, moments, parser, speak, take_key
 
 RATE = 48000
 KEY_SECONDS = 2
@@ -128,11 +128,13 @@ async def run(words: Sequence[str] | None = None) -> None:
     """The command."""
     made = parser("A face as a stream for a server that takes RTMP.")
     made.add_argument("--kbits", type=int, default=2500, help="of the pictures, per second")
-    made.add_argument("--url", required=True, help="rtmp://host/app/key")
+    made.add_argument("--url", required=True, help="rtmp://host/app, or rtmp://host/app/key")
+    take_key(made, "the key, which is put behind the URL")
     given = arguments(made, words)
-    _host_of(given.url)
+    url = "/".join(filter(None, (given.url.rstrip("/"), key_of(given))))
+    _host_of(url)
     async with face_of(given, RATE) as face:
-        opening = asyncio.to_thread(RtmpStream, given.url, face.size, face.fps, bit_rate=given.kbits * 1000)
+        opening = asyncio.to_thread(RtmpStream, url, face.size, face.fps, bit_rate=given.kbits * 1000)
         with await opening as stream:
             await push(moments(face, speak(face, given)), stream)
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from personare.errors import PersonareError
+from personare.errors import InvalidOption, PersonareError
 from personare.media.audio import open_speech
+from personare.media.local import read_at_most
 from personare.rooms.face import Face, Moment
+
+KEY = "PERSONARE_STREAM_KEY"
+_MOST_KEY = 4096
 
 
 def parser(what: str) -> argparse.ArgumentParser:
@@ -25,6 +30,22 @@ def parser(what: str) -> argparse.ArgumentParser:
     made.add_argument("--voice", help="of the texts: a name of `personare voices`")
     made.add_argument("--no-badge", action="store_true", help="no sign in the picture: you tell viewers")
     return made
+
+
+def take_key(made: argparse.ArgumentParser, what: str) -> None:
+    """A secret of a server, from where no list of processes shows it."""
+    told = f"file whose first line is {what}; without one, the variable {KEY} may have it"
+    made.add_argument("--key-file", type=Path, metavar="FILE", help=told)
+
+
+def key_of(given: argparse.Namespace) -> str:
+    """The secret, "" for none. Raises UnreadableMedia, InvalidOption."""
+    if given.key_file is None:
+        return os.environ.get(KEY, "").strip()
+    try:
+        return read_at_most(given.key_file, _MOST_KEY).decode("ascii").partition("\n")[0].strip()
+    except UnicodeDecodeError:
+        raise InvalidOption(f"{given.key_file} holds no key", hint="one line of plain letters") from None
 
 
 def face_of(given: argparse.Namespace, rate: int) -> Face:

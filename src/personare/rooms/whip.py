@@ -1,7 +1,7 @@
 """A face as a stream for servers that take WHIP (RFC 9725: WebRTC in by one HTTP request), by
 aiortc, of `[serve]`.
 
-    python -m personare.rooms.whip me.jpg --url https://live.example.org/whip/room --token KEY
+    PERSONARE_STREAM_KEY=... python -m personare.rooms.whip me.jpg --url https://live.example.org/whip/room
 
 aiortc encodes: VP8 or H.264, whichever the server prefers, and Opus. All candidates are in the
 offer; none follow.
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from personare.errors import InvalidOption, ServiceError
 from personare.media.colour import even_sized, i420
 from personare.rooms.face import Moment
-from personare.rooms.spoken import arguments, face_of, main, moments, parser, speak
+from personare.rooms.spoken import arguments, face_of, key_of, main, moments, parser, speak, take_key
 
 RATE = 48000
 CONNECT_SECONDS = 10.0
@@ -205,11 +205,13 @@ async def run(words: Sequence[str] | None = None) -> None:
     made = parser("A face as a stream for a server that takes WHIP.")
     made.add_argument("--url", required=True, help="https://host/path")
     made.add_argument("--token", default="", help="of Authorization: Bearer")
+    take_key(made, "the token")
     given = arguments(made, words)
     _host_of(given.url)
+    token = given.token or key_of(given)
     async with (
         face_of(given, RATE) as face,
-        WhipStream(given.url, token=given.token, fps=face.fps) as stream,
+        WhipStream(given.url, token=token, fps=face.fps) as stream,
     ):
         await push(moments(face, speak(face, given)), stream)
 

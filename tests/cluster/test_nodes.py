@@ -1,0 +1,51 @@
+"""A batch on two nodes that share nothing but a remote."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from personare import Settings
+from personare.work.batch import run_batch
+from personare.work.jobs import Defaults, read_jobs
+from tests.conftest import write_wav
+
+
+def test_two_nodes_with_features_of_their_own_compute_each_once(
+    nodes, cluster, tmp_path, portrait, voice_samples, monkeypatch
+):
+    """Every actor has a features folder of its own, as machines have."""
+    import ray
+
+    from personare.cluster import actors
+    from personare.cluster.hired import staff
+
+    added = nodes.add_node(num_cpus=2, object_store_memory=96 << 20)
+    try:
+        make, places = actors.maker, []
+
+        def elsewhere(settings, marks, turns):
+            places.append(tmp_path / f"features {len(places)}")
+            return make(settings.model_copy(update={"cache_dir": places[-1]}), marks, turns)
+
+        monkeypatch.setattr(actors, "maker", elsewhere)
+        lines = []
+        for number in range(4):
+            speech = write_wav(tmp_path / f"v{number}.wav", np.resize(voice_samples, 8000 + 800 * number))
+            line = {"portrait": str(portrait), "speech": speech.name, "output": f"{number}.mp4"}
+            lines.append(json.dumps(line | {"options": {"size": 256}}))
+        (tmp_path / "jobs.jsonl").write_text("\n".join(lines))
+        remote = (tmp_path / "remote").as_uri()
+        settings = Settings(cache_dir=tmp_path / "asks", keep_clips=False, cache_remote=remote)
+        jobs = read_jobs(tmp_path / "jobs.jsonl", tmp_path / "clips", Defaults())
+        summary = run_batch(jobs, tmp_path / "clips", settings, staff=staff(cluster, settings), workers=4)
+        assert [result.state for result in summary.results] == ["made"] * 4
+        assert len({node["NodeID"] for node in ray.nodes() if node["Alive"]}) == 2
+        assert len(places) == 4
+        assert all(list(place.rglob("*.safetensors")) for place in places)
+        stages = [result.report["cache"]["stages"] for result in summary.results]
+        computed = {name: sum(each[name] == "miss" for each in stages) for name in stages[0]}
+        assert set(computed.values()) == {1}, computed
+    finally:
+        nodes.remove_node(added)
