@@ -134,7 +134,7 @@ def test_places_are_counted_by_measured_cost() -> None:
     admission.measured("a", "512", 0.44)
     admission.enter("b", "512")
     admission.enter("c", "512")
-    with pytest.raises(Busy, match=r"1\.56 of 1\.70 cores, and this one needs 0\.52"):
+    with pytest.raises(Busy, match=r"1\.56 of 1\.60 cores, and this one needs 0\.52"):
         admission.enter("d", "512")
     admission.leave("b")
     admission.leave("b")
