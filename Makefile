@@ -21,7 +21,7 @@ quick: $(VENV)/.installed-quick
 # All but README's blocks, which make check runs: side by side where tests only compute, one after the other
 # where they serve and send signals.
 SIDE_BY_SIDE := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8
-ALONE := tests/cluster tests/serve/test_live.py tests/serve/test_page.py tests/serve/test_complaints.py tests/serve/test_documents.py \
+ALONE := tests/cluster tests/serve/test_live.py tests/serve/test_page.py tests/serve/test_page_talk.py tests/serve/test_complaints.py tests/serve/test_documents.py \
 	tests/faults/test_interrupts.py tests/faults/test_kill.py
 test: setup
 	@$(SIDE_BY_SIDE) -m "not slow"

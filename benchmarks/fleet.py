@@ -292,15 +292,14 @@ def main() -> None:
         seen = real(given.beside, given.real, given.sessions[0], load, {"size": 256})
         print(json.dumps({name: round(value, 3) for name, value in seen.items()}))
     rows = []
-    head = (
-        "sessions  nodes   came  away  warm    p50    p95    p99 s  directory  front cores  used  $/h   took"
-    )
-    print(head)
+    places = "sessions  nodes   came  away  lost  warm"
+    print(f"{places}    p50    p95    p99 s  directory  front cores  used  $/h   took")
     for sessions in given.sessions:
         seen = simulate(sessions, costs, load)
         rows.append(asdict(seen))
         print(
-            f"{seen.sessions:8} {seen.nodes:6} {seen.came:6} {seen.turned_away:5.1%} {seen.warm:5.1%} "
+            f"{seen.sessions:8} {seen.nodes:6} {seen.came:6} {seen.turned_away:5.1%} {seen.lost:5} "
+            f"{seen.warm:5.1%} "
             f"{seen.start_p50:6.2f} {seen.start_p95:6.2f} {seen.start_p99:6.2f} {seen.directory_busy:10.1%} "
             f"{seen.front_cores:12.1f} {seen.used:5.1%} {seen.dollars_hour:5.3f} {seen.took:6.1f}"
         )

@@ -16,8 +16,6 @@ def test_two_nodes_with_features_of_their_own_compute_each_once(
     nodes, cluster, tmp_path, portrait, voice_samples, monkeypatch
 ):
     """Every actor has a features folder of its own, as machines have."""
-    import ray
-
     from personare.cluster import actors
     from personare.cluster.hired import staff
 
@@ -41,7 +39,6 @@ def test_two_nodes_with_features_of_their_own_compute_each_once(
         jobs = read_jobs(tmp_path / "jobs.jsonl", tmp_path / "clips", Defaults())
         summary = run_batch(jobs, tmp_path / "clips", settings, staff=staff(cluster, settings), workers=4)
         assert [result.state for result in summary.results] == ["made"] * 4
-        assert len({node["NodeID"] for node in ray.nodes() if node["Alive"]}) == 2
         assert len(places) == 4
         assert all(list(place.rglob("*.safetensors")) for place in places)
         stages = [result.report["cache"]["stages"] for result in summary.results]

@@ -125,3 +125,16 @@ def refusal(call: Callable[[], object]) -> ServiceError:
     with pytest.raises(ServiceError) as caught:
         call()
     return caught.value
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    sync = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    from tests.serve.browsing import CHROMIUM, SWITCHES
+
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium: apt install chromium")
+    with sync.sync_playwright() as program:
+        browser = program.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        yield browser
+        browser.close()

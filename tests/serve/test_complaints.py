@@ -101,11 +101,11 @@ from tests.unit.test_live_place import FACTS, Stage, Watcher, Worker
 
 IMPATIENT = """
 import personare.serve.live.place, personare.serve.live.whep
-personare.serve.live.place.UNWATCHED_SECONDS = personare.serve.live.whep.CONNECT_SECONDS = 4.0
+personare.serve.live.place.UNWATCHED_SECONDS = personare.serve.live.whep.CONNECT_SECONDS = 6.0
 from personare.cli.main import run
 run()
 """
-"""The command line, with sessions that nobody watches for four seconds, and not for thirty."""
+"""The command line, with sessions that nobody watches for six seconds, and not for thirty."""
 
 
 def test_every_complaint_has_a_test() -> None:

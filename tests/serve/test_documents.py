@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.serve.test_page import MIDDLE, browser, opened, wait  # noqa: F401  # browser: a fixture
+from tests.serve.browsing import opened, wait
+from tests.serve.test_page_talk import MIDDLE
 
 pytestmark = pytest.mark.slow
 DOCS = Path(__file__).parents[2] / "docs"
@@ -60,7 +61,7 @@ def test_python_of_the_service(empty, portrait, voice, tmp_path, monkeypatch, mo
 
 
 @pytest.fixture
-def documented(browser, empty):  # noqa: F811
+def documented(browser, empty):
     """A plain page of the service, where the samples are files of its root."""
     page = opened(browser, empty.url)
     files = {name: code for name, code in samples("live.md", "js") if name}

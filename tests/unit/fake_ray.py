@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+import time
 from concurrent.futures import Future
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -83,9 +84,11 @@ class FakeRay(ModuleType):
         return Answer(value)
 
     def wait(self, asked: list[Answer], num_returns: int = 1, timeout: float | None = None) -> Any:
+        if any(one.late for one in asked):
+            time.sleep(min(timeout or 0.0, 0.01))
         return [one for one in asked if not one.late], [one for one in asked if one.late]
 
-    def kill(self, actor: Actor, no_restart: bool = True) -> None:
+    def kill(self, actor: Any, no_restart: bool = True) -> None:
         actor.dead = True
         self.actors.pop(actor.name, None)
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
+from multiprocessing import Pipe
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -13,11 +15,14 @@ import pytest
 
 from personare import Settings
 from personare.cluster.live_host import Card, State
+from personare.cluster.parcels import Done, Parcel
 from personare.errors import Busy, EngineError, InvalidOption
 from personare.provenance.settings import MarksSettings
 from personare.serve.live.admission import SHARE
 from personare.serve.live.opened import Wanted
-from tests.unit.fake_ray import ray  # noqa: F401
+from personare.work.queue import Ended
+from personare.work.tasks import Stop, Warming
+from tests.unit.fake_ray import Answer, ray  # noqa: F401
 
 CARD = Card("s1", "token", "alice", "kind", Wanted(avatar="anna"))
 
@@ -206,3 +211,69 @@ def test_switches_of_nodes_that_do_not_go_together(cli, switches):
     ended = cli("deploy", *switches)
     assert ended.code == InvalidOption.exit_code
     assert "goes with" in ended.err
+
+
+class _Pending:
+    """An actor that has no core until `free`; it does a task at once."""
+
+    name = ""
+
+    def __init__(self) -> None:
+        self.free = threading.Event()
+        self.made: list[str] = []
+        for name in ("make", "told", "stop", "close"):
+            setattr(self, name, SimpleNamespace(remote=getattr(self, f"_{name}")))
+
+    def _make(self, parcel: Parcel) -> Answer:
+        self.made.append(parcel.task.name)
+        return Answer(Done(Ended(parcel.task)))
+
+    def _told(self) -> Answer:
+        self.asked = Answer(late=not self.free.is_set())
+        return self.asked
+
+    def _stop(self, name: str) -> Answer:
+        return Answer()
+
+    def _close(self) -> Answer:
+        return Answer()
+
+    def begin(self) -> None:
+        self.free.set()
+        self.asked.late = False
+
+
+def test_a_task_that_waits_for_a_core_says_so_and_is_made_when_there_is_one(ray, monkeypatch, caplog):  # noqa: F811
+    from personare.cluster import hired
+
+    monkeypatch.setattr(hired, "CORE_SECONDS", 0.0)
+    monkeypatch.setattr(hired, "_LOOK_SECONDS", 0.01)
+    actor, (ours, theirs) = _Pending(), Pipe()
+    running = hired.Hired(actor, SimpleNamespace(pack=Parcel), None, theirs, tells=True)
+    stopped, wanted = Warming("artalk"), Warming("puppet")
+    ours.send(stopped)
+    assert ours.recv() == hired.WAITS
+    assert "artalk waits for a free core" in caplog.text
+    ours.send(Stop("artalk"))
+    assert ours.recv().kind == "Cancelled"
+    ours.send(wanted)
+    assert ours.recv() == hired.WAITS
+    actor.begin()
+    assert ours.recv() == Ended(wanted)
+    assert actor.made == ["puppet"]
+    ours.send(None)
+    running.join(10)
+    assert not running.is_alive()
+
+
+def test_who_leaves_while_he_waits_for_a_core_leaves_at_once(ray, monkeypatch):  # noqa: F811
+    from personare.cluster import hired
+
+    monkeypatch.setattr(hired, "_LOOK_SECONDS", 0.01)
+    actor, (ours, theirs) = _Pending(), Pipe()
+    running = hired.Hired(actor, SimpleNamespace(pack=Parcel), None, theirs, tells=False)
+    ours.send(Warming("puppet"))
+    running.terminate()
+    running.join(10)
+    assert not running.is_alive()
+    assert actor.made == []

@@ -32,6 +32,7 @@ _LIVE = "live-"
 _NODES_SECONDS = 1.0
 _STATE_SECONDS = 10.0
 _CLOSE_SECONDS = 5.0
+_NOTE_SECONDS = 30.0
 _SIGN_SECONDS = 0.5
 """For a sign of life; one that is dead answers at once."""
 FULL = 0.8
@@ -198,7 +199,8 @@ class _DirectoryActor:
         """
         self._look()
         there = self._directory.drain(node, drains)
-        _only(DRAINS, ray.remote(Drains)).note.remote(node, drains)
+        noted = _only(DRAINS, ray.remote(Drains)).note.remote(node, drains)
+        ray.get(noted, timeout=_NOTE_SECONDS)  # this one may be killed in the next moment
         if move:
             for id in there:
                 ray.kill(self._sessions[id][0])

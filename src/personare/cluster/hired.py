@@ -5,7 +5,9 @@ thread that sends parcels and puts down what comes back.
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from contextlib import suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -14,7 +16,7 @@ from typing import Any
 from personare.cluster.joined import Cluster, ray_module
 from personare.cluster.maker import unsent
 from personare.cluster.parcels import Packer, receive
-from personare.errors import PersonareError
+from personare.errors import Cancelled, PersonareError
 from personare.provenance.settings import MarksSettings, marks_folder, read_marks_settings
 from personare.studio.settings import Settings
 from personare.studio.studio import Studio
@@ -25,6 +27,9 @@ from personare.work.workers import Running, Start, Terms
 log = logging.getLogger(__name__)
 
 TRIES = 3
+CORE_SECONDS = 10.0
+"""For an actor to begin, before it is said that it has no core yet."""
+WAITS = Step("a free core of the cluster", 0, None)
 _LOOK_SECONDS = 0.1
 
 
@@ -37,7 +42,7 @@ class Hired:
     def __init__(self, actor: Any, packer: Packer, studio: Studio, line: Connection, *, tells: bool) -> None:
         self._actor, self._packer, self._studio, self._line = actor, packer, studio, line
         self._tells = tells
-        self._leaving = False
+        self._leaving = self._is_there = False
         self._ray = ray_module()
         self._thread = threading.Thread(target=self._run, name="personare-hired", daemon=True)
         self._thread.start()
@@ -78,6 +83,9 @@ class Hired:
         except (PersonareError, OSError) as error:
             self._line.send(unsent(task, error))
             return
+        if not self._has_begun(task):
+            self._line.send(unsent(task, Cancelled(f"{task.name} was cancelled")))
+            return
         under_way = self._actor.make.remote(parcel)
         told: Step | None = None
         while not self._ray.wait([under_way], timeout=_LOOK_SECONDS)[0]:
@@ -94,6 +102,31 @@ class Hired:
         except PersonareError as error:
             ended = unsent(task, error)
         self._line.send(ended)
+
+    def _has_begun(self, task: Task) -> bool:
+        """Whether the actor is there; it waits for a core. False for a task that is not wanted
+        any more. Raises EOFError if nobody asks.
+        """
+        if self._is_there:
+            return True
+        asked, waits_at = self._actor.told.remote(), time.monotonic() + CORE_SECONDS
+        while not self._ray.wait([asked], timeout=_LOOK_SECONDS)[0]:
+            while self._line.poll():
+                message = self._line.recv()
+                if isinstance(message, Stop) and message.name == task.name:
+                    return False
+                if message is None:
+                    raise EOFError
+            if self._leaving:
+                raise EOFError
+            if time.monotonic() > waits_at:
+                waits_at = math.inf
+                log.warning("%s waits for a free core of the cluster", task.name)
+                if self._tells:
+                    self._line.send(WAITS)
+        self._ray.get(asked)
+        self._is_there = True
+        return True
 
 
 def hiring(settings: Settings) -> Start:

@@ -118,7 +118,7 @@ class Face:
         self._ending: asyncio.Task[None] | None = None
         self._lines: deque[Line] = deque()
         self._ended: deque[Ended] = deque()
-        self._interrupts = 0
+        self._expected = 0
         self._picture: Image | None = None
         self._is_new = False
         self._why = "the face was closed"
@@ -170,14 +170,14 @@ class Face:
         rate: Hz, 8000 to 48000; None: that of the face.
         """
         place, rate = self._opened(), rate or self.rate
-        began = place.generation + self._interrupts
+        began = self._generation(place)
         while not place.ended:
             with suppress(Busy):
                 await place.room()
                 break
         while sum(line.waiting for line in self._lines) > AHEAD_SECONDS * self.rate and not place.ended:
             await asyncio.sleep(_WAIT_SECONDS)
-        generation = place.generation + self._interrupts
+        generation = self._generation(place)
         if generation != began or not len(samples):
             return  # it was interrupted meanwhile
         heard = floats(samples.astype(np.int16)) if samples.dtype == np.int16 else samples.astype(np.float32)
@@ -202,7 +202,7 @@ class Face:
         """Say a text, after what is said already. voice: as in `personare voices`."""
         self.end()
         place = self._opened()
-        self._lines.append(Line(self.rate, place.generation + self._interrupts, is_text=True))
+        self._lines.append(Line(self.rate, self._generation(place), is_text=True))
         place.obey(Say(text=text, voice=voice))
 
     async def interrupt(self) -> None:
@@ -212,15 +212,13 @@ class Face:
         place = self._opened()
         self._lines.clear()
         self._ended.clear()
-        self._interrupts += 1
         before = place.generation
+        self._expected = self._generation(place) + 1
         try:
             await place.interrupt()
         except Busy:
             while place.generation == before and not place.ended:
                 await asyncio.sleep(_WAIT_SECONDS)
-        finally:
-            self._interrupts -= 1
 
     @property
     def is_silent(self) -> bool:
@@ -300,11 +298,16 @@ class Face:
 
     def _lost(self) -> None:
         """A process died with all that it had heard; another one takes its place."""
+        self._expected = 0  # that was the answer to every interruption that had none
         for line in [line for line in self._lines if not line.open]:
             self._lines.remove(line)
             self._tell_end(interrupted=True)
         for line in self._lines:
             line.forget(self._opened().generation)
+
+    def _generation(self, place: Place) -> int:
+        """The session's, once it has answered every interruption."""
+        return max(place.generation, self._expected)
 
     def _tell_end(self, interrupted: bool) -> None:
         self._ended.append(Ended(interrupted))

@@ -10,7 +10,7 @@ const EXAMPLES = [
   ["example2", "Seven, six, five, four, three, two, one: bravo, we made it!", "en"],
   ["example3", "你好！一分钟前我还只是一张照片。很高兴认识你。", "zh"],
 ];
-let portrait = null, uploaded = null, recorded = null, recorder = null, job = null, watching = null;
+let portrait = null, uploaded = null, recorded = null, recorder = null, job = null, watching = null, avatar = "";
 
 export function begin() {
   for (const [name, text, language] of EXAMPLES) {
@@ -45,6 +45,7 @@ export function begin() {
   $("cancel").onclick = () => job && post(`/v1/jobs/${job}/cancel`).catch(complain);
   Promise.all([fillEngines($("engine")), fillVoices($("voice"))]).then(() => {
     avatarChosen();
+    showOptions();
     pick(language);
   }).catch(complain);
   const left = sessionStorage.getItem("job");
@@ -100,7 +101,8 @@ function avatarChosen() {
   $("engine").disabled = Boolean(engine);
   $("preview").style.opacity = engine ? 0.25 : 1;
   if (engine) $("engine").value = engine;
-  showOptions();
+  if (avatar !== $("avatar").value) showOptions();
+  avatar = $("avatar").value;
 }
 
 function play(player, file) {

@@ -64,7 +64,7 @@ function jobCard(job) {
   if (what) card.append(make("p", { textContent: what.slice(0, 120) }));
   if (job.status === "in_progress") card.append(make("progress", { max: 100, value: job.progress }));
   card.append(make("p", { className: job.error ? "hint bad" : "hint",
-    textContent: job.error ? reason(job.error) : isMade ? new Date(job.created_at * 1000).toLocaleString(chosen()) : standing(job) }));
+    textContent: job.error ? reason(job.error) : isMade ? new Date(job.created_at * 1000).toLocaleString(chosen() === "zh" ? "zh-CN" : []) : standing(job) }));
   card.append(actions(
     job.files.video && [t("play"), ({ target }) => play(job, picture, target).catch(complain)],
     job.files.video && [t("download_video"), () => save(job, "video").catch(complain)],

@@ -2,7 +2,7 @@
 import { authorised, blob, call, post, remove } from "./api.js";
 import { $, complain, engineOf, fillAvatars, fillEngines, fillVoices, make, reason } from "./common.js";
 import { controls, values } from "./options.js";
-import { t } from "./words.js";
+import { said, t } from "./words.js";
 
 const OPTIONS = ["emotion", "style", "size", "audio"];
 const CONNECT_MS = 5000, RECEIVED_MS = 200;  // what a receiver still holds of the old voice
@@ -74,7 +74,7 @@ async function start() {
     }
     await connect(session.transport === "webrtc" ? "none" : "mjpeg");
     if (session.transport !== "webrtc") watcher = pictures();
-    figure(t("transport"), `${session.transport} — ${reason}`);
+    figure(t("transport"), `${session.transport} — ${said(reason)}`);
     running(true);
     $("say-text").focus();
   } finally {
@@ -220,7 +220,7 @@ function pictures() {
     },
     void() { isVoid = true; clear(); },  // until the next generation comes
     goOn() {},
-    close() { node.disconnect(); this.void(); },
+    close() { node.port.onmessage = null; node.disconnect(); this.void(); },
   };
 }
 
