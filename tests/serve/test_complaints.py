@@ -18,6 +18,7 @@ are not in another module are below.
         test_places_are_counted_by_measured_cost
         test_complaint_01_06_12_twenty_tabs_leave_nothing_and_free_their_places
  7  faces swap
+        test_complaint_07_three_sessions_show_each_its_own_face
         test_complaint_07_two_tabs_talk_with_different_faces
  8  a client waits for ever, the task does not exist
         test_complaint_08_server_and_worker_are_killed_and_the_same_job_completes
@@ -60,11 +61,14 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from fractions import Fraction
 from pathlib import Path
 from socket import SHUT_RDWR
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from aiortc import RTCSessionDescription
@@ -76,13 +80,24 @@ from personare.serve.live.encoders import VideoEncoder
 from personare.serve.live.live import LiveSessions
 from personare.serve.live.opened import Wanted
 from personare.serve.live.session import Session, Tick
-from personare.serve.live.wire import Kind, State
+from personare.serve.live.wire import Kind, Packet, State, VoicePiece
 from personare.studio.settings import Settings
+from personare.studio.studio import Studio
 from personare.types import SAMPLE_RATE
-from tests.serve.conftest import Running, until
-from tests.serve.live_clients import SMALL, ask, calling, children, memory_mib, open_files, threads, watched
+from tests.serve.conftest import PATIENCE_SECONDS, Running, until
+from tests.serve.live_clients import (
+    SMALL,
+    ask,
+    calling,
+    children,
+    memory_mib,
+    open_files,
+    threads,
+    voice_as_pcm,
+    watched,
+)
 from tests.unit.live_performances import LOOKAHEAD_TICKS, TICK, Mirror, TurnedClock, paced
-from tests.unit.test_live_place import FACTS, Stage, Worker
+from tests.unit.test_live_place import FACTS, Stage, Watcher, Worker
 
 IMPATIENT = """
 import personare.serve.live.place, personare.serve.live.whep
@@ -218,6 +233,77 @@ def test_complaint_17_a_hundred_rounds_of_webrtc_take_no_memory(monkeypatch) -> 
         return await rounds(stage, 100) - before
 
     assert asyncio.run(work()) < 20
+
+
+class Inside:
+    """A live worker whose work is done by threads of this process."""
+
+    is_alive = True
+
+    def __init__(self, settings: Settings, *_: object) -> None:
+        from personare.serve.live.worker import Worker as Work
+
+        self._loop, self._thread = asyncio.get_running_loop(), ThreadPoolExecutor(1)
+        self._work = Work(SimpleNamespace(send=self._tell), Studio(settings))
+
+    def serve(self, heard, lost) -> None:
+        self._heard = heard
+
+    def _tell(self, message) -> None:
+        self._loop.call_soon_threadsafe(lambda: self._heard(*message))
+
+    def send(self, *command) -> None:
+        self._thread.submit(self._work.obey, *command)
+
+    def kill(self) -> None:
+        self.is_alive = False
+
+    async def end(self) -> None:
+        await asyncio.to_thread(self._work.close)
+        self._thread.shutdown()
+
+
+@pytest.mark.slow
+def test_complaint_07_three_sessions_show_each_its_own_face(
+    portrait, voice_samples, tmp_path, home, monkeypatch
+) -> None:
+    """A blue, a green and a red one, which speak at the same time: every picture of each."""
+    from personare.serve.live import live
+
+    monkeypatch.setattr(live, "WorkerProcess", Inside)
+    settings, names = Settings(), ("blue", "green", "red")
+    studio = Studio(settings)
+    with closing(studio.store):
+        photo = cv2.imread(str(portrait)).astype(float)
+        for channel, name in enumerate(names):
+            tinted = photo * np.where(np.arange(3) == channel, 1, 0.45)
+            path = tmp_path / f"{name}.png"
+            cv2.imwrite(str(path), tinted.astype(np.uint8))
+            studio.create(name, studio.cast(path, "puppet", {"size": 256}))
+
+    async def work() -> list[Watcher]:
+        sessions = LiveSessions(settings, most=3)
+        places = [await sessions.create(Wanted(avatar=name), "") for name in names]
+        watchers = [Watcher() for _ in names]
+        for place, watcher in zip(places, watchers, strict=True):
+            place.attach(watcher, "mjpeg")
+        for place in places:
+            place.voice(VoicePiece(voice_as_pcm(voice_samples[:SAMPLE_RATE]), SAMPLE_RATE, None))
+        while not all(len(spoken(watcher)) > 5 for watcher in watchers):
+            await asyncio.sleep(0.05)
+        await sessions.close()
+        return watchers
+
+    for channel, watcher in enumerate(asyncio.run(asyncio.wait_for(work(), PATIENCE_SECONDS))):
+        for packet in watcher.got:
+            if packet.kind is Kind.PICTURE:
+                picture = cv2.imdecode(np.frombuffer(packet.payload, np.uint8), cv2.IMREAD_COLOR)
+                colours = picture.mean(axis=(0, 1))
+                assert colours[channel] > 1.4 * np.delete(colours, channel).max()
+
+
+def spoken(watcher: Watcher) -> list[Packet]:
+    return [p for p in watcher.got if p.kind is Kind.PICTURE and p.state is State.SPEAKING]
 
 
 LATE_SECONDS = 2.0
