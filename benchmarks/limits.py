@@ -1,6 +1,8 @@
 """The limits of the machine that this runs on, and what share of them the engines reach:
 
-    python -m benchmarks.limits                 the peaks, and puppet's frames
+    python -m benchmarks.limits                 the peaks, and puppet's work
+    python -m benchmarks.limits --template VIDEO    its frames on a template video too
+    python -m benchmarks.limits --wav2vec2      wav2vec2's too, weights made in memory
     python -m tests.conformance.seeded_checkpoint --engine float --size full --only float -- DIR
     python -m benchmarks.limits --float DIR     FLOAT's stages too, stand-in weights, float32
     python -m benchmarks.limits --musetalk full MuseTalk's too, weights made in memory (5 GB)
@@ -14,44 +16,102 @@ Read shares, not seconds: on a busy machine both sides vary by a third.
 from __future__ import annotations
 
 import argparse
+import io
 import resource
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
 import numpy as np
 
+import personare
 from benchmarks.render import prepare, talking
 from personare.bench.limits import Peaks, best, peaks
 from personare.engines.puppet.draw.face import FaceRenderer
+from personare.engines.puppet.draw.mesh import MeshRenderer
+from personare.engines.puppet.drive import MouthDrive
+from personare.engines.puppet.options import PuppetOptions
+from personare.engines.puppet.render import open_show
 from personare.ground.machine import machine
 from personare.ground.tuning import keep_memory
+from personare.media.writer import ClipWriter
 from personare.motion import FaceState
 
 HERE = Path(__file__).parent
 PORTRAIT = HERE.parent / "src/personare/assets/portrait.jpg"
 FRAMES = 60
+SECONDS = 4
+
+
+def frames(name: str, render: Callable[[int], Any]) -> None:
+    """One line: median milliseconds of processor time of a frame, all threads together."""
+    taken = []
+    for frame in range(FRAMES):
+        began = time.process_time()
+        render(frame)
+        taken.append(time.process_time() - began)
+    print(f"{name}: {1e3 * float(np.median(taken[5:])):.1f} ms of the processor")
+
+
+def at_rest(frame: int) -> FaceState:
+    spoken = talking(frame)
+    return replace(spoken, curves=np.zeros_like(spoken.curves), tongue=0.0)
 
 
 def puppet() -> None:
-    """Median milliseconds of processor time of a frame, speaking and at rest."""
+    """What a second of a clip is made of: hearing, drawing, encoding."""
     renderer = FaceRenderer(prepare(PORTRAIT, 512))
-
-    def at_rest(frame: int) -> FaceState:
-        spoken = talking(frame)
-        return replace(spoken, curves=np.zeros_like(spoken.curves), tongue=0.0)
-
-    for name, state in (("speaking", talking), ("at rest", at_rest)):
-        taken = []
-        for frame in range(FRAMES):
-            began = time.process_time()
-            renderer.render(state(frame))
-            taken.append(time.process_time() - began)
-        print(f"puppet, a 512x512 frame {name}: {1e3 * float(np.median(taken[5:])):.1f} ms of the processor")
+    frames("puppet, a 512x512 frame speaking", lambda frame: renderer.render(talking(frame)))
+    frames("puppet, a 512x512 frame at rest", lambda frame: renderer.render(at_rest(frame)))
+    shown = [renderer.render(talking(frame)) for frame in range(FRAMES)]
     renderer.close()
+    head = MeshRenderer(512, PuppetOptions().face_height)
+    frames("puppet, a 512x512 frame of the bundled head", lambda frame: head.render(talking(frame)))
+    head.close()
+    began = time.process_time()
+    with ClipWriter(io.BytesIO(), size=(512, 512), fps=Fraction(25)) as writer:
+        writer.write_frames(np.stack(shown))
+    print(f"H.264, live, a 512x512 frame: {1e3 * (time.process_time() - began) / FRAMES:.1f} ms")
+    with TemporaryDirectory() as folder:
+        began = time.process_time()
+        with ClipWriter(Path(folder) / "clip.mp4", size=(512, 512), fps=Fraction(25)) as writer:
+            writer.write_frames(np.stack(shown))
+        print(f"H.264, a file, a 512x512 frame: {1e3 * (time.process_time() - began) / FRAMES:.1f} ms")
+    noise = np.random.default_rng(0).normal(0, 0.05, 16000 * SECONDS).astype(np.float32)
+    for seconds in (0.02, 0.25, 1.0):
+        drive, step = MouthDrive(Fraction(25), 1.0), int(16000 * seconds)
+        began = time.process_time()
+        for start in range(0, len(noise), step):
+            drive.push(noise[start : start + step])
+        taken = 1e3 * (time.process_time() - began) / (25 * SECONDS)
+        print(f"puppet, hearing for a frame, pieces of {seconds:g} s: {taken:.2f} ms of the processor")
+
+
+def template(video: Path) -> None:
+    """A frame on a template video, its decoding included."""
+    shown = open_show(personare.open_engine("puppet").prepare(video), PuppetOptions())
+    size = "x".join(map(str, shown.size[::-1]))
+    frames(f"puppet, a {size} frame of a template", lambda frame: shown.render(talking(frame)))
+    shown.close()
+
+
+def wav2vec2_stages(most: Peaks) -> None:
+    """Ten seconds heard by wav2vec2-base, weights made in memory."""
+    import torch
+    from torch.nn.utils.parametrize import remove_parametrizations
+    from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+    torch.manual_seed(0)
+    network = Wav2Vec2Model(Wav2Vec2Config()).eval()
+    remove_parametrizations(network.encoder.pos_conv_embed.conv, "weight")  # the counter stumbles
+    sound = torch.randn(1, 16000 * 10)
+    with torch.inference_mode():
+        stage("wav2vec2-base, 10 s", lambda: network(sound), most)
 
 
 def stage(name: str, run: Callable[[], Any], most: Peaks) -> None:
@@ -139,6 +199,8 @@ def main() -> None:
     )
     parser.add_argument("--float", type=Path, metavar="DIR", help="folder with float/float.pth")
     parser.add_argument("--musetalk", choices=("full", "tiny"), help="size of its networks")
+    parser.add_argument("--template", type=Path, metavar="VIDEO", help="a template video")
+    parser.add_argument("--wav2vec2", action="store_true", help="needs personare[neural]")
     parser.add_argument("--allocator", choices=("kept", "system"), default="kept")
     chosen = parser.parse_args()
     if chosen.allocator == "kept":
@@ -150,6 +212,10 @@ def main() -> None:
         print(f"products in {name}: {products:.0f} GFLOP/s")
     print(f"copy: {most.copy_gb:.1f} GB/s, read and write together")
     puppet()
+    if chosen.template:
+        template(chosen.template)
+    if chosen.wav2vec2:
+        wav2vec2_stages(most)
     if chosen.float:
         float_stages(chosen.float, most)
     if chosen.musetalk:

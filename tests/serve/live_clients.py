@@ -44,7 +44,7 @@ class Seen:
         index = int.from_bytes(data[4:8], "little")
         packet = (Kind(data[0]), State(data[1]), data[2] | data[3] << 8, index, data[HEAD_BYTES:])
         self.packets.append(packet)
-        if packet[0] is Kind.SOUND:
+        if packet[0] in (Kind.SOUND, Kind.MP4_SOUND):
             self._sounds += 1
             self.send("shown", index=index)
         return packet
@@ -62,6 +62,11 @@ class Seen:
             self.next()
         data = [p[4] for p in self.packets[since:] if p[0] is Kind.PICTURE][:count]
         return [cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) for jpeg in data]
+
+    def fragments(self, count: int, since: int = 0) -> None:
+        """Take packets until so many of pictures in MP4 have come, of those since."""
+        while len([p for p in self.packets[since:] if p[0] is Kind.MP4_VIDEO]) < count:
+            self.next()
 
     def sounds(self, count: int) -> None:
         """Take packets until so many sounds have come."""
@@ -89,6 +94,16 @@ def watched(running: Running, made: dict, media: str = "mjpeg") -> Iterator[Seen
         seen = Seen(socket)
         assert seen.next()["type"] == "session.ready"
         yield seen
+
+
+def boxes(data: bytes) -> list[str]:
+    """The boxes of a piece of MP4, by name; they fill it exactly."""
+    names, at = [], 0
+    while at < len(data):
+        names.append(data[at + 4 : at + 8].decode())
+        at += int.from_bytes(data[at : at + 4], "big")
+    assert at == len(data)
+    return names
 
 
 def voice_as_pcm(samples: np.ndarray) -> bytes:

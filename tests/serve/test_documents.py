@@ -29,10 +29,10 @@ def empty(running):
     """The service without avatars and jobs, as samples expect it and other files leave it."""
 
     def clear() -> None:
+        for job in running.client._json("GET", "/v1/jobs")["data"]:  # first: they hold avatars
+            running.client.delete(job["id"])
         for avatar in running.client.avatars():
             running.client.delete_avatar(avatar["name"])
-        for job in running.client._json("GET", "/v1/jobs")["data"]:
-            running.client.delete(job["id"])
 
     clear()
     yield running

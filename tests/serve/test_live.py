@@ -7,8 +7,11 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from io import BytesIO
 from socket import SHUT_RDWR
+from types import SimpleNamespace
 
+import av
 import httpx2 as httpx
 import numpy as np
 import pytest
@@ -24,6 +27,7 @@ from tests.serve.conftest import Running, needs_children, until
 from tests.serve.live_clients import (
     SMALL,
     ask,
+    boxes,
     children,
     in_voice,
     most_memory,
@@ -134,6 +138,41 @@ def test_what_is_no_message_is_told_and_ends_nothing(running, made) -> None:
             assert told["error"]["hint"]
         seen.send("follow")
         assert "no guide" in seen.until("error")["error"]["detail"]
+
+
+def test_mp4_over_a_socket_is_two_files_in_fragments_and_a_generation_begins_anew(running, made) -> None:
+    with watched(running, made, "fmp4") as seen:
+        seen.fragments(3)
+        seen.send("interrupt")
+        generation = seen.until("interrupted")["generation"] & 0xFFFF
+        place = len(seen.packets)
+        seen.fragments(2, place)
+    for kind in (Kind.MP4_VIDEO, Kind.MP4_SOUND):
+        mine = [(born, index, boxes(data)) for each, _, born, index, data in seen.packets if each is kind]
+        assert mine[0][2][:2] == ["ftyp", "moov"], "a player can begin here"
+        assert all(found[-2:] == ["moof", "mdat"] for _, _, found in mine[1:])
+        indices = [index for _, index, _ in mine]
+        assert indices == sorted(indices)
+    after = seen.packets[place:]
+    assert {packet[2] for packet in after} == {generation}
+    first = next(packet for packet in after if packet[0] is Kind.MP4_VIDEO)
+    assert first[3] >= max(packet[3] for packet in seen.packets[:place] if packet[0] is Kind.MP4_VIDEO)
+    video = b"".join(packet[4] for packet in seen.packets if packet[0] is Kind.MP4_VIDEO)
+    with av.open(BytesIO(video)) as file:
+        pictures = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+    assert pictures[0].shape == (256, 256, 3)
+    assert len(pictures) == boxes(video).count("moof") >= 4
+
+
+def test_sound_alone_brings_no_picture(running, made) -> None:
+    with watched(running, made, "sound") as seen:
+        seen.send("curves", on=True)
+        seen.sounds(5)
+        seen.until("curves")
+        assert {packet[0] for packet in seen.packets} == {Kind.SOUND}
+        assert {len(packet[4]) for packet in seen.packets} == {1280}  # 40 ms
+        indices = [packet[3] for packet in seen.packets]
+        assert indices == list(range(indices[0], indices[0] + len(indices)))
 
 
 def test_wrong_tokens_and_media_are_turned_away(running, made) -> None:
@@ -273,6 +312,24 @@ def test_webrtc_is_not_what_a_far_caller_is_told_where_it_cannot_reach_him(runni
     far = ask("get", there, headers={"x-forwarded-for": "8.8.8.8"}).json()
     assert far["transport"] == "websocket"
     assert "--host" in far["reason"]
+
+
+def test_a_key_has_as_many_sessions_as_its_quota(answering) -> None:
+    keys = [api_key(name, name * 16) for name in ("a", "b")]
+    client = answering(keys=(keys[0].model_copy(update={"sessions": 1}), keys[1]), sessions=0)
+
+    def asked(name: str):
+        return client.post("/v1/sessions", json=SMALL, headers={"Authorization": f"Bearer {name * 16}"})
+
+    assert asked("a").json()["error"]["code"] == "busy", "there is no place at all"
+    client.house.live._coming["a"] = 1
+    refused = asked("a")
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) > 0
+    assert refused.json()["error"]["code"] == "quota"
+    client.house.live._places["session_1"] = SimpleNamespace(caller="b")
+    assert asked("b").json()["error"]["code"] == "busy"
+    assert client.house.live.count("b") == 1
 
 
 @pytest.mark.parametrize(

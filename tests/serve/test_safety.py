@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,15 @@ from personare.errors import (
     CacheError,
     Cancelled,
     EngineError,
+    InputError,
     InvalidOption,
     NoFaceFound,
+    PersonareError,
     PictureTooLarge,
+    ServiceError,
     UnknownName,
-    UnreadableMedia,
-    WeightsMissing,
+    UnwritableOutput,
+    WeightsError,
 )
 from personare.serve.keys import api_key, caller_of, read_keys
 from personare.serve.problems import MEDIA_TYPE, problem_of, without_paths
@@ -315,21 +319,36 @@ BASE_OWN = "http://127.0.0.1:8765/"
 
 
 def test_complaint_10_every_error_has_a_status_a_code_and_no_success():
-    for error, status in (
-        (NoFaceFound("no face in /home/anna/me.jpg", hint="another photo"), 422),
-        (UnreadableMedia("x"), 422),
-        (PictureTooLarge("x"), 413),
-        (InvalidOption("x"), 422),
-        (UnknownName("x"), 404),
-        (WeightsMissing("x"), 503),
-        (CacheError("x"), 500),
-        (EngineError("x"), 500),
-        (Busy("x"), 503),
-        (Cancelled("x"), 422),
-    ):
+    known = {
+        InputError: 422,
+        PictureTooLarge: 413,
+        UnknownName: 404,
+        UnwritableOutput: 500,
+        WeightsError: 503,
+        CacheError: 500,
+        EngineError: 500,
+        ServiceError: 500,
+        Busy: 503,
+        Cancelled: 422,
+    }
+    kinds, waiting = [], [PersonareError]
+    while waiting:
+        found = [kind for kind in waiting.pop().__subclasses__() if kind.__module__.startswith("personare.")]
+        kinds += found
+        waiting += found
+    assert {InvalidOption, ServiceError, NoFaceFound} <= set(kinds)
+    for kind in kinds:
+        status = next((known[base] for base in kind.__mro__ if base in known), None)
+        assert status, f"{kind.__name__} is of a new family: say here what it is over HTTP"
+        error = kind("what")
+        error.message, error.hint = "what", "why"
         problem = problem_of(error)
-        assert problem.status == status
-        assert problem.code != "error"
+        assert (problem.status, problem.detail, problem.hint) == (status, "what", "why")
+        assert problem.code == re.sub(r"\B([A-Z])", r"-\1", kind.__name__).lower()
+        answer = problem.response()
+        assert (answer.status_code, answer.media_type) == (status, MEDIA_TYPE)
+        assert json.loads(answer.body)["error"]["code"] == problem.code
+    assert len({problem_of(kind("x")).code for kind in kinds}) == len(kinds)
     answer = problem_of(NoFaceFound("no face in /home/anna/me.jpg")).response()
     assert json.loads(answer.body)["detail"] == "no face in me.jpg"
     assert problem_of(Busy("x")).response().headers["x-should-retry"] == "true"

@@ -213,7 +213,11 @@ def sdk_round(openai, sdk, client, anna, voice, portrait, tmp_path):
     assert again.id == spoken.id
     assert sdk.videos.poll(spoken.id, poll_interval_ms=200).status == "completed"
     assert [video.id for video in sdk.videos.list(limit=1)][:2] == [spoken.id, made.id]
-    assert sdk.videos.create_character(name="otto", video=photo).name == "otto"
+    otto = sdk.videos.create_character(name="otto", video=photo)
+    found = sdk.videos.get_character(otto.id)
+    assert (otto.name, found.name, found.created_at) == ("otto", "otto", otto.created_at)
+    with pytest.raises(openai.NotFoundError):
+        sdk.videos.get_character("nobody")
     for broken in (sound[1], sound):
         with pytest.raises(openai.UnprocessableEntityError, match="input_reference"):
             sdk.videos.create(prompt="", extra_body={"avatar": anna, "audio": broken})

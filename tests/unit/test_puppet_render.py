@@ -10,7 +10,7 @@ import pytest
 
 from personare.engines.puppet.compose import StillBackground
 from personare.engines.puppet.draw import face as render
-from personare.engines.puppet.draw import warp
+from personare.engines.puppet.draw import resting, warp
 from personare.engines.puppet.draw.deform import Layer, head_rotation, pose
 from personare.engines.puppet.draw.face import FaceRenderer
 from personare.engines.puppet.draw.lids import Lids
@@ -155,6 +155,15 @@ def test_a_face_at_rest_is_the_same_whatever_came_before(avatar, renderer):
         for state, wanted in zip(LOOKS, alone, strict=True):
             renderer.render(before)
             assert np.array_equal(renderer.render(state), wanted)
+
+
+def test_triangles_far_from_the_eyes_do_not_change_them(avatar, monkeypatch):
+    """To the byte what all triangles give."""
+    looks = [face_state({"eyeLookDown": 1.0}, gaze=(0.05, 0.03)), face_state(BLINK)]
+    near = [FaceRenderer(avatar).render(state) for state in looks]
+    monkeypatch.setattr(resting, "_touching", lambda _window, _places, triangles, _room: triangles)
+    for state, frame in zip(looks, near, strict=True):
+        assert np.array_equal(FaceRenderer(avatar).render(state), frame)
 
 
 def test_what_is_drawn_is_composed_whenever(avatar):

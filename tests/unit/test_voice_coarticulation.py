@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 
 from personare.motion import ARKIT_UNITS
 from personare.voice.articulation import CLOSED, LABIODENTAL, OUTPUTS, VOICE, ArticulationFrames
-from personare.voice.coarticulation import LOOKAHEAD_FRAMES, Coarticulation, Contact, MouthCurves
+from personare.voice.coarticulation import LOOKAHEAD_FRAMES, Coarticulation, MouthCurves
+from personare.voice.contact import Contact
 from personare.voice.jaw import Jaw
 from personare.voice.visemes import VISEME
 

@@ -59,7 +59,7 @@ _COMMANDS = {
 
 def program(arguments: Sequence[str] = ()) -> typer.Typer:
     """What understands this command line: the command that it begins with alone, for to load
-    all takes a quarter of a second; all of them where it begins with anything else.
+    all takes longer than many a command; all of them where it begins with anything else.
     """
     app = typer.Typer(
         name="personare",

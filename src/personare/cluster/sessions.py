@@ -132,7 +132,11 @@ class ClusterSessions(LiveSessions):
         kind = kind_of(wanted)
         id = f"session_{secrets.token_hex(12)}"
         card = Card(id, secrets.token_urlsafe(24), caller, kind, wanted)
-        actor, measure = await self._entered(card)
+        self._coming[caller] += 1
+        try:
+            actor, measure = await self._entered(card)
+        finally:
+            self._coming[caller] -= 1
         place = self._placed(card, replace(wanted, measure=measure), lambda: actor)
         try:
             facts = await place.until_open()

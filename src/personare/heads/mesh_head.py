@@ -105,10 +105,10 @@ class SparseSums:
 
     Results of equally many sources are taken together: in each of the groups result rows[i] is
     the sum of weights[:, i] * values[sources[:, i]]. rows: int [r]. sources: int [t, r].
-    weights: float32 [t, r]. count: of all results.
+    weights: float32 [t, r], or None where all are 1. count: of all results.
     """
 
-    groups: tuple[tuple[NDArray[np.intp], NDArray[np.intp], Floats], ...]
+    groups: tuple[tuple[NDArray[np.intp], NDArray[np.intp], Floats | None], ...]
     count: int
 
     @classmethod
@@ -128,7 +128,8 @@ class SparseSums:
         for many in np.unique(terms[terms > 0]):
             alike = np.flatnonzero(terms == many)
             places = starts[alike] + np.arange(many)[:, None]
-            groups.append((alike, sources[places].astype(np.intp), weights[places].astype(np.float32)))
+            scale = weights[places].astype(np.float32)
+            groups.append((alike, sources[places].astype(np.intp), None if np.all(scale == 1) else scale))
         return cls(tuple(groups), count)
 
     def reordered(self, order: NDArray[np.integer]) -> SparseSums:
@@ -141,9 +142,10 @@ class SparseSums:
         """The rows alone that some of these sources, bool [n], come into."""
         groups = []
         for rows, terms, weights in self.groups:
-            some = sources[terms].any(axis=0)
-            if some.any():
-                groups.append((rows[some], *(np.ascontiguousarray(x[:, some]) for x in (terms, weights))))
+            some = np.flatnonzero(sources[terms].any(axis=0))
+            if len(some):
+                scale = None if weights is None else weights.take(some, axis=1)
+                groups.append((rows[some], terms.take(some, axis=1), scale))
         return SparseSums(tuple(groups), self.count)
 
     def apply(self, values: Floats, over: Floats | None = None) -> Floats:
@@ -157,7 +159,8 @@ class SparseSums:
         for rows, sources, weights in self.groups:
             for column, result in zip(columns, made, strict=True):
                 terms = column.take(sources)
-                terms *= weights
+                if weights is not None:
+                    terms *= weights
                 result[rows] = terms.sum(axis=0)
         return made.T
 

@@ -27,7 +27,7 @@ from personare.media.encoder import (
 )
 from personare.media.local import shown
 
-VERSION = 2
+VERSION = 3
 """Raised whenever the same frames and voice give other bytes than before."""
 
 _VOICE_PIECE_SECONDS = 1

@@ -1,6 +1,7 @@
 """The application: what every request goes through, the routes, what starts and ends with it.
 
-    Counted -> Doors (Host, Origin, key) -> CORS, if asked for -> Bodies (size, pace) -> routes
+    Heads (HEAD as GET) -> Counted -> Doors (Host, Origin, key) -> CORS, if asked for
+    -> Bodies (size, pace) -> routes
 
 A new noun is a file in routes/ with a `router`, and a line in ROUTES.
 """
@@ -10,11 +11,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
-from personare.serve.doors import Doors
+from personare.serve.bodies import with_keys
+from personare.serve.doors import OPEN, Doors
+from personare.serve.heads import Heads
 from personare.serve.house import Elsewhere, House
 from personare.serve.limits import Bodies
 from personare.serve.metrics import Counted
@@ -45,6 +49,15 @@ ROUTES = (
 )
 
 
+class _Service(FastAPI):
+    """Describes the API key as well: the doors look at it, not a route."""
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = with_keys(super().openapi(), OPEN)
+        return self.openapi_schema
+
+
 def create_app(settings: ServeSettings, elsewhere: Elsewhere | None = None) -> FastAPI:
     """The service that settings describe. It starts with the application's lifespan.
     elsewhere: who works for it, where it is not this machine.
@@ -59,7 +72,7 @@ def create_app(settings: ServeSettings, elsewhere: Elsewhere | None = None) -> F
         finally:
             await house.close()
 
-    app = FastAPI(
+    app = _Service(
         title="personare",
         version=version("personare"),
         summary="A portrait and a voice become a talking person",
@@ -78,10 +91,11 @@ def create_app(settings: ServeSettings, elsewhere: Elsewhere | None = None) -> F
         app.add_middleware(
             CORSMiddleware,
             allow_origins=list(settings.allow_origins),
-            allow_methods=["GET", "POST", "DELETE", "PATCH"],
+            allow_methods=["GET", "HEAD", "POST", "DELETE", "PATCH"],
             allow_headers=["authorization", "content-type", "idempotency-key"],
             expose_headers=["location", "etag", "retry-after"],
         )
     app.add_middleware(Doors, settings=settings)
     app.add_middleware(Counted, figures=house.figures)
+    app.add_middleware(Heads)
     return app

@@ -40,11 +40,12 @@ _MEMORY_SHARE = 0.75
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What one caller may have. jobs_a_day: None for any number."""
+    """What one caller may have. jobs_a_day, sessions: None for any number."""
 
     waiting: int
     kept_bytes: int
     jobs_a_day: int | None
+    sessions: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,7 @@ class House:
             waiting=(key.waiting if key else None) or limits.waiting_each,
             kept_bytes=(key.kept_bytes if key else None) or limits.kept_bytes_each,
             jobs_a_day=key.jobs_a_day if key else None,
+            sessions=key.sessions if key else None,
         )
 
     def cancel(self, row: Row) -> bool:

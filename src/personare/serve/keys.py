@@ -36,6 +36,7 @@ class ApiKey(CheckedModel):
     )
     kept_bytes: int | None = Field(None, ge=1024, description="uploads and clips, bytes; none: as limits say")
     jobs_a_day: int | None = Field(None, ge=1, description="jobs within 24 hours; none: any number")
+    sessions: int | None = Field(None, ge=0, description="live sessions at a time; none: any number")
 
 
 def api_key(name: str, key: str) -> ApiKey:
@@ -56,7 +57,7 @@ def read_keys(path: Path) -> tuple[ApiKey, ...]:
 
         [alice]
         key = "..."            # or sha256 = "..."
-        waiting = 50           # kept_bytes, jobs_a_day: see ApiKey
+        waiting = 50           # kept_bytes, jobs_a_day, sessions: see ApiKey
 
     Raises UnreadableMedia, InvalidOption; neither quotes a key.
     """

@@ -24,6 +24,7 @@ from personare.errors import (
     PersonareError,
     PictureTooLarge,
     UnknownName,
+    UnwritableOutput,
     WeightsError,
     one_line,
 )
@@ -118,6 +119,8 @@ def problem_of(error: PersonareError) -> Problem:
         status = 404
     elif isinstance(error, PictureTooLarge):
         status = 413
+    elif isinstance(error, UnwritableOutput):  # of this machine: no fault of the caller's
+        status = 500
     elif isinstance(error, InputError | Cancelled):
         status = 422
     elif isinstance(error, WeightsError):

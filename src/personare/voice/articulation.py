@@ -147,12 +147,10 @@ class ArticulationStream:
 
     def _hear(self, samples: Samples) -> ArticulationFrames:
         power = self._mel.push(samples)
-        inputs = np.empty((len(power), MELS), np.float32)
-        levels_dbfs = np.empty(len(power), np.float32)
-        for t, bands in enumerate(power):
-            mean_power = float(bands.mean())
-            inputs[t] = network_input(bands, self._running_level.push(mean_power))
-            levels_dbfs[t] = level_dbfs(mean_power)
+        mean_power = power.mean(axis=1).tolist()
+        levels = np.array([self._running_level.push(mean) for mean in mean_power], np.float32)
+        inputs = network_input(power, levels[:, None])
+        levels_dbfs = np.array([level_dbfs(mean) for mean in mean_power], np.float32)
         answers = self._listener.hear(inputs)[min(self._unanswered, len(power)) :]
         self._unanswered = max(0, self._unanswered - len(power))
         self._levels_dbfs = np.concatenate([self._levels_dbfs, levels_dbfs])

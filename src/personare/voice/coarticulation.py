@@ -27,11 +27,12 @@ from numpy.typing import NDArray
 
 from personare.motion import ARKIT_UNITS, UNIT
 from personare.voice.articulation import ArticulationFrames
+from personare.voice.contact import AHEAD_FRAMES, Contact
 from personare.voice.jaw import Jaw
 from personare.voice.prosody import Prosody, ProsodyFrame, RunningQuantile
 from personare.voice.visemes import VISEMES
 
-LOOKAHEAD_FRAMES = 3
+LOOKAHEAD_FRAMES = AHEAD_FRAMES
 """Curves of frame t are settled once the articulation of frame t + 3 is known."""
 
 _TONGUE = len(ARKIT_UNITS)
@@ -172,7 +173,6 @@ _MOST_GAIN, _EMPHASIS_GAIN, _EMPHASIS_FRAMES, _USUAL_EMPHASIS = 1.45, 0.40, 40.0
 _CLOSING, _CLOSED = 0.47, 0.62
 _BITING, _BITTEN_BY = 0.35, 0.50
 """Probabilities at which a contact begins and is complete."""
-_CLOSING_FRAMES, _RELEASE_FRAMES = 3, 3
 _PARTED: Mapping[str, float] = {"jawOpen": 0.045, "mouthLowerDown": 0.12, "mouthUpperUp": 0.06}
 _PARTED_FRAMES, _PARTED_EASES_FRAMES, _PARTED_AFTER_FRAMES, _PARTED_WELL = 60, 25, 40, 0.9
 """The mouth of a short pause, as people's: a little open, unless it shut for the last sound;
@@ -182,6 +182,8 @@ leaves it so, not a noise; a mouth that is parted by less than the fourth shuts 
 _SOUNDS = 0.5
 """Probability of silence below which a frame is of a sound."""
 _BITE_LEAVES_FUNNEL = 0.4
+_BLOCK_FRAMES = 32
+"""So many are worked out at a time: what that takes fits in a processor's cache."""
 
 
 def _kernels() -> NDArray[np.float64]:
@@ -244,30 +246,6 @@ class MouthCurves:
         return len(self.curves)
 
 
-class Contact:
-    """Where lips meet, or lip and teeth: how likely that is, held for `reach` frames more and
-    eased on both sides.
-
-    Holding it makes sure that the shortest closure shows in a video frame. It is not widened
-    to the front as well: a mouth that opens wide and shuts at once snaps.
-    `push` takes the probability of frame t and returns the contact, 0 .. 1, of frame t -
-    LOOKAHEAD_FRAMES. A single likely frame does not count.
-    """
-
-    def __init__(self, begins: float, complete: float, reach: int) -> None:
-        self._begins, self._complete = begins, complete
-        offsets = np.arange(-reach - _RELEASE_FRAMES, LOOKAHEAD_FRAMES)
-        held = np.maximum(-offsets - reach, 0) / _RELEASE_FRAMES
-        self._ease = np.clip(1 - np.where(offsets < 0, held, offsets / _CLOSING_FRAMES), 0, 1)
-        self._recent = np.zeros(len(offsets) + 2)
-
-    def push(self, probability: float) -> float:
-        self._recent[:-1] = self._recent[1:]
-        self._recent[-1] = min(1.0, max(0.0, (probability - self._begins) / (self._complete - self._begins)))
-        lasting = np.minimum(self._recent[1:-1], np.maximum(self._recent[:-2], self._recent[2:]))
-        return float((self._ease * lasting).max())
-
-
 class Coarticulation:
     """The mouth of one utterance.
 
@@ -298,6 +276,7 @@ class Coarticulation:
         channels = np.empty((n, _CHANNELS), np.float32)
         melody = np.empty((n, 2), np.float32)
         visemes = frames.visemes.astype(np.float64)
+        dominance = self._dominance(visemes)
         for t in range(n):
             prosody = self._prosody.push(
                 float(frames.voice[t]),
@@ -309,7 +288,7 @@ class Coarticulation:
                 self._lips.push(float(frames.closed[t])),
                 self._bite.push(float(frames.labiodental[t])),
             )
-            channels[t] = self._shape(visemes[t], prosody, closed, bitten)
+            channels[t] = self._shape(dominance[t], prosody, closed, bitten, visemes[t, 0] < _SOUNDS)
             melody[t] = prosody.loudness, prosody.emphasis
         early = min(self._unsettled, n)
         self._unsettled -= early
@@ -317,20 +296,38 @@ class Coarticulation:
         first = frames.first + early - LOOKAHEAD_FRAMES
         return MouthCurves(first, channels[:, :_TONGUE], channels[:, _TONGUE], melody[:, 0], melody[:, 1])
 
+    def _dominance(self, visemes: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What share each viseme [n, 15] has in each group of curves, [n, 3, 15], in the frames
+        LOOKAHEAD_FRAMES before these.
+
+        Many at a time: of each frame the same products are added up in the same order.
+        """
+        contrasted = visemes**_CONTRAST
+        contrasted /= contrasted.sum(axis=1, keepdims=True)
+        heard = np.concatenate([self._history, contrasted])
+        self._history = heard[len(heard) - len(self._history) :]
+        around = np.lib.stride_tricks.sliding_window_view(heard, len(self._history), axis=0)[1:]
+        dominance = np.empty((len(visemes), *_STRENGTHS.shape))
+        for start in range(0, len(visemes), _BLOCK_FRAMES):
+            block = around[start : start + _BLOCK_FRAMES].transpose(0, 2, 1)[:, None]
+            dominance[start : start + _BLOCK_FRAMES] = (_KERNELS * block).sum(axis=2)
+        dominance /= dominance.sum(axis=2, keepdims=True)
+        return dominance
+
     def _shape(
-        self, visemes: NDArray[np.float64], prosody: ProsodyFrame, closed: float, bitten: float
+        self,
+        dominance: NDArray[np.float64],
+        prosody: ProsodyFrame,
+        closed: float,
+        bitten: float,
+        sounds: bool,
     ) -> NDArray[np.float64]:
         """All channels [53] of the frame LOOKAHEAD_FRAMES before this one."""
-        contrasted = visemes**_CONTRAST
-        self._history[:-1] = self._history[1:]
-        self._history[-1] = contrasted / contrasted.sum()
         self._stressed += (prosody.emphasis - self._stressed) / _EMPHASIS_FRAMES
-        ajar = self._rest(prosody.presence, closed, sounds=visemes[0] < _SOUNDS)
+        ajar = self._rest(prosody.presence, closed, sounds)
         if prosody.presence == 0 and ajar == 0:
             self._jaw = Jaw()
             return np.zeros(_CHANNELS)
-        dominance = (_KERNELS * self._history).sum(axis=1)
-        dominance /= dominance.sum(axis=1, keepdims=True)
         channels: NDArray[np.float64] = dominance.reshape(-1) @ _TARGETS_BY_GROUP
         loud = min(_JAW_LOUD, max(_JAW_QUIET, _JAW_BASE + _JAW_SLOPE * prosody.relative_level))
         asked = loud * self._liveliness(float(channels[_JAW[0]]), prosody) * float(channels[_JAW[0]])

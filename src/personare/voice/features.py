@@ -73,12 +73,18 @@ class MelStream:
     def push(self, samples: Samples) -> NDArray[np.float32]:
         self._pending = np.concatenate([self._pending, samples])
         n = len(self._pending) // FRAME_SAMPLES
+        filtered = [
+            self._high_pass.push(self._pending[t * FRAME_SAMPLES : (t + 1) * FRAME_SAMPLES]) for t in range(n)
+        ]
+        heard = np.concatenate([self._window, *filtered])
+        self._window = heard[n * FRAME_SAMPLES :]
+        windows = np.lib.stride_tricks.sliding_window_view(heard, _WINDOW_SAMPLES)[
+            FRAME_SAMPLES::FRAME_SAMPLES
+        ]
+        spectrum = np.fft.rfft(windows * _HANN, _FFT_SIZE)
         power = np.empty((n, MELS), np.float32)
-        for t in range(n):
-            arrived = self._pending[t * FRAME_SAMPLES : (t + 1) * FRAME_SAMPLES]
-            self._window = np.concatenate([self._window[FRAME_SAMPLES:], self._high_pass.push(arrived)])
-            spectrum = np.fft.rfft(self._window * _HANN, _FFT_SIZE)
-            power[t] = _product(_BANK, spectrum.real**2 + spectrum.imag**2)
+        for t, energy in enumerate(spectrum.real**2 + spectrum.imag**2):
+            power[t] = _product(_BANK, energy)
         self._pending = self._pending[n * FRAME_SAMPLES :].copy()
         before_start = min(self._frames_before_start, n)
         self._frames_before_start -= before_start
@@ -150,10 +156,8 @@ class RunningLevel:
         return self._level
 
 
-def network_input(power: NDArray[np.float32], level: float) -> NDArray[np.float32]:
-    """Normalised log mel [40] of one frame, from its mel power [40] and the level of the
-    speech.
-    """
+def network_input(power: NDArray[np.float32], level: float | NDArray[np.float32]) -> NDArray[np.float32]:
+    """Normalised log mel [..., 40], from mel power [..., 40] and the level of the speech."""
     normalised: NDArray[np.float32] = ((np.log(power / level * 0.8 + 1e-6) + 5) / 4).astype(np.float32)
     return normalised
 

@@ -6,6 +6,7 @@ import asyncio
 import hmac
 import json
 import secrets
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -55,6 +56,8 @@ class LiveSessions:
         self._settings, self._spare, self._loopback = settings, spare, loopback
         self._peers: dict[str, Peer] = {}
         self._places: dict[str, Place] = {}
+        self._coming: Counter[str] = Counter()
+        """Callers whose sessions have no place yet."""
         self._free: list[WorkerProcess] = []
         self._sweeper: asyncio.Task[None] | None = None
         self._ending: set[asyncio.Task[None]] = set()
@@ -109,6 +112,10 @@ class LiveSessions:
     def of(self, caller: str) -> list[Place]:
         """The sessions of one caller."""
         return [place for place in self._places.values() if place.caller == caller]
+
+    def count(self, caller: str) -> int:
+        """Sessions of one caller, also those that are being made."""
+        return len(self.of(caller)) + self._coming[caller]
 
     async def answer(self, place: Place, offer: str) -> tuple[str, str]:
         """A WebRTC connection for a session: its id, and the answer to the offer. A session has

@@ -25,7 +25,7 @@ from personare.types import SAMPLE_RATE, Frames, Guide, Samples
 from personare.voice.syllables import syllables
 
 RESTED_FRAMES = 25
-SPOKEN_SECONDS = 1.0
+SPOKEN_SECONDS = 0.6
 WARMING_SECONDS = 0.2
 LONGEST_LATENCY_SECONDS = 5.0
 _NOTHING = np.zeros(0, np.int16)

@@ -38,7 +38,7 @@ async def create(request: Request) -> JSONResponse:
     async with sent(request, FILES) as given:
         wanted = AvatarRequest.model_validate(given.with_uploads())
         await run_in_threadpool(place_avatar, house, wanted, caller, key)
-    answer = await run_in_threadpool(_one, house, caller, wanted.name)
+    answer = await run_in_threadpool(described, house, caller, wanted.name)
     return JSONResponse(answer.model_dump(), 202, {"Location": f"/v1/avatars/{wanted.name}"})
 
 
@@ -55,7 +55,7 @@ def listed(request: Request) -> AvatarList:
 @router.get("/{name}", responses=problems(404))
 def one(request: Request, name: Name) -> AvatarAnswer:
     """About an avatar: ready or not, its options, consent, and what was seen of the photo."""
-    return _one(house_of(request), caller_of(request), name)
+    return described(house_of(request), caller_of(request), name)
 
 
 @router.get("/{name}/preview.jpg", response_class=Response, responses=problems(404))
@@ -75,7 +75,8 @@ def delete(request: Request, name: Name) -> Deleted:
     return Deleted(id=name, object="avatar.deleted")
 
 
-def _one(house: House, caller: str, name: str) -> AvatarAnswer:
+def described(house: House, caller: str, name: str) -> AvatarAnswer:
+    """An avatar as callers see it. Raises UnknownName."""
     kept = house.avatars.note(name, caller)
     manifest = house.avatars.ready(name)
     if kept is None and manifest is None:

@@ -28,6 +28,7 @@ SessionId = Annotated[str, Path(max_length=64)]
 Token = Annotated[str, Query(max_length=64)]
 Transport = Literal["websocket", "webrtc", "mp4"]
 _OFFER = {"requestBody": {"required": True, "content": {"application/sdp": {"schema": {"type": "string"}}}}}
+_LATER = {"Retry-After": f"{UNWATCHED_SECONDS:.0f}"}
 _ASKED = "as asked for"
 _NEAR = "on this network it is the steadiest, and keeps sound and picture closest"
 _FAR = "over the internet, what is late matters less than what is lost"
@@ -101,9 +102,15 @@ class Said(BaseModel):
 
 @router.post("", status_code=201, response_model=SessionAnswer, responses=problems(404, 422, 429, 503))
 async def create(request: Request, wanted: SessionRequest) -> JSONResponse:
-    """Ask for a session; it is ready to be watched. 503 with Retry-After where no more fit."""
+    """Ask for a session; it is ready to be watched. 503 where no more fit, 429 where the key
+    allows no more, both with Retry-After.
+    """
     house, caller = house_of(request), caller_of(request)
     checked = await run_in_threadpool(_checked, house, caller, wanted)
+    most = house.quota(caller).sessions
+    if most is not None and house.live.count(caller) >= most:
+        hint = "end one: DELETE /v1/sessions/ID"
+        raise Problem(429, f"you have {most} sessions here", hint, code="quota", headers=_LATER)
     place = await house.live.create(checked, caller)
     answer = _answer(house, place, *_transport(wanted.transport, request), token=place.token)
     return JSONResponse(answer.model_dump(mode="json"), 201, {"Location": f"/v1/sessions/{place.id}"})

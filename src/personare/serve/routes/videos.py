@@ -23,7 +23,7 @@ from personare.serve.jobs.requests import AvatarRequest, ClipRequest, ready_engi
 from personare.serve.jobs.store import Row
 from personare.serve.jobs.stream import events_of
 from personare.serve.problems import Problem
-from personare.serve.routes import jobs
+from personare.serve.routes import avatars, jobs
 from personare.serve.uploads import sent
 from personare.studio.studio import Studio
 
@@ -94,6 +94,13 @@ async def create_character(request: Request) -> Character:
         wanted = AvatarRequest.model_validate(fields)
         row = await run_in_threadpool(place_avatar, house, wanted, caller, key)
     return Character(id=wanted.name, created_at=int(row.created), name=wanted.name)
+
+
+@router.get("/characters/{name}", responses=problems(404))
+def character(request: Request, name: Annotated[str, Path(max_length=200)]) -> Character:
+    """About an avatar."""
+    answer = avatars.described(house_of(request), caller_of(request), name)
+    return Character(id=name, created_at=answer.created_at, name=name)
 
 
 @router.get("/{video_id}", responses=problems(404))

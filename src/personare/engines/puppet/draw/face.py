@@ -85,7 +85,7 @@ class FaceRenderer:
         self._surface.fetch(resting, np.empty_like(self._share), self._surface.moved())
         for patch in self._details(at_rest, AT_REST)[0]:
             patch.lay(resting)
-        self._resting = RestingFace(rig, resting, cut, self._surface, self._eyes, self._lids)
+        self._resting = RestingFace(rig, resting, cut, texture, self._eyes, self._lids)
         self._resting_unmoved = self._composed(resting)
 
     def render(self, state: FaceState) -> Image:

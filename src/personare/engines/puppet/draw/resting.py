@@ -31,6 +31,8 @@ EYES = [place for name, place in UNIT.items() if name.startswith(("eyeBlink", "e
 _OTHERS = [place for place in UNIT.values() if place not in EYES]
 EYE_ROOM = 0.16
 """Around all that these units move, in eye distances: lids are drawn with soft edges."""
+NEAR = 0.10
+"""Triangles further from that, in eye distances, have nothing to do with it."""
 SMOOTH = 2
 """Steps of the displacement, in those of a face that speaks."""
 LEAST = 5e-4
@@ -53,20 +55,25 @@ class RestingFace:
         rig: Rig,
         picture: Image,
         cut: NDArray[np.uint8] | None,
-        whole: Surface,
+        texture: Texture,
         eyes: Sequence[FineRegion],
         lids: Lids,
     ) -> None:
         """picture: uint8 [S, S, 3], the face in the state AT_REST. cut: the plane of a Texture.
-        whole, eyes, lids: what draws the eyes.
+        texture, eyes, lids: what eyes are drawn from, and what draws them.
         """
-        self._rig, self._whole, self._eyes, self._lids = rig, whole, eyes, lids
+        self._rig, self._eyes, self._lids = rig, eyes, lids
         self._picture, self._cut = picture, cut
         self._drawn = picture.copy()
         self._texture = Texture(picture, cut)
         self._looks: bytes | None = None
         self.eyes = _around_eyes(rig, picture.shape[:2])
         at_rest = pose(rig, AT_REST).skin.vertices
+        self._around_eyes = Surface(
+            texture,
+            _touching(self.eyes, at_rest, rig.triangles, NEAR * rig.eye_distance_px),
+            rig.eye_distance_px,
+        )
         kept, triangles = _thinned(at_rest[:, :2], rig.triangles, SPACING * rig.eye_distance_px)
         self._at_rest = at_rest[kept]
         self._behind_relief = (rig.points[:, 2] - rig.relief)[kept]
@@ -98,10 +105,10 @@ class RestingFace:
         posed = pose(self._rig, FaceState(state.curves, 0.0, (0.0, 0.0, 0.0), (0.0, 0.0), state.gaze))
         area = self.eyes
         self._drawn[area] = self._picture[area]
-        self._whole.move(posed.skin)
+        self._around_eyes.move(posed.skin)
         frame, plane = self._drawn.copy(), np.empty(self._drawn.shape[:2], np.uint8)
         rows = range(area.rows.start, area.rows.stop, WINDOW_ROWS)
-        self._whole.fetch(
+        self._around_eyes.fetch(
             frame,
             plane,
             [Window(slice(top, min(top + WINDOW_ROWS, area.rows.stop)), area.columns) for top in rows],
@@ -123,6 +130,15 @@ def _around_eyes(rig: Rig, size: tuple[int, int]) -> Window:
         slice(max(0, int(top)), min(size[0], int(np.ceil(bottom)))),
         slice(max(0, int(left)), min(size[1], int(np.ceil(right)))),
     )
+
+
+def _touching(window: Window, places: Floats, triangles: NDArray[np.int32], room: float) -> NDArray[np.int32]:
+    """Triangles [m, 3] over places [n, 3] that touch a window, or come as near to it as this."""
+    low = np.array([window.columns.start, window.rows.start]) - room
+    high = np.array([window.columns.stop, window.rows.stop]) + room
+    corners = places[triangles, :2]
+    touches = (corners.max(axis=1) > low) & (corners.min(axis=1) < high)
+    return np.asarray(triangles[touches.all(axis=1)], np.int32)
 
 
 def _thinned(
