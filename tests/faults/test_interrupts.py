@@ -121,7 +121,12 @@ def command():
     except KeyboardInterrupt:
         {fault}
     raise ValueError("unforeseen")
-app.app.command("fails")(command)
+known = app.program
+def program(arguments):
+    found = known(arguments)
+    found.command("fails")(command)
+    return found
+app.program = program
 sys.argv = ["personare", "fails"]
 main.run()
 """
@@ -141,7 +146,12 @@ def command():
     held = Held()
     del held
     time.sleep(60)
-app.app.command("waits")(command)
+known = app.program
+def program(arguments):
+    found = known(arguments)
+    found.command("waits")(command)
+    return found
+app.program = program
 sys.argv = ["personare", "waits"]
 main.run()
 """

@@ -80,6 +80,7 @@ for what, done in given["deaths"]:
 _DEATHS = ("watching", 3), ("sampling", 2), ("sampling", 6), ("sampling", 8), ("decoding", 0), ("speaking", 5)
 
 
+@pytest.mark.nightly
 def test_killed_anywhere_the_next_run_goes_on(cli, weights, portrait, guide, tmp_path):
     """In detection, within a step, between steps, after the last, before the first frame, while
     the mp4 is written.

@@ -87,6 +87,7 @@ def assert_same(made, whole):
             assert np.array_equal(whole[stage][name], array), (stage, name)
 
 
+@pytest.mark.nightly
 def test_killed_at_two_thirds_of_the_tuning_it_goes_on_from_there(weights, tmp_path, whole):
     process = subprocess.Popen(
         [sys.executable, "-c", _PREPARE, tmp_path, weights],

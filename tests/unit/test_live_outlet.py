@@ -134,7 +134,7 @@ def test_places_are_counted_by_measured_cost() -> None:
     admission.measured("a", "512", 0.44)
     admission.enter("b", "512")
     admission.enter("c", "512")
-    with pytest.raises(Busy, match=r"1\.56 of 1\.60 cores, and this one needs 0\.52"):
+    with pytest.raises(Busy, match=r"1\.56 of 1\.80 cores, and this one needs 0\.52"):
         admission.enter("d", "512")
     admission.leave("b")
     admission.leave("b")
@@ -145,14 +145,14 @@ def test_places_are_counted_by_measured_cost() -> None:
 def test_one_that_turns_out_to_cost_too_much_has_to_leave_unless_it_is_alone() -> None:
     admission = Admission(cores=2)
     admission.enter("a", "huge")
-    admission.measured("a", "huge", 1.4)
+    admission.measured("a", "huge", 1.6)
     with pytest.raises(Busy):
         admission.enter("b", "small")
     admission.leave("a")
     admission.enter("a", "small")
     admission.enter("b", "large")
     with pytest.raises(Busy):
-        admission.measured("b", "large", 1.2)
+        admission.measured("b", "large", 1.3)
     admission.leave("b")
     assert admission.knows("large")
 

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 from personare.errors import Busy
 
-SHARE = 0.8
-"""Of the cores, for sessions; the rest keeps the service answering, and makes up for what one
-costs more beside others than alone, as it is measured. (puppet at 512 on two cores: 0.36 to
-0.44 alone, 0.5 as one of three that all speak, which must come in; a fourth must not.)
+SHARE = 0.9
+"""Of the cores, for sessions; the rest keeps the service answering. (puppet at 512 on two cores
+with AVX2 is measured as 0.43 to 0.52, and 0.08 for its transport: three that all speak have 25
+pictures a second each and come in, a fourth does not.)
 """
 TRANSPORT_CORES = 0.08
 """What a session costs beside its pictures: hearing, packets, the server's own part."""

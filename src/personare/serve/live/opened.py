@@ -103,7 +103,7 @@ def open_wanted(wanted: Wanted, studio: Studio) -> Opened:
         spoken = _spoken(perform, np.zeros(round(WARMING_SECONDS * SAMPLE_RATE), np.float32))
     if measures and not has_networks:  # networks draw as much of silence
         voice = syllables(SPOKEN_SECONDS)
-        spoken = min(_spoken(perform, voice) for _ in range(2))  # the one that was disturbed less
+        spoken = min(_spoken(perform, voice) for _ in range(3))  # the one that was disturbed least
     performance = perform()
     try:
         cost = max(spoken, _rested(performance)) if measures else None
