@@ -14,6 +14,7 @@ from personare.cache.run import Preparation
 from personare.cache.store import FeatureStore
 from personare.engines.engine import Engine, EngineOptions
 from personare.errors import EngineError
+from personare.ground import interruption
 from personare.ground.stopwatch import Stopwatch
 from personare.ground.tuning import one_thread
 from personare.media.motions import MotionSink
@@ -141,6 +142,8 @@ class Clip:
 
             def written(made: Frames) -> None:
                 nonlocal frames
+                if interruption.arrived():  # whatever a library made of it
+                    raise KeyboardInterrupt
                 with watch("write"):
                     writer.write_frames(made.images if label is None else label.draw(frames, made.images))
                 _tell(sink, made)
