@@ -144,6 +144,17 @@ def psnr(square_errors):
     return 10 * np.log10(255**2 / square_errors)
 
 
+def test_an_interruption_that_a_library_swallowed_ends_the_clip(
+    tmp_path, portrait, voice_samples, monkeypatch
+):
+    engine = personare.open_engine("puppet", cache_dir=tmp_path / "features")
+    clip = engine.speak(engine.prepare(portrait, size=256), write_wav(tmp_path / "v.wav", voice_samples))
+    monkeypatch.setattr("personare.ground.interruption.arrived", lambda: True)
+    with pytest.raises(KeyboardInterrupt):
+        clip.save(tmp_path / "a.mp4")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["features", "v.wav"]
+
+
 def test_another_seed_is_another_life(speak, voice):
     _, one = speak(voice, name="one.mp4")
     _, two = speak(voice, "--set", "seed=7", name="two.mp4")

@@ -102,6 +102,21 @@ def test_what_the_caller_ignores_stays_ignored(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["engines"]
 
 
+_ONE_MORE = """
+import sys
+import personare.cli.main as main, personare.cli.app as app
+known = app.program
+def program(arguments):
+    found = known(arguments)
+    found.command("one-more")(command)
+    return found
+app.program = program
+sys.argv = ["personare", "one-more"]
+main.run()
+"""
+"""Runs `command` as a command of the program."""
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -112,32 +127,22 @@ def test_what_the_caller_ignores_stays_ignored(tmp_path: Path) -> None:
 )
 def test_whatever_comes_out_of_it_is_the_interruption(tmp_path: Path, fault: str) -> None:
     script = f"""
-import os, signal, sys
+import os, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-import personare.cli.main as main, personare.cli.app as app
 def command():
     try:
         os.kill(os.getpid(), signal.SIGINT)
     except KeyboardInterrupt:
         {fault}
     raise ValueError("unforeseen")
-known = app.program
-def program(arguments):
-    found = known(arguments)
-    found.command("fails")(command)
-    return found
-app.program = program
-sys.argv = ["personare", "fails"]
-main.run()
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script + _ONE_MORE], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (130, LINE)
 
 
 def test_an_interruption_that_python_cannot_raise_is_not_lost(tmp_path: Path) -> None:
     script = """
-import os, signal, sys, time
-import personare.cli.main as main, personare.cli.app as app
+import os, signal, time
 class Held:
     def __del__(self):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -146,16 +151,10 @@ def command():
     held = Held()
     del held
     time.sleep(60)
-known = app.program
-def program(arguments):
-    found = known(arguments)
-    found.command("waits")(command)
-    return found
-app.program = program
-sys.argv = ["personare", "waits"]
-main.run()
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+    done = subprocess.run(
+        [sys.executable, "-c", script + _ONE_MORE], capture_output=True, text=True, timeout=30
+    )
     assert (done.returncode, done.stderr) == (130, LINE)
 
 

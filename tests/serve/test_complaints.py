@@ -97,7 +97,7 @@ from tests.serve.live_clients import (
     watched,
 )
 from tests.unit.live_performances import LOOKAHEAD_TICKS, TICK, Mirror, TurnedClock, paced
-from tests.unit.test_live_place import FACTS, Stage, Watcher, Worker
+from tests.unit.test_live_place import Stage, Watcher, Willing
 
 IMPATIENT = """
 import personare.serve.live.place, personare.serve.live.whep
@@ -176,14 +176,6 @@ def test_complaint_01_06_12_twenty_tabs_leave_nothing_and_free_their_places(impa
 def test_complaint_12_fifty_rounds_with_one_place(monkeypatch) -> None:
     """Also of those who connect over WebRTC and never do."""
     from personare.serve.live import live
-
-    class Willing(Worker):
-        def send(self, *command) -> None:
-            if command[0] == "open":
-                asyncio.get_running_loop().call_soon(self.hear, "opened", FACTS)
-
-        async def end(self) -> None:
-            self.is_alive = False
 
     monkeypatch.setattr(live, "WorkerProcess", lambda *_: Willing())
 

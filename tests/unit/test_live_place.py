@@ -284,17 +284,20 @@ def test_sound_leaves_as_evenly_as_its_clock_though_pictures_do_not() -> None:
     assert left[-1][0] - left[-1][1] < 0.001  # a stall is not remembered for long
 
 
+class Willing(Worker):
+    """Opens whatever it is asked to."""
+
+    def send(self, *command) -> None:
+        if command[0] == "open":
+            asyncio.get_running_loop().call_soon(self.hear, "opened", FACTS)
+
+    async def end(self) -> None:
+        self.is_alive = False
+
+
 def test_a_session_has_two_connections_however_many_are_offered(monkeypatch) -> None:
     """Those that are not connected make room, the oldest first."""
     from personare.serve.live import live, whep
-
-    class Willing(Worker):
-        def send(self, *command) -> None:
-            if command[0] == "open":
-                asyncio.get_running_loop().call_soon(self.hear, "opened", FACTS)
-
-        async def end(self) -> None:
-            self.is_alive = False
 
     class Peer:
         """Of as much of a connection as is counted."""
