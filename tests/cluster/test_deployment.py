@@ -124,6 +124,10 @@ def test_sessions_outlive_the_directory(service, directory, record_property):
         record_property("directory knows all again after, seconds", round(time.monotonic() - began, 1))
         assert _figures(directory)["cores_used"] == pytest.approx(used)
         assert speaks(seen) == 0
+        pid = pid_of(directory, made)
+        ray.kill(directory, no_restart=False)  # and both at once, as where their node goes
+        os.kill(pid, signal.SIGKILL)
+        assert _begun_anew(seen) == 1
     until(lambda: _figures(directory).get("cores_used") == 0)
 
 
@@ -230,7 +234,7 @@ def test_more_than_the_cores_can_draw_is_503(service, directory):
             if answer.status_code != 201:
                 break
             made.append(answer.json()["id"])
-        assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+        assert (answer.status_code, "retry-after" in answer.headers) == (503, True), answer.text
         assert json.loads(answer.text)["detail"].startswith("sessions take")
         figures = asked(directory, "figures")
         assert figures["cores_used"] <= figures["cores"]

@@ -108,8 +108,21 @@ def test_who_is_moved_finds_another_node(begin):
     actor, _ = directory.enter(CARD)
     assert directory.drain(actor.node_id, True, True) == 1
     assert actor.dead
-    other, _ = directory.again(CARD.id)
+    other, _ = directory.again(CARD)
     assert other.node_id != actor.node_id
+
+
+def test_who_was_lost_with_the_directory_s_node_finds_another(begin, ray):  # noqa: F811
+    first = begin()
+    actor, _ = first.enter(CARD)
+    actor.dead = True
+    del ray.alive[actor.node_id]
+    begun_anew = begin()  # it finds nobody
+    assert begun_anew.sessions() == []
+    other, _ = begun_anew.again(CARD)
+    assert other.node_id in ray.alive
+    assert begun_anew.again(CARD)[0].node_id in ray.alive  # asked twice
+    assert len(begun_anew._sessions) == 1
 
 
 def test_a_node_that_is_lost_and_one_that_comes(begin, ray):  # noqa: F811
@@ -118,7 +131,7 @@ def test_a_node_that_is_lost_and_one_that_comes(begin, ray):  # noqa: F811
     del ray.alive[actor.node_id]
     ray.alive["c"] = 2.0
     assert directory.figures()["nodes"] == 2
-    assert directory.again(CARD.id)[0].node_id in ray.alive
+    assert directory.again(CARD)[0].node_id in ray.alive
     ray.alive.clear()
     assert isinstance(directory.enter(CARD), Busy)
 

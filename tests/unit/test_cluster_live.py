@@ -132,6 +132,12 @@ def test_an_orphan_leaves_nothing(host, clock):
     assert not scratch.exists()
 
 
+def test_one_that_is_over_is_found_by_no_directory(host):
+    assert host.state() is not None
+    host.close()
+    assert host.state() is None
+
+
 def test_what_cannot_be_brought_is_refused(host):
     host.obey("refuse", "why")
     assert heard(host)[-1] == "refused"

@@ -209,6 +209,43 @@ def test_a_lost_worker_is_replaced_three_times(stage: Stage) -> None:
 
 
 @on_stage
+def test_losses_that_lie_far_apart_end_no_session(stage: Stage) -> None:
+    watcher = Watcher()
+    stage.place.attach(watcher, "h264")
+    for _ in range(9):
+        stage.time += 61
+        stage.workers[-1].lose()
+        stage.workers[-1].hear("opened", FACTS)
+    assert stage.place.losses == 9
+    assert watcher.closed == []
+
+
+@pytest.mark.parametrize("losses", [1, 2])
+def test_one_lost_before_it_is_open_is_tried_once_more(losses) -> None:
+    async def work() -> None:
+        workers = [Worker()]
+
+        def renew() -> Worker:
+            workers.append(Worker())
+            return workers[-1]
+
+        place = Place("session_1", Wanted(measure=True), "", workers[0], renew, lambda place: None)
+        for _ in range(losses):
+            workers[-1].lose()
+        assert len(workers) == 2
+        assert workers[-1].sent[0] == ("open", Wanted(generation=1, measure=True))
+        if losses == 1:
+            workers[-1].hear("opened", FACTS)
+            assert await place.until_open() == FACTS
+        else:
+            with pytest.raises(EngineError, match="was lost, too often"):
+                await place.until_open()
+        place.close()
+
+    asyncio.run(work())
+
+
+@on_stage
 def test_media_of_an_older_generation_goes_to_nobody(stage: Stage) -> None:
     watcher = Watcher()
     stage.place.attach(watcher, "mjpeg")

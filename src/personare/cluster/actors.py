@@ -41,6 +41,8 @@ _LIBRARIES = ("OPENCV_FOR_THREADS_NUM", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS
 _ONE_THREAD = dict.fromkeys(_LIBRARIES, "1")
 """Sessions side by side would otherwise wait for each other's threads."""
 
+_ON_HEAD = {"node:__internal_head__": 0.001}
+"""Ray gives this resource to the head of a cluster."""
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -154,13 +156,13 @@ class _DirectoryActor:
         self._sessions[card.id] = (actor, card)
         return actor, placed.measure
 
-    def again(self, id: str) -> tuple[Any, bool] | Busy:
-        """Another actor, where the one of a session was lost."""
-        if id not in self._sessions:
-            return Busy("the session has ended")
-        actor, card = self._sessions[id]
-        with suppress(ray.exceptions.RayError):
-            ray.kill(actor)
+    def again(self, card: Card) -> tuple[Any, bool] | Busy:
+        """Another actor, where the one of a session was lost. A directory that has begun anew
+        meanwhile does not know the session: its card tells all.
+        """
+        if card.id in self._sessions:
+            with suppress(ray.exceptions.RayError):
+                ray.kill(self._sessions[card.id][0])
         self._looked_at = float("-inf")
         return self.enter(card)
 
@@ -387,5 +389,9 @@ def known_directory() -> Any | None:
 
 
 def _only(name: str, made: Any, *given: Any) -> Any:
+    """The one actor of a name: on the head, for any other node may go; restarted when it dies,
+    and what it was asked meanwhile is asked again, so that its methods have to bear that.
+    """
     options = {"namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True}
-    return made.options(name=name, num_cpus=0, max_restarts=-1, **options).remote(*given)
+    lives = {"num_cpus": 0, "resources": _ON_HEAD, "max_restarts": -1, "max_task_retries": -1}
+    return made.options(name=name, **lives, **options).remote(*given)

@@ -147,7 +147,7 @@ class LiveHost:
                 self._worker.obey("watch", self._media)
 
     def state(self) -> State | None:
-        """None before the session is open."""
+        """None before the session is open, and after its end."""
         if self._card is None or self._facts is None:
             return None
         measured = self._facts["cost"]
@@ -176,6 +176,7 @@ class LiveHost:
 
     def close(self) -> None:
         """The session ends."""
+        self._card = None
         self._listener += 1
         self._worker.close()
         self._household.close()

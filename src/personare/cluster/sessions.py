@@ -152,7 +152,7 @@ class ClusterSessions(LiveSessions):
 
     def _placed(self, card: Card, wanted: Wanted, obtain: Callable[[], Any]) -> Place:
         def again() -> WorkerProcess:
-            return self._employed(card.id, lambda: self._other(card.id))
+            return self._employed(card.id, lambda: self._other(card))
 
         first = self._employed(card.id, obtain)
         place = Place(card.id, wanted, card.caller, first, again, self._left)
@@ -169,13 +169,18 @@ class ClusterSessions(LiveSessions):
         wanted = replace(state.card.wanted, generation=state.generation, index=state.index, measure=False)
         self._placed(state.card, wanted, lambda: actor)
 
-    def _other(self, id: str) -> Any:
+    def _other(self, card: Card) -> Any:
         """Another actor for a session whose own was lost; in a thread of its line."""
         try:
-            answer = self._ray.get(self._directory.again.remote(id), timeout=_ASK_SECONDS)
-            return _allowed(answer)[0]
+            answer = self._ray.get(self._directory.again.remote(card), timeout=_ASK_SECONDS)
+            actor = _allowed(answer)[0]
         except (Busy, self._ray.exceptions.RayError) as error:
+            log.warning("no other actor for a session: %s", " ".join(str(error).split())[:600])
             raise OSError(str(error)) from None
+        if card.id not in self._lines:  # it has ended meanwhile
+            self._directory.leave.remote(card.id)
+            raise OSError("the session has ended")
+        return actor
 
     def _packed(self, wanted: Wanted) -> tuple[Any, Any]:
         avatar = self._packer.avatar(wanted.avatar) if wanted.avatar else None

@@ -30,6 +30,10 @@ HUNG_SECONDS = 10.0
 sends no picture for OPEN_SECONDS, as well. (Networks may be slow, above all at first.)
 """
 MOST_LOSSES = 3
+"""Workers that a session may lose within CALM_SECONDS of each other."""
+MOST_LOSSES_BEFORE_OPEN = 1
+"""The same before it is open: a node may go, but what takes all memory would do so again."""
+CALM_SECONDS = 60.0
 ANSWER_SECONDS = 5.0
 _ROOM_SECONDS = 0.02
 _HANGS = ("the session does not answer", "try again, or end it")
@@ -68,7 +72,8 @@ class Place:
         self.caller = caller
         self.facts: Facts = {}
         self.generation, self.index = wanted.generation, wanted.index
-        self.losses = 0
+        self.losses = self._in_a_row = 0
+        self._lost_at = self._now()
         self.offers = asyncio.Lock()
         """Offers of WebRTC are answered one after the other."""
         self.opened: asyncio.Future[Facts] = asyncio.get_running_loop().create_future()
@@ -293,6 +298,9 @@ class Place:
     def _lost(self) -> None:
         """The worker died: the same session in another one, a generation on."""
         self.losses += 1
+        now = self._now()
+        self._in_a_row = self._in_a_row + 1 if now - self._lost_at < CALM_SECONDS else 1
+        self._lost_at = now
         self.generation += 1
         if self._said is not None:
             finished = {"type": "utterance.finished", "id": self._said, "generation": self.generation}
@@ -303,7 +311,7 @@ class Place:
         self._interrupts.clear()
         if self.ended:
             return
-        again = self.losses <= MOST_LOSSES and bool(self.facts)
+        again = self._in_a_row <= (MOST_LOSSES if self.facts else MOST_LOSSES_BEFORE_OPEN)
         detail = "the process of this session was lost" + ("" if again else ", too often")
         told = {"code": "worker_lost", "detail": detail, "resumed": again, "generation": self.generation}
         for one in self._watching:
@@ -314,7 +322,8 @@ class Place:
                 self._not_opened(EngineError(detail, hint="out of memory? try a smaller size"))
             self.close(4500)
             return
-        self.wanted = replace(self.wanted, generation=self.generation, index=self.index, measure=False)
+        measure = self.wanted.measure and not self.facts
+        self.wanted = replace(self.wanted, generation=self.generation, index=self.index, measure=measure)
         self._employ(self._renew())
         self.process.send("curves", self._curves)
         for one in self._watching:
