@@ -69,7 +69,6 @@ def puppet() -> None:
     frames("puppet, a 512x512 frame speaking", lambda frame: renderer.render(talking(frame)))
     frames("puppet, a 512x512 frame at rest", lambda frame: renderer.render(at_rest(frame)))
     shown = [renderer.render(talking(frame)) for frame in range(FRAMES)]
-    renderer.close()
     head = MeshRenderer(512, PuppetOptions().face_height)
     frames("puppet, a 512x512 frame of the bundled head", lambda frame: head.render(talking(frame)))
     head.close()

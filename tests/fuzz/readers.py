@@ -359,7 +359,6 @@ class Stranger(Reader):
         for most in (0.0, 1.0):
             curves = np.array([most * chance.random() for _ in UNIT], np.float32)
             renderer.render(FaceState(curves, most, (9 * most, 5 * most, 3), (0.02, 0.01), (0.05, 0)))
-        renderer.close()
 
 
 def _with_checksum(content: bytes) -> bytes:

@@ -53,7 +53,6 @@ def clip():
     ]
     renderer = FaceRenderer(prepare(size=384))
     pictures = [renderer.render(state) for state in states]
-    renderer.close()
     return states, pictures
 
 

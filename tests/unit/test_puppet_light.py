@@ -19,11 +19,8 @@ def opened_mouth(tmp_path, light):
     lit = np.clip(read_image(PORTRAIT) * np.array(light), 0, 255).astype(np.uint8)
     features = prepare(write_picture(tmp_path / "lit.jpg", lit), background="stretch")
     renderer = FaceRenderer(features)
-    try:
-        drawn = renderer.draw(face_state(OPEN))
-        picture = renderer.compose(drawn).astype(float)
-    finally:
-        renderer.close()
+    drawn = renderer.draw(face_state(OPEN))
+    picture = renderer.compose(drawn).astype(float)
     landmarks = features["puppet.crop"].arrays["landmarks"]
     middle = landmarks[[13, 14], :2].mean(axis=0)
     unit = np.linalg.norm(landmarks[33, :2] - landmarks[263, :2])

@@ -129,7 +129,7 @@ class StillFace:
             return square if self._paste is None else self._paste.paste(self._photo.copy(), square)
 
     def close(self) -> None:
-        self._renderer.close()
+        """There is nothing to let go of."""
 
 
 def own_file(avatar: Avatar) -> Path:

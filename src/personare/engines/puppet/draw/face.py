@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import cv2
@@ -50,8 +49,7 @@ class Drawn(NamedTuple):
 class FaceRenderer:
     """Draws one avatar. Holds buffers: used by one thread; the same state gives the same bytes.
 
-    Eyes, lips and the inside of the mouth are drawn in a second thread while the rest of the
-    face is; `close` ends it.
+    All of it in that thread: its calls are so short that a second one mostly waits for Python.
     """
 
     def __init__(self, features: Mapping[str, Feature]) -> None:
@@ -74,7 +72,6 @@ class FaceRenderer:
         self._shade = SkinShade(
             rig.points, rig.eye_distance_px, cheek_colour(picture, rig.points), marks_on(picture, rig)
         )
-        self._beside = ThreadPoolExecutor(max_workers=1, thread_name_prefix="personare-details")
         self._behind = self.still.restore((plate.arrays["plate"] if plate else picture).copy())
         self._share = self.still.reach if cut is None else cut & self.still.reach
         at_rest = pose(rig, AT_REST)
@@ -100,10 +97,9 @@ class FaceRenderer:
                 self._resting.surface, self._resting_unmoved, [*self._detailed, self._resting.eyes]
             )
         posed = pose(self._rig, state)
-        details = self._beside.submit(self._details, posed, state)
         self._surface.move(posed.skin)
         drawn = self._carried(self._surface, self._unmoved, self._detailed)
-        patches, inside = details.result()
+        patches, inside = self._details(posed, state)
         for patch in patches:
             patch.lay(drawn.frame)
         self._lids.shut(drawn.frame, posed.skin.vertices, np.asarray(state.curves, np.float32))
@@ -117,10 +113,6 @@ class FaceRenderer:
         """
         lay(drawn.frame, self._behind, drawn.share, drawn.mixed)
         return drawn.frame
-
-    def close(self) -> None:
-        """Draw no more."""
-        self._beside.shutdown()
 
     def _composed(self, picture: Image) -> Image:
         """A picture in which nothing has moved, before what is behind it."""

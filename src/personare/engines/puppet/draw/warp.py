@@ -33,9 +33,9 @@ MOVES_WITHIN = 0.14
 """A region's triangles are chosen at rest, with this much room for them to move, in eye
 distances.
 """
-WINDOW_ROWS = 32
+WINDOW_ROWS = 96
 """Height of the windows in which a frame is fetched: flat ones fit a head closely, each costs a
-few calls.
+few calls, and what one reads should stay in the processor's cache.
 """
 FEATHER_PX = 3
 """Width of the blend from a finely drawn region to the rest."""

@@ -9,6 +9,7 @@ are in eye distances: outer eye corner to outer eye corner, seen from the front.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ IN_PLANE = np.array([1, 1, 0], np.float32)
 FLIP_Y = np.array([1, -1, 1], np.float32)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rig:
     """n vertices (the first 468 are the face points), m triangles; positions in pixels of the
     crop.
@@ -131,7 +132,7 @@ class Rig:
         shown[y : y + height, x : x + width] = self.lip_patch
         return shown
 
-    @property
+    @cached_property
     def smile(self) -> float:
         """How much the face smiles in its picture, 0..1."""
         return lips.smile(self.points + self.closure, self.mouth_axes[2], self.eye_distance_px)
