@@ -270,20 +270,6 @@ def test_who_watches_a_session_that_stands_still_is_not_taken_for_gone(monkeypat
     assert asyncio.run(work()) == [True, False, False, True]
 
 
-def test_sound_leaves_as_evenly_as_its_clock_though_pictures_do_not() -> None:
-    from personare.serve.live.whep import Even
-
-    even, position, left = Even(), 0.0, []
-    for late in [0.0, 0.022] * 50 + [0.045] + [0.022] * 10 + [0.4, 0.3, 0.2] + [0.022] * 100:
-        came = 1000 + position + late
-        left.append((position + even.late(position, came), came, late))
-        position += 0.04
-    assert all(-1e-6 < leaves - came < 0.0401 for leaves, came, _ in left)
-    spaces = np.diff([leaves for leaves, *_ in left])
-    assert spaces[2:99] == pytest.approx(0.04, abs=0.001)  # a stretch of drawn and undrawn pictures
-    assert left[-1][0] - left[-1][1] < 0.001  # a stall is not remembered for long
-
-
 class Willing(Worker):
     """Opens whatever it is asked to."""
 
