@@ -22,7 +22,7 @@ from websockets.sync.client import connect
 from personare.ground.machine import main_memory
 from personare.serve.keys import api_key
 from personare.serve.live.wire import Kind, State
-from personare.serve.routes.sessions import _transport
+from personare.serve.routes.sessions import transport_for
 from tests.serve.conftest import Running, needs_children, until
 from tests.serve.live_clients import (
     SMALL,
@@ -312,6 +312,8 @@ def test_webrtc_is_not_what_a_far_caller_is_told_where_it_cannot_reach_him(runni
     far = ask("get", there, headers={"x-forwarded-for": "8.8.8.8"}).json()
     assert far["transport"] == "websocket"
     assert "--host" in far["reason"]
+    tried = ask("get", f"{running.url}/v1/webrtc", headers={"x-forwarded-for": "8.8.8.8"}).json()
+    assert "--host" in tried["reason"]
 
 
 def test_a_key_has_as_many_sessions_as_its_quota(answering) -> None:
@@ -350,7 +352,7 @@ def test_a_key_has_as_many_sessions_as_its_quota(answering) -> None:
 def test_the_transport_suits_the_caller_and_the_service(answering, address, wanted, ice, host, told) -> None:
     app = answering(host=host, ice_servers=ice, keys=(api_key("anna", "a" * 16),)).app
     request = Request({"type": "http", "client": (address, 1), "app": app})
-    transport, reason = _transport(wanted, request)
+    transport, reason = transport_for(wanted, request)
     assert transport == told
     assert reason == "as asked for" or wanted not in ("mp4", transport)
 

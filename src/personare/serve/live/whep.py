@@ -28,7 +28,7 @@ from aiortc.mediastreams import MediaStreamError
 from personare.errors import InvalidOption
 from personare.serve.live.place import Place
 from personare.serve.live.reports import report_by
-from personare.serve.live.tracks import Even, Pictures, Sound, Timeline
+from personare.serve.live.tracks import Even, Pictures, Sound, Timeline, Track
 from personare.serve.live.wire import Event, Kind, Media, Packet
 
 CONNECT_SECONDS = 10.0
@@ -51,9 +51,7 @@ class Peer:
         self.id = secrets.token_hex(8)
         self.place = place
         self._timeline, self._even = Timeline(Fraction(place.facts["fps"])), Even()
-        # the default would ask a public STUN server
-        servers = [RTCIceServer(urls=[url]) for url in ice_servers]
-        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        self._connection = _connection(ice_servers)
         self._pictures, self._sound = Pictures(place.ask_for_key), Sound()
         self._senders: list[RTCRtpSender] = []
         self._media: Media = "h264"
@@ -73,35 +71,16 @@ class Peer:
         """The answer to an offer, with all candidates. Raises InvalidOption for an offer that
         takes no picture and sound of ours.
         """
-        if len(offer) > _MOST_OFFER:
-            raise InvalidOption("an offer of that length", hint=f"at most {_MOST_OFFER} characters")
-        connection = self._connection
-        connection.on("connectionstatechange", self._changed)
-        try:
-            for track in (self._pictures, self._sound):
-                sender = connection.addTrack(track)
-                # one stream, or the browser does not keep the two together; aiortc gives each
-                # sender one of its own
-                sender._stream_id = self.id
-                report_by(self._timeline, sender, track)
-                self._senders.append(sender)
-            # the receiver's wish for a key picture reaches aiortc's own encoders alone
-            self._senders[0]._send_keyframe = self.place.ask_for_key  # type: ignore[method-assign]
-            for transceiver in connection.getTransceivers():
-                if transceiver.kind == "video":
-                    transceiver.setCodecPreferences(_preferred())
-            # after the preferences: it is what chooses the codecs
-            await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
-            await connection.setLocalDescription(await connection.createAnswer())
-        except Exception as error:  # aiortc's parsers raise whatever they meet
-            await connection.close()
-            raise InvalidOption(
-                f"the offer cannot be answered: {type(error).__name__}",
-                hint="recvonly video (H.264 or VP8) and audio (Opus)",
-            ) from None
-        sdp: str = connection.localDescription.sdp
-        self._media = _media_of(sdp)
-        return sdp
+        self._connection.on("connectionstatechange", self._changed)
+        tracks = (self._pictures, self._sound)
+        answer = await _answered(self._connection, offer, self.id, tracks)
+        self._senders = self._connection.getSenders()
+        for sender, track in zip(self._senders, tracks, strict=True):
+            report_by(self._timeline, sender, track)
+        # the receiver's wish for a key picture reaches aiortc's own encoders alone
+        self._senders[0]._send_keyframe = self.place.ask_for_key  # type: ignore[method-assign]
+        self._media = _media_of(answer)
+        return answer
 
     # ------------------------------------------------------------- as a watcher
 
@@ -162,6 +141,71 @@ class Peer:
             self._decided.set()
         elif state in ("failed", "closed"):
             self.close()
+
+
+class Trial:
+    """A connection that carries nothing, to see whether one comes about. It ends with the
+    caller's end, or after 10 s.
+    """
+
+    def __init__(self, ice_servers: Sequence[str]) -> None:
+        self._connection = _connection(ice_servers)
+        self._ended = asyncio.Event()
+
+    async def answer(self, offer: str) -> str:
+        """As a Peer's."""
+        self._connection.on("connectionstatechange", self._changed)
+        return await _answered(self._connection, offer, "trial", (Pictures(lambda: None), Sound()))
+
+    def close(self) -> None:
+        self._ended.set()
+
+    async def live(self) -> None:
+        """From the answer to the end; returns when the connection is closed."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), CONNECT_SECONDS)
+        await self._connection.close()
+
+    def _changed(self) -> None:
+        if self._connection.connectionState in ("failed", "closed"):
+            self.close()
+
+
+def _connection(ice_servers: Sequence[str]) -> RTCPeerConnection:
+    # the default would ask a public STUN server
+    servers = [RTCIceServer(urls=[url]) for url in ice_servers]
+    return RTCPeerConnection(RTCConfiguration(iceServers=servers))
+
+
+async def _answered(
+    connection: RTCPeerConnection,
+    offer: str,
+    stream: str,
+    tracks: Sequence[Track],
+) -> str:
+    """The answer to an offer, with all candidates; the connection is closed if there is none."""
+    if len(offer) > _MOST_OFFER:
+        await connection.close()
+        raise InvalidOption("an offer of that length", hint=f"at most {_MOST_OFFER} characters")
+    try:
+        for track in tracks:
+            # one stream, or the browser does not keep the two together; aiortc gives each
+            # sender one of its own
+            connection.addTrack(track)._stream_id = stream
+        for transceiver in connection.getTransceivers():
+            if transceiver.kind == "video":
+                transceiver.setCodecPreferences(_preferred())
+        # after the preferences: it is what chooses the codecs
+        await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+        await connection.setLocalDescription(await connection.createAnswer())
+    except Exception as error:  # aiortc's parsers raise whatever they meet
+        await connection.close()
+        raise InvalidOption(
+            f"the offer cannot be answered: {type(error).__name__}",
+            hint="recvonly video (H.264 or VP8) and audio (Opus)",
+        ) from None
+    sdp: str = connection.localDescription.sdp
+    return sdp
 
 
 def _preferred() -> list[RTCRtpCodecCapability]:

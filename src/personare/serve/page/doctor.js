@@ -1,5 +1,5 @@
 // What works here, and what to do about the rest.
-import { get } from "./api.js";
+import { call, get } from "./api.js";
 import { $, make } from "./common.js";
 import { said, t } from "./words.js";
 
@@ -27,27 +27,29 @@ export async function show() {
 
 const says = (name, good, otherwise, bad = null) => [t(name), good || bad, good ? t("works") : t(otherwise)];
 
-// Whether two ends in this page reach each other.
+// A connection to the service that carries nothing: whether it comes about, or what hinders it.
 async function connects() {
-  const ends = [new RTCPeerConnection(), new RTCPeerConnection()], [one, other] = ends;
+  if (!("RTCPeerConnection" in window)) return t("no_webrtc");
+  const { ice_servers, reason } = await get("/v1/webrtc");
+  if (reason) return said(reason);
+  const peer = new RTCPeerConnection({ iceServers: ice_servers.map((urls) => ({ urls })) });
+  const until = (state, is, most) => new Promise((resolve) => {
+    setTimeout(resolve, most, false);
+    (peer[`on${state.toLowerCase()}change`] = () => peer[state] === is && resolve(true))();
+  });
   try {
-    ends.forEach((end, i) => { end.onicecandidate = ({ candidate }) => ends[1 - i].addIceCandidate(candidate).catch(() => {}); });
-    const channel = one.createDataChannel("loop");
-    other.ondatachannel = (event) => { event.channel.onmessage = ({ data }) => event.channel.send(data); };
-    const back = new Promise((resolve) => {
-      channel.onmessage = () => resolve(true);
-      setTimeout(resolve, 5000, false);
-    });
-    channel.onopen = () => channel.send("?");
-    await one.setLocalDescription();
-    await other.setRemoteDescription(one.localDescription);
-    await other.setLocalDescription();
-    await one.setRemoteDescription(other.localDescription);
-    return await back;
-  } catch {
-    return false;
+    for (const kind of ["video", "audio"]) peer.addTransceiver(kind, { direction: "recvonly" });
+    await peer.setLocalDescription();
+    await until("iceGatheringState", "complete", 1500);
+    const text = peer.localDescription.sdp;
+    if (!text.includes("a=candidate")) return t("no_ice");
+    const answer = await call("/v1/webrtc", { method: "POST", type: "application/sdp", text });
+    await peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });
+    return await until("connectionState", "connected", 5000) || t("no_udp");
+  } catch (error) {
+    return error.status === 422 ? t("no_codec") : error.message;
   } finally {
-    for (const end of ends) end.close();
+    peer.close();
   }
 }
 
@@ -63,7 +65,10 @@ const CHECKS = [
   },
   async () => (await get("/v1/engines")).engines.map((one) =>
     [one.engine, one.ready ? true : null, one.ready ? said(one.summary) : one.missing.join(" · ")]),
-  async () => ("RTCPeerConnection" in window ? says("webrtc", await connects(), "no_loop", false) : says("webrtc", false, "no_webrtc")),
+  async () => {
+    const found = await connects();
+    return [t("webrtc"), found === true, found === true ? t("works") : found];
+  },
   async () => says("h264", window.RTCRtpReceiver?.getCapabilities?.("video")?.codecs
     .some((one) => one.mimeType === "video/H264"), "no_h264"),
   async () => says("audio", isSecureContext && "AudioWorkletNode" in window, "no_worklet", false),

@@ -25,5 +25,7 @@ export default {
   find_face: "finding the face", cut: "cutting out the picture", plate: "painting what is behind",
   build: "building the face", track: "following the face", read: "reading the looks",
   watch: "watching the guide", hear: "hearing the voice", move: "making the motion",
-  no_loop: "does not connect: a policy or an extension of this browser forbids it; WebSocket is used, which needs nothing",
+  no_ice: "this browser has no address for it: a policy or an extension forbids it; WebSocket is used, which needs nothing",
+  no_codec: "this browser has none of H.264, VP8 and Opus in common with the service; WebSocket is used, which needs nothing",
+  no_udp: "UDP does not come through to the service: open it in the firewall, or start the service with --ice-server turn:...; WebSocket is used, which needs nothing",
 };

@@ -25,5 +25,7 @@ export default {
   example1: "问候", example2: "数字", example3: "中文", good_photo: "照片合适。", play: "播放",
   find_face: "寻找人脸", cut: "裁出画面", plate: "补画背景", build: "构建人脸", track: "跟踪人脸", read: "读取外貌",
   watch: "观看参考视频", hear: "聆听声音", move: "生成动作",
-  no_loop: "无法连接：浏览器的策略或扩展禁止了它；改用 WebSocket，无需其他条件",
+  no_ice: "此浏览器不给出地址：浏览器的策略或扩展禁止了它；改用 WebSocket，无需其他条件",
+  no_codec: "此浏览器与服务没有共同的编码（H.264、VP8、Opus）；改用 WebSocket，无需其他条件",
+  no_udp: "UDP 到不了服务：请在防火墙中放行，或用 --ice-server turn:... 启动服务；改用 WebSocket，无需其他条件",
 };
