@@ -121,8 +121,8 @@ def test_the_doctor_tries_webrtc_with_the_service_and_says_what_hinders_it(brows
     for spoilt, said in (
         # as behind a firewall without UDP: the answer never leads to a connection
         ("RTCPeerConnection.prototype.setRemoteDescription = async () => {}; 0", "UDP does not come through"),
-        (SDP % "/H264|VP8/g", "in common with the service"),
-        (SDP % "/a=candidate/g", "no address"),
+        (SDP % "/H264|VP8/g", "no codec in common"),
+        (SDP % "/a=candidate/g", "a policy or an extension"),
     ):
         page.evaluate(spoilt)
         page.click("#again")

@@ -42,7 +42,7 @@ async function connects() {
     await peer.setLocalDescription();
     await until("iceGatheringState", "complete", 1500);
     const text = peer.localDescription.sdp;
-    if (!text.includes("a=candidate")) return t("no_ice");
+    if (!text.includes("a=candidate")) return t("no_loop");
     const answer = await call("/v1/webrtc", { method: "POST", type: "application/sdp", text });
     await peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });
     return await until("connectionState", "connected", 5000) || t("no_udp");
