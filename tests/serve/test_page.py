@@ -22,9 +22,7 @@ def page(browser, running) -> Iterator:
 def test_a_text_becomes_a_clip(page):
     small(page)
     page.fill("#text", "Hello.")
-    page.check("#motion")
-    page.check("#curves")
-    assert not page.is_checked("#motion")  # a run writes one of them
+    page.select_option("#also", "curves")
     page.click("#go")
     seconds, width = clip_of(page)
     assert 0.3 < seconds < 3
@@ -122,20 +120,15 @@ def test_the_doctor_tries_webrtc_and_says_what_to_do(browser, running):
 
 @pytest.mark.slow
 def test_stages_voices_and_errors_are_said_in_words(page):
-    said = """import('/page/words.js').then(({ stage }) =>
-        ['puppet.face', 'float.crop, 3 of 7', 'mine.own', 'speaking'].map(stage))"""
+    said = """import('/page/common.js').then(({ standing }) =>
+        ['finding the face', 'speaking'].map((doing) => standing({ doing, progress: 20 })))"""
     error = """import('/page/common.js').then(({ reason }) =>
         reason({ code: 'no-face-found', message: 'me.jpg: no face' }))"""
-    assert page.evaluate(said) == [
-        "finding the face",
-        "cutting out the picture",
-        "being prepared",
-        "speaking",
-    ]
+    assert page.evaluate(said) == ["finding the face · 20 %", "speaking · 20 %"]
     assert page.evaluate(error) == "me.jpg: no face"
     assert page.inner_text("#voice option:checked").startswith("English")
     page.click("#language")
     wait(page, "document.documentElement.lang === 'zh-CN'")
-    assert page.evaluate(said) == ["寻找人脸", "裁出画面", "准备中", "生成画面"]
+    assert page.evaluate(said) == ["寻找人脸 · 20 %", "生成画面 · 20 %"]
     assert page.evaluate(error) == "没有找到人脸：请用清晰、正面的单人照片 · me.jpg: no face"
     assert "英语" in page.inner_text("#voice option:checked")

@@ -1,5 +1,5 @@
 // What works here, and what to do about the rest.
-import { get } from "./api.js";
+import { get, reach } from "./api.js";
 import { $, make } from "./common.js";
 import { said, t } from "./words.js";
 
@@ -11,21 +11,14 @@ export async function show() {
   const list = $("checks");
   list.replaceChildren();
   for (const check of CHECKS) {
-    let result;
-    try {
-      result = await check();
-    } catch (error) {
-      result = [t("service"), false, error.message];
-    }
-    for (const [name, good, words] of Array.isArray(result[0]) ? result : [result]) {
-      const line = make("li", { className: good === null ? "" : good ? "good" : "bad" });
-      for (const textContent of ["", name, words]) line.append(make("span", { textContent }));
-      list.append(line);
-    }
+    const lines = await check().catch((error) => [[t("service"), false, error.message]]);
+    for (const [name, good, words] of lines)
+      list.append(make("li", { className: good ? "good" : good === null ? "" : "bad" },
+        make("span", {}, name), make("span", {}, words)));
   }
 }
 
-const says = (name, good, otherwise, bad = null) => [t(name), good || bad, good ? t("works") : t(otherwise)];
+const says = (name, good, otherwise, bad = false) => [[t(name), good || bad, t(good ? "works" : otherwise)]];
 
 // Whether two ends in this page reach each other.
 async function connects() {
@@ -44,33 +37,30 @@ async function connects() {
     await other.setLocalDescription();
     await one.setRemoteDescription(other.localDescription);
     return await back;
-  } catch {
-    return false;
   } finally {
     for (const end of ends) end.close();
   }
 }
 
+// Each gives lines of a name, whether it is good (null: nobody needs it), and what to do.
 const CHECKS = [
   async () => {
-    const answer = await fetch("/readyz").catch(() => null);
-    if (!answer) return [t("service"), false, t("no_reach")];
-    const ready = await answer.json();
-    const lines = [says("service", ready.ready, "not_ready", false), says("place", ready.place, "full", false)];
-    if (ready.disk_free_bytes !== undefined)
-      lines.push([t("disk"), ready.disk, ready.disk ? t("free", (ready.disk_free_bytes / 1e9).toFixed(1)) : t("disk_full")]);
-    return lines;
+    const ready = await (await reach("/readyz")).json(), free = (ready.disk_free_bytes / 1e9).toFixed(1);
+    return [
+      ...says("service", ready.ready, "not_ready"),
+      ...says("place", ready.place, "full"),
+      [t("disk"), ready.disk, ready.disk ? t("free", free) : t("disk_full")],
+    ];
   },
   async () => (await get("/v1/engines")).engines.map((one) =>
-    [one.engine, one.ready ? true : null, one.ready ? said(one.summary) : one.missing.join(" · ")]),
-  async () => ("RTCPeerConnection" in window ? says("webrtc", await connects(), "no_loop", false) : says("webrtc", false, "no_webrtc")),
+    [one.engine, one.ready || null, one.ready ? said(one.summary) : one.missing.join(" · ")]),
+  async () => ("RTCPeerConnection" in window ? says("WebRTC", await connects().catch(() => false), "no_loop") : says("WebRTC", false, "no_webrtc", null)),
   async () => says("h264", window.RTCRtpReceiver?.getCapabilities?.("video")?.codecs
-    .some((one) => one.mimeType === "video/H264"), "no_h264"),
-  async () => says("audio", isSecureContext && "AudioWorkletNode" in window, "no_worklet", false),
+    .some((one) => one.mimeType === "video/H264"), "no_h264", null),
+  async () => says("audio", isSecureContext && "AudioWorkletNode" in window, "no_worklet"),
   async () => {
-    if (!navigator.mediaDevices) return [t("mic_check"), false, t("insecure")];
-    const devices = await navigator.mediaDevices.enumerateDevices();
-    const there = devices.some((one) => one.kind === "audioinput");
-    return [t("mic_check"), there ? true : null, there ? t("works") : t("no_microphone", "–")];
+    const devices = await navigator.mediaDevices?.enumerateDevices();
+    if (!devices) return says("microphone", false, "insecure");
+    return says("microphone", devices.some((one) => one.kind === "audioinput"), "no_device", null);
   },
 ];
