@@ -157,6 +157,22 @@ def test_one_that_turns_out_to_cost_too_much_has_to_leave_unless_it_is_alone() -
     assert admission.knows("large")
 
 
+def test_what_sessions_in_play_take_puts_a_figure_right_that_was_too_high() -> None:
+    """One that was measured beside other work; it never rises again, for the same reason."""
+    admission = Admission(cores=2)
+    admission.enter("a", "512")
+    admission.measured("a", "512", 0.9)
+    with pytest.raises(Busy):
+        admission.enter("b", "512")
+    admission.seen("512", 0.44)
+    admission.seen("512", 0.6)
+    assert admission.used == pytest.approx(0.44 + TRANSPORT_CORES), "also of the one that is in"
+    admission.enter("b", "512")
+    admission.enter("c", "512")
+    admission.measured("c", "512", 0.7)
+    assert admission.used == pytest.approx(3 * (0.44 + TRANSPORT_CORES))
+
+
 def test_voice_and_messages_are_read_strictly() -> None:
     head = bytes([3, 1]) + (7).to_bytes(2, "little") + (24000).to_bytes(4, "little")
     assert read_voice(head + b"\1\0").generation == 7

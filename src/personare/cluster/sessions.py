@@ -155,7 +155,7 @@ class ClusterSessions(LiveSessions):
             return self._employed(card.id, lambda: self._other(card.id))
 
         first = self._employed(card.id, obtain)
-        place = Place(card.id, wanted, card.caller, first, again, self._left)
+        place = Place(card.id, wanted, card.caller, first, again, self._left, self._spent)
         place.token = card.token
         self._places[card.id] = place
         return place
@@ -193,6 +193,9 @@ class ClusterSessions(LiveSessions):
 
     def _fill(self) -> None:
         """Spare actors are the directory's business."""
+
+    def _spent(self, place: Place, cores: float) -> None:
+        self._directory.seen.remote(kind_of(place.wanted), cores)
 
     def _left(self, place: Place) -> None:
         super()._left(place)

@@ -174,8 +174,8 @@ class Crew:
                 self._give(hand, waiting, task)
 
     def _next(self, free: list[_Hand]) -> list[Waiting]:
-        """As many of those that wait as can begin now. First those whose place a free worker has
-        been at, or another might get it.
+        """As many of those that wait as can begin now. First those whose place a free worker
+        has been at, or another might get it.
         """
         places = len(free) + self._count - len(self._hands)
         filling = sum(hand.fills_machine for hand in self._hands if hand.worker.task is not None)

@@ -91,7 +91,8 @@ class LiveSessions:
         measure = not self.admission.knows(kind)
         id = f"session_{secrets.token_hex(12)}"
         self.admission.enter(id, kind)
-        place = Place(id, replace(wanted, measure=measure), caller, self._worker(), self._worker, self._left)
+        wanted = replace(wanted, measure=measure)
+        place = Place(id, wanted, caller, self._worker(), self._worker, self._left, self._spent)
         self._places[id] = place
         try:
             facts = await place.until_open()
@@ -132,6 +133,7 @@ class LiveSessions:
                 peer.close()
             peer = Peer(place, self.ice_servers)
             answer = await peer.answer(offer)
+            place.offered()
             self._peers[peer.id] = peer
             if place.ended:  # meanwhile
                 peer.close()
@@ -155,6 +157,9 @@ class LiveSessions:
             "cores": self.admission.capacity,
             "workers_lost": sum(place.losses for place in self._places.values()),
         }
+
+    def _spent(self, place: Place, cores: float) -> None:
+        self.admission.seen(kind_of(place.wanted), cores)
 
     def _left(self, place: Place) -> None:
         self.admission.leave(place.id)
@@ -197,6 +202,5 @@ class LiveSessions:
 
 def kind_of(wanted: Wanted) -> str:
     """Sessions that cost the same. An avatar's own options count by its name."""
-    return json.dumps(
-        [wanted.avatar, wanted.engine, sorted((name, str(value)) for name, value in wanted.options.items())]
-    )
+    options = sorted((name, str(value)) for name, value in wanted.options.items())
+    return json.dumps([wanted.avatar, wanted.engine, options, wanted.media])

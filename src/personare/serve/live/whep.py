@@ -35,11 +35,10 @@ from av.audio.frame import AudioFrame
 
 from personare.errors import InvalidOption
 from personare.serve.live.encoders import VIDEO_CLOCK
-from personare.serve.live.place import Place
+from personare.serve.live.place import CONNECT_SECONDS, Place
 from personare.serve.live.wire import Event, Kind, Media, Packet
 from personare.types import SAMPLE_RATE
 
-CONNECT_SECONDS = 10.0
 SILENT_SECONDS = 10.0
 """Without a report of the receiver: it has gone."""
 _PIECE = SAMPLE_RATE // 50
