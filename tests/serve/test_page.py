@@ -59,6 +59,24 @@ def test_options_have_chinese_names_and_keep_their_values(page):
 
 
 @pytest.mark.slow
+def test_a_portrait_is_dropped_on_the_page(page, portrait: Path):
+    small(page)
+    box = page.locator("#drop").bounding_box()
+    line = page.context.new_cdp_session(page)
+    at = {"x": box["x"] + box["width"] - 30, "y": box["y"] + 20}
+    data = {"items": [], "files": [str(portrait)], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver"):
+        line.send("Input.dispatchDragEvent", {"type": kind, **at, "data": data})
+    wait(page, "document.querySelector('#drop').className === 'over'")
+    line.send("Input.dispatchDragEvent", {"type": "drop", **at, "data": data})
+    wait(page, "document.querySelector('#drop').className === ''")
+    wait(page, "document.querySelector('#preview').src.startsWith('blob:')")
+    assert portrait.name in page.inner_text("#portrait-note")
+    page.click("#bundled")
+    wait(page, "document.querySelector('#preview').src.endsWith('portrait.jpg')")
+
+
+@pytest.mark.slow
 def test_a_broken_upload_is_told_and_the_page_goes_on(page, portrait: Path, tmp_path: Path):
     broken = tmp_path / "me.jpg"
     broken.write_bytes(b"\xff\xd8\xff" + bytes(300))
@@ -115,6 +133,9 @@ def test_the_doctor_tries_webrtc_and_says_what_to_do(browser, running):
     page.click("#again")
     wait(page, f"{row}?.className === 'bad'")
     assert "WebSocket is used" in page.evaluate(f"{row}.textContent")
+    page.press(".skip", "Enter")
+    wait(page, "location.hash === '#main'")
+    assert page.is_visible("#doctor")
     page.context.close()
 
 
