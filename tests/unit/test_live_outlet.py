@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from personare.errors import Busy, InvalidOption
-from personare.serve.live.admission import TRANSPORT_CORES, Admission
+from personare.serve.live.admission import TRANSPORT_CORES, WEBRTC_CORES, Admission, with_sending
 from personare.serve.live.outlet import PICTURES_UNDER_WAY, SOUND_UNDER_WAY, Outlet
 from personare.serve.live.wire import Kind, Packet, Say, State, Word, read_message, read_voice
 
@@ -155,6 +155,10 @@ def test_one_that_turns_out_to_cost_too_much_has_to_leave_unless_it_is_alone() -
         admission.measured("b", "large", 1.3)
     admission.leave("b")
     assert admission.knows("large")
+
+
+def test_webrtc_costs_the_server_more() -> None:
+    assert with_sending(0.4, "h264") - WEBRTC_CORES == with_sending(0.4, "mjpeg") == 0.4
 
 
 def test_what_sessions_in_play_take_puts_a_figure_right_that_was_too_high() -> None:

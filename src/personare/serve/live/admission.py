@@ -5,6 +5,7 @@ number, so that all may speak at once.
 from __future__ import annotations
 
 from personare.errors import Busy
+from personare.serve.live.wire import Media
 
 SHARE = 0.9
 """Of the cores, for sessions; the rest keeps the service answering. (puppet at 512 on two cores
@@ -13,6 +14,8 @@ pictures a second each and come in, a fourth does not.)
 """
 TRANSPORT_CORES = 0.08
 """What a session costs beside its pictures: hearing, packets, the server's own part."""
+WEBRTC_CORES = 0.04
+"""What the server does for one over WebRTC beyond that (0.12 in all; over a WebSocket 0.03)."""
 UNKNOWN_CORES = 0.5
 """What a session is taken to cost until it was measured."""
 
@@ -69,6 +72,11 @@ class Admission:
 
     def _cost(self, kind: str) -> float:
         return self._known.get(kind, UNKNOWN_CORES)
+
+
+def with_sending(cores: float, media: Media) -> float:
+    """What a worker takes, and what its media cost the server beyond TRANSPORT_CORES."""
+    return cores + (WEBRTC_CORES if media in ("h264", "vp8") else 0.0)
 
 
 def lower(known: float | None, cores: float) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from personare.errors import UnknownName
 from personare.ground.machine import machine
-from personare.serve.live.admission import Admission
+from personare.serve.live.admission import Admission, with_sending
 from personare.serve.live.opened import Wanted
 from personare.serve.live.place import PAUSED_SECONDS, Place
 from personare.serve.live.process import WorkerProcess, in_a_process
@@ -97,7 +97,7 @@ class LiveSessions:
         try:
             facts = await place.until_open()
             if facts["cost"] is not None:
-                self.admission.measured(id, kind, facts["cost"])
+                self.admission.measured(id, kind, with_sending(facts["cost"], wanted.media))
         except BaseException:
             place.close()
             raise
@@ -159,7 +159,8 @@ class LiveSessions:
         }
 
     def _spent(self, place: Place, cores: float) -> None:
-        self.admission.seen(kind_of(place.wanted), cores)
+        wanted = place.wanted
+        self.admission.seen(kind_of(wanted), with_sending(cores, wanted.media))
 
     def _left(self, place: Place) -> None:
         self.admission.leave(place.id)
