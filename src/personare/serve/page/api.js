@@ -2,7 +2,7 @@
 import { $, reason } from "./common.js";
 import { t } from "./words.js";
 
-export class Refused extends Error {
+class Refused extends Error {
   constructor(status, problem) {
     super(reason(problem) || `HTTP ${status}`);
     this.status = status;

@@ -1,6 +1,8 @@
 // A portrait and a voice become a clip.
-import { blob, call, follow, post, remove, upload } from "./api.js";
-import { $, button, complain, engineOf, fillAvatars, fillEngines, fillVoices, list, listen, pickVoice, present, reason, save, standing } from "./common.js";
+import { blob, follow, post, remove, upload } from "./api.js";
+import {
+  $, button, complain, engineOf, fillAvatars, fillEngines, fillVoices, list, listen, pickVoice, present, reason, save, standing,
+} from "./common.js";
 import { chosen, said, t } from "./words.js";
 import { showControls, values } from "./options.js";
 
