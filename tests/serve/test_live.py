@@ -36,6 +36,7 @@ from tests.serve.live_clients import (
     threads,
     watched,
 )
+from tests.unit.test_live_place import Willing
 
 pytestmark = pytest.mark.slow
 TEXT = "My mother bought five purple shoes."
@@ -355,6 +356,19 @@ def test_the_transport_suits_the_caller_and_the_service(answering, address, want
     transport, reason = transport_for(wanted, request)
     assert transport == told
     assert reason == "as asked for" or wanted not in ("mp4", transport)
+
+
+@pytest.mark.parametrize(
+    ("transport", "media"), [("websocket", "mjpeg"), ("webrtc", "h264"), ("mp4", "fmp4"), ("auto", "mjpeg")]
+)
+def test_a_session_is_measured_with_what_its_transport_shows(answering, monkeypatch, transport, media):
+    from personare.serve.live import live
+
+    monkeypatch.setattr(live, "WorkerProcess", lambda *_: Willing())
+    client = answering()
+    assert client.post("/v1/sessions", json={"transport": transport}).status_code == 201
+    (place,) = client.house.live._places.values()
+    assert place.wanted.media == media
 
 
 def test_no_place_is_503_and_says_when_to_come_again(answering) -> None:

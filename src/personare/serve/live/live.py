@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from personare.errors import Busy, UnknownName
 from personare.ground.machine import machine
-from personare.serve.live.admission import Admission
+from personare.serve.live.admission import Admission, with_sending
 from personare.serve.live.opened import Wanted
 from personare.serve.live.place import PAUSED_SECONDS, Place
 from personare.serve.live.process import WorkerProcess, in_a_process
@@ -96,12 +96,13 @@ class LiveSessions:
         measure = not self.admission.knows(kind)
         id = f"session_{secrets.token_hex(12)}"
         self.admission.enter(id, kind)
-        place = Place(id, replace(wanted, measure=measure), caller, self._worker(), self._worker, self._left)
+        wanted = replace(wanted, measure=measure)
+        place = Place(id, wanted, caller, self._worker(), self._worker, self._left, self._spent)
         self._places[id] = place
         try:
             facts = await place.until_open()
             if facts["cost"] is not None:
-                self.admission.measured(id, kind, facts["cost"])
+                self.admission.measured(id, kind, with_sending(facts["cost"], wanted.media))
         except BaseException:
             place.close()
             raise
@@ -136,6 +137,7 @@ class LiveSessions:
                 peer.close()
             peer = Peer(place, self.ice_servers)
             answer = await peer.answer(offer)
+            place.offered()
             self._peers[peer.id] = peer
             if place.ended:  # meanwhile
                 peer.close()
@@ -175,6 +177,10 @@ class LiveSessions:
             "cores": self.admission.capacity,
             "workers_lost": sum(place.losses for place in self._places.values()),
         }
+
+    def _spent(self, place: Place, cores: float) -> None:
+        wanted = place.wanted
+        self.admission.seen(kind_of(wanted), with_sending(cores, wanted.media))
 
     def _left(self, place: Place) -> None:
         self.admission.leave(place.id)
@@ -228,6 +234,5 @@ class LiveSessions:
 
 def kind_of(wanted: Wanted) -> str:
     """Sessions that cost the same. An avatar's own options count by its name."""
-    return json.dumps(
-        [wanted.avatar, wanted.engine, sorted((name, str(value)) for name, value in wanted.options.items())]
-    )
+    options = sorted((name, str(value)) for name, value in wanted.options.items())
+    return json.dumps([wanted.avatar, wanted.engine, options, wanted.media])

@@ -26,12 +26,11 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 
 from personare.errors import InvalidOption
-from personare.serve.live.place import Place
+from personare.serve.live.place import CONNECT_SECONDS, Place
 from personare.serve.live.reports import report_by
 from personare.serve.live.tracks import Even, Pictures, Sound, Timeline, Track
 from personare.serve.live.wire import Event, Kind, Media, Packet
 
-CONNECT_SECONDS = 10.0
 SILENT_SECONDS = 10.0
 """Without a report of the receiver: it has gone."""
 _MOST_OFFER = 64_000

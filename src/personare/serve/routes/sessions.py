@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -34,6 +35,8 @@ _NEAR = "on this network it is the steadiest, and keeps sound and picture closes
 _FAR = "over the internet, what is late matters less than what is lost"
 _STAYS = "WebRTC of this service does not leave its machine: it needs another --host, or TURN"
 MEDIA: dict[str, Media | None] = {"mjpeg": "mjpeg", "fmp4": "fmp4", "sound": "sound", "none": None}
+_WATCHED: dict[Transport, Media] = {"websocket": "mjpeg", "webrtc": "h264", "mp4": "fmp4"}
+"""What a session is measured with, by its transport."""
 
 
 class SessionRequest(CheckedModel):
@@ -111,8 +114,9 @@ async def create(request: Request, wanted: SessionRequest) -> JSONResponse:
     if most is not None and house.live.count(caller) >= most:
         hint = "end one: DELETE /v1/sessions/ID"
         raise Problem(429, f"you have {most} sessions here", hint, code="quota", headers=_LATER)
-    place = await house.live.create(checked, caller)
-    answer = _answer(house, place, *transport_for(wanted.transport, request), token=place.token)
+    transport, reason = transport_for(wanted.transport, request)
+    place = await house.live.create(replace(checked, media=_WATCHED[transport]), caller)
+    answer = _answer(house, place, transport, reason, token=place.token)
     return JSONResponse(answer.model_dump(mode="json"), 201, {"Location": f"/v1/sessions/{place.id}"})
 
 
