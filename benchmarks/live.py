@@ -245,20 +245,38 @@ def drift(page, mode: str, voice: np.ndarray, minutes: float) -> None:
     piece, offsets = encoded(with_beeps(voice, PIECE_SECONDS)), []
     page.evaluate("(voice) => push(voice)", piece)
     page.wait_for_timeout(2000)
-    for _ in range(max(3, round(60 * minutes / PIECE_SECONDS))):
+    before, told = page.evaluate("held()") if mode == "webrtc" else None, []
+    for turn in range(max(3, round(60 * minutes / PIECE_SECONDS))):
         page.evaluate("(voice) => push(voice)", piece)  # the next, while 8 s are left
         page.wait_for_timeout(1000 * PIECE_SECONDS)
         seen = page.evaluate("({frames: seen.frames.splice(0), beeps: seen.beeps.splice(0)})")
         offsets.append(apart(seen["frames"], seen["beeps"]))
+        if before is not None:
+            after = page.evaluate("held()")
+            told += ahead(after)
+            if turn % 6 == 5:
+                held_back(before, after)
+                before = after
     page.evaluate("live.interrupt()")
-    tell(f"sound after picture, {minutes:g} min, {mode}", [value for some in offsets[1:] for value in some])
+    whole = [value for some in offsets[1:] for value in some]
+    tell(f"sound after picture, {minutes:g} min, {mode}", whole)
+    if told:
+        tell("the same by the browser's account", told)
     by_minute = [
         [value for some in offsets[at : at + 6] for value in some] for at in range(1, len(offsets), 6)
     ]
-    medians = [float(np.median(some)) if some else np.nan for some in by_minute]
-    print("    by minute: " + ", ".join(f"{value:.0f}" for value in medians))
-    told = f"{medians[-1] - medians[0]:+.0f} ms, {medians[0]:.0f} at first"
-    print(f"{'drift, ' + mode:34} {told:34} {'0 in 10 min':20} {os.getloadavg()[0]:.1f}", flush=True)
+    shares = [np.percentile(some, (5, 50, 95)) for some in by_minute if some]
+    print("    by minute: " + ", ".join(" / ".join(f"{value:.0f}" for value in some) for some in shares))
+    drifted = f"{shares[-1][1] - shares[0][1]:+.0f} ms, {whole[0]:.0f} at first, {whole[-1]:.0f} at last"
+    print(f"{'drift, ' + mode:34} {drifted:34} {'0 in 10 min':20} {os.getloadavg()[0]:.1f}", flush=True)
+
+
+def ahead(held: dict) -> list[float]:
+    """Milliseconds of sound after picture by the browser's own account: the sender's time of
+    what each receiver plays, as it knows it from RTCP sender reports.
+    """
+    playing = [held[kind].get("estimatedPlayoutTimestamp") for kind in ("video", "audio")]
+    return [playing[0] - playing[1]] if all(playing) else []
 
 
 def held_back(before: dict, after: dict) -> None:

@@ -32,6 +32,7 @@ are not in another module are below.
         test_complaint_09_and_11_a_task_is_stopped_a_dead_worker_replaced_an_error_told
 12  too many users, when alone
         test_complaint_12_fifty_rounds_with_one_place
+        test_complaint_12_an_offer_that_never_connects_frees_its_place
         test_an_offer_that_is_never_connected_ends
         test_a_session_that_nobody_watches_ends
 13  finished never, or too early
@@ -192,6 +193,30 @@ def test_complaint_12_fifty_rounds_with_one_place(monkeypatch) -> None:
 
     used, figures = asyncio.run(work())
     assert used == figures["sessions"] == 0
+
+
+def test_complaint_12_an_offer_that_never_connects_frees_its_place(monkeypatch) -> None:
+    from personare.serve.live import live, place, whep
+
+    monkeypatch.setattr(live, "WorkerProcess", lambda *_: Willing())
+    monkeypatch.setattr(live, "_SWEEP_SECONDS", 0.05)
+    for module in (place, whep):
+        monkeypatch.setattr(module, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr(whep.aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
+
+    async def work() -> None:
+        sessions = LiveSessions(Settings(), most=1)
+        await sessions.start()
+        mine, caller = await sessions.create(Wanted(), ""), await calling()
+        await sessions.answer(mine, caller.localDescription.sdp)
+        while not mine.ended:
+            await asyncio.sleep(0.05)
+        assert sessions._peers == {} or all(peer.has_ended for peer in sessions._peers.values())
+        await sessions.create(Wanted(), "")
+        await caller.close()
+        await sessions.close()
+
+    asyncio.run(asyncio.wait_for(work(), PATIENCE_SECONDS))
 
 
 @pytest.mark.slow

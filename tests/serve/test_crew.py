@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
 import time
 from collections import deque
+from multiprocessing import Pipe
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -16,7 +19,7 @@ from personare.studio.order import Order
 from personare.studio.settings import Settings
 from personare.work.crew import Crew
 from personare.work.jobs import Job
-from personare.work.queue import Waiting
+from personare.work.queue import Ended, Waiting
 from personare.work.tasks import Creation, place_of
 from tests.conftest import write_wav
 from tests.serve.conftest import until
@@ -109,6 +112,47 @@ def test_complaint_09_and_11_a_task_is_stopped_a_dead_worker_replaced_an_error_t
     crew.close()
     assert [lost.task.name for lost in pool.dismissed] == ["last"]
     assert not list(tmp_path.glob(".*part*"))
+
+
+def test_of_several_that_wait_each_goes_to_a_free_worker_that_knows_its_avatar(settings):
+    """Though one that nobody knows waits before it. The workers here do a task in no time."""
+
+    def in_a_thread(settings, terms):
+        ours, theirs = Pipe()
+
+        def work():
+            with contextlib.suppress(EOFError, OSError):
+                while (task := theirs.recv()) is not None:
+                    theirs.send(Ended(task))
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        return ours, SimpleNamespace(
+            pid=None, exitcode=None, join=thread.join, is_alive=thread.is_alive, terminate=int, kill=int
+        )
+
+    class Held(ListPool):
+        """Tasks that wait are seen when all of them are there."""
+
+        seen = True
+
+        def waiting(self):
+            return super().waiting() if self.seen else []
+
+    def made(name, avatar):
+        return Creation(name, avatar, portrait=None)
+
+    pool = Held()
+    crew = Crew(pool, settings, count=2, warm=("anna", "otto"), start=in_a_thread)
+    crew.start()
+    until(lambda: crew.is_warm and not crew.busy)
+    pool.seen = False
+    pool.tasks += [made("1", "zoe"), made("2", "anna")]
+    pool.seen = True
+    crew.wake()
+    until(lambda: len(pool.ended) == 2)
+    assert [hand.been for hand in crew._hands] == [{"anna"}, {"otto", "zoe"}]
+    crew.close()
 
 
 def test_who_does_not_hear_is_ended_and_who_takes_too_long(tmp_path, portrait, long_voice, settings):

@@ -31,4 +31,18 @@ def test_head_of_a_clip_reads_no_file(answering, monkeypatch):
     assert (head.status_code, head.content) == (200, b"")
     assert (head.headers["content-length"], head.headers["content-type"]) == ("6", "video/mp4")
     is_problem(client.get(f"/v1/jobs/{job}x"), 404)
-    assert client.head(f"/v1/jobs/{job}/events").status_code == 405
+
+
+@pytest.mark.parametrize("kind", ["jobs", "videos"])
+def test_head_of_events_does_not_wait_for_them(answering, kind):
+    client = answering()
+    job = client.post("/v1/jobs", json={"text": "Hi.", "options": {"look": "mesh"}}).json()["id"]
+    head = client.head(f"/v1/{kind}/{job}/events")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-type"].startswith("text/event-stream")
+    assert "content-length" not in head.headers
+    assert client.house.changes._listeners == {}, "nobody listens any more"
+    assert client.head(f"/v1/{kind}/{job}x/events").status_code == 404
+    client.house.cancel_job(job)
+    got = client.get(f"/v1/{kind}/{job}/events")
+    assert dict(got.headers) == dict(head.headers)

@@ -22,7 +22,7 @@ from websockets.sync.client import connect
 from personare.ground.machine import main_memory
 from personare.serve.keys import api_key
 from personare.serve.live.wire import Kind, State
-from personare.serve.routes.sessions import _transport
+from personare.serve.routes.sessions import transport_for
 from tests.serve.conftest import Running, needs_children, until
 from tests.serve.live_clients import (
     SMALL,
@@ -36,6 +36,7 @@ from tests.serve.live_clients import (
     threads,
     watched,
 )
+from tests.unit.test_live_place import Willing
 
 pytestmark = pytest.mark.slow
 TEXT = "My mother bought five purple shoes."
@@ -312,6 +313,8 @@ def test_webrtc_is_not_what_a_far_caller_is_told_where_it_cannot_reach_him(runni
     far = ask("get", there, headers={"x-forwarded-for": "8.8.8.8"}).json()
     assert far["transport"] == "websocket"
     assert "--host" in far["reason"]
+    tried = ask("get", f"{running.url}/v1/webrtc", headers={"x-forwarded-for": "8.8.8.8"}).json()
+    assert "--host" in tried["reason"]
 
 
 def test_a_key_has_as_many_sessions_as_its_quota(answering) -> None:
@@ -350,9 +353,22 @@ def test_a_key_has_as_many_sessions_as_its_quota(answering) -> None:
 def test_the_transport_suits_the_caller_and_the_service(answering, address, wanted, ice, host, told) -> None:
     app = answering(host=host, ice_servers=ice, keys=(api_key("anna", "a" * 16),)).app
     request = Request({"type": "http", "client": (address, 1), "app": app})
-    transport, reason = _transport(wanted, request)
+    transport, reason = transport_for(wanted, request)
     assert transport == told
     assert reason == "as asked for" or wanted not in ("mp4", transport)
+
+
+@pytest.mark.parametrize(
+    ("transport", "media"), [("websocket", "mjpeg"), ("webrtc", "h264"), ("mp4", "fmp4"), ("auto", "mjpeg")]
+)
+def test_a_session_is_measured_with_what_its_transport_shows(answering, monkeypatch, transport, media):
+    from personare.serve.live import live
+
+    monkeypatch.setattr(live, "WorkerProcess", lambda *_: Willing())
+    client = answering()
+    assert client.post("/v1/sessions", json={"transport": transport}).status_code == 201
+    (place,) = client.house.live._places.values()
+    assert place.wanted.media == media
 
 
 def test_no_place_is_503_and_says_when_to_come_again(answering) -> None:

@@ -79,6 +79,23 @@ def test_a_lost_node_s_sessions_have_no_place_and_find_another(directory):
     assert directory.nodes == ["b"]
 
 
+def test_what_sessions_in_play_take_puts_a_figure_right_that_was_too_high(directory):
+    directory.enter("x", "large")
+    directory.measured("x", "large", 3.0)
+    directory.enter("y", "large")
+    with pytest.raises(Busy):
+        directory.enter("z", "large")
+    directory.seen("large", 1.0)
+    directory.seen("large", 2.0)
+    assert directory.known("large") == pytest.approx(1.0)
+    assert directory.used == pytest.approx(2 * (1.0 + TRANSPORT_CORES)), "also of those that are in"
+    assert directory.enter("z", "large").node == "a"
+    for session in "xyz":
+        directory.leave(session)
+    assert directory.used == 0
+    assert directory.room() == pytest.approx({"a": SHARE * 4, "b": SHARE * 4})
+
+
 def test_nothing_new_goes_to_a_node_that_drains(directory):
     directory.enter("1", "kind")
     there = directory.drain("a")

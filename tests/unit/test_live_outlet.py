@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from personare.errors import Busy, InvalidOption
-from personare.serve.live.admission import TRANSPORT_CORES, Admission
+from personare.serve.live.admission import TRANSPORT_CORES, WEBRTC_CORES, Admission, with_sending
 from personare.serve.live.outlet import PICTURES_UNDER_WAY, SOUND_UNDER_WAY, Outlet
 from personare.serve.live.wire import Kind, Packet, Say, State, Word, read_message, read_voice
 
@@ -155,6 +155,26 @@ def test_one_that_turns_out_to_cost_too_much_has_to_leave_unless_it_is_alone() -
         admission.measured("b", "large", 1.3)
     admission.leave("b")
     assert admission.knows("large")
+
+
+def test_webrtc_costs_the_server_more() -> None:
+    assert with_sending(0.4, "h264") - WEBRTC_CORES == with_sending(0.4, "mjpeg") == 0.4
+
+
+def test_what_sessions_in_play_take_puts_a_figure_right_that_was_too_high() -> None:
+    """One that was measured beside other work; it never rises again, for the same reason."""
+    admission = Admission(cores=2)
+    admission.enter("a", "512")
+    admission.measured("a", "512", 0.9)
+    with pytest.raises(Busy):
+        admission.enter("b", "512")
+    admission.seen("512", 0.44)
+    admission.seen("512", 0.6)
+    assert admission.used == pytest.approx(0.44 + TRANSPORT_CORES), "also of the one that is in"
+    admission.enter("b", "512")
+    admission.enter("c", "512")
+    admission.measured("c", "512", 0.7)
+    assert admission.used == pytest.approx(3 * (0.44 + TRANSPORT_CORES))
 
 
 def test_voice_and_messages_are_read_strictly() -> None:

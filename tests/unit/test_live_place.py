@@ -13,6 +13,7 @@ import pytest
 from personare.engines.performance import Made
 from personare.errors import Busy, EngineError, InvalidOption
 from personare.serve.live import opened
+from personare.serve.live.encoders import SoundEncoder
 from personare.serve.live.live import LiveSessions
 from personare.serve.live.opened import Wanted, check_live
 from personare.serve.live.place import Place
@@ -114,6 +115,24 @@ def test_a_session_that_nobody_watches_ends(stage: Stage) -> None:
     stage.time = 62
     assert stage.place.overdue() == "unwatched"
     assert ("watch", None) in stage.workers[0].sent
+
+
+@on_stage
+def test_a_session_whose_offer_never_connects_ends_before_one_that_waits(stage: Stage) -> None:
+    """Complaint 12; one that was watched before may be taken up as long as any."""
+    stage.time = 5
+    stage.place.offered()
+    stage.time = 14
+    assert stage.place.overdue() == ""
+    stage.time = 16
+    assert stage.place.overdue() == "unwatched"
+    watcher = Watcher()
+    stage.place.attach(watcher, "mjpeg")
+    stage.place.detach(watcher)
+    stage.time = 45
+    assert stage.place.overdue() == ""
+    stage.time = 47
+    assert stage.place.overdue() == "unwatched"
 
 
 @on_stage
@@ -307,20 +326,6 @@ def test_who_watches_a_session_that_stands_still_is_not_taken_for_gone(monkeypat
     assert asyncio.run(work()) == [True, False, False, True]
 
 
-def test_sound_leaves_as_evenly_as_its_clock_though_pictures_do_not() -> None:
-    from personare.serve.live.whep import Even
-
-    even, position, left = Even(), 0.0, []
-    for late in [0.0, 0.022] * 50 + [0.045] + [0.022] * 10 + [0.4, 0.3, 0.2] + [0.022] * 100:
-        came = 1000 + position + late
-        left.append((position + even.late(position, came), came, late))
-        position += 0.04
-    assert all(-1e-6 < leaves - came < 0.0401 for leaves, came, _ in left)
-    spaces = np.diff([leaves for leaves, *_ in left])
-    assert spaces[2:99] == pytest.approx(0.04, abs=0.001)  # a stretch of drawn and undrawn pictures
-    assert left[-1][0] - left[-1][1] < 0.001  # a stall is not remembered for long
-
-
 class Willing(Worker):
     """Opens whatever it is asked to."""
 
@@ -432,6 +437,16 @@ def test_a_session_costs_what_it_takes_while_it_speaks(monkeypatch, fields) -> N
     monkeypatch.setattr(opened.time, "process_time", lambda: Dear.spent)
     assert opened.open_wanted(Wanted(), studio).cost == pytest.approx(0.016 * 25)
     assert opened.open_wanted(Wanted(measure=False), studio).cost is None
+
+    class Encoder(SoundEncoder):
+        def encode(self, tick):
+            Dear.spent += 0.002
+            return super().encode(tick)
+
+    found = {"h264": Encoder, "mjpeg": SoundEncoder}
+    monkeypatch.setattr(opened, "open_encoder", lambda media, size, fps: found[media]())
+    assert opened.open_wanted(Wanted(media="h264"), studio).cost == pytest.approx(0.018 * 25)
+    assert opened.open_wanted(Wanted(), studio).cost == pytest.approx(0.016 * 25)
 
 
 def test_engines_that_cannot_be_live_say_so() -> None:

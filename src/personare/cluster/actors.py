@@ -174,6 +174,10 @@ class _DirectoryActor:
             return error
         return None
 
+    def seen(self, kind: str, cores: float) -> None:
+        """What a session in play took while it spoke."""
+        self._directory.seen(kind, cores)
+
     def leave(self, id: str) -> None:
         """A session has ended."""
         self._directory.leave(id)

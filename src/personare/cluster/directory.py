@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from personare.errors import Busy
-from personare.serve.live.admission import SHARE, TRANSPORT_CORES, UNKNOWN_CORES
+from personare.serve.live.admission import SHARE, TRANSPORT_CORES, UNKNOWN_CORES, lower
 
 WARM = 64
 """Avatars that a node is taken to have at hand, the last used."""
@@ -73,6 +73,7 @@ class Directory:
         self._most, self._share = most, share
         self._nodes: dict[str, _Node] = {}
         self._where: dict[str, str] = {}
+        self._kinds: dict[str, str] = {}
         self._known: dict[str, float] = {}
         self._warm: dict[str, OrderedDict[str, None]] = {}
         self._emptiest: list[tuple[float, str]] = []
@@ -93,7 +94,7 @@ class Directory:
             self._forget(avatar, node)
         self._used -= gone.used
         for session in gone.held:
-            del self._where[session]
+            del self._where[session], self._kinds[session]
         return list(gone.held)
 
     def drain(self, node: str, drains: bool = True) -> list[str]:
@@ -142,7 +143,7 @@ class Directory:
                 hint="try again later, with a smaller size, or with more nodes",
             )
         warm = avatar in self._nodes[node].warm
-        self._hold(session, node, cores)
+        self._hold(session, node, kind)
         self._note_warm(node, avatar)
         return Placed(node, warm, kind not in self._known)
 
@@ -150,27 +151,40 @@ class Directory:
         """A session is on a node already: of one that was found there."""
         self.leave(session)
         if node in self._nodes:
-            self._hold(session, node, self._known.get(kind, UNKNOWN_CORES))
+            self._hold(session, node, kind)
             self._note_warm(node, avatar)
 
     def measured(self, session: str, kind: str, cores: float) -> None:
         """What a session that is in costs really. Raises Busy if it has to leave again."""
-        self._known[kind] = cores + TRANSPORT_CORES
         node = self._where.get(session)
+        self.leave(session)
+        self.seen(kind, cores)
         if node is None:
             return
-        self.leave(session)
         found = self._nodes[node]
         if found.held and found.used + self._known[kind] > found.capacity:
             raise Busy(
                 f"this session takes {self._known[kind]:.2f} cores, and its node has not so many left",
                 hint="try again: the next one knows what it costs",
             )
-        self._hold(session, node, self._known[kind])
+        self._hold(session, node, kind)
+
+    def seen(self, kind: str, cores: float) -> None:
+        """What a session in play took while it spoke: the lowest figure of a kind counts, also
+        for those that are in.
+        """
+        before, self._known[kind] = self._known.get(kind), lower(self._known.get(kind), cores)
+        if before == self._known[kind]:
+            return
+        for session in [session for session, other in self._kinds.items() if other == kind]:
+            node = self._where[session]
+            self.leave(session)
+            self._hold(session, node, kind)
 
     def leave(self, session: str) -> None:
         """Give a place back; twice does no harm."""
         node = self._where.pop(session, None)
+        self._kinds.pop(session, None)
         if node is not None:
             found = self._nodes[node]
             cores = found.held.pop(session)
@@ -182,12 +196,12 @@ class Directory:
         """Node -> cores that are left for sessions."""
         return {name: node.capacity - node.used for name, node in self._nodes.items() if not node.drains}
 
-    def _hold(self, session: str, node: str, cores: float) -> None:
-        found = self._nodes[node]
+    def _hold(self, session: str, node: str, kind: str) -> None:
+        found, cores = self._nodes[node], self._known.get(kind, UNKNOWN_CORES)
         found.held[session] = cores
         found.used += cores
         self._used += cores
-        self._where[session] = node
+        self._where[session], self._kinds[session] = node, kind
         self._offer(node)
 
     def _fits(self, node: _Node, cores: float) -> bool:

@@ -21,6 +21,7 @@ from personare.cluster.maker import Household
 from personare.cluster.parcels import Get, Sent, SentAvatar, written
 from personare.errors import PersonareError
 from personare.provenance.settings import MarksSettings
+from personare.serve.live.admission import with_sending
 from personare.serve.live.opened import Wanted
 from personare.serve.live.wire import Media, Packet
 from personare.serve.live.worker import BEAT_SECONDS, Worker
@@ -150,8 +151,8 @@ class LiveHost:
         """None before the session is open, and after its end."""
         if self._card is None or self._facts is None:
             return None
-        measured = self._facts["cost"]
-        cost = self._cost if measured is None else measured
+        measured, media = self._facts["cost"], self._card.wanted.media
+        cost = self._cost if measured is None else with_sending(measured, media)
         return State(self._card, self._facts, self._generation, self._index, cost, os.getpid())
 
     def look_after(self) -> None:

@@ -17,6 +17,7 @@ from personare.cluster.joined import ray_module
 from personare.cluster.live_host import Card, State
 from personare.cluster.parcels import Packer, sent
 from personare.errors import Busy, EngineError, PersonareError
+from personare.serve.live.admission import with_sending
 from personare.serve.live.live import LiveSessions, kind_of
 from personare.serve.live.opened import Wanted
 from personare.serve.live.place import Place
@@ -141,7 +142,8 @@ class ClusterSessions(LiveSessions):
         try:
             facts = await place.until_open()
             if facts["cost"] is not None:
-                _allowed(await self._answer(self._directory.measured.remote(id, kind, facts["cost"])))
+                cores = with_sending(facts["cost"], wanted.media)
+                _allowed(await self._answer(self._directory.measured.remote(id, kind, cores)))
         except BaseException:
             place.close()
             raise
@@ -155,7 +157,7 @@ class ClusterSessions(LiveSessions):
             return self._employed(card.id, lambda: self._other(card))
 
         first = self._employed(card.id, obtain)
-        place = Place(card.id, wanted, card.caller, first, again, self._left)
+        place = Place(card.id, wanted, card.caller, first, again, self._left, self._spent)
         place.token = card.token
         self._places[card.id] = place
         return place
@@ -198,6 +200,10 @@ class ClusterSessions(LiveSessions):
 
     def _fill(self) -> None:
         """Spare actors are the directory's business."""
+
+    def _spent(self, place: Place, cores: float) -> None:
+        cores = with_sending(cores, place.wanted.media)
+        self._directory.seen.remote(kind_of(place.wanted), cores)
 
     def _left(self, place: Place) -> None:
         super()._left(place)

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from personare.serve.avatars import Kept
 from personare.serve.files import Upload
 from personare.serve.jobs.requests import CLIP, THUMBNAIL
+from personare.serve.jobs.stages import doing
 from personare.serve.jobs.store import Row, Status
 from personare.shelf.manifest import AvatarManifest
 
@@ -38,8 +39,9 @@ class FileAnswer(BaseModel):
 class JobAnswer(BaseModel):
     """A job. progress: 0 to 100; 100 exactly with `completed`.
 
-    ahead: jobs before it in the queue. files: name -> where a result is. report: what was made
-    and what it cost. request: what was asked for.
+    stage: by its name; doing: the same in words. ahead: jobs before it in the queue.
+    files: name -> where a result is. report: what was made and what it cost. request: what was
+    asked for.
     """
 
     id: str
@@ -48,6 +50,7 @@ class JobAnswer(BaseModel):
     status: Status
     progress: int
     stage: str
+    doing: str
     ahead: int
     created_at: int
     started_at: int | None
@@ -173,6 +176,7 @@ def job_answer(row: Row, keep_hours: float, ahead: int = 0) -> JobAnswer:
         status=row.status,
         progress=row.progress,
         stage=row.stage,
+        doing=doing(row.stage),
         ahead=ahead,
         created_at=int(row.created),
         started_at=None if row.started is None else int(row.started),

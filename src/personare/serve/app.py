@@ -33,12 +33,14 @@ from personare.serve.routes import (
     photos,
     sessions,
     videos,
+    webrtc,
 )
 from personare.serve.settings import ServeSettings
 
 ROUTES = (
     jobs.router,
     sessions.router,
+    webrtc.router,
     avatars.router,
     photos.router,
     files.router,

@@ -1,8 +1,8 @@
 """The workers of a service: they live as long as it does, take what waits, can be stopped at
 one task, and are replaced when they die.
 
-    waiting -> the worker that has been there (its avatar or engine is in memory), else a free
-               one, else a new one up to `count`
+    waiting -> of the free workers the one that has been there (its avatar or engine is in
+               memory), else any, else a new one up to `count`
     stop    -> at the task's next step; a worker that does not hear is ended within two seconds
     death   -> the task is given back to the pool, which decides whether it is tried again
 """
@@ -164,21 +164,30 @@ class Crew:
             if hand.worker.task is None and hand.to_warm:
                 self._give(hand, Waiting(hand.to_warm[0], hand.to_warm[0]), Warming(hand.to_warm[0]))
         free = [hand for hand in self._hands if hand.worker.task is None]
-        if not free and len(self._hands) == self._count:
-            return
-        for waiting in self._pool.waiting():
-            filling = sum(hand.fills_machine for hand in self._hands if hand.worker.task is not None)
-            if waiting.fills_machine and filling >= self._fillers:
-                continue
+        for waiting in self._next(free):
             if not free:
-                if len(self._hands) == self._count:
-                    return
                 self._hands.append(hand := self._hired(()))
                 free = [hand]
             hand = max(free, key=lambda h: (waiting.place in h.been, -len(h.been)))
             if (task := self._pool.take(waiting.name)) is not None:
                 free.remove(hand)
                 self._give(hand, waiting, task)
+
+    def _next(self, free: list[_Hand]) -> list[Waiting]:
+        """As many of those that wait as can begin now. First those whose place a free worker
+        has been at, or another might get it.
+        """
+        places = len(free) + self._count - len(self._hands)
+        filling = sum(hand.fills_machine for hand in self._hands if hand.worker.task is not None)
+        begin: list[Waiting] = []
+        for waiting in self._pool.waiting() if places else ():
+            if waiting.fills_machine and filling >= self._fillers:
+                continue
+            filling += waiting.fills_machine
+            begin.append(waiting)
+            if len(begin) == places:
+                break
+        return sorted(begin, key=lambda waiting: not any(waiting.place in hand.been for hand in free))
 
     def _give(self, hand: _Hand, waiting: Waiting, task: Task) -> None:
         hand.since, hand.stopped_at, hand.reason, hand.interrupted = time.monotonic(), None, None, False

@@ -155,7 +155,7 @@ def _made(
 
 def _tell(progress: gr.Progress, job: Mapping[str, Any]) -> None:
     waits = f"{job['ahead']} before it" if job["ahead"] else "waiting"
-    progress(job["progress"] / 100, desc=waits if job["status"] == "queued" else job["stage"])
+    progress(job["progress"] / 100, desc=waits if job["status"] == "queued" else job["doing"])
 
 
 def _sentence(report: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ session.py     the state machine: one tick is one picture and the sound of its t
 pace.py        when a tick is due; late ticks slip the clock, they do not race
 encoders.py    ticks -> JPEG and PCM, H.264 or VP8, fragmented MP4
 player.py      the thread that ticks, encodes and sends
+spent.py       what speaking takes of the processor, in play
 speaking.py    texts and sounds of guides -> voices, in a thread of their own
 opened.py      a session as asked for -> avatar, performance, and what a frame costs
 worker.py      the process: commands in, packets out

@@ -120,25 +120,29 @@ class Mp4Encoder(Encoder):
         # FFmpeg's holds back less than a millisecond, soxr's tens of them
         self._resampler = AudioResampler(format="fltp", layout="mono", rate=_AAC_RATE)
         self._first: int | None = None
+        self._encoded = -1
         self._samples = 0
         self._last: Image | None = None
 
     def encode(self, tick: Tick) -> list[Packet]:
         if self._first is None:
             self._first = tick.index  # each file begins at 0
+        elif tick.index == self._encoded:  # it became void once it was encoded, and comes anew
+            self._first -= 1
+        self._encoded = tick.index
+        at = tick.index - self._first
         packets: list[Packet] = []
         # a player of MP4 takes a gap for the end: the last picture again
         image = self._last if tick.image is None else tick.image
         self._last = image
         if image is not None:
             key = self._begins(tick)
-            frame = _video_frame(image, tick.index - self._first, key, 1 / self._fps)
-            for packet in self._pictures.encode(frame):
-                packets += self._video.packets(packet, tick, tick.index, key)
+            for packet in self._pictures.encode(_video_frame(image, at, key, 1 / self._fps)):
+                packets += self._video.packets(packet, tick, at, at, key)
         for heard in self._resampler.resample(self._frame_of(tick)):
             for packet in self._aac.encode(heard):
-                index = self._first + int(Fraction(packet.pts or 0) / _AAC_RATE * self._fps)
-                packets += self._sound.packets(packet, tick, index, True)
+                begins = int(Fraction(packet.pts or 0) / _AAC_RATE * self._fps)
+                packets += self._sound.packets(packet, tick, at, begins, True)
         return packets
 
     def close(self) -> None:
@@ -175,20 +179,29 @@ class _File:
         self._data += data
         return len(data)
 
-    def packets(self, packet: Any, tick: Tick, index: int, key: bool) -> list[Packet]:
-        """What leaves as an encoder's packet comes. index: of the tick at its time.
+    def packets(
+        self,
+        packet: Any,
+        tick: Tick,
+        at: int,
+        begins: int,
+        key: bool,
+    ) -> list[Packet]:
+        """What leaves as an encoder's packet comes. at, begins: where in the file the tick is,
+        and where the packet begins, in ticks.
 
         A fragment from before an interruption does not leave any more.
         """
         if tick.generation != self._generation:
-            self._generation, self._since = tick.generation, tick.index
+            self._generation, self._since = tick.generation, at
         self.container.mux(packet)
-        held, self._held = self._held, (index, key)
+        held, self._held = self._held, (begins, key)
         data, self._data = bytes(self._data), bytearray()
         if not data or (held is not None and held[0] < self._since):
             return []
-        began, decodable = held or (index, True)  # first of all comes the head of the file
-        return [Packet(self._kind, tick.state, tick.generation, began, data, decodable)]
+        began, decodable = held or (begins, True)  # first of all comes the head of the file
+        index = tick.index - at + began
+        return [Packet(self._kind, tick.state, tick.generation, index, data, decodable)]
 
 
 def open_encoder(

@@ -7,24 +7,26 @@ import hmac
 import json
 import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from personare.errors import UnknownName
+from personare.errors import Busy, UnknownName
 from personare.ground.machine import machine
-from personare.serve.live.admission import Admission
+from personare.serve.live.admission import Admission, with_sending
 from personare.serve.live.opened import Wanted
 from personare.serve.live.place import PAUSED_SECONDS, Place
 from personare.serve.live.process import WorkerProcess, in_a_process
 from personare.studio.settings import Settings
 
 if TYPE_CHECKING:
-    from personare.serve.live.whep import Peer
+    from personare.serve.live.whep import Peer, Trial
 
 MOST_PEERS = 2
 """WebRTC connections of one session: the one that is watched, and one that is to follow it."""
+MOST_TRIALS = 4
+"""Connections at a time that are tried and carry nothing."""
 _SWEEP_SECONDS = 1.0
 
 
@@ -55,6 +57,7 @@ class LiveSessions:
         self._paused_seconds = paused_seconds
         self._settings, self._spare, self._loopback = settings, spare, loopback
         self._peers: dict[str, Peer] = {}
+        self._trials: set[Trial] = set()
         self._places: dict[str, Place] = {}
         self._coming: Counter[str] = Counter()
         """Callers whose sessions have no place yet."""
@@ -80,6 +83,8 @@ class LiveSessions:
             self._sweeper.cancel()
         for place in list(self._places.values()):
             place.close(1001)
+        for trial in self._trials:
+            trial.close()
         for process in self._free:
             self._end(process)
         self._free = []
@@ -91,12 +96,13 @@ class LiveSessions:
         measure = not self.admission.knows(kind)
         id = f"session_{secrets.token_hex(12)}"
         self.admission.enter(id, kind)
-        place = Place(id, replace(wanted, measure=measure), caller, self._worker(), self._worker, self._left)
+        wanted = replace(wanted, measure=measure)
+        place = Place(id, wanted, caller, self._worker(), self._worker, self._left, self._spent)
         self._places[id] = place
         try:
             facts = await place.until_open()
             if facts["cost"] is not None:
-                self.admission.measured(id, kind, facts["cost"])
+                self.admission.measured(id, kind, with_sending(facts["cost"], wanted.media))
         except BaseException:
             place.close()
             raise
@@ -121,10 +127,9 @@ class LiveSessions:
         """A WebRTC connection for a session: its id, and the answer to the offer. A session has
         MOST_PEERS of them; the oldest that is not connected goes. Raises InvalidOption.
         """
-        from personare.serve.live.whep import Peer, only_loopback
+        from personare.serve.live.whep import Peer
 
-        if self._loopback:
-            only_loopback()
+        self._stay()
         async with place.offers:
             others = [peer for peer in self._peers.values() if peer.place is place and not peer.has_ended]
             others.sort(key=lambda peer: peer.is_connected)  # it is watched: it goes last
@@ -132,14 +137,31 @@ class LiveSessions:
                 peer.close()
             peer = Peer(place, self.ice_servers)
             answer = await peer.answer(offer)
+            place.offered()
             self._peers[peer.id] = peer
             if place.ended:  # meanwhile
                 peer.close()
-            task = asyncio.create_task(peer.live())
-            self._ending.add(task)
-            task.add_done_callback(self._ending.discard)
-            task.add_done_callback(lambda _: self._peers.pop(peer.id, None))
+            self._lives(peer.live()).add_done_callback(lambda _: self._peers.pop(peer.id, None))
         return peer.id, answer
+
+    async def try_webrtc(self, offer: str) -> str:
+        """The answer to an offer of a connection that carries nothing, to see whether one comes
+        about. Raises InvalidOption, and Busy where MOST_TRIALS are under way.
+        """
+        from personare.serve.live.whep import Trial
+
+        if len(self._trials) >= MOST_TRIALS:
+            raise Busy("many are trying WebRTC just now", hint="try again in 10 s")
+        self._stay()
+        trial = Trial(self.ice_servers)
+        self._trials.add(trial)
+        try:
+            answer = await trial.answer(offer)
+        except BaseException:
+            self._trials.discard(trial)
+            raise
+        self._lives(trial.live()).add_done_callback(lambda _: self._trials.discard(trial))
+        return answer
 
     def hang_up(self, peer: str) -> None:
         """End a WebRTC connection. Raises UnknownName."""
@@ -155,6 +177,10 @@ class LiveSessions:
             "cores": self.admission.capacity,
             "workers_lost": sum(place.losses for place in self._places.values()),
         }
+
+    def _spent(self, place: Place, cores: float) -> None:
+        wanted = place.wanted
+        self.admission.seen(kind_of(wanted), with_sending(cores, wanted.media))
 
     def _left(self, place: Place) -> None:
         self.admission.leave(place.id)
@@ -178,10 +204,21 @@ class LiveSessions:
         while not self._closing and len(self._free) < self._spare:
             self._free.append(WorkerProcess(self._settings, self._start))
 
+    def _stay(self) -> None:
+        if self._loopback:
+            from personare.serve.live.whep import only_loopback
+
+            only_loopback()
+
     def _end(self, process: WorkerProcess) -> None:
-        task = asyncio.create_task(process.end())
+        self._lives(process.end())
+
+    def _lives(self, life: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Runs until it is over; the service waits for it at its end."""
+        task = asyncio.create_task(life)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+        return task
 
     def _swept(self) -> None:
         """Once a second, for those who have more to look after."""
@@ -197,6 +234,5 @@ class LiveSessions:
 
 def kind_of(wanted: Wanted) -> str:
     """Sessions that cost the same. An avatar's own options count by its name."""
-    return json.dumps(
-        [wanted.avatar, wanted.engine, sorted((name, str(value)) for name, value in wanted.options.items())]
-    )
+    options = sorted((name, str(value)) for name, value in wanted.options.items())
+    return json.dumps([wanted.avatar, wanted.engine, options, wanted.media])

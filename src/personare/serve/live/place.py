@@ -2,7 +2,8 @@
 
 preparing -> ready -> live <-> unwatched -> closed
                30 s without a watcher ends it, or half an hour of pause; before that, its token
-               takes it up again
+               takes it up again. One that was never watched ends 10 s after an offer of WebRTC
+               that did not connect
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from personare.serve.live.session import Interrupted
 from personare.serve.live.wire import Append, Curves, Event, Facts, Media, Message, Packet, Say, VoicePiece
 
 UNWATCHED_SECONDS = 30.0
+CONNECT_SECONDS = 10.0
+"""How long an offer of WebRTC may take to connect."""
 PAUSED_SECONDS = 1800.0
 """A session that is watched, but paused for so long, ends: a tab that was hidden and forgotten."""
 OPEN_SECONDS = 120.0
@@ -65,8 +68,11 @@ class Place:
         process: WorkerProcess,
         renew: Callable[[], WorkerProcess],
         closed: Callable[[Place], None],
+        spent: Callable[[Place, float], None] | None = None,
     ) -> None:
-        """renew: another worker, where this one was lost. closed: told once, at the end."""
+        """renew: another worker, where this one was lost. closed: told once, at the end.
+        spent: takes the cores that it takes while it speaks, now and then.
+        """
         self.id = id
         self.token = secrets.token_urlsafe(24)
         self.caller = caller
@@ -78,7 +84,7 @@ class Place:
         """Offers of WebRTC are answered one after the other."""
         self.opened: asyncio.Future[Facts] = asyncio.get_running_loop().create_future()
         self.wanted = wanted
-        self._renew, self._closed = renew, closed
+        self._renew, self._closed, self._spent = renew, closed, spent
         self._watching: list[_Watching] = []
         self._said: str | None = None
         self._interrupts: dict[int, asyncio.Future[Interrupted]] = {}
@@ -87,6 +93,8 @@ class Place:
         self._paused_by: Watcher | None = None
         self._paused_since = 0.0
         self._unwatched_since = self._now()
+        self._offered_at: float | None = None
+        self._was_watched = False
         self._heard_at = self._seen_at = self._now()
         self.ended = self._is_open = False
         self._employ(process)
@@ -111,6 +119,7 @@ class Place:
         self._watching.append(_Watching(watcher, media))
         watcher.event(self.ready())
         if media is not None:
+            self._was_watched = True
             self._paused = self._held = False  # for whoever watched before
             self._stand()
             self.process.send("watch", media)
@@ -127,6 +136,10 @@ class Place:
             self._unwatched_since = self._now()
             self.process.send("watch", None)
             self.hold(False)
+
+    def offered(self) -> None:
+        """Somebody means to watch over WebRTC."""
+        self._offered_at = self._now()
 
     def ready(self) -> Event:
         """What a watcher is told first."""
@@ -213,7 +226,7 @@ class Place:
         if not self.facts:
             return ""
         if not any(one.media is not None for one in self._watching):
-            return "unwatched" if self._now() - self._unwatched_since > UNWATCHED_SECONDS else ""
+            return "unwatched" if self._now() > self._watched_by() else ""
         if self._paused and self._now() - self._paused_since > paused_seconds:
             return "paused"
         patience, now = HUNG_SECONDS if self._is_open else OPEN_SECONDS, self._now()
@@ -222,6 +235,13 @@ class Place:
             self.process.kill()  # and is made anew
             self._heard_at = self._seen_at = now
         return ""
+
+    def _watched_by(self) -> float:
+        """When somebody has to watch at the latest."""
+        latest = self._unwatched_since + UNWATCHED_SECONDS
+        if self._was_watched or self._offered_at is None:
+            return latest
+        return min(latest, self._offered_at + CONNECT_SECONDS)
 
     def close(self, code: int = 1000) -> None:
         """End it; twice does no harm."""
@@ -260,6 +280,8 @@ class Place:
             self._note(given[0])
         elif what == "interrupted":
             self._interrupted(*given)
+        elif what == "spent" and self._spent is not None:
+            self._spent(self, *given)
         elif what == "opened":
             self._is_open = True
             self.facts = given[0] | {"fps": str(given[0]["fps"])}

@@ -14,7 +14,8 @@ from personare.provenance.visible import Badge
 from personare.serve.live.encoders import Encoder
 from personare.serve.live.pace import Pace
 from personare.serve.live.session import Interrupted, Session, Tick
-from personare.serve.live.wire import Event, Packet
+from personare.serve.live.spent import Spent
+from personare.serve.live.wire import Event, Packet, State
 
 log = logging.getLogger(__name__)
 
@@ -34,15 +35,18 @@ class Player:
         tell: Callable[[Event], None],
         failed: Callable[[str], None],
         badge: Badge | None = None,
+        spent: Callable[[float], None] | None = None,
     ) -> None:
         """send: takes the packets of one tick, in order; called under the session's lock.
         failed: takes why the session cannot go on; called once.
         badge: is drawn on every picture.
+        spent: takes the cores that speaking has taken, now and then.
         """
         self.session, self.pace = session, pace
         self.curves = False
         """Whether the motion of every picture is told."""
         self._send, self._tell, self._failed, self._badge = send, tell, failed, badge
+        self._spent = Spent(session.fps, spent or (lambda _: None))
         self._encoder: Encoder | None = None
         self._wanted: Encoder | None = None
         self._paused = False
@@ -115,6 +119,7 @@ class Player:
         if stood:
             self.session.awake()
             self.pace.begin(self.session.index)
+            self._spent.begin()
         return not self._closed
 
     def _play(self) -> None:
@@ -126,6 +131,7 @@ class Player:
         if not self.session.leave(tick, lambda: self._left(tick, packets)):
             encoder.key = True  # what a decoder would build on never left
         self._milliseconds.append(1e3 * (self.pace.clock.now() - began))
+        self._spent.tick(tick.state is State.SPEAKING)
         if tick.index % round(STATS_SECONDS * self.session.fps) == 0:
             self._tell(self._stats(tick))
 

@@ -1,28 +1,21 @@
 """A watcher over WebRTC, by WHEP: an offer in, an answer out, and no trickle of candidates.
 
-Pictures come encoded from the worker; aiortc packs and sends them as they are. What aiortc has
-no public setting for is said at each place: its version is pinned by our tests.
+Pictures and sound come encoded to aiortc, which packs and sends them as they are. What aiortc
+has no public setting for is said at each place: its version is pinned by our tests.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 import secrets
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
-from typing import Any
 
 import aioice.ice
-import av.packet
-import numpy as np
 from aiortc import (
-    MediaStreamTrack,
     RTCConfiguration,
     RTCIceServer,
     RTCPeerConnection,
@@ -31,24 +24,16 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
-from av.audio.frame import AudioFrame
 
 from personare.errors import InvalidOption
-from personare.serve.live.encoders import VIDEO_CLOCK
-from personare.serve.live.place import Place
+from personare.serve.live.place import CONNECT_SECONDS, Place
+from personare.serve.live.reports import report_by
+from personare.serve.live.tracks import Even, Pictures, Sound, Timeline, Track
 from personare.serve.live.wire import Event, Kind, Media, Packet
-from personare.types import SAMPLE_RATE
 
-CONNECT_SECONDS = 10.0
 SILENT_SECONDS = 10.0
 """Without a report of the receiver: it has gone."""
-_PIECE = SAMPLE_RATE // 50
-_SOUND_PIECES = 50
-_PICTURES = 25
-_JUMP_SECONDS = 0.5
 _MOST_OFFER = 64_000
-_LESS_LATE_SECONDS = 0.0005
-_MOST_HELD_SECONDS = 0.04
 
 
 def only_loopback() -> None:
@@ -58,135 +43,17 @@ def only_loopback() -> None:
     aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]  # noqa: ARG005
 
 
-class Pictures(MediaStreamTrack):
-    """Encoded pictures, as they are."""
-
-    kind = "video"
-
-    def __init__(self, ask_for_key: Callable[[], None]) -> None:
-        super().__init__()
-        self._ask_for_key = ask_for_key
-        self._queued: deque[tuple[bytes, int, int]] = deque()
-        self._filled = asyncio.Event()
-        self._waits_for_key = True
-
-    def put(self, packet: Packet, pts: int) -> None:
-        """A picture. One that builds on a picture that was left out is left out, too."""
-        if packet.key:
-            self._waits_for_key = False
-        elif len(self._queued) >= _PICTURES and not self._waits_for_key:
-            self._queued.clear()
-            self._waits_for_key = True
-            self._ask_for_key()
-        if not self._waits_for_key:
-            self._queued.append((packet.payload, pts, packet.generation))
-            self._filled.set()
-
-    def void(self, generation: int) -> None:
-        """Older pictures are dropped; each generation begins with a key picture."""
-        self._queued = deque(item for item in self._queued if item[2] >= generation)
-
-    async def recv(self) -> av.packet.Packet[Any]:
-        while not self._queued:
-            self._filled.clear()
-            await self._filled.wait()
-        data, pts, _ = self._queued.popleft()
-        packet = av.Packet(data)
-        packet.pts, packet.time_base = pts, VIDEO_CLOCK
-        return packet
-
-
-class Even:
-    """What comes at uneven times -> times to leave at, as even as its own and hardly later."""
-
-    def __init__(self) -> None:
-        self._late = -math.inf
-
-    def late(self, position: float, now: float) -> float:
-        """Seconds that what belongs at `position`, and came now, leaves after its time: as the
-        latest of the last ones did, less and less, and never more than 40 ms from now.
-        """
-        late = now - position
-        self._late = max(late, min(self._late - _LESS_LATE_SECONDS, late + _MOST_HELD_SECONDS))
-        return self._late
-
-
-@dataclass(frozen=True, slots=True)
-class _Piece:
-    """20 ms of sound. due: when it leaves, on the loop's clock."""
-
-    samples: np.ndarray[tuple[int], np.dtype[np.int16]]
-    position: int
-    generation: int
-    due: float
-
-
-class Sound(MediaStreamTrack):
-    """The sound of each picture, in pieces of 20 ms, each at its time: if two leave at once
-    every 40 ms, some late because their picture took longer, the browser takes the network for
-    an uneven one, keeps 100 ms in hand and lets the pictures wait as long.
-
-    The times are the pictures' own, and as much later as the latest of the last ones came. (A
-    timer of its own would begin late and never catch up.)
-    """
-
-    kind = "audio"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._queued: deque[_Piece] = deque()
-        self._filled = asyncio.Event()
-        self._rest = np.zeros(0, np.int16)
-        self._even = Even()
-
-    def put(self, packet: Packet, position: int) -> None:
-        """position: of the first sample, on the track's clock."""
-        before, now = len(self._rest), asyncio.get_running_loop().time()
-        late = self._even.late(position / SAMPLE_RATE, now)
-        samples = np.concatenate([self._rest, np.frombuffer(packet.payload, "<i2")])
-        whole = len(samples) // _PIECE * _PIECE
-        self._rest = samples[whole:]
-        for start in range(0, whole, _PIECE):
-            piece, at = samples[start : start + _PIECE], position + start - before
-            self._queued.append(_Piece(piece, at, packet.generation, at / SAMPLE_RATE + late))
-        while len(self._queued) > _SOUND_PIECES:
-            self._queued.popleft()
-        self._filled.set()
-
-    def void(self, generation: int) -> None:
-        """Older sound is dropped."""
-        self._queued = deque(piece for piece in self._queued if piece.generation >= generation)
-        self._rest = self._rest[:0]
-
-    async def recv(self) -> AudioFrame:
-        loop = asyncio.get_running_loop()
-        while not self._queued or self._queued[0].due > loop.time():
-            if self._queued:
-                await asyncio.sleep(self._queued[0].due - loop.time())
-            else:
-                self._filled.clear()
-                await self._filled.wait()
-        piece = self._queued.popleft()
-        frame = AudioFrame.from_ndarray(piece.samples[None], format="s16", layout="mono")
-        frame.sample_rate, frame.pts, frame.time_base = SAMPLE_RATE, piece.position, Fraction(1, SAMPLE_RATE)
-        return frame
-
-
 class Peer:
     """One connection. It ends by itself if it is not connected in 10 s, or falls silent."""
 
     def __init__(self, place: Place, ice_servers: Sequence[str]) -> None:
         self.id = secrets.token_hex(8)
         self.place = place
-        self._fps = Fraction(place.facts["fps"])
-        # the default would ask a public STUN server
-        servers = [RTCIceServer(urls=[url]) for url in ice_servers]
-        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        self._timeline, self._even = Timeline(Fraction(place.facts["fps"])), Even()
+        self._connection = _connection(ice_servers)
         self._pictures, self._sound = Pictures(place.ask_for_key), Sound()
         self._senders: list[RTCRtpSender] = []
         self._media: Media = "h264"
-        self._origin: float | None = None
-        self._stood = Fraction(0)
         self._stood_at = datetime.now(UTC)  # when time last stood still for the session
         self._decided = asyncio.Event()  # it is connected, or never will be
         self._ended = asyncio.Event()
@@ -203,44 +70,28 @@ class Peer:
         """The answer to an offer, with all candidates. Raises InvalidOption for an offer that
         takes no picture and sound of ours.
         """
-        if len(offer) > _MOST_OFFER:
-            raise InvalidOption("an offer of that length", hint=f"at most {_MOST_OFFER} characters")
-        connection = self._connection
-        connection.on("connectionstatechange", self._changed)
-        try:
-            for track in (self._pictures, self._sound):
-                sender = connection.addTrack(track)
-                # one stream, or the browser does not keep the two together; aiortc gives each
-                # sender one of its own
-                sender._stream_id = self.id
-                self._senders.append(sender)
-            # the receiver's wish for a key picture reaches aiortc's own encoders alone
-            self._senders[0]._send_keyframe = self.place.ask_for_key  # type: ignore[method-assign]
-            for transceiver in connection.getTransceivers():
-                if transceiver.kind == "video":
-                    transceiver.setCodecPreferences(_preferred())
-            # after the preferences: it is what chooses the codecs
-            await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
-            await connection.setLocalDescription(await connection.createAnswer())
-        except Exception as error:  # aiortc's parsers raise whatever they meet
-            await connection.close()
-            raise InvalidOption(
-                f"the offer cannot be answered: {type(error).__name__}",
-                hint="recvonly video (H.264 or VP8) and audio (Opus)",
-            ) from None
-        sdp: str = connection.localDescription.sdp
-        self._media = _media_of(sdp)
-        return sdp
+        self._connection.on("connectionstatechange", self._changed)
+        tracks = (self._pictures, self._sound)
+        answer = await _answered(self._connection, offer, self.id, tracks)
+        self._senders = self._connection.getSenders()
+        for sender, track in zip(self._senders, tracks, strict=True):
+            report_by(self._timeline, sender, track)
+        # the receiver's wish for a key picture reaches aiortc's own encoders alone
+        self._senders[0]._send_keyframe = self.place.ask_for_key  # type: ignore[method-assign]
+        self._media = _media_of(answer)
+        return answer
 
     # ------------------------------------------------------------- as a watcher
 
     def packets(self, packets: Sequence[Packet]) -> None:
+        """Those of one tick: they leave together."""
+        at = self._timeline.of(packets[0].index)
+        due = float(at) + self._even.late(float(at), asyncio.get_running_loop().time())
         for packet in packets:
-            at = self._time_of(packet.index)
             if packet.kind == Kind.PICTURE:
-                self._pictures.put(packet, round(at * 90000))
+                self._pictures.put(packet, at, due)
             elif packet.kind == Kind.SOUND:
-                self._sound.put(packet, round(at * SAMPLE_RATE))
+                self._sound.put(packet, at, due)
 
     def event(self, event: Event) -> None:
         """Messages go by the WebSocket."""
@@ -290,17 +141,70 @@ class Peer:
         elif state in ("failed", "closed"):
             self.close()
 
-    def _time_of(self, index: int) -> Fraction:
-        """Seconds of a tick on the connection's clock: the session's, but where time stood
-        still for the session, this one goes on, as the receiver's does.
-        """
-        at, now = index / self._fps, asyncio.get_running_loop().time()
-        if self._origin is None:
-            self._origin = now - float(at)
-        behind = now - self._origin - float(at + self._stood)
-        if behind > _JUMP_SECONDS:
-            self._stood += round(behind * self._fps) / self._fps
-        return at + self._stood
+
+class Trial:
+    """A connection that carries nothing, to see whether one comes about. It ends with the
+    caller's end, or after 10 s.
+    """
+
+    def __init__(self, ice_servers: Sequence[str]) -> None:
+        self._connection = _connection(ice_servers)
+        self._ended = asyncio.Event()
+
+    async def answer(self, offer: str) -> str:
+        """As a Peer's."""
+        self._connection.on("connectionstatechange", self._changed)
+        return await _answered(self._connection, offer, "trial", (Pictures(lambda: None), Sound()))
+
+    def close(self) -> None:
+        self._ended.set()
+
+    async def live(self) -> None:
+        """From the answer to the end; returns when the connection is closed."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), CONNECT_SECONDS)
+        await self._connection.close()
+
+    def _changed(self) -> None:
+        if self._connection.connectionState in ("failed", "closed"):
+            self.close()
+
+
+def _connection(ice_servers: Sequence[str]) -> RTCPeerConnection:
+    # the default would ask a public STUN server
+    servers = [RTCIceServer(urls=[url]) for url in ice_servers]
+    return RTCPeerConnection(RTCConfiguration(iceServers=servers))
+
+
+async def _answered(
+    connection: RTCPeerConnection,
+    offer: str,
+    stream: str,
+    tracks: Sequence[Track],
+) -> str:
+    """The answer to an offer, with all candidates; the connection is closed if there is none."""
+    if len(offer) > _MOST_OFFER:
+        await connection.close()
+        raise InvalidOption("an offer of that length", hint=f"at most {_MOST_OFFER} characters")
+    try:
+        for track in tracks:
+            # one stream, or the browser does not keep the two together; aiortc gives each
+            # sender one of its own
+            connection.addTrack(track)._stream_id = stream
+        for transceiver in connection.getTransceivers():
+            if transceiver.kind == "video":
+                transceiver.setCodecPreferences(_preferred())
+        # after the preferences: it is what chooses the codecs
+        await connection.setRemoteDescription(RTCSessionDescription(offer, "offer"))
+        await connection.setLocalDescription(await connection.createAnswer())
+    except Exception as error:  # aiortc's parsers raise whatever they meet
+        await connection.close()
+        raise InvalidOption(
+            f"the offer cannot be answered: {type(error).__name__}",
+            hint="recvonly video (H.264 or VP8) and audio (Opus)",
+        ) from None
+    sdp: str = connection.localDescription.sdp
+    return sdp
 
 
 def _preferred() -> list[RTCRtpCodecCapability]:

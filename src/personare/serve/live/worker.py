@@ -5,7 +5,8 @@ One process a session: threads of one process would wait for each other (two ses
 
 In (verb, arguments):  open, watch, unwatch, append, say, follow, interrupt, word, curves, key, close
 Out:  ("opened", facts) | ("refused", error), ("packets", [Packet ...]), ("event", dict),
-      ("interrupted", request, Interrupted), ("failed", reason), ("closed",), ("alive",)
+      ("interrupted", request, Interrupted), ("spent", cores), ("failed", reason), ("closed",),
+      ("alive",)
 """
 
 from __future__ import annotations
@@ -77,6 +78,7 @@ class Worker:
         self._opened: Opened | None = None
         self._player: Player | None = None
         self._speaker: Speaker | None = None
+        self._media: Media | None = None
         self._verbs: dict[str, Callable[..., None]] = {
             "open": self._open,
             "watch": self._watch,
@@ -135,6 +137,7 @@ class Worker:
             lambda event: self._send("event", event),
             lambda reason: self._send("failed", reason),
             Badge(performance.size, corner=BADGE_CORNER) if wanted.badge else None,
+            lambda cores: self._send("spent", cores) if self._media == wanted.media else None,
         )
         moves = opened.engine.moves
         facts = {
@@ -147,7 +150,7 @@ class Worker:
         self._send("opened", facts)
 
     def _watch(self, media: Media | None) -> None:
-        player = self._playing()
+        player, self._media = self._playing(), media
         performance = player.session.performance
         tags = self._tags() if media == "fmp4" else {}
         player.watch(None if media is None else open_encoder(media, performance.size, performance.fps, tags))

@@ -1,15 +1,26 @@
 // What the parts share.
 import { blob, get } from "./api.js";
-import { chosen, said, stage, t } from "./words.js";
+import { chosen, said, t } from "./words.js";
 
 export const $ = (id) => document.getElementById(id);
 
 export const make = (tag, properties = {}, ...children) => {
   const it = Object.assign(document.createElement(tag), properties);
-  it.append(...children);
+  it.append(...children.filter(Boolean));
   return it;
 };
-export const list = (words) => words.map((textContent) => make("li", { textContent }));
+export const list = (words) => words.map((one) => make("li", {}, one));
+export const button = (name, onclick) => {
+  const it = make("button", { type: "button", onclick }, t(name));
+  it.dataset.t = name;
+  return it;
+};
+
+// A file becomes what an element shows, in place of the one before.
+export function present(element, file, otherwise = "") {
+  if (element.src.startsWith("blob:")) URL.revokeObjectURL(element.src);
+  element.src = file ? URL.createObjectURL(file) : otherwise;
+}
 
 // What a service says of an error; where the language has no words for it, those for its kind go before.
 export const reason = (error) => {
@@ -20,13 +31,21 @@ export const reason = (error) => {
 
 // Where a job stands.
 export const standing = (job) => (job.status === "queued" ? [t("waiting"), job.ahead && t("ahead", job.ahead)]
-  : job.status === "cancelled" ? [t("cancelled")] : [stage(job.stage), `${job.progress} %`]).filter(Boolean).join(" · ");
+  : job.status === "cancelled" ? [t("cancelled")] : [said(job.doing), `${job.progress} %`]).filter(Boolean).join(" · ");
 
 export function complain(error) {
   const notice = $("notice");
-  notice.textContent = error ? error.message ?? String(error) : "";
+  notice.textContent = error?.message ?? error ?? "";
   notice.hidden = !error;
   if (error) notice.scrollIntoView({ block: "nearest" });
+}
+
+export async function listen(audio = true) {
+  try {
+    return await navigator.mediaDevices.getUserMedia({ audio });
+  } catch (error) {
+    throw new Error(t("no_microphone", error.message));
+  }
 }
 
 export async function save(state, name) {
@@ -36,17 +55,20 @@ export async function save(state, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
 
-export async function fillVoices(...selects) {
+export async function fillVoices(select, language) {
   const { voices } = await get("/v1/voices");
   const ready = voices.filter((voice) => voice.ready);
-  const mine = navigator.language.toLowerCase();
-  const wanted = [mine, { zh: "cmn", en: "en-us" }[mine.slice(0, 2)], mine.split("-")[0], "en-us", "en"];
-  const usual = wanted.map((name) => ready.find((voice) => voice.name.toLowerCase() === name)).find(Boolean);
-  for (const select of selects) {
-    select.replaceChildren(...ready.map((voice) => Object.assign(new Option("", voice.name), { voice })));
-    if (usual) select.value = usual.name;
-  }
+  select.replaceChildren(...ready.map((voice) => Object.assign(new Option("", voice.name), { voice })));
+  pickVoice(select, language);
   nameVoices();
+}
+
+// The voice of a language, else its usual one, else any of it.
+export function pickVoice(select, language) {
+  const names = [...select.options].map((one) => one.value), short = language.slice(0, 2);
+  const exactly = (wanted) => names.find((name) => name.toLowerCase() === wanted);
+  select.value = exactly(language.toLowerCase()) ?? exactly({ en: "en-us", zh: "cmn" }[short])
+    ?? names.find((name) => name.startsWith(short)) ?? exactly("en-us") ?? names[0];
 }
 
 export function nameVoices() {
@@ -58,12 +80,12 @@ export function nameVoices() {
   }
 }
 
-// The engines that suit; those that are not ready cannot be chosen. An option's `engine` is one with its styles.
+// The engines that suit; those that are not ready cannot be chosen.
 export async function fillEngines(select, suits = () => true) {
-  const [{ engines }, { styles }] = await Promise.all([get("/v1/engines"), get("/v1/styles")]);
-  select.replaceChildren(...engines.filter(suits).map((one) => Object.assign(
-    new Option(one.ready ? one.engine : `${one.engine} (${t("not_ready")})`, one.engine),
-    { disabled: !one.ready, engine: { ...one, styles: styles.filter((it) => it.engine === one.engine).map((it) => it.name) } })));
+  const { engines } = await get("/v1/engines");
+  select.replaceChildren(...engines.filter(suits).map((engine) => Object.assign(
+    new Option(engine.ready ? engine.engine : `${engine.engine} (${t("not_ready")})`, engine.engine),
+    { disabled: !engine.ready, engine })));
   select.value = "puppet";
 }
 export const engineOf = (select) => select.selectedOptions[0]?.engine;

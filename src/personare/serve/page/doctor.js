@@ -1,5 +1,5 @@
 // What works here, and what to do about the rest.
-import { get } from "./api.js";
+import { dial, get, reach, until } from "./api.js";
 import { $, make } from "./common.js";
 import { said, t } from "./words.js";
 
@@ -11,66 +11,53 @@ export async function show() {
   const list = $("checks");
   list.replaceChildren();
   for (const check of CHECKS) {
-    let result;
-    try {
-      result = await check();
-    } catch (error) {
-      result = [t("service"), false, error.message];
-    }
-    for (const [name, good, words] of Array.isArray(result[0]) ? result : [result]) {
-      const line = make("li", { className: good === null ? "" : good ? "good" : "bad" });
-      for (const textContent of ["", name, words]) line.append(make("span", { textContent }));
-      list.append(line);
-    }
+    const lines = await check().catch((error) => [[t("service"), false, error.message]]);
+    for (const [name, good, words] of lines)
+      list.append(make("li", { className: good ? "good" : good === null ? "" : "bad" },
+        make("span", {}, name), make("span", {}, words)));
   }
 }
 
-const says = (name, good, otherwise, bad = null) => [t(name), good || bad, good ? t("works") : t(otherwise)];
+const says = (name, good, otherwise, bad = false) => [[t(name), good || bad, t(good ? "works" : otherwise)]];
 
-// Whether two ends in this page reach each other.
+// A connection to the service that carries nothing: whether it comes about, or what hinders it.
 async function connects() {
-  const ends = [new RTCPeerConnection(), new RTCPeerConnection()], [one, other] = ends;
+  if (!("RTCPeerConnection" in window)) return t("no_webrtc");
+  const { ice_servers, reason } = await get("/v1/webrtc");
+  if (reason) return said(reason);
+  const peer = new RTCPeerConnection({ iceServers: ice_servers.map((urls) => ({ urls })) });
   try {
-    ends.forEach((end, i) => { end.onicecandidate = ({ candidate }) => ends[1 - i].addIceCandidate(candidate).catch(() => {}); });
-    const channel = one.createDataChannel("loop");
-    other.ondatachannel = (event) => { event.channel.onmessage = ({ data }) => event.channel.send(data); };
-    const back = new Promise((resolve) => {
-      channel.onmessage = () => resolve(true);
-      setTimeout(resolve, 5000, false);
-    });
-    channel.onopen = () => channel.send("?");
-    await one.setLocalDescription();
-    await other.setRemoteDescription(one.localDescription);
-    await other.setLocalDescription();
-    await one.setRemoteDescription(other.localDescription);
-    return await back;
-  } catch {
-    return false;
+    await dial(peer, "/v1/webrtc");
+    return await until(peer, "connectionState", "connected", 5000) || t("no_udp");
+  } catch (error) {
+    return error.status === 422 ? t("no_codec") : error.message;
   } finally {
-    for (const end of ends) end.close();
+    peer.close();
   }
 }
 
+// Each gives lines of a name, whether it is good (null: nobody needs it), and what to do.
 const CHECKS = [
   async () => {
-    const answer = await fetch("/readyz").catch(() => null);
-    if (!answer) return [t("service"), false, t("no_reach")];
-    const ready = await answer.json();
-    const lines = [says("service", ready.ready, "not_ready", false), says("place", ready.place, "full", false)];
-    if (ready.disk_free_bytes !== undefined)
-      lines.push([t("disk"), ready.disk, ready.disk ? t("free", (ready.disk_free_bytes / 1e9).toFixed(1)) : t("disk_full")]);
-    return lines;
+    const ready = await (await reach("/readyz")).json(), free = (ready.disk_free_bytes / 1e9).toFixed(1);
+    return [
+      ...says("service", ready.ready, "not_ready"),
+      ...says("place", ready.place, "full"),
+      [t("disk"), ready.disk, ready.disk ? t("free", free) : t("disk_full")],
+    ];
   },
   async () => (await get("/v1/engines")).engines.map((one) =>
-    [one.engine, one.ready ? true : null, one.ready ? said(one.summary) : one.missing.join(" · ")]),
-  async () => ("RTCPeerConnection" in window ? says("webrtc", await connects(), "no_loop", false) : says("webrtc", false, "no_webrtc")),
-  async () => says("h264", window.RTCRtpReceiver?.getCapabilities?.("video")?.codecs
-    .some((one) => one.mimeType === "video/H264"), "no_h264"),
-  async () => says("audio", isSecureContext && "AudioWorkletNode" in window, "no_worklet", false),
+    [one.engine, one.ready || null, one.ready ? said(one.summary) : one.missing.join(" · ")]),
   async () => {
-    if (!navigator.mediaDevices) return [t("mic_check"), false, t("insecure")];
-    const devices = await navigator.mediaDevices.enumerateDevices();
-    const there = devices.some((one) => one.kind === "audioinput");
-    return [t("mic_check"), there ? true : null, there ? t("works") : t("no_microphone", "–")];
+    const found = await connects();
+    return [["WebRTC", found === true, found === true ? t("works") : found]];
+  },
+  async () => says("h264", window.RTCRtpReceiver?.getCapabilities?.("video")?.codecs
+    .some((one) => one.mimeType === "video/H264"), "no_h264", null),
+  async () => says("audio", isSecureContext && "AudioWorkletNode" in window, "no_worklet"),
+  async () => {
+    const devices = await navigator.mediaDevices?.enumerateDevices();
+    if (!devices) return says("microphone", false, "insecure");
+    return says("microphone", devices.some((one) => one.kind === "audioinput"), "no_device", null);
   },
 ];

@@ -1,83 +1,65 @@
 // A portrait and a voice become a clip.
-import { blob, call, follow, post, remove, upload } from "./api.js";
-import { $, complain, engineOf, fillAvatars, fillEngines, fillVoices, list, make as element, reason, save, standing } from "./common.js";
+import { blob, follow, post, remove, upload } from "./api.js";
+import {
+  $, button, complain, engineOf, fillAvatars, fillEngines, fillVoices, list, listen, pickVoice, present, reason, save, standing,
+} from "./common.js";
 import { chosen, said, t } from "./words.js";
-import { controls, values } from "./options.js";
+import { showControls, values } from "./options.js";
 
 const FIRST = ["emotion", "style", "expressiveness", "head_motion"];
 const EXAMPLES = [
-  ["example1", "Hello! I was a photo a minute ago. Nice to meet you.", "en"],
-  ["example2", "Seven, six, five, four, three, two, one: bravo, we made it!", "en"],
+  ["example1", "Hello! I was a photo a minute ago. Nice to meet you.", "en-us"],
+  ["example2", "Seven, six, five, four, three, two, one: bravo, we made it!", "en-us"],
   ["example3", "你好！一分钟前我还只是一张照片。很高兴认识你。", "zh"],
 ];
-let portrait = null, uploaded = null, recorded = null, recorder = null, job = null, watching = null, avatar = "";
+let portrait = null, uploaded = null, recorded = null, recorder = null, job = null, avatar = "";
 
-export function begin() {
-  for (const [name, text, language] of EXAMPLES) {
-    const button = element("button", { type: "button", textContent: t(name) });
-    button.dataset.t = name;
-    button.onclick = () => {
-      $("text").value = text;
-      pick(language);
-    };
-    $("examples").append(button);
-  }
-  const [, text, language] = EXAMPLES[chosen() === "zh" ? 2 : 0];
-  $("text").value = text;
-  for (const one of document.querySelectorAll("[name=source]")) one.onchange = showSource;
+export async function begin() {
+  $("examples").append(...EXAMPLES.map(([name, words, language]) => button(name, () => {
+    $("text").value = words;
+    pickVoice($("voice"), language);
+  })));
+  $("make").onchange = showSource;
   $("portrait").onchange = () => takePortrait($("portrait").files[0]);
   $("bundled").onclick = () => takePortrait(null);
   const drop = $("drop");
-  for (const what of ["dragover", "dragleave", "drop"]) {
-    drop.addEventListener(what, (event) => {
-      event.preventDefault();
-      drop.classList.toggle("over", what === "dragover");
-      if (what === "drop" && event.dataTransfer.files[0]) takePortrait(event.dataTransfer.files[0]);
-    });
-  }
+  drop.ondragover = drop.ondragleave = drop.ondrop = ({ type }) => { drop.className = type === "dragover" ? "over" : ""; };
   $("sound").onchange = () => play($("sound-player"), $("sound").files[0]);
   $("record").onclick = record;
   $("engine").onchange = showOptions;
   $("avatar").onchange = avatarChosen;
-  for (const [one, other] of [["curves", "motion"], ["motion", "curves"]])  // a run writes one of them
-    $(one).onchange = () => { if ($(one).checked) $(other).checked = false; };
-  document.querySelector("#make form").onsubmit = (event) => { event.preventDefault(); make().catch(failed); };
-  $("cancel").onclick = () => job && post(`/v1/jobs/${job}/cancel`).catch(complain);
-  Promise.all([fillEngines($("engine")), fillVoices($("voice"))]).then(() => {
-    avatarChosen();
-    showOptions();
-    pick(language);
-  }).catch(complain);
+  $("make").onsubmit = (event) => { event.preventDefault(); make().catch(failed); };
+  $("cancel").onclick = () => job && post(`/v1/jobs/${job}/cancel`);
   const left = sessionStorage.getItem("job");
   if (left) watch(left).catch(failed);
-}
-
-function pick(language) {
-  const names = [...$("voice").options].map((one) => one.value), usual = { en: "en-us", zh: "cmn" }[language];
-  $("voice").value = names.find((name) => name === usual) ?? names.find((name) => name.startsWith(language));
+  const [, words, language] = EXAMPLES[chosen() === "zh" ? 2 : 0];
+  $("text").value = words;
+  await Promise.all([fillEngines($("engine")), fillVoices($("voice"), language)]);
+  avatarChosen();
+  showOptions();
 }
 
 export function show() {
-  fillAvatars($("avatar")).catch(complain);
   showNote();
+  return fillAvatars($("avatar"));
 }
 
+const source = () => $("make").elements.source.value;
+
 function showSource() {
-  const source = document.querySelector("[name=source]:checked").value;
-  for (const one of document.querySelectorAll("[data-source]")) one.hidden = one.dataset.source !== source;
+  for (const one of document.querySelectorAll("[data-source]")) one.hidden = one.dataset.source !== source();
 }
 
 function takePortrait(file) {
   portrait = file;
   uploaded = null;
   $("photo").replaceChildren();
-  if (file) look(file).catch(complain);
+  if (file) look(file);
   $("avatar").value = "";
   avatarChosen();
-  const shown = $("preview");
-  if (shown.src.startsWith("blob:")) URL.revokeObjectURL(shown.src);
-  shown.src = file && file.type.startsWith("image/") ? URL.createObjectURL(file) : "portrait.jpg";
-  shown.style.opacity = file && !file.type.startsWith("image/") ? 0.25 : 1;
+  const isVideo = file && !file.type.startsWith("image/");
+  present($("preview"), isVideo ? null : file, "portrait.jpg");
+  $("preview").style.opacity = isVideo ? 0.25 : 1;
   $("portrait-note").textContent = file ? `${file.name}, ${(file.size / 1e6).toFixed(1)} MB` : t("drop_here");
 }
 
@@ -88,8 +70,7 @@ async function look(file) {
   if (portrait !== file) return;
   uploaded = id;
   const asked = await post("/v1/photos", { portrait: id });
-  let last = null;
-  for await (const state of follow(asked.id)) last = state;
+  const last = await follow(asked.id);
   await remove(`/v1/jobs/${asked.id}`);
   if (portrait !== file || !last) return;
   const advice = last.report?.photo.advice ?? [reason(last.error)];
@@ -97,7 +78,7 @@ async function look(file) {
 }
 
 function avatarChosen() {
-  const engine = $("avatar").selectedOptions[0]?.engine;
+  const engine = engineOf($("avatar"));
   $("engine").disabled = Boolean(engine);
   $("preview").style.opacity = engine ? 0.25 : 1;
   if (engine) $("engine").value = engine;
@@ -107,8 +88,7 @@ function avatarChosen() {
 
 function play(player, file) {
   player.hidden = !file;
-  if (player.src) URL.revokeObjectURL(player.src);
-  if (file) player.src = URL.createObjectURL(file);
+  present(player, file);
 }
 
 function showNote() {
@@ -121,73 +101,57 @@ function showOptions() {
   if (!engine) return;
   showNote();
   const { kept } = $("avatar").selectedOptions[0];
-  const names = Object.keys(engine.options ?? {}).filter((name) => name !== "device");
-  $("main-options").replaceChildren(...controls(engine, names.filter((name) => FIRST.includes(name)), kept));
-  $("options").replaceChildren(...controls(engine, names.filter((name) => !FIRST.includes(name)), kept));
+  showControls($("main-options"), engine, (name) => FIRST.includes(name), kept);
+  showControls($("options"), engine, (name) => ![...FIRST, "device"].includes(name), kept);
 }
 
 async function record() {
   if (recorder) { recorder.stop(); return; }
-  try {
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
-    const parts = [];
-    recorder = new MediaRecorder(stream);
-    recorder.ondataavailable = (event) => parts.push(event.data);
-    recorder.onstop = () => {
-      for (const track of stream.getTracks()) track.stop();
-      const type = recorder.mimeType.split(";")[0];
-      recorded = new File(parts, `voice.${/mp4/.test(type) ? "m4a" : /ogg/.test(type) ? "ogg" : "webm"}`, { type });
-      recorder = null;
-      $("record").textContent = t("record");
-      play($("record-player"), recorded);
-    };
-    recorder.start();
-    $("record").textContent = t("stop_record");
-  } catch (error) {
-    complain(new Error(t("no_microphone", error.message)));
-  }
+  const stream = await listen(), parts = [];
+  recorder = new MediaRecorder(stream);
+  recorder.ondataavailable = (event) => parts.push(event.data);
+  recorder.onstop = () => {
+    for (const track of stream.getTracks()) track.stop();
+    const type = recorder.mimeType.split(";")[0];
+    recorded = new File(parts, `voice.${type.split("/")[1]}`, { type });
+    recorder = null;
+    $("record").textContent = t("record");
+    play($("record-player"), recorded);
+  };
+  recorder.start();
+  $("record").textContent = t("stop_record");
 }
 
 async function make() {
   complain(null);
-  const source = document.querySelector("[name=source]:checked").value;
-  const wanted = {
-    options: values($("main-options"), $("options")),
-    engine: $("avatar").value ? null : $("engine").value || null,
-  };
-  if (source === "text") {
+  const from = source(), avatar = $("avatar").value || null;
+  const wanted = { avatar, engine: avatar ? null : $("engine").value || null, options: values($("main-options"), $("options")) };
+  if (from === "text") {
     wanted.text = $("text").value.trim();
     wanted.voice = $("voice").value || null;
     if (!wanted.text) throw new Error(t("no_text"));
   }
-  const sound = source === "file" ? $("sound").files[0] : source === "microphone" ? recorded : null;
-  if (source !== "text" && !sound) throw new Error(t(source === "file" ? "no_sound" : "no_record"));
-  if ($("curves").checked) wanted.curves = "json";
-  if ($("motion").checked) wanted.motion_out = "npz";
+  const sound = { file: $("sound").files[0], microphone: recorded }[from];
+  if (from !== "text" && !sound) throw new Error(t(from === "file" ? "no_sound" : "no_record"));
+  Object.assign(wanted, { curves: { curves: "json" }, motion: { motion_out: "npz" } }[$("also").value]);
   busy(true);
   tell(t("sending"));
-  if ($("avatar").value) wanted.avatar = $("avatar").value;
-  else if (wanted.options.look !== "mesh") {
-    const file = portrait ?? new File([await (await call("/page/portrait.jpg")).blob()], "portrait.jpg");
+  if (!avatar && wanted.options.look !== "mesh") {
+    const file = portrait ?? new File([await blob("/page/portrait.jpg")], "portrait.jpg");
     wanted.portrait = uploaded ?? await upload(file, "portrait");
   }
   if (sound) wanted.speech = await upload(sound, "speech");
-  const answer = await post("/v1/jobs", wanted);
-  await watch(answer.id);
+  await watch((await post("/v1/jobs", wanted)).id);
 }
 
 async function watch(id) {
-  watching?.abort();
-  watching = new AbortController();
   job = id;
   sessionStorage.setItem("job", id);
   busy(true);
-  let last = null;
-  for await (const state of follow(id, watching.signal)) {
-    last = state;
+  const last = await follow(id, (state) => {
     $("bar").value = state.progress;
     tell(standing(state));
-  }
+  });
   busy(false);
   sessionStorage.removeItem("job");
   job = null;
@@ -197,21 +161,15 @@ async function watch(id) {
 }
 
 async function showClip(state) {
-  const video = $("clip"), content = await blob(state.files.video);
-  if (video.src) URL.revokeObjectURL(video.src);
-  video.src = URL.createObjectURL(content);
+  const video = $("clip"), report = state.report ?? {};
+  present(video, await blob(state.files.video));
   video.hidden = false;
   $("empty").hidden = true;
   video.play().catch(() => {});
-  const report = state.report ?? {};
   tell(t("done", (report.audio_seconds ?? 0).toFixed(1), report.frames, (report.realtime_factor ?? 0).toFixed(1)));
   $("remarks").replaceChildren(...list((report.warnings ?? []).map((one) => said(one))));
-  $("downloads").replaceChildren(...["video", "curves", "motion"].filter((name) => state.files[name]).map((name) => {
-    const button = element("button", { type: "button", textContent: t(`download_${name}`) });
-    button.dataset.t = `download_${name}`;
-    button.onclick = () => save(state, name).catch(complain);
-    return button;
-  }));
+  $("downloads").replaceChildren(...["video", "curves", "motion"].filter((name) => state.files[name])
+    .map((name) => button(name, () => save(state, name))));
 }
 
 function busy(is) {

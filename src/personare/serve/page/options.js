@@ -2,50 +2,46 @@
 import { make } from "./common.js";
 import { chosen, said } from "./words.js";
 
-// kept: an avatar's own, in place of the defaults.
-export function controls(engine, names, kept = {}) {
-  return names.map((name) => control(name, { ...engine.options[name], ...(name in kept && { default: kept[name] }) }, name === "style" ? engine.styles : [], engine.labels));
+// Those that suit. kept: an avatar's own, in place of the defaults.
+export function showControls(place, engine, suits, kept = {}) {
+  const names = Object.keys(engine.options ?? {}).filter(suits);
+  place.replaceChildren(...names.map((name) => control(engine, name, name in kept ? kept[name] : engine.options[name].default)));
 }
 
-function control(name, schema, choices, labels = {}) {
-  const named = () => labels[chosen()]?.[name] ?? name.replaceAll("_", " ");
-  const title = make("span", {}, named()), hint = make("small");
-  const number = ["number", "integer"].includes(schema.type);
+function control(engine, name, usual) {
+  const named = () => engine.labels[chosen()]?.[name] ?? name.replaceAll("_", " ");
+  const label = make("label", {}, named()), hint = make("small"), schema = engine.options[name];
+  const isInteger = schema.type === "integer", isNumber = isInteger || schema.type === "number", isBoolean = schema.type === "boolean";
+  const styles = name === "style" && engine.styles.length && [...new Set([usual ?? "", ...engine.styles])].filter(Boolean);
+  const choices = isBoolean ? [false, true] : schema.enum || styles;
   let field;
-  if (schema.type === "boolean") {
-    field = select(["false", "true"], String(schema.default));
-    field.read = () => field.value === "true";
-  } else if (schema.enum || choices.length) {
-    field = select(schema.enum ?? [...new Set([schema.default, ...choices])].filter((one) => one != null), schema.default);
-    field.read = () => field.value;
-  } else if (number && schema.maximum - schema.minimum <= 100) {
-    const shown = make("output"), steps = schema.type === "integer" ? schema.multipleOf ?? 1 : 0.05;
-    field = make("input", { type: "range", min: schema.minimum, max: schema.maximum, step: steps });
-    field.value = schema.default;
-    shown.textContent = field.value;
-    field.oninput = () => { shown.textContent = field.value; };
-    title.append(shown);
-    field.read = () => Number(field.value);
+  if (choices) {
+    field = make("select", {}, ...choices.map((one) => new Option(one, one)));
+    field.read = () => (isBoolean ? field.value === "true" : field.value);
   } else {
-    field = make("input", { type: number ? "number" : "text", value: schema.default ?? "" });
-    if (number) Object.assign(field, { min: schema.minimum ?? "", max: schema.maximum ?? "", step: schema.multipleOf ?? (schema.type === "integer" ? 1 : "any") });
-    else field.placeholder = schema.default ?? "–";
-    field.read = () => (field.value === "" ? null : number ? Number(field.value) : field.value);
+    const isRange = isNumber && schema.maximum - schema.minimum <= 100;
+    field = make("input", {
+      type: isRange ? "range" : isNumber ? "number" : "text", placeholder: usual ?? "–",
+      min: schema.minimum ?? "", max: schema.maximum ?? "",
+      step: schema.multipleOf ?? (isInteger ? 1 : isRange ? 0.05 : "any"),
+    });
+    field.read = () => (field.value === "" ? null : isNumber ? Number(field.value) : field.value);
+    if (isRange) {
+      const shown = make("output", { textContent: usual });
+      field.oninput = () => { shown.textContent = field.value; };
+      label.append(shown);
+    }
   }
+  field.value = usual ?? "";
   field.dataset.option = name;
   field.first = field.read();
   (field.rename = () => {
-    title.firstChild.data = named();
+    label.firstChild.data = named();
     hint.textContent = said(schema.description);
     for (const one of field.options ?? []) one.text = said(one.value);
   })();
-  return make("label", {}, title, field, hint);
-}
-
-function select(choices, value) {
-  const field = make("select", {}, ...choices.map((one) => new Option(one, one)));
-  field.value = value;
-  return field;
+  label.append(field, hint);
+  return label;
 }
 
 export function rename() {

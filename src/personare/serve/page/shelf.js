@@ -1,6 +1,6 @@
 // Avatars and clips that are there.
-import { blob, follow, get, call, remove, upload } from "./api.js";
-import { $, complain, fillAvatars, make, reason, save, standing } from "./common.js";
+import { blob, follow, get, post, remove, upload } from "./api.js";
+import { $, button, complain, fillAvatars, make, present, reason, save, standing } from "./common.js";
 import { chosen, said, t } from "./words.js";
 
 const FOLLOWED_MS = 1500;
@@ -9,13 +9,13 @@ let timer = null;
 
 export function begin() {
   const file = $("keep-portrait");
-  file.onchange = () => { file.previousElementSibling.textContent = file.files[0]?.name ?? t("choose_picture"); };
-  $("keep").onsubmit = (event) => { event.preventDefault(); keep().catch(complain); };
+  file.onchange = () => { file.previousSibling.data = file.files[0]?.name ?? t("choose_picture"); };
+  $("keep").onsubmit = (event) => { event.preventDefault(); keep(); };
 }
 
 export function show() {
   complain(null);
-  fill().catch(complain);
+  return fill();
 }
 
 // What is there; again and again, while something is under way and somebody looks.
@@ -24,7 +24,7 @@ async function fill() {
   const [avatars, jobs] = await Promise.all([get("/v1/avatars"), get("/v1/jobs?limit=24")]);
   const busy = [put($("avatars"), avatars.data, avatarCard), put($("jobs"), jobs.data.filter((job) => job.kind === "clip"), jobCard)];
   clearTimeout(timer);
-  if (busy.includes(true)) timer = setTimeout(() => !$("shelf").hidden && fill().catch(complain), FOLLOWED_MS);
+  if (busy.includes(true)) timer = setTimeout(() => $("shelf").hidden || fill(), FOLLOWED_MS);
 }
 
 // One card each, made anew where it has changed: one that plays goes on. Whether something is under way.
@@ -34,76 +34,67 @@ function put(place, things, cardOf) {
     if (cards.get(key)?.as !== as) cards.set(key, { as, card: cardOf(one) });
     return cards.get(key).card;
   });
-  if (!all.length) all.push(make("li", { className: "empty", textContent: t("empty_shelf") }));
+  if (!all.length) all.push(make("li", { className: "empty" }, t("empty_shelf")));
   for (const one of [...place.children]) if (!all.includes(one)) one.remove();
   all.forEach((one, i) => one !== place.children[i] && place.insertBefore(one, place.children[i]));
   return things.some((one) => ["queued", "in_progress", "preparing"].includes(one.status));
 }
 
 function avatarCard(avatar) {
-  const ready = avatar.status === "ready", picture = make("img", { alt: "" });
-  if (ready) showPicture(picture, `/v1/avatars/${encodeURIComponent(avatar.name)}/preview.jpg`);
-  const card = make("li", {}, picture, make("p", {}, make("b", { textContent: avatar.name }),
-    ` · ${ready ? avatar.engine : t("preparing")}`));
-  for (const line of [...(avatar.photo?.advice ?? []).map((one) => said(one)), avatar.consent].filter(Boolean))
-    card.append(make("p", { className: "hint", textContent: line }));
-  card.append(actions(
-    ready && [t("use"), () => { location.hash = "#make"; fillAvatars($("avatar")).then(() => choose(avatar.name)).catch(complain); }],
-    [t("remove"), () => forget(avatar.name, `/v1/avatars/${encodeURIComponent(avatar.name)}`)],
-  ));
-  return card;
+  const ready = avatar.status === "ready", path = `/v1/avatars/${encodeURIComponent(avatar.name)}`;
+  const hints = [...(avatar.photo?.advice ?? []).map((one) => said(one)), avatar.consent].filter(Boolean);
+  return make("li", {},
+    picture(ready && `${path}/preview.jpg`),
+    make("p", {}, make("b", {}, avatar.name), ` · ${ready ? avatar.engine : t("preparing")}`),
+    ...hints.map((one) => make("p", { className: "hint" }, one)),
+    actions(ready && button("use", () => use(avatar.name)), button("remove", () => forget(avatar.name, path))));
 }
 
 function jobCard(job) {
-  const picture = make("img", { alt: "" }), card = make("li"), isMade = job.status === "completed";
-  if (job.files.thumbnail) {
-    showPicture(picture, job.files.thumbnail);
-    card.append(picture);
-  }
-  const what = job.request.text ?? job.report?.engine ?? "";
-  if (what) card.append(make("p", { textContent: what.slice(0, 120) }));
-  if (job.status === "in_progress") card.append(make("progress", { max: 100, value: job.progress }));
-  card.append(make("p", { className: job.error ? "hint bad" : "hint",
-    textContent: job.error ? reason(job.error) : isMade ? new Date(job.created_at * 1000).toLocaleString(chosen() === "zh" ? "zh-CN" : []) : standing(job) }));
-  card.append(actions(
-    job.files.video && [t("play"), ({ target }) => play(job, picture, target).catch(complain)],
-    job.files.video && [t("download_video"), () => save(job, "video").catch(complain)],
-    [t("remove"), () => forget(job.id, `/v1/jobs/${job.id}`)],
-  ));
-  return card;
+  const made = picture(job.files.thumbnail), what = job.request.text ?? job.report?.engine;
+  const when = () => new Date(job.created_at * 1000).toLocaleString(chosen() === "zh" ? "zh-CN" : []);
+  return make("li", {},
+    job.files.thumbnail && made,
+    what && make("p", {}, what.slice(0, 120)),
+    job.status === "in_progress" && make("progress", { max: 100, value: job.progress }),
+    make("p", { className: job.error ? "hint bad" : "hint" },
+      job.error ? reason(job.error) : job.status === "completed" ? when() : standing(job)),
+    actions(
+      job.files.video && button("play", ({ target }) => play(job, made, target)),
+      job.files.video && button("video", () => save(job, "video")),
+      button("remove", () => forget(job.id, `/v1/jobs/${job.id}`))));
 }
 
-async function play(job, picture, button) {
+const actions = (...buttons) => make("div", { className: "actions" }, ...buttons);
+
+function picture(path) {
+  const it = make("img", { alt: "" });
+  if (path) blob(path).then((data) => present(it, data)).catch(() => it.remove());
+  it.onload = () => URL.revokeObjectURL(it.src);
+  return it;
+}
+
+async function play(job, made, button) {
   button.disabled = true;
-  const video = make("video", { controls: true, playsInline: true, src: URL.createObjectURL(await blob(job.files.video)) });
-  picture.replaceWith(video);
+  const video = make("video", { controls: true, playsInline: true });
+  present(video, await blob(job.files.video));
+  made.replaceWith(video);
   button.remove();
   video.focus();
   await video.play();
 }
 
-function actions(...given) {
-  return make("div", { className: "actions" }, ...given.filter(Boolean).map(([textContent, onclick]) =>
-    make("button", { type: "button", textContent, onclick })));
-}
-
-async function showPicture(picture, path) {
-  try {
-    picture.src = URL.createObjectURL(await blob(path));
-    picture.onload = () => URL.revokeObjectURL(picture.src);
-  } catch { picture.remove(); }
-}
-
-function choose(name) {
+async function use(name) {
+  location.hash = "#make";
   const field = $("avatar");
+  await fillAvatars(field);
   field.value = name;
   field.dispatchEvent(new Event("change"));
 }
 
 async function forget(name, path) {
   if (!confirm(t("removing", name))) return;
-  await remove(path).catch(complain);
-  show();
+  await remove(path).finally(fill);
 }
 
 async function keep() {
@@ -112,12 +103,11 @@ async function keep() {
   if (!/^[a-z0-9][a-z0-9_-]{0,63}$/.test(name)) throw new Error(t("name_wrong"));
   if (!file) throw new Error(t("choose_picture"));
   const portrait = await upload(file, "portrait");
-  const avatar = await (await call("/v1/avatars", { method: "POST", json: { name, portrait, consent: $("keep-consent").value } })).json();
+  const avatar = await post("/v1/avatars", { name, portrait, consent: $("keep-consent").value });
   $("keep").reset();
   $("keep-portrait").onchange();
   await fill();
-  let last = null;
-  for await (const state of follow(avatar.job)) last = state;
+  const last = await follow(avatar.job);
   await fill();
   if (last?.error) throw new Error(reason(last.error));
 }

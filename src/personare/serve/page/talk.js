@@ -1,67 +1,62 @@
 // A live session: the voice of a text or of the microphone goes in, a speaking face comes out.
-import { authorised, blob, call, post, remove } from "./api.js";
-import { $, complain, engineOf, fillAvatars, fillEngines, fillVoices, make, reason } from "./common.js";
-import { controls, values } from "./options.js";
+import { authorised, blob, dial, post, remove, until } from "./api.js";
+import { $, complain, engineOf, fillAvatars, fillEngines, fillVoices, listen, present, reason } from "./common.js";
+import { showControls, values } from "./options.js";
 import { said, t } from "./words.js";
 
 const OPTIONS = ["emotion", "style", "size", "audio"];
 const CONNECT_MS = 5000, RECEIVED_MS = 200;  // what a receiver still holds of the old voice
 let session = null, socket = null, sound = null, watcher = null, microphone = null, starting = false;
 
-export function begin() {
-  fillVoices($("say-voice")).catch(complain);
-  fillEngines($("live-engine"), (one) => one.driven_by?.includes("speech") && one.lookahead_seconds !== null)
-    .then(chooseEngine).catch(complain);
+export async function begin() {
   $("live-engine").onchange = chooseEngine;
+  $("live-avatar").onchange = () => { chooseEngine(); still(); };
   const orEnd = (act) => () => act().catch((error) => { end(); complain(error); });
   $("start").onclick = orEnd(start);
   $("stop").onclick = end;
   $("say").onclick = orEnd(sayIt);
   $("interrupt").onclick = interrupt;
-  $("live-avatar").onchange = () => { chooseEngine(); still().catch(complain); };
-  $("mic").onclick = () => (microphone ? stopMicrophone() : startMicrophone().catch((error) => complain(new Error(t("no_microphone", error.message)))));
+  $("mic").onclick = () => (microphone ? stopMicrophone() : startMicrophone());
   addEventListener("keydown", (event) => {
     if ($("talk").hidden) return;
     if (event.key === "Escape" && session) interrupt();
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); $("say").click(); }
   });
-  document.addEventListener("visibilitychange", () => session && send({ type: document.hidden ? "pause" : "resume" }));
+  document.onvisibilitychange = () => send(document.hidden ? "pause" : "resume");
   addEventListener("pagehide", () => session && fetch(`/v1/sessions/${session.id}`, { method: "DELETE", keepalive: true, headers: authorised() }));
+  const isLive = (one) => one.driven_by?.includes("speech") && one.lookahead_seconds !== null;
+  await Promise.all([fillVoices($("say-voice"), navigator.language), fillEngines($("live-engine"), isLive).then(chooseEngine)]);
 }
 
-export function show() {
-  fillAvatars($("live-avatar")).then(still).catch(complain);
-}
+export const show = () => fillAvatars($("live-avatar")).then(still);
 
 function chooseEngine() {
   const field = $("live-engine"), own = engineOf($("live-avatar"));
   if (own) field.value = own;
   field.disabled = Boolean(own || session);
   const engine = engineOf(field);
-  if (engine) $("live-options").replaceChildren(...controls(engine, OPTIONS.filter((name) => name in engine.options), $("live-avatar").selectedOptions[0].kept));
+  if (engine) showControls($("live-options"), engine, (name) => OPTIONS.includes(name), $("live-avatar").selectedOptions[0].kept);
 }
 
 // Who will speak, until the session shows it.
 async function still() {
-  const name = $("live-avatar").value, shown = $("still"), before = shown.src;
-  shown.src = name ? URL.createObjectURL(await blob(`/v1/avatars/${encodeURIComponent(name)}/preview.jpg`)) : "portrait.jpg";
-  if (before.startsWith("blob:")) URL.revokeObjectURL(before);
+  const name = $("live-avatar").value;
+  present($("still"), name && await blob(`/v1/avatars/${encodeURIComponent(name)}/preview.jpg`), "portrait.jpg");
 }
 
 async function start() {
   if (session || starting) return;
-  starting = true;
-  $("start").disabled = true;
+  starting = $("start").disabled = true;
   complain(null);
   state(t("connecting"));
   try {
     sound = new AudioContext({ sampleRate: 16000, latencyHint: "interactive" });  // within the tap: else it stays silent
     await sound.audioWorklet.addModule("worklet.js");
     await sound.resume();
-    const wanted = { transport: $("transport").value, options: values($("live-options")) };
-    if ($("live-avatar").value) wanted.avatar = $("live-avatar").value;
-    else wanted.engine = $("live-engine").value || null;
-    session = await post("/v1/sessions", wanted);
+    session = await post("/v1/sessions", {
+      avatar: $("live-avatar").value || null, engine: $("live-engine").value || null,
+      options: values($("live-options")), transport: $("transport").value,
+    });
     [$("canvas").width, $("canvas").height] = session.size;
     let reason = session.reason;
     if (session.transport === "webrtc") {
@@ -72,14 +67,14 @@ async function start() {
         session.transport = "websocket";
       }
     }
-    await connect(session.transport === "webrtc" ? "none" : "mjpeg");
-    if (session.transport !== "webrtc") watcher = pictures();
-    figure(t("transport"), `${session.transport} — ${said(reason)}`);
+    const isWebrtc = session.transport === "webrtc";
+    await connect(isWebrtc ? "none" : "mjpeg");
+    if (!isWebrtc) watcher = pictures();
+    $("by").textContent = `${session.transport} — ${said(reason)}`;
     running(true);
     $("say-text").focus();
   } finally {
-    starting = false;
-    $("start").disabled = false;
+    starting = $("start").disabled = false;
   }
 }
 
@@ -93,7 +88,6 @@ function end() {
   sound?.close();
   session = watcher = sound = null;
   running(false);
-  $("figures").replaceChildren();
   state("");
 }
 
@@ -102,11 +96,11 @@ function running(is) {
   $("stop").hidden = !is;
   for (const field of $("who").querySelectorAll("select, input")) field.disabled = is;
   if (!is) $("live-engine").disabled = Boolean(engineOf($("live-avatar")));
+  const isWebrtc = session?.transport === "webrtc";
   $("still").hidden = is;
-  const rtc = session?.transport === "webrtc";
-  $("canvas").hidden = !is || rtc;
-  $("live").hidden = !is || !rtc;
-  $("mic").disabled = $("interrupt").disabled = !is;
+  $("canvas").hidden = !is || isWebrtc;
+  $("live").hidden = !is || !isWebrtc;
+  $("mic").disabled = $("interrupt").disabled = $("figures").hidden = !is;
 }
 
 function connect(media) {
@@ -116,20 +110,21 @@ function connect(media) {
     const mine = socket = new WebSocket(address);
     mine.binaryType = "arraybuffer";
     mine.onmessage = ({ data }) => {
-      if (data instanceof ArrayBuffer) watcher?.take(data);
+      if (data instanceof ArrayBuffer) watcher?.take?.(data);
       else { hear(JSON.parse(data)); resolve(); }
     };
     mine.onclose = (event) => {
-      reject(new Error(event.reason || t("lost")));
-      if (socket === mine) { end(); complain(new Error(event.reason || t("lost"))); }
+      const error = new Error(event.reason || t("lost"));
+      reject(error);
+      if (socket === mine) { end(); complain(error); }
     };
   });
 }
 
-const send = (message) => socket?.readyState === WebSocket.OPEN && socket.send(JSON.stringify(message));
+const send = (type, fields) => socket?.readyState === WebSocket.OPEN && socket.send(JSON.stringify({ type, ...fields }));
 
 function hear(event) {
-  if (event.type === "interrupted" || event.error?.code === "worker_lost") watcher?.goOn();
+  if (event.type === "interrupted" || event.error?.code === "worker_lost") watcher?.goOn?.();
   if (event.type === "utterance.started") state(t("speaking"));
   else if (["session.ready", "utterance.finished", "interrupted"].includes(event.type)) state(t("idle"));
   else if (event.type === "error") complain(reason(event.error));
@@ -137,39 +132,35 @@ function hear(event) {
 
 async function sayIt() {
   const text = $("say-text").value.trim();
-  if (!text) { complain(new Error(t("no_text"))); return; }
-  complain(null);
+  complain(text ? null : t("no_text"));
+  if (!text) return;
   if (!session) await start();
-  send({ type: "say", text, voice: $("say-voice").value || null });
+  send("say", { text, voice: $("say-voice").value || null });
 }
 
 function interrupt() {
   watcher?.void();
-  send({ type: "interrupt" });
+  send("interrupt");
 }
 
 async function startMicrophone() {
-  const stream = await navigator.mediaDevices.getUserMedia({ audio: { echoCancellation: true, noiseSuppression: true, channelCount: 1 } });
+  const stream = await listen({ echoCancellation: true, noiseSuppression: true, channelCount: 1 });
   const source = sound.createMediaStreamSource(stream), node = new AudioWorkletNode(sound, "microphone", { numberOfOutputs: 0 });
   source.connect(node);
   node.port.onmessage = ({ data }) => {
     if (socket?.readyState !== WebSocket.OPEN || socket.bufferedAmount > 64000) return;
-    const piece = new Uint8Array(8 + data.byteLength), head = new DataView(piece.buffer);
-    head.setUint8(0, 3);
-    head.setUint32(4, sound.sampleRate, true);
-    piece.set(new Uint8Array(data.buffer), 8);
-    socket.send(piece);
+    socket.send(new Blob([Uint32Array.of(3, sound.sampleRate), data]));  // 3: voice
   };
-  microphone = { close() { source.disconnect(); node.port.close(); for (const track of stream.getTracks()) track.stop(); } };
-  $("mic").setAttribute("aria-pressed", "true");
+  microphone = () => { source.disconnect(); node.port.close(); for (const track of stream.getTracks()) track.stop(); };
+  $("mic").ariaPressed = true;
 }
 
 function stopMicrophone() {
   if (!microphone) return;
-  microphone.close();
+  microphone();
   microphone = null;
-  send({ type: "input_audio_buffer.commit" });
-  $("mic").setAttribute("aria-pressed", "false");
+  send("input_audio_buffer.commit");
+  $("mic").ariaPressed = false;
 }
 
 // MJPEG and PCM over the socket: a picture is shown when its sound is played.
@@ -180,9 +171,9 @@ function pictures() {
   let born = -1, isVoid = false, playing = -1, newest = -1, drawn = 0, since = performance.now();
   node.connect(sound.destination);
   const show = () => {
-    let picture = null;
-    while (ready.length && ready[0].index <= playing) { picture?.bitmap.close(); picture = ready.shift(); }
-    if (picture) { pen.drawImage(picture.bitmap, 0, 0, canvas.width, canvas.height); picture.bitmap.close(); drawn++; }
+    let bitmap = null;
+    while (ready.length && ready[0].index <= playing) { bitmap?.close(); bitmap = ready.shift().bitmap; }
+    if (bitmap) { pen.drawImage(bitmap, 0, 0, canvas.width, canvas.height); bitmap.close(); drawn++; }
   };
   const clear = () => {
     node.port.postMessage({ clear: true });
@@ -192,13 +183,11 @@ function pictures() {
   node.port.onmessage = ({ data: index }) => {
     playing = index;
     show();
-    if (index % 3 === 0) send({ type: "shown", index });
+    if (index % 3 === 0) send("shown", { index });
     const now = performance.now();
-    if (now - since > 1000) {
-      figure(t("delay"), `${Math.round(Math.max(0, newest - index) * frame) + Math.round((sound.outputLatency || 0) * 1000)} ms`);
-      figure(t("frames"), (drawn / (now - since) * 1000).toFixed(0));
-      [drawn, since] = [0, now];
-    }
+    if (now - since < 1000) return;
+    tell(drawn / (now - since) * 1000, Math.max(0, newest - index) * frame + (sound.outputLatency || 0) * 1000);
+    [drawn, since] = [0, now];
   };
   return {
     async take(data) {
@@ -219,7 +208,6 @@ function pictures() {
       }
     },
     void() { isVoid = true; clear(); },  // until the next generation comes
-    goOn() {},
     close() { node.port.onmessage = null; node.disconnect(); this.void(); },
   };
 }
@@ -227,7 +215,7 @@ function pictures() {
 async function webrtc() {
   if (!("RTCPeerConnection" in window)) throw new Error(t("no_webrtc"));
   const peer = new RTCPeerConnection({ iceServers: session.ice_servers.map((urls) => ({ urls })) });
-  const video = $("live"), stream = new MediaStream();
+  const video = $("live"), stream = new MediaStream(), query = `?token=${session.token}`;
   let place = null, timer = null, silence = null;
   const close = () => {
     clearInterval(timer);
@@ -235,26 +223,12 @@ async function webrtc() {
     video.muted = false;
     peer.close();
     video.srcObject = null;
-    if (place) call(`${place}?token=${session?.token ?? ""}`, { method: "DELETE" }).catch(() => {});
+    if (place) remove(place + query).catch(() => {});
   };
   try {
-    for (const kind of ["video", "audio"]) peer.addTransceiver(kind, { direction: "recvonly" });
     peer.ontrack = ({ track, receiver }) => { stream.addTrack(track); if (track.kind === "audio") receiver.jitterBufferTarget = 0; };
-    const connected = new Promise((resolve, reject) => {
-      const no = () => reject(new Error(t("no_rtc")));
-      setTimeout(no, CONNECT_MS);
-      peer.onconnectionstatechange = () => ({ connected: resolve, failed: no })[peer.connectionState]?.();
-    });
-    connected.catch(() => {});
-    await peer.setLocalDescription(await peer.createOffer());
-    await new Promise((resolve) => {
-      setTimeout(resolve, 1500);
-      (peer.onicegatheringstatechange = () => peer.iceGatheringState === "complete" && resolve())();
-    });
-    const answer = await call(`${session.whep}?token=${session.token}`, { method: "POST", type: "application/sdp", text: peer.localDescription.sdp });
-    place = answer.headers.get("Location");
-    await peer.setRemoteDescription({ type: "answer", sdp: await answer.text() });
-    await connected;
+    place = await dial(peer, session.whep + query);
+    if (!await until(peer, "connectionState", "connected", CONNECT_MS)) throw new Error(t("no_rtc"));
   } catch (error) {
     close();
     throw error;
@@ -263,25 +237,20 @@ async function webrtc() {
   await video.play();
   timer = setInterval(async () => {
     for (const one of (await peer.getStats()).values())
-      if (one.type === "inbound-rtp" && one.kind === "video") {
-        figure(t("frames"), Math.round(one.framesPerSecond ?? 0));
-        if (one.jitterBufferEmittedCount) figure(t("delay"), `${Math.round(one.jitterBufferDelay / one.jitterBufferEmittedCount * 1000)} ms`);
-      }
+      if (one.type === "inbound-rtp" && one.kind === "video")
+        tell(one.framesPerSecond ?? 0, one.jitterBufferDelay / one.jitterBufferEmittedCount * 1000);
   }, 1000);
-  peer.addEventListener("connectionstatechange", () => peer.connectionState === "failed" && session && (end(), complain(new Error(t("lost")))));
+  peer.onconnectionstatechange = () => peer.connectionState === "failed" && session && (end(), complain(t("lost")));
   return {
-    take() {},
     void() { clearTimeout(silence); video.muted = true; },
     goOn() { silence = setTimeout(() => { video.muted = false; }, RECEIVED_MS); },
     close,
   };
 }
 
-function figure(name, value) {
-  const terms = [...document.querySelectorAll("#figures dt")];
-  let term = terms.find((one) => one.textContent === name);
-  if (!term) $("figures").append(term = make("dt", {}, name), make("dd"));
-  term.nextElementSibling.textContent = value;
+function tell(frames, delay) {
+  $("frames").textContent = Math.round(frames);
+  $("delay").textContent = delay >= 0 ? `${Math.round(delay)} ms` : "";
 }
 
 function state(words) { $("live-state").textContent = words; }

@@ -18,16 +18,17 @@ router = APIRouter(prefix="/v1", tags=["what there is"])
 
 @router.get("/engines")
 def engines(request: Request) -> dict[str, list[dict[str, Any]]]:
-    """Every engine: ready or what is missing, what drives it, its options as JSON schema, and
-    the options' names in other languages.
+    """Every engine: ready or what is missing, what drives it, its options as JSON schema, the
+    options' names in other languages, and its styles.
     """
     studio = house_of(request).studio
     found = []
     for name in engine_entry_points():
         try:
-            entry = described_engine(studio.open(name))
+            engine = studio.open(name)
+            entry = described_engine(engine) | {"styles": list(engine.styles())}
         except PersonareError as error:
-            entry = unreadable_engine(name, error)
+            entry = unreadable_engine(name, error) | {"styles": []}
         entry["labels"] = labels_of(entry.get("options", {}))
         entry["missing"] = [without_paths(line) for line in entry["missing"]]
         found.append(entry)

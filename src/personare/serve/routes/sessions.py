@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -27,13 +28,15 @@ router = APIRouter(prefix="/v1/sessions", tags=["sessions"])
 SessionId = Annotated[str, Path(max_length=64)]
 Token = Annotated[str, Query(max_length=64)]
 Transport = Literal["websocket", "webrtc", "mp4"]
-_OFFER = {"requestBody": {"required": True, "content": {"application/sdp": {"schema": {"type": "string"}}}}}
+OFFER = {"requestBody": {"required": True, "content": {"application/sdp": {"schema": {"type": "string"}}}}}
 _LATER = {"Retry-After": f"{UNWATCHED_SECONDS:.0f}"}
 _ASKED = "as asked for"
 _NEAR = "on this network it is the steadiest, and keeps sound and picture closest"
 _FAR = "over the internet, what is late matters less than what is lost"
 _STAYS = "WebRTC of this service does not leave its machine: it needs another --host, or TURN"
 MEDIA: dict[str, Media | None] = {"mjpeg": "mjpeg", "fmp4": "fmp4", "sound": "sound", "none": None}
+_WATCHED: dict[Transport, Media] = {"websocket": "mjpeg", "webrtc": "h264", "mp4": "fmp4"}
+"""What a session is measured with, by its transport."""
 
 
 class SessionRequest(CheckedModel):
@@ -111,8 +114,9 @@ async def create(request: Request, wanted: SessionRequest) -> JSONResponse:
     if most is not None and house.live.count(caller) >= most:
         hint = "end one: DELETE /v1/sessions/ID"
         raise Problem(429, f"you have {most} sessions here", hint, code="quota", headers=_LATER)
-    place = await house.live.create(checked, caller)
-    answer = _answer(house, place, *_transport(wanted.transport, request), token=place.token)
+    transport, reason = transport_for(wanted.transport, request)
+    place = await house.live.create(replace(checked, media=_WATCHED[transport]), caller)
+    answer = _answer(house, place, transport, reason, token=place.token)
     return JSONResponse(answer.model_dump(mode="json"), 201, {"Location": f"/v1/sessions/{place.id}"})
 
 
@@ -121,13 +125,13 @@ async def listed(request: Request) -> SessionList:
     """The sessions of this caller."""
     house = house_of(request)
     found = house.live.of(caller_of(request))
-    return SessionList(data=[_answer(house, place, *_transport("auto", request)) for place in found])
+    return SessionList(data=[_answer(house, place, *transport_for("auto", request)) for place in found])
 
 
 @router.get("/{session_id}", responses=problems(404))
 async def one(request: Request, session_id: SessionId) -> SessionAnswer:
     """One session."""
-    return _answer(house_of(request), _mine(request, session_id), *_transport("auto", request))
+    return _answer(house_of(request), _mine(request, session_id), *transport_for("auto", request))
 
 
 @router.delete("/{session_id}", responses=problems(404))
@@ -174,17 +178,14 @@ async def ws(socket: WebSocket, session_id: SessionId, token: Token = "", media:
     "/{session_id}/whep",
     status_code=201,
     response_class=Response,
-    openapi_extra=_OFFER,
+    openapi_extra=OFFER,
     responses=problems(404, 415, 422),
 )
 async def whep(request: Request, session_id: SessionId, token: Token = "") -> Response:
     """Watch over WebRTC: an SDP offer in, the answer out, with all candidates."""
     house = house_of(request)
     place = house.live.find(session_id, _token(request, token))
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/sdp":
-        raise Problem(415, "the body is not an SDP offer", "Content-Type: application/sdp")
-    offer = (await request.body()).decode("utf-8", "replace")
-    peer, answer = await house.live.answer(place, offer)
+    peer, answer = await house.live.answer(place, await offer_of(request))
     location = f"/v1/sessions/{session_id}/whep/{peer}"
     headers = {"Location": location, "ETag": f'"{peer}"'}
     return Response(answer, 201, headers, "application/sdp")
@@ -202,6 +203,13 @@ async def hang_up(
     house.live.find(session_id, _token(request, token))
     house.live.hang_up(peer)
     return Response(status_code=204)
+
+
+async def offer_of(request: Request) -> str:
+    """The SDP offer that a request brings. Raises Problem."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/sdp":
+        raise Problem(415, "the body is not an SDP offer", "Content-Type: application/sdp")
+    return (await request.body()).decode("utf-8", "replace")
 
 
 def _checked(house: House, caller: str, wanted: SessionRequest) -> Wanted:
@@ -235,7 +243,7 @@ def _token(request: Request, given: str) -> str:
     return given or (bearer.strip() if kind.lower() == "bearer" else "")
 
 
-def _transport(wanted: Transport | Literal["auto"], request: Request) -> tuple[Transport, str]:
+def transport_for(wanted: Transport | Literal["auto"], request: Request) -> tuple[Transport, str]:
     """What suits a caller, and why; never what cannot reach him."""
     try:
         address = ipaddress.ip_address(request.client.host if request.client else "")
