@@ -13,6 +13,7 @@ import pytest
 from personare.engines.performance import Made
 from personare.errors import Busy, EngineError, InvalidOption
 from personare.serve.live import opened
+from personare.serve.live.admission import TRANSPORT_CORES, UNKNOWN_CORES, WEBRTC_CORES
 from personare.serve.live.encoders import SoundEncoder
 from personare.serve.live.live import LiveSessions
 from personare.serve.live.opened import Wanted, check_live
@@ -406,6 +407,24 @@ def test_no_place_is_left_taken_by_a_session_that_could_not_be_opened(monkeypatc
         return sessions.admission.used
 
     assert asyncio.run(work()) == 0
+
+
+@pytest.mark.parametrize(("media", "more"), [("mjpeg", 0.0), ("h264", WEBRTC_CORES)])
+def test_what_a_session_in_play_takes_is_what_its_place_costs(monkeypatch, media, more) -> None:
+    from personare.serve.live import live
+
+    monkeypatch.setattr(live, "WorkerProcess", lambda *_: Willing())
+
+    async def work() -> list[float]:
+        sessions = LiveSessions(Settings())
+        place = await sessions.create(Wanted(media=media), "")
+        used = [sessions.admission.used]
+        place.process.hear("spent", 0.3)
+        used.append(sessions.admission.used)
+        await sessions.close()
+        return used
+
+    assert asyncio.run(work()) == [UNKNOWN_CORES, pytest.approx(0.3 + TRANSPORT_CORES + more)]
 
 
 class Dear(Mirror):
