@@ -24,7 +24,7 @@ class Stage:
         self.texts: list[str] = []
         self.threads: set[str] = set()
         self.told: list[dict] = []
-        self.goes, self.idle = threading.Event(), threading.Event()
+        self.began, self.goes, self.idle = threading.Event(), threading.Event(), threading.Event()
         self.session = Session(Mirror(), prime_seconds=0.2, tell=self.told.append, now=TurnedClock().now)
         self.speaker = Speaker(self.session, self._tell)
         monkeypatch.setattr("personare.voice.tts.open_text", self._open)
@@ -35,6 +35,7 @@ class Stage:
 
     def _open(self, text: str, voice: str | None) -> Stage:
         self.texts.append(text)
+        self.began.set()
         return self
 
     def chunks(self) -> Iterator[SpeechChunk]:
@@ -73,6 +74,7 @@ def test_all_lines_of_a_session_are_made_by_one_thread_in_their_order(stage: Sta
 def test_more_lines_or_characters_than_may_wait_are_refused_until_an_interrupt(stage: Stage) -> None:
     for _ in range(MOST_LINES):
         stage.speaker.say("a", None)
+    assert stage.began.wait(SECONDS)
     with pytest.raises(Busy, match="would wait"):
         stage.speaker.say("a", None)
     stage.session.interrupt()
