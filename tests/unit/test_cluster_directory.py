@@ -141,8 +141,10 @@ def test_the_manifest_of_kubernetes_says_what_the_program_takes(tmp_path):
         for container in pod["containers"]:
             assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
             assert container["resources"]["limits"]["memory"]
-            (token,) = [one for one in container["env"] if one["name"] == "RAY_AUTH_TOKEN"]
-            assert "value" not in token, "secrets are not written here"
+            assert not any("TOKEN" in one["name"] for one in container["env"])
+    assert cluster["authOptions"] == {"mode": "token", "secretName": "personare"}
+    told = (ROOT / "deploy" / "rayservice.yaml").read_text().partition("apiVersion")[0]
+    assert "secret generic personare --from-literal=auth_token=$(openssl" in told
     assert pods[0]["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
 
 
