@@ -64,7 +64,7 @@ def batches(folder: Path, given: argparse.Namespace) -> None:
     nodes = Nodes(initialize_head=True, head_node_args=node)
     nodes.add_node(num_cpus=1, object_store_memory=96 << 20)
     os.environ["RAY_ADDRESS"] = nodes.address
-    with joined("ray") as cluster:
+    with joined("ray"):
         print(f"ray with two nodes is up after {time.monotonic() - began:.1f} s")
         took: dict[str, list[float]] = {"two workers": [], "two nodes": []}
         for number in range(given.rounds + 1):
@@ -72,7 +72,7 @@ def batches(folder: Path, given: argparse.Namespace) -> None:
                 for clip in (folder / "out").glob("*"):
                     clip.unlink()
                 (folder / "out" / ".personare-batch.jsonl").unlink(missing_ok=True)
-                there = staff(cluster, settings) if name == "two nodes" else None
+                there = staff(settings) if name == "two nodes" else None
                 summary = run_batch(jobs, folder / "out", settings, workers=2, staff=there)
                 assert (summary.made, summary.failed) == (len(jobs), 0), summary
                 if number:  # the first round warms the caches

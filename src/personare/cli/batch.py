@@ -91,10 +91,10 @@ def _staff(on: str | None, settings: Settings, progress: Progress) -> Iterator[S
         return
     from personare.cluster.joined import joined
 
-    with joined(on, progress) as cluster:
+    with joined(on, progress):
         from personare.cluster.hired import staff
 
-        yield staff(cluster, settings)
+        yield staff(settings)
 
 
 def _tell(summary: Summary) -> None:

@@ -20,7 +20,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from personare.cluster.hired import absolute, hiring
-from personare.cluster.joined import found, joined, ray_module
+from personare.cluster.joined import following, joined, ray_module
 from personare.engines import DEFAULT_ENGINE
 from personare.engines.engine import engine_entry_points
 from personare.errors import EngineError, InvalidOption
@@ -184,8 +184,7 @@ def front(deployment: Deployment) -> Any:
     directory = actors.directory(settings.studio, marks, names, settings.sessions, deployment.spare)
     packer = Packer(Studio(settings.studio), ray.put)
     live = partial(ClusterSessions, directory=directory, packer=packer)
-    cluster = found()
-    elsewhere = Elsewhere(cluster.cores, cluster.machines, hiring(settings.studio), live)
+    elsewhere = Elsewhere(following(), hiring(settings.studio), live)
     return create_app(settings, elsewhere)
 
 

@@ -13,7 +13,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
 
-from personare.cluster.joined import Cluster, ray_module
+from personare.cluster.joined import following, ray_module
 from personare.cluster.maker import unsent
 from personare.cluster.parcels import Packer, receive
 from personare.errors import Cancelled, PersonareError
@@ -145,11 +145,11 @@ def hiring(settings: Settings) -> Start:
     return start
 
 
-def staff(cluster: Cluster, settings: Settings) -> Staff:
-    """Who makes the clips of a batch on a joined cluster. An actor's death may be its machine's
-    fault: its job is tried again.
+def staff(settings: Settings) -> Staff:
+    """Who makes the clips of a batch on the joined cluster: as many as it has cores, also when
+    nodes come or go. An actor's death may be its machine's fault: its job is tried again.
     """
-    return Staff(cluster.cores, cluster.machines, TRIES, hiring(settings))
+    return Staff(following(), TRIES, hiring(settings))
 
 
 def absolute(marks: MarksSettings) -> MarksSettings:

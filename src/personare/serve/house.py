@@ -15,7 +15,7 @@ from starlette.requests import HTTPConnection
 
 from personare.engines.engine import engine_entry_points
 from personare.errors import Busy
-from personare.ground.machine import machine, main_memory
+from personare.ground.machine import main_memory
 from personare.serve.avatars import AvatarNotes
 from personare.serve.database import Database
 from personare.serve.files import FileShelf
@@ -28,7 +28,7 @@ from personare.serve.problems import Problem
 from personare.serve.settings import ServeSettings
 from personare.studio.studio import Studio
 from personare.work.crew import Crew
-from personare.work.workers import Start, in_a_process
+from personare.work.workers import Capacity, Start, here, in_a_process
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +52,11 @@ class Quota:
 class Elsewhere:
     """Who works for a service, where it is more than one machine.
 
-    cores, machines: that there are. start: of a worker that makes clips. live: the sessions.
+    there: what there is for workers now; asked in one thread. start: of a worker that makes
+    clips. live: the sessions.
     """
 
-    cores: int
-    machines: int
+    there: Callable[[], Capacity]
     start: Start
     live: Callable[..., LiveSessions]
 
@@ -97,11 +97,12 @@ class House:
         jobs = JobStore(folder / "jobs", database)
         avatars, changes = AvatarNotes(database, studio), Changes()
         memory = settings.limits.job_memory_bytes or round(main_memory()[1] * _MEMORY_SHARE)
+        there = here if elsewhere is None else elsewhere.there
         crew = Crew(
             JobPool(jobs, avatars, changes.tell),
             settings.studio,
-            count=settings.workers or (machine().cores if elsewhere is None else elsewhere.cores),
-            fillers=settings.network_workers * (1 if elsewhere is None else elsewhere.machines),
+            count=settings.workers or (lambda: there().cores),
+            fillers=lambda: settings.network_workers * there().machines,
             task_seconds=settings.limits.job_seconds,
             memory_bytes=memory,
             warm=_warm(settings, studio),

@@ -2,7 +2,7 @@
 one task, and are replaced when they die.
 
     waiting -> the worker that has been there (its avatar or engine is in memory), else a free
-               one, else a new one up to `count`
+               one, else a new one up to `count`, which may change
     stop    -> at the task's next step; a worker that does not hear is ended within two seconds
     death   -> the task is given back to the pool, which decides whether it is tried again
 """
@@ -14,14 +14,14 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
 
 from personare.studio.settings import Settings
 from personare.work.queue import Ended, Pool, Waiting
 from personare.work.tasks import Step, Task, Warming
-from personare.work.workers import Start, Terms, Worker, dismiss, in_a_process
+from personare.work.workers import Start, Terms, Worker, dismiss, in_a_process, retire
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +54,9 @@ class _Hand:
 class Crew:
     """Workers of a service, in a thread of their own.
 
-    count: processes at most; they start when there is something for them to do.
-    fillers: tasks at a time whose engines fill a machine by themselves.
+    count: processes at most; they start when there is something for them to do, and go where
+        there are to be fewer. A function is asked again and again, in the crew's thread.
+    fillers: tasks at a time whose engines fill a machine by themselves; a function likewise.
     task_seconds: that one task may take.
     warm: avatars and engines that are loaded before anything else, spread over the workers.
     start: of a worker.
@@ -66,18 +67,22 @@ class Crew:
         pool: Pool,
         settings: Settings,
         *,
-        count: int,
-        fillers: int = 1,
+        count: int | Callable[[], int],
+        fillers: int | Callable[[], int] = 1,
         task_seconds: float = 3600.0,
         memory_bytes: int | None = None,
         warm: Sequence[str] = (),
         start: Start = in_a_process,
     ) -> None:
-        self._pool, self._settings, self._count, self._fillers = pool, settings, count, fillers
+        self._pool, self._settings = pool, settings
+        self._most = count if callable(count) else lambda: count
+        self._fillers = fillers if callable(fillers) else lambda: fillers
+        self._count = max(1, self._most())
+        self._leaving: list[threading.Thread] = []
         self._start = start
         self._task_seconds = task_seconds
         self._terms = Terms(tells=True, memory_bytes=memory_bytes)
-        self._kept = [tuple(warm[place::count]) for place in range(count)]
+        self._kept = [tuple(warm[place :: self._count]) for place in range(self._count)]
         self._hands: list[_Hand] = []
         self._woken, self._wake = Pipe(duplex=False)
         self._stops: set[str] = set()
@@ -116,7 +121,7 @@ class Crew:
         """Whether everything that was to be loaded first is."""
         hands = list(self._hands)
         wanted = [kept for kept in self._kept if kept]
-        return sum(not hand.to_warm for hand in hands if hand.kept) >= len(wanted)
+        return sum(not hand.to_warm for hand in hands if hand.kept) >= min(len(wanted), self._count)
 
     @property
     def busy(self) -> int:
@@ -139,7 +144,9 @@ class Crew:
         try:
             self._hands = [self._hired(kept) for kept in self._kept if kept] or [self._hired(())]
             while not self._closing:
+                self._count = max(1, self._most())
                 self._hand_out()
+                self._let_go()
                 for connection in wait([self._woken, *self._connections()], _ROUND_SECONDS):
                     assert isinstance(connection, Connection)
                     if connection is self._woken:
@@ -159,26 +166,43 @@ class Crew:
     def _hired(self, kept: tuple[str, ...]) -> _Hand:
         return _Hand(Worker(self._settings, self._terms, self._start), kept, to_warm=list(kept))
 
+    def _missing(self) -> tuple[str, ...]:
+        """What one that went was to have at hand."""
+        there = {hand.kept for hand in self._hands}
+        return next((kept for kept in self._kept if kept and kept not in there), ())
+
     def _hand_out(self) -> None:
         for hand in self._hands:
             if hand.worker.task is None and hand.to_warm:
                 self._give(hand, Waiting(hand.to_warm[0], hand.to_warm[0]), Warming(hand.to_warm[0]))
         free = [hand for hand in self._hands if hand.worker.task is None]
-        if not free and len(self._hands) == self._count:
+        if not free and len(self._hands) >= self._count:
             return
+        fillers = self._fillers()
         for waiting in self._pool.waiting():
             filling = sum(hand.fills_machine for hand in self._hands if hand.worker.task is not None)
-            if waiting.fills_machine and filling >= self._fillers:
+            if waiting.fills_machine and filling >= fillers:
                 continue
             if not free:
-                if len(self._hands) == self._count:
+                if len(self._hands) >= self._count:
                     return
-                self._hands.append(hand := self._hired(()))
+                self._hands.append(hand := self._hired(self._missing()))
                 free = [hand]
             hand = max(free, key=lambda h: (waiting.place in h.been, -len(h.been)))
             if (task := self._pool.take(waiting.name)) is not None:
                 free.remove(hand)
                 self._give(hand, waiting, task)
+
+    def _let_go(self) -> None:
+        """Where there are more than there may be now, those without a task go, last those that
+        were to have something at hand.
+        """
+        self._leaving = [one for one in self._leaving if one.is_alive()]
+        free = [hand for hand in self._hands if hand.worker.task is None]
+        free.sort(key=lambda hand: bool(hand.kept))
+        for hand in free[: max(0, len(self._hands) - self._count)]:
+            self._hands.remove(hand)
+            self._leaving.append(retire(hand.worker))
 
     def _give(self, hand: _Hand, waiting: Waiting, task: Task) -> None:
         hand.since, hand.stopped_at, hand.reason, hand.interrupted = time.monotonic(), None, None, False
@@ -220,7 +244,9 @@ class Crew:
             hand.worker.process.join(END_SECONDS)
             hand.worker.connection.close()
         place = self._hands.index(hand)
-        if hand.kept or len(self._hands) == 1 or self._pool.waiting():
+        if len(self._hands) > self._count:
+            del self._hands[place]
+        elif hand.kept or len(self._hands) == 1 or self._pool.waiting():
             self._hands[place] = self._hired(hand.kept)
         else:
             del self._hands[place]
@@ -257,6 +283,8 @@ class Crew:
     def _end(self) -> None:
         under_way = [hand.worker.task for hand in self._hands if hand.worker.task is not None]
         dismiss([hand.worker for hand in self._hands])
+        for one in self._leaving:
+            one.join()
         for task in under_way:
             if not isinstance(task, Warming):
                 self._pool.give_back(Ended(task, error="the service ended"), blameless=True)
