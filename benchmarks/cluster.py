@@ -91,14 +91,14 @@ async def starts(settings: Settings, given: argparse.Namespace) -> None:
     """From asking for a session until it is ready, on an actor that waits."""
     import ray
 
-    from personare.cluster import actors
+    from personare.cluster import live_actors
     from personare.cluster.parcels import Packer
     from personare.cluster.sessions import ClusterSessions
     from personare.provenance.settings import read_marks_settings
     from personare.serve.live.opened import Wanted
     from personare.studio.studio import Studio
 
-    directory = actors.directory(settings, read_marks_settings(), ("puppet",), None, 1)
+    directory = live_actors.directory(settings, read_marks_settings(), ("puppet",), None, 1)
     sessions = ClusterSessions(settings, directory, Packer(Studio(settings), ray.put))
     await sessions.start()
     took = []

@@ -26,9 +26,9 @@ def test_two_nodes_with_features_of_their_own_compute_each_once(
     try:
         make, places = actors.maker, []
 
-        def elsewhere(settings, marks, turns):
+        def elsewhere(settings, marks, turns, *more):
             places.append(tmp_path / f"features {len(places)}")
-            return make(settings.model_copy(update={"cache_dir": places[-1]}), marks, turns)
+            return make(settings.model_copy(update={"cache_dir": places[-1]}), marks, turns, *more)
 
         monkeypatch.setattr(actors, "maker", elsewhere)
         lines = []

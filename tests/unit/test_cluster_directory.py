@@ -89,6 +89,22 @@ def test_nothing_new_goes_to_a_node_that_drains(directory):
     assert set(there) <= {"1"}
 
 
+def test_a_share_of_a_gpu_is_had_where_one_is_and_given_back(directory):
+    directory.join("a", 4, gpus=1.0)
+    placed = [directory.enter(f"{number}", "kind", gpu=0.5) for number in range(2)]
+    assert [(one.node, one.gpu) for one in placed] == [("a", 0.5)] * 2
+    with pytest.raises(Busy, match=r"no GPU has 0\.5"):
+        directory.enter("2", "kind", gpu=0.5)
+    assert directory.enter("2", "kind").node == "b", "who needs none goes where there is room"
+    directory.measured("1", "kind", COST)
+    with pytest.raises(Busy, match="no GPU"):
+        directory.enter("3", "kind", gpu=0.5)
+    directory.leave("1")
+    assert directory.enter("3", "kind", gpu=0.5).gpu == 0.5
+    directory.join("a", 4)  # its GPUs are somebody else's now
+    assert directory.enter("4", "kind", gpu=0.5).gpu == 0.0
+
+
 def test_sessions_that_are_found_count(directory):
     directory.put("1", "a", "kind", "anna")
     assert directory.where("1") == "a"
@@ -107,6 +123,7 @@ def test_a_deployment_s_file(tmp_path):
     assert read_deployment(None) == Deployment()
     for text, told in (
         ("spare = -1", "spare"),
+        ("gpu = 1.5", "gpu"),
         ("what = 1", "no field 'what'"),
         ("[", "not TOML"),
         ('[service]\nhost = "0.0.0.0"', "no API key"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,10 +12,13 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from personare import Order, Settings
+from personare.engines.neural import uses_gpu
+from personare.studio.studio import Studio
+from personare.work.batch import Staff, default_workers, devices_of
 from personare.work.crew import Crew
 from personare.work.jobs import Job
 from personare.work.queue import Ended, MemoryQueue, Waiting
-from personare.work.workers import Terms, work_off
+from personare.work.workers import Capacity, Terms, work_off
 
 SECONDS = 30
 
@@ -33,15 +38,16 @@ class Site:
         self.may_end = threading.Event()
         self.dies: set[str] = set()
         self.at_work: set[str] = set()
+        self.graphics: dict[str, bool] = {}
         self.done: list[str] = []
 
     def start(self, settings: Settings, terms: Terms) -> tuple[Connection, Any]:
         ours, theirs = Pipe()
-        thread = threading.Thread(target=self._work, args=(theirs,), daemon=True)
+        thread = threading.Thread(target=self._work, args=(theirs, terms), daemon=True)
         thread.start()
         return ours, _Person(thread)
 
-    def _work(self, line: Connection) -> None:
+    def _work(self, line: Connection, terms: Terms) -> None:
         has_core = False
         try:
             while (job := line.recv()) is not None:
@@ -49,6 +55,7 @@ class Site:
                     self.cores.acquire()
                     has_core = True
                 self.at_work.add(job.name)
+                self.graphics[job.name] = terms.graphics
                 while not self.may_end.wait(0.005) and job.name not in self.dies:
                     pass
                 self.at_work.discard(job.name)
@@ -118,13 +125,14 @@ def test_a_batch_whose_machine_is_lost_ends_on_the_cores_that_are_left() -> None
 
 
 class _Pool:
-    """Names that wait."""
+    """Names that wait. heavy: those of engines with networks."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, heavy: str = "") -> None:
         self.tasks, self.ended, self.given_back = jobs(count), [], []
+        self._heavy = heavy
 
     def waiting(self) -> list[Waiting]:
-        return [Waiting(task.name, "") for task in self.tasks]
+        return [Waiting(task.name, "", task.name in self._heavy) for task in self.tasks]
 
     def take(self, name: str) -> Job:
         return self.tasks.pop(next(i for i, task in enumerate(self.tasks) if task.name == name))
@@ -172,3 +180,66 @@ def test_a_crew_whose_machine_is_lost_does_it_all_with_who_is_left() -> None:
         until(lambda: crew.workers <= 2)
     finally:
         crew.close()
+
+
+def test_who_has_a_share_of_a_gpu_does_what_needs_one_and_nothing_else() -> None:
+    site, pool = Site(2), _Pool(6, heavy="14")
+    crew = Crew(pool, Settings(), count=2, fillers=2, start=site.start, graphics=lambda name: False)
+    crew.start()
+    try:
+        site.may_end.set()
+        until(lambda: sorted(pool.ended) == ["0", "1", "2", "3", "4", "5"])
+        assert crew.workers <= 2
+    finally:
+        crew.close()
+    assert site.graphics == {name: name in "14" for name in "012345"}
+
+
+def test_a_batch_on_gpus_has_as_many_workers_as_they_have_shares() -> None:
+    there = Capacity(16, 3, gpus=(2.0, 1.0))
+
+    def count(devices: set[str], gpu: float, there: Capacity = there) -> int:
+        return default_workers(devices, Staff(lambda: there, gpu=gpu))()
+
+    assert count({"auto"}, 0.25) == 12
+    assert count({"cuda:0", "cpu"}, 0.6) == 3, "none is split between two"
+    assert count({"auto"}, 0.0) == 3, "one for every machine"
+    assert count({"cpu"}, 0.25) == 3
+    assert count(set(), 0.25) == 16
+    assert count({"auto"}, 0.25, Capacity(4, 2)) == 2
+
+
+def test_a_batch_goes_by_the_engines_that_its_jobs_have(tmp_path, portrait) -> None:
+    def job(engine: str, **options: object) -> Job:
+        asked = {"portrait": portrait, "speech": "a.wav", "output": "a.mp4", "engine": engine}
+        return Job(Order(**asked, options=options), "1", "1")
+
+    studio = Studio(Settings(cache_dir=tmp_path))
+    assert devices_of([job("puppet")], studio) == set()
+    assert devices_of([job("puppet"), job("musetalk"), job("float", device="cpu")], studio) == {"auto", "cpu"}
+    assert uses_gpu({"cpu", "cuda:1"})
+    assert not uses_gpu({"cpu", "mps"})
+
+
+def test_a_share_of_a_gpu_is_for_clusters(cli, tmp_path) -> None:
+    ended = cli("batch", tmp_path, "--gpu", "0.5")
+    assert ended.code == 2
+    assert "--gpu goes with --on" in ended.err
+
+
+def test_a_limit_of_memory_counts_what_comes_beside_what_is_there() -> None:
+    code = """if True:
+        import numpy as np
+        from personare.ground.machine import allowed_memory
+        from personare.ground.tuning import data_bytes, limit_memory
+        held = np.ones(40 << 20, np.uint8)
+        assert data_bytes() > 40 << 20
+        limit_memory(80 << 20, data_bytes())
+        np.ones(60 << 20, np.uint8)
+        try:
+            np.ones(120 << 20, np.uint8)
+        except MemoryError:
+            print(allowed_memory(None), allowed_memory(5), allowed_memory(0) > 1 << 28)
+    """
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "None 5 True\n"

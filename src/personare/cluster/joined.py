@@ -22,7 +22,7 @@ from typing import Any
 from personare.errors import EngineError, InvalidOption
 from personare.ground.machine import machine
 from personare.types import Progress, no_progress
-from personare.work.workers import Capacity
+from personare.work.workers import Capacity, shares_in
 
 NAMESPACE = "personare"
 _STORE_BYTES = 256 << 20
@@ -98,7 +98,20 @@ def joined(address: str, progress: Progress = no_progress, *, cores: int | None 
 def found() -> Capacity:
     """What the joined cluster has now."""
     nodes = [node["Resources"] for node in ray_module().nodes() if node["Alive"]]
-    return Capacity(max(1, int(sum(node.get("CPU", 0) for node in nodes))), max(1, len(nodes)))
+    gpus = tuple(node["GPU"] for node in nodes if node.get("GPU"))
+    return Capacity(max(1, int(sum(node.get("CPU", 0) for node in nodes))), max(1, len(nodes)), gpus)
+
+
+def free_gpus(share: float) -> dict[str, float]:
+    """Node -> shares of GPUs that nobody has, in GPUs, of nodes that have any."""
+    from ray._private.state import available_resources_per_node, total_resources_per_node
+
+    left, free = available_resources_per_node(), {}
+    for node, there in total_resources_per_node().items():
+        if gpus := there.get("GPU"):
+            taken = round((gpus - left.get(node, {}).get("GPU", 0.0)) / share)
+            free[node] = (shares_in(gpus, share) - taken) * share
+    return free
 
 
 def following(now: Callable[[], float] = time.monotonic) -> Callable[[], Capacity]:

@@ -36,13 +36,14 @@ _PASSING = ("packets", "alive")
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Whose session it is. kind: see `Directory`."""
+    """Whose session it is. kind: see `Directory`. gpu: share of a GPU that it needs, or has."""
 
     id: str
     token: str
     caller: str
     kind: str
     wanted: Wanted
+    gpu: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,11 +113,19 @@ class ActorLine:
 
 class ClusterSessions(LiveSessions):
     """Makes sessions on all nodes of the joined cluster, and takes over those of a front that
-    died. directory: the actor of actors.py.
+    died. directory: the actor of live_actors.py. gpu: share of one that a session needs.
     """
 
-    def __init__(self, settings: Settings, directory: Any, packer: Packer, **given: Any) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        directory: Any,
+        packer: Packer,
+        gpu: Callable[[Wanted], float] = lambda _: 0.0,
+        **given: Any,
+    ) -> None:
         super().__init__(settings, **given)
+        self._gpu = gpu
         self._ray = ray_module()
         self._directory, self._packer = directory, packer
         self._lines: dict[str, ActorLine] = {}
@@ -131,7 +139,7 @@ class ClusterSessions(LiveSessions):
     async def create(self, wanted: Wanted, caller: str) -> Place:
         kind = kind_of(wanted)
         id = f"session_{secrets.token_hex(12)}"
-        card = Card(id, secrets.token_urlsafe(24), caller, kind, wanted)
+        card = Card(id, secrets.token_urlsafe(24), caller, kind, wanted, self._gpu(wanted))
         self._coming[caller] += 1
         try:
             actor, measure = await self._entered(card)

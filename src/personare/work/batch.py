@@ -12,7 +12,7 @@ from typing import Any, Literal
 from blake3 import blake3
 
 from personare.cache.keys import canonical_json, guide_digest
-from personare.engines import DEFAULT_ENGINE
+from personare.engines.neural import uses_gpu
 from personare.errors import PersonareError
 from personare.media.guide import open_guide
 from personare.provenance.settings import read_marks_settings
@@ -24,7 +24,7 @@ from personare.types import Progress, no_progress
 from personare.work.jobs import Job
 from personare.work.journal import Journal, alone
 from personare.work.queue import Ended, MemoryQueue
-from personare.work.workers import Capacity, Start, here, in_a_process, work_off
+from personare.work.workers import Capacity, Start, Terms, here, in_a_process, shares_in, work_off
 
 State = Literal["made", "kept", "failed"]
 
@@ -67,11 +67,13 @@ class Staff:
     there: what there is for workers now; engines with networks fill a machine each.
     tries: how often a job is begun whose worker dies.
     start: of a worker.
+    gpu: share of a GPU that a worker of such an engine takes; 0: whatever it finds.
     """
 
     there: Callable[[], Capacity] = here
     tries: int = 1
     start: Start = in_a_process
+    gpu: float = 0.0
 
 
 def run_batch(
@@ -105,7 +107,8 @@ def run_batch(
                 results[job.name] = Result(job.where, job.name, "kept", 0.0, 0.0, {})
         waiting = [job for job in jobs if job.name not in results]
         staff = staff or Staff()
-        allowed = default_workers(waiting, studio, staff)
+        devices = devices_of(waiting, studio)
+        allowed, terms = default_workers(devices, staff), Terms(graphics=uses_gpu(devices))
         count = 0
 
         def most() -> int:
@@ -117,7 +120,7 @@ def run_batch(
         studio.store.flush()
         progress("clips", len(results), len(jobs))
         queue = MemoryQueue(waiting, staff.tries)
-        with closing(work_off(queue, most, settings, staff.start)) as ended:  # type: ignore[type-var]
+        with closing(work_off(queue, most, settings, staff.start, terms)) as ended:  # type: ignore[type-var]
             for end in ended:
                 results[end.job.name] = _result(end, journal, keys[end.job.name])
                 progress("clips", len(results), len(jobs))
@@ -158,14 +161,26 @@ def job_key(job: Job, studio: Studio) -> str:
     return blake3(canonical_json(whole).encode("ascii")).hexdigest()
 
 
-def default_workers(jobs: Sequence[Job], studio: Studio, staff: Staff) -> Callable[[], int]:
-    """How many now: one process for every core; one for every machine if an engine of theirs
-    has networks that fill a machine by themselves.
+def devices_of(jobs: Sequence[Job], studio: Studio) -> set[str]:
+    """Where the networks of their engines run; empty if none has networks that fill a machine
+    by themselves.
     """
-    engines = {job.order.engine or DEFAULT_ENGINE for job in jobs}
-    if any("device" in studio.open(name).Options.model_fields for name in engines):
-        return lambda: staff.there().machines
-    return lambda: staff.there().cores
+    named = (getattr(studio.cast_for(job.order).options, "device", None) for job in jobs)
+    return {device for device in named if device is not None}
+
+
+def default_workers(devices: set[str], staff: Staff) -> Callable[[], int]:
+    """How many now: one process for every core; with networks one for every machine, or as many
+    as its GPUs have shares for.
+    """
+
+    def now() -> int:
+        there = staff.there()
+        if staff.gpu and there.gpus and uses_gpu(devices):
+            return max(1, sum(shares_in(gpus, staff.gpu) for gpus in there.gpus))
+        return there.machines if devices else there.cores
+
+    return now
 
 
 def _result(ended: Ended, journal: Journal, key: str) -> Result:

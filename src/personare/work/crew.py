@@ -15,7 +15,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, Pipe, wait
 
 from personare.studio.settings import Settings
@@ -37,7 +37,8 @@ class _Hand:
     """A worker, and what the crew knows about it.
 
     been: places whose features and networks it has in memory. kept: those it is to have.
-    since: when its task began. stopped_at: when it was told to stop, None if it was not.
+    graphics: whether it has a share of a GPU. since: when its task began. stopped_at: when it
+    was told to stop, None if it was not.
     """
 
     worker: Worker
@@ -49,6 +50,7 @@ class _Hand:
     reason: Ended | None = None
     interrupted: bool = False
     fills_machine: bool = False
+    graphics: bool = False
 
 
 class Crew:
@@ -60,6 +62,8 @@ class Crew:
     task_seconds: that one task may take.
     warm: avatars and engines that are loaded before anything else, spread over the workers.
     start: of a worker.
+    graphics: whether what is to be loaded has networks, where engines with networks have
+        workers of their own; None: anybody does anything.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Crew:
         memory_bytes: int | None = None,
         warm: Sequence[str] = (),
         start: Start = in_a_process,
+        graphics: Callable[[str], bool] | None = None,
     ) -> None:
         self._pool, self._settings = pool, settings
         self._most = count if callable(count) else lambda: count
@@ -82,7 +87,9 @@ class Crew:
         self._start = start
         self._task_seconds = task_seconds
         self._terms = Terms(tells=True, memory_bytes=memory_bytes)
-        self._kept = [tuple(warm[place :: self._count]) for place in range(self._count)]
+        self._apart = graphics is not None
+        self._graphics = {name for name in warm if graphics is not None and graphics(name)}
+        self._kept = self._spread(warm)
         self._hands: list[_Hand] = []
         self._woken, self._wake = Pipe(duplex=False)
         self._stops: set[str] = set()
@@ -163,13 +170,48 @@ class Crew:
     def _connections(self) -> dict[Connection, _Hand]:
         return {hand.worker.connection: hand for hand in self._hands}
 
-    def _hired(self, kept: tuple[str, ...]) -> _Hand:
-        return _Hand(Worker(self._settings, self._terms, self._start), kept, to_warm=list(kept))
+    def _spread(self, warm: Sequence[str]) -> list[tuple[str, ...]]:
+        """What each of the first workers is to have at hand; one of them all that has networks,
+        where those are apart.
+        """
+        plain = [name for name in warm if name not in self._graphics]
+        places = max(1, self._count - bool(self._graphics))
+        spread = [tuple(plain[place::places]) for place in range(places)]
+        return [*spread, tuple(name for name in warm if name in self._graphics)]
 
-    def _missing(self) -> tuple[str, ...]:
+    def _hired(self, kept: tuple[str, ...], graphics: bool | None = None) -> _Hand:
+        """graphics: whether it gets a share of a GPU; None: as what it is to have at hand."""
+        if graphics is None:
+            graphics = bool(self._graphics.intersection(kept))
+        worker = Worker(self._settings, replace(self._terms, graphics=graphics), self._start)
+        return _Hand(worker, kept, to_warm=list(kept), graphics=graphics)
+
+    def _missing(self, graphics: bool) -> tuple[str, ...]:
         """What one that went was to have at hand."""
         there = {hand.kept for hand in self._hands}
-        return next((kept for kept in self._kept if kept and kept not in there), ())
+        left = (kept for kept in self._kept if kept and kept not in there)
+        return next((kept for kept in left if bool(self._graphics.intersection(kept)) == graphics), ())
+
+    def _fitting(self, free: list[_Hand], waiting: Waiting) -> list[_Hand]:
+        """Those of the free ones that can do it; a new one, if none can and there is room for
+        it, or one of the other kind leaves.
+        """
+        graphics = self._apart and waiting.fills_machine
+        fitting = [hand for hand in free if not self._apart or hand.graphics == graphics]
+        if fitting:
+            return fitting
+        if len(self._hands) >= self._count:
+            if not free:
+                return []
+            self._leave(leaver := min(free, key=lambda hand: bool(hand.kept)))
+            free.remove(leaver)
+        self._hands.append(hand := self._hired(self._missing(graphics), graphics))
+        free.append(hand)
+        return [hand]
+
+    def _leave(self, hand: _Hand) -> None:
+        self._hands.remove(hand)
+        self._leaving.append(retire(hand.worker))
 
     def _hand_out(self) -> None:
         for hand in self._hands:
@@ -183,12 +225,9 @@ class Crew:
             filling = sum(hand.fills_machine for hand in self._hands if hand.worker.task is not None)
             if waiting.fills_machine and filling >= fillers:
                 continue
-            if not free:
-                if len(self._hands) >= self._count:
-                    return
-                self._hands.append(hand := self._hired(self._missing()))
-                free = [hand]
-            hand = max(free, key=lambda h: (waiting.place in h.been, -len(h.been)))
+            if not (fitting := self._fitting(free, waiting)):
+                return
+            hand = max(fitting, key=lambda h: (waiting.place in h.been, -len(h.been)))
             if (task := self._pool.take(waiting.name)) is not None:
                 free.remove(hand)
                 self._give(hand, waiting, task)
@@ -201,8 +240,7 @@ class Crew:
         free = [hand for hand in self._hands if hand.worker.task is None]
         free.sort(key=lambda hand: bool(hand.kept))
         for hand in free[: max(0, len(self._hands) - self._count)]:
-            self._hands.remove(hand)
-            self._leaving.append(retire(hand.worker))
+            self._leave(hand)
 
     def _give(self, hand: _Hand, waiting: Waiting, task: Task) -> None:
         hand.since, hand.stopped_at, hand.reason, hand.interrupted = time.monotonic(), None, None, False
@@ -247,7 +285,7 @@ class Crew:
         if len(self._hands) > self._count:
             del self._hands[place]
         elif hand.kept or len(self._hands) == 1 or self._pool.waiting():
-            self._hands[place] = self._hired(hand.kept)
+            self._hands[place] = self._hired(hand.kept, hand.graphics)
         else:
             del self._hands[place]
 

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Protocol, TypeAlias
 
 from personare.ground import interruption
-from personare.ground.machine import machine
+from personare.ground.machine import allowed_memory, machine
 from personare.ground.progress import cancellable
 from personare.ground.tuning import keep_memory, limit_memory
 from personare.studio.settings import Settings
@@ -53,12 +53,14 @@ class Terms:
     """How workers of a service work.
 
     tells: whether they say how far they are, and hear that a task is not wanted any more.
-    memory_bytes: that one may have, None for as much as there is (and on systems that have no
-        such limit).
+    memory_bytes: that one may have, see `allowed_memory`; none on systems that have no such
+        limit.
+    graphics: whether its tasks may be such as run on a GPU.
     """
 
     tells: bool = False
     memory_bytes: int | None = None
+    graphics: bool = False
 
 
 Start: TypeAlias = Callable[[Settings, Terms], tuple[Connection, Running]]
@@ -83,10 +85,18 @@ def in_a_process(settings: Settings, terms: Terms) -> tuple[Connection, Running]
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What there is for workers: cores of all machines, how many machines."""
+    """What there is for workers: cores of all machines, how many machines, the GPUs of each
+    that has some and tells.
+    """
 
     cores: int
     machines: int = 1
+    gpus: tuple[float, ...] = ()
+
+
+def shares_in(gpus: float, share: float) -> int:
+    """How many have such a share of one of these GPUs; none is split between two."""
+    return int(gpus) * int(1 / share + 1e-6)
 
 
 def here() -> Capacity:
@@ -95,7 +105,11 @@ def here() -> Capacity:
 
 
 def work_off(
-    queue: Queue, most: Callable[[], int], settings: Settings, start: Start = in_a_process
+    queue: Queue,
+    most: Callable[[], int],
+    settings: Settings,
+    start: Start = in_a_process,
+    terms: Terms = Terms(),
 ) -> Iterator[Ended]:
     """Make every job of a queue; yields each as it ends, in no order, until nothing waits and
     nothing is under way. Closed early, or interrupted, nothing half-written is left.
@@ -108,7 +122,7 @@ def work_off(
     try:
         while True:
             while len(crew) < max(1, most()) and (job := queue.take()) is not None:
-                crew.append(worker := Worker(settings, start=start))
+                crew.append(worker := Worker(settings, terms, start))
                 worker.give(job)
             if not crew:
                 return
@@ -249,7 +263,7 @@ def _work(connection: Connection, settings: Settings, terms: Terms) -> None:
     try:
         interruption.begin()
         signal.signal(signal.SIGTERM, interruption.interrupt)
-        limit_memory(terms.memory_bytes)
+        limit_memory(allowed_memory(terms.memory_bytes))
         while (task := connection.recv()) is not None:
             if isinstance(task, Stop):  # of one that had just ended
                 continue
