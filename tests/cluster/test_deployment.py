@@ -230,7 +230,7 @@ def test_more_than_the_cores_can_draw_is_503(service, directory):
             if answer.status_code != 201:
                 break
             made.append(answer.json()["id"])
-        assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+        assert (answer.status_code, "retry-after" in answer.headers) == (503, True), answer.text
         assert json.loads(answer.text)["detail"].startswith("sessions take")
         figures = asked(directory, "figures")
         assert figures["cores_used"] <= figures["cores"]

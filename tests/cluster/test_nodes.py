@@ -68,7 +68,7 @@ def test_workers_come_and_go_with_nodes(nodes, cluster, tmp_path, portrait, voic
         until(lambda: crew.workers == 2)
         added = nodes.add_node(num_cpus=2, object_store_memory=96 << 20)
         until(lambda: crew.busy == 4)
-        until(lambda: len(ours("ray::_MakerActor.make")) == 4)
+        until(lambda: len(ours("ray::_MakerActor")) == 4)
         nodes.remove_node(added)
         until(lambda: len(pool.ended) == 6)
         until(lambda: crew.workers <= 2)

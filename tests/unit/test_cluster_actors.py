@@ -8,6 +8,7 @@ import asyncio
 import sys
 import threading
 from dataclasses import replace
+from fractions import Fraction
 from multiprocessing import Pipe
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -205,6 +206,26 @@ def test_a_session_that_ends_hangs_up_on_who_is_not_connected_yet(ray, tmp_path)
         sessions._left(place)
         assert (closed, left) == (["mine"], ["s1"])
         await asyncio.gather(*sessions._ending)
+
+    asyncio.run(test())
+
+
+def test_a_session_that_is_taken_over_can_be_told_of_before_it_says_anything(ray, tmp_path, monkeypatch):  # noqa: F811
+    from personare.cluster import sessions as of_cluster
+
+    facts = {"size": (256, 256), "fps": Fraction(25), "columns": [], "latency_seconds": 0.2, "cost": 0.4}
+    monkeypatch.setattr(
+        of_cluster.ClusterSessions,
+        "_employed",
+        lambda *_: SimpleNamespace(serve=lambda *_: None, send=lambda *_: None),
+    )
+
+    async def test() -> None:
+        sessions = of_cluster.ClusterSessions(Settings(cache_dir=tmp_path), None, None)
+        sessions._adopt(object(), State(CARD, facts, 2, 9, 0.4, 1))
+        place = sessions.find("s1", "token")
+        assert (place.facts["size"], place.facts["fps"], place.generation) == ((256, 256), "25", 2)
+        assert sessions.count("alice") == 1
 
     asyncio.run(test())
 

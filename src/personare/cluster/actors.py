@@ -80,4 +80,6 @@ def leases() -> Any:
 
 def only(name: str, made: Any, *given: Any) -> Any:
     options = {"namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True}
+    # where the front is: the loss of any other node is not to take it along
+    options["resources"] = {"node:__internal_head__": 0.001}
     return made.options(name=name, num_cpus=0, max_restarts=-1, **options).remote(*given)

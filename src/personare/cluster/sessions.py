@@ -175,7 +175,8 @@ class ClusterSessions(LiveSessions):
     def _adopt(self, actor: Any, state: State) -> None:
         """A session of a front that died; whoever has its token takes it up again."""
         wanted = replace(state.card.wanted, generation=state.generation, index=state.index, measure=False)
-        self._placed(state.card, wanted, lambda: actor)
+        place = self._placed(state.card, wanted, lambda: actor)
+        place.facts = state.facts | {"fps": str(state.facts["fps"])}  # before it says so itself
 
     def _other(self, id: str) -> Any:
         """Another actor for a session whose own was lost; in a thread of its line."""
