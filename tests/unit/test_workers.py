@@ -11,6 +11,8 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
 
+import pytest
+
 from personare import Order, Settings
 from personare.engines.neural import uses_gpu
 from personare.studio.studio import Studio
@@ -227,6 +229,7 @@ def test_a_share_of_a_gpu_is_for_clusters(cli, tmp_path) -> None:
     assert "--gpu goes with --on" in ended.err
 
 
+@pytest.mark.slow
 def test_a_limit_of_memory_counts_what_comes_beside_what_is_there() -> None:
     code = """if True:
         import numpy as np
