@@ -64,7 +64,7 @@ def batches(folder: Path, given: argparse.Namespace) -> None:
     nodes = Nodes(initialize_head=True, head_node_args=node)
     nodes.add_node(num_cpus=1, object_store_memory=96 << 20)
     os.environ["RAY_ADDRESS"] = nodes.address
-    with joined("ray") as cluster:
+    with joined("ray"):
         print(f"ray with two nodes is up after {time.monotonic() - began:.1f} s")
         took: dict[str, list[float]] = {"two workers": [], "two nodes": []}
         for number in range(given.rounds + 1):
@@ -72,7 +72,7 @@ def batches(folder: Path, given: argparse.Namespace) -> None:
                 for clip in (folder / "out").glob("*"):
                     clip.unlink()
                 (folder / "out" / ".personare-batch.jsonl").unlink(missing_ok=True)
-                there = staff(cluster, settings) if name == "two nodes" else None
+                there = staff(settings) if name == "two nodes" else None
                 summary = run_batch(jobs, folder / "out", settings, workers=2, staff=there)
                 assert (summary.made, summary.failed) == (len(jobs), 0), summary
                 if number:  # the first round warms the caches
@@ -91,14 +91,14 @@ async def starts(settings: Settings, given: argparse.Namespace) -> None:
     """From asking for a session until it is ready, on an actor that waits."""
     import ray
 
-    from personare.cluster import actors
+    from personare.cluster import live_actors
     from personare.cluster.parcels import Packer
     from personare.cluster.sessions import ClusterSessions
     from personare.provenance.settings import read_marks_settings
     from personare.serve.live.opened import Wanted
     from personare.studio.studio import Studio
 
-    directory = actors.directory(settings, read_marks_settings(), ("puppet",), None, 1)
+    directory = live_actors.directory(settings, read_marks_settings(), ("puppet",), None, 1)
     sessions = ClusterSessions(settings, directory, Packer(Studio(settings), ray.put))
     await sessions.start()
     took = []

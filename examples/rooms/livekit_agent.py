@@ -1,9 +1,9 @@
 """A LiveKit agent with a face. It greets with a voice of this machine; a real one has a TTS and
 an LLM in its AgentSession.
 
-    pip install 'personare[livekit,tts]'
+    pip install '.[livekit,tts]'
     export LIVEKIT_URL=ws://127.0.0.1:7880 LIVEKIT_API_KEY=devkey LIVEKIT_API_SECRET=secret
-    python examples/rooms/livekit_agent.py dev
+    python examples/rooms/livekit_agent.py start
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A pipecat pipeline without network: a text is spoken, a face speaks it, a clip keeps both.
 
-    pip install 'personare[pipecat,tts]'
+    pip install '.[pipecat,tts]'
     python examples/rooms/pipecat_clip.py "Good morning." -o spoken.mp4
 
 In a call, a TTS service of pipecat's stands in Espeak's place, and a transport in Film's.

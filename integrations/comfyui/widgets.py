@@ -4,7 +4,6 @@ program shows, with its bounds and its one-line explanation.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,9 +27,12 @@ def options_of(engine: type[Engine], values: Mapping[str, Any]) -> dict[str, Any
     options = {}
     for name, value in values.items():
         field = properties[name]
-        if "anyOf" in field:
-            value = _number_or_text(value) if value.strip() else field.get("default")
-        if str(value) != str(field.get("default")):
+        default = field.get("default")
+        if _number(field) is None:
+            is_default = str(value) == ("" if default is None else str(default))
+        else:
+            is_default = value == (_none(field) if default is None else float(default))
+        if not is_default:
             options[name] = value
     return options
 
@@ -38,29 +40,41 @@ def options_of(engine: type[Engine], values: Mapping[str, Any]) -> dict[str, Any
 def _widget(field: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
     extra: dict[str, Any] = {"tooltip": field.get("description", "")}
     default = field.get("default")
-    kind = field.get("type")
     if "enum" in field:
         return list(field["enum"]), {**extra, "default": default}
-    if kind == "boolean":
+    if field.get("type") == "boolean":
         return "BOOLEAN", {**extra, "default": default}
-    if kind in ("integer", "number"):
-        whole = kind == "integer"
-        low = field.get("minimum", field.get("exclusiveMinimum", 0))
-        high = field.get("maximum", field.get("exclusiveMaximum", INT_MOST if whole else 1e6))
-        step = field.get("multipleOf", 1 if whole else 0.01)
-        bounds = {"min": low, "max": min(high, INT_MOST), "step": step}
-        return ("INT" if whole else "FLOAT"), {**extra, "default": default, **bounds}
-    # text, and what may be left open: an empty field is the engine's own choice
-    return "STRING", {**extra, "default": "" if default is None else str(default)}
+    if (form := _number(field)) is None:  # text; an empty one is the engine's own choice
+        return "STRING", {**extra, "default": "" if default is None else str(default)}
+    whole = form["type"] == "integer"
+    low = form.get("minimum", form.get("exclusiveMinimum", 0))
+    high = form.get("maximum", form.get("exclusiveMaximum", INT_MOST if whole else 1e6))
+    step = form.get("multipleOf", 1 if whole else 0.001 if field is not form else 0.01)
+    if default is None:
+        low = default = _none(field)
+        extra["tooltip"] += f" ({low}: the engine's own choice)"
+    shown = int(default) if whole else float(default)
+    return ("INT" if whole else "FLOAT"), {
+        **extra,
+        "default": shown,
+        "min": low,
+        "max": min(high, INT_MOST),
+        "step": step,
+    }
+
+
+def _number(field: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """How a field is a number, also where it may be left open, or a fraction as text."""
+    forms = (form for form in (field, *field.get("anyOf", ())) if "enum" not in form)
+    return next((form for form in forms if form.get("type") in ("integer", "number")), None)
+
+
+def _none(field: Mapping[str, Any]) -> int:
+    """The number that leaves a field open, as node packs do it: below all that it takes."""
+    form = _number(field)
+    assert form is not None
+    return 0 if form.get("minimum", 1) > 0 else -1
 
 
 def _is_path(field: Mapping[str, Any]) -> bool:
     return any(form.get("format") == "path" for form in (field, *field.get("anyOf", ())))
-
-
-def _number_or_text(text: str) -> Any:
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return text.strip()
-    return value if isinstance(value, int | float) else text.strip()

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from personare.cluster.joined import Cluster, joined
+from personare.cluster.joined import joined
+from personare.work.workers import Capacity
 
 PATIENCE_SECONDS = 120.0
 HAS_RAY = importlib.util.find_spec("ray") is not None
@@ -56,7 +57,7 @@ def nodes(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def cluster(nodes) -> Iterator[Cluster]:
+def cluster(nodes) -> Iterator[Capacity]:
     """The same, joined."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -35,7 +35,7 @@ def batch(tmp_path, portrait, voice_samples, cluster):
         out = tmp_path / "clips"
         settings = Settings(cache_dir=tmp_path / "features", keep_clips=False, cache_remote=remote)
         jobs = read_jobs(path, out, Defaults())
-        return run_batch(jobs, out, settings, staff=staff(cluster, settings), **fields)
+        return run_batch(jobs, out, settings, staff=staff(settings), **fields)
 
     return run
 

@@ -40,7 +40,7 @@ def service(cluster, tmp_path_factory) -> Iterator[str]:
 
 @pytest.fixture
 def directory(service):
-    from personare.cluster.actors import known_directory
+    from personare.cluster.live_actors import known_directory
 
     return known_directory()
 

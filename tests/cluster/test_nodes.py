@@ -1,4 +1,4 @@
-"""A batch on two nodes that share nothing but a remote."""
+"""A batch on two nodes that share nothing but a remote; workers where nodes come and go."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import json
 
 import numpy as np
 
-from personare import Settings
+from personare import Order, Settings
 from personare.work.batch import run_batch
-from personare.work.jobs import Defaults, read_jobs
+from personare.work.crew import Crew
+from personare.work.jobs import Defaults, Job, read_jobs
+from tests.cluster.conftest import ours, until
 from tests.conftest import write_wav
+from tests.serve.test_crew import ListPool
 
 
 def test_two_nodes_with_features_of_their_own_compute_each_once(
@@ -23,9 +26,9 @@ def test_two_nodes_with_features_of_their_own_compute_each_once(
     try:
         make, places = actors.maker, []
 
-        def elsewhere(settings, marks, turns):
+        def elsewhere(settings, marks, turns, *more):
             places.append(tmp_path / f"features {len(places)}")
-            return make(settings.model_copy(update={"cache_dir": places[-1]}), marks, turns)
+            return make(settings.model_copy(update={"cache_dir": places[-1]}), marks, turns, *more)
 
         monkeypatch.setattr(actors, "maker", elsewhere)
         lines = []
@@ -37,7 +40,7 @@ def test_two_nodes_with_features_of_their_own_compute_each_once(
         remote = (tmp_path / "remote").as_uri()
         settings = Settings(cache_dir=tmp_path / "asks", keep_clips=False, cache_remote=remote)
         jobs = read_jobs(tmp_path / "jobs.jsonl", tmp_path / "clips", Defaults())
-        summary = run_batch(jobs, tmp_path / "clips", settings, staff=staff(cluster, settings), workers=4)
+        summary = run_batch(jobs, tmp_path / "clips", settings, staff=staff(settings), workers=4)
         assert [result.state for result in summary.results] == ["made"] * 4
         assert len(places) == 4
         assert all(list(place.rglob("*.safetensors")) for place in places)
@@ -46,3 +49,31 @@ def test_two_nodes_with_features_of_their_own_compute_each_once(
         assert set(computed.values()) == {1}, computed
     finally:
         nodes.remove_node(added)
+
+
+def test_workers_come_and_go_with_nodes(nodes, cluster, tmp_path, portrait, voice_samples):
+    from personare.cluster.hired import hiring
+    from personare.cluster.joined import following
+
+    speech = write_wav(tmp_path / "voice.wav", np.resize(voice_samples, 16000 * 20))
+    names = [f"{number}" for number in range(6)]
+    asked = {"portrait": portrait, "speech": speech, "options": {"size": 256}}
+    jobs = [Job(Order(**asked, output=tmp_path / f"{name}.mp4"), name, name) for name in names]
+    pool = ListPool(jobs)
+    settings = Settings(cache_dir=tmp_path / "features", keep_clips=False)
+    there = following()
+    crew = Crew(pool, settings, count=lambda: there().cores, start=hiring(settings))
+    crew.start()
+    try:
+        until(lambda: crew.workers == 2)
+        added = nodes.add_node(num_cpus=2, object_store_memory=96 << 20)
+        until(lambda: crew.busy == 4)
+        until(lambda: len(ours("ray::_MakerActor")) == 4)
+        nodes.remove_node(added)
+        until(lambda: len(pool.ended) == 6)
+        until(lambda: crew.workers <= 2)
+    finally:
+        crew.close()
+    assert [ended.error for ended in pool.ended.values()] == [""] * 6
+    assert len(pool.given_back) == 2  # those of the node that went
+    assert all((tmp_path / f"{name}.mp4").stat().st_size for name in names)

@@ -47,7 +47,7 @@ class MirrorProcess:
         self.performance = _Mirror()
         self.sent: list[tuple[Any, ...]] = []
         self._late: list[tuple[str, tuple[Any, ...]]] = []
-        self.is_alive, self.is_behind = True, False
+        self.is_alive, self.is_behind, self.has_voice = True, False, True
         self._tick_seconds = tick_seconds
         self._encoder = RgbEncoder()
         self._task: asyncio.Task[None] | None = None
@@ -109,6 +109,11 @@ class MirrorProcess:
 
     def _say(self, wanted: Any) -> None:
         line = self.session.line()
+        if not self.has_voice:
+            told = {"code": "voice", "detail": "there is no voice", "hint": "install one"}
+            self._heard("event", {"type": "error", "utterance": line.id, "error": told})
+            self.session.end(line)
+            return
         level = np.full(16000 * len(wanted.text) // 10, 0.5, np.float32)
         self.session.put(line, level, None)
         self.session.end(line)

@@ -223,8 +223,31 @@ def test_every_option_of_every_engine_is_a_widget_with_its_bounds(pack) -> None:
         (as_it_is,) = node(pack, f"PersonareOptions_{engine.name}")
         assert as_it_is == (engine.name, {})
         json.dumps(made.INPUT_TYPES())
-    (changed,) = node(pack, "PersonareOptions_puppet", size=256, fps="29.97", emotion="happy")
+    (changed,) = node(pack, "PersonareOptions_puppet", size=256, fps=29.97, emotion="happy")
     assert changed == ("puppet", {"size": 256, "fps": 29.97, "emotion": "happy"})
+
+
+def test_a_number_that_may_be_left_open_is_a_number_with_one_value_for_that(pack) -> None:
+    open_ones = 0
+    for engine in installed_engines():
+        widgets = pack.NODE_CLASS_MAPPINGS[f"PersonareOptions_{engine.name}"].INPUT_TYPES()["required"]
+        for name, field in type(engine).Options.model_json_schema()["properties"].items():
+            kinds = {form.get("type") for form in field.get("anyOf", ())}
+            if not kinds & {"integer", "number"}:
+                continue
+            kind, extra = widgets[name]
+            assert kind == ("INT" if "integer" in kinds else "FLOAT")
+            if field.get("default") is None:
+                open_ones += 1
+                assert extra["default"] == extra["min"]
+                assert f"({extra['min']}: the engine's own choice)" in extra["tooltip"]
+                with pytest.raises(ValueError, match=name):  # so no value that means something is lost
+                    type(engine).Options(**{name: extra["min"]})
+            another = extra["default"] + 20
+            (told,) = node(pack, f"PersonareOptions_{engine.name}", **{name: another})
+            assert told == (engine.name, {name: another})
+            type(engine).Options(**told[1])
+    assert open_ones > 4
 
 
 def test_the_pack_declares_what_the_program_reads(pack) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import socket
+import subprocess
 import sys
 import threading
 from contextlib import asynccontextmanager, suppress
@@ -19,6 +21,7 @@ import pytest
 from personare.errors import EngineError, InvalidOption, ServiceError
 from personare.media.writer import ClipWriter
 from personare.rooms import camera, rtmp, spoken
+from personare.rooms.signalling import IceServer, Signalling, ice_server
 from tests.rooms.mirrored import SIZE, MirrorFace, run, steps
 
 LEVEL = 102  # of 0.4
@@ -233,6 +236,7 @@ class WhipServer:
         self.levels: list[int] = []
         self.peaks: list[int] = []
         self.requests: list[str] = []
+        self.tokens: list[str] = []
         self._tasks: list[asyncio.Task[None]] = []
         self.peer.on("track", self._track)
 
@@ -243,7 +247,10 @@ class WhipServer:
         fields = dict(line.lower().split(": ", 1) for line in head.splitlines()[1:] if line)
         body = (await reader.readexactly(int(fields.get("content-length", 0)))).decode()
         self.requests.append(head.split("\r\n")[0])
-        if fields.get("authorization") != "bearer key":
+        self.tokens.append(fields.get("authorization", ""))
+        if head.startswith("OPTIONS"):
+            status, location, answer = "204 No Content", "", ""
+        elif fields.get("authorization") != "bearer key":
             status, location, answer = "401 Unauthorized", "", ""
         elif head.startswith("DELETE"):
             status, location, answer = "200 OK", "", ""
@@ -304,15 +311,130 @@ def test_a_server_gets_pictures_and_sound_by_whip(monkeypatch) -> None:
                 await asyncio.sleep(0.5)
             assert sum(abs(level - LEVEL) < 8 for level in server.levels) > 10
             assert sum(abs(peak - LEVEL) < 30 for peak in server.peaks) > 25
-            assert server.requests[1:] == ["POST /whip HTTP/1.1", "DELETE /whip/one HTTP/1.1"]
+            asked = ["OPTIONS /whip HTTP/1.1", "POST /whip HTTP/1.1"]
+            assert server.requests == [*asked, *asked, "DELETE /whip/one HTTP/1.1"]
 
     run(test())
 
 
 def test_what_is_no_whip_address_is_refused() -> None:
-    pytest.importorskip("aiortc")
-    from personare.rooms import whip
-
-    for url in ("rtmp://host/x", "file:///etc/passwd", "https:///x"):
+    for url in ("rtmp://host/x", "file:///etc/passwd", "https:///x", "http://host:99999/x"):
         with pytest.raises(InvalidOption, match="no address"):
-            whip.WhipStream(url)
+            Signalling(url)
+    with pytest.raises(InvalidOption, match="no STUN or TURN server"):
+        ice_server("https://host")
+
+
+class Scripted(threading.Thread):
+    """An HTTP server that answers each request with the next of its answers, and notes what it
+    was asked.
+    """
+
+    def __init__(self, *answers: str) -> None:
+        super().__init__(daemon=True)
+        self.heads: list[str] = []
+        self._answers = answers
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self.start()
+
+    def run(self) -> None:
+        with self._listening:
+            for answer in self._answers:
+                with self._listening.accept()[0] as there:
+                    head = b""
+                    while b"\r\n\r\n" not in head:
+                        head += there.recv(65536)
+                    self.heads.append(head.decode())
+                    there.sendall(answer.replace("\n", "\r\n").encode())
+
+
+def test_a_redirection_is_followed_and_the_token_stays_with_the_server_that_was_named() -> None:
+    done = "HTTP/1.1 201 Created\nLocation: /session\nContent-Length: 3\nConnection: close\n\nsdp"
+    gone = "HTTP/1.1 200 OK\nContent-Length: 0\nConnection: close\n\n"
+    other = Scripted(done, gone)
+    moved = "HTTP/1.1 307 Temporary Redirect\nLocation: {}\nContent-Length: 0\nConnection: close\n\n"
+    named = Scripted(moved.format("/there"), moved.format(f"{other.url}/whip?room=1"))
+    signalling = Signalling(f"{named.url}/whip", "key")
+    assert signalling.answer("offer") == "sdp"
+    signalling.end()
+    signalling.end()
+    named.join(10)
+    other.join(10)
+    assert [head.split(" HTTP")[0] for head in named.heads] == ["POST /whip", "POST /there"]
+    assert [head.split(" HTTP")[0] for head in other.heads] == ["POST /whip?room=1", "DELETE /session"]
+    assert all("Authorization: Bearer key" in head for head in named.heads)
+    assert not any("Authorization" in head for head in other.heads)
+    assert "Content-Type: application/sdp" in other.heads[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "location", "says"),
+    [
+        ("302 Found", "{}/whip", "refuses: 302"),  # urllib would GET it
+        ("307 Temporary Redirect", "https://127.0.0.1/whip", "not http"),
+        ("308 Permanent Redirect", "file:///etc/passwd", "not http"),
+        ("307 Temporary Redirect", "", "refuses: 307"),
+    ],
+)
+def test_other_redirections_are_not_followed(status: str, location: str, says: str) -> None:
+    other = socket.create_server(("127.0.0.1", 0))
+    there = location.format(f"http://127.0.0.1:{other.getsockname()[1]}")
+    field = f"Location: {there}\n" if there else ""
+    server = Scripted(f"HTTP/1.1 {status}\n{field}Content-Length: 0\nConnection: close\n\n")
+    with other, pytest.raises(ServiceError, match=says):
+        Signalling(f"{server.url}/whip", "key").answer("offer")
+
+
+def test_a_server_that_leads_in_circles_is_left() -> None:
+    moved = "HTTP/1.1 307 Temporary Redirect\nLocation: /whip\nContent-Length: 0\nConnection: close\n\n"
+    server = Scripted(*[moved] * 5)
+    with pytest.raises(ServiceError, match="in circles"):
+        Signalling(f"{server.url}/whip").answer("offer")
+
+
+def test_ice_servers_come_from_the_links_of_the_server() -> None:
+    links = (
+        '<stun:stun.example.net>; rel="ice-server", <https://example.org>; rel="help"',
+        '<turn:turn.example.net:3478?transport=udp>; rel="ice-server"; username="a, b"; '
+        'credential="p;q"; credential-type="password"',
+        '<turn:turn.example.net>; rel=ice-server; credential="x"; credential-type="oauth"',
+        '<file:///etc/passwd>; rel="ice-server"',
+        "no link at all <",
+    )
+    head = "".join(f"Link: {link}\n" for link in links)
+    server = Scripted(f"HTTP/1.1 204 No Content\n{head}Connection: close\n\n", "nonsense\n\n")
+    signalling = Signalling(f"{server.url}/whip", "key")
+    assert signalling.ice_servers() == [
+        IceServer("stun:stun.example.net"),
+        IceServer("turn:turn.example.net:3478?transport=udp", "a, b", "p;q"),
+    ]
+    assert server.heads[0].startswith("OPTIONS /whip ")
+    assert signalling.ice_servers() == []
+
+
+def test_what_could_not_be_said_is_told_at_the_end(caplog) -> None:
+    async def test() -> None:
+        given = spoken.arguments(spoken.parser("a test"), ["--say", "Hello."])
+        async with MirrorFace(tick_seconds=0.001) as face:
+            face.processes[0].has_voice = False
+            with pytest.raises(EngineError, match="not all was said"):
+                async for _ in spoken.moments(face, spoken.speak(face, given)):
+                    pass
+        assert caplog.messages == ["there is no voice. install one"]
+
+    run(test())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("room", "package"), [("whip", "aiortc"), ("livekit", "livekit")])
+def test_a_room_without_its_package_says_how_to_get_it(room: str, package: str) -> None:
+    hidden = f"import runpy, sys; sys.modules[{package!r}] = None; "
+    command = [
+        sys.executable,
+        "-c",
+        f"{hidden}runpy.run_module('personare.rooms.{room}', run_name='__main__')",
+    ]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (5, "")
+    assert re.fullmatch(r"error: \S+ is not installed\nhint: pip install 'personare\[\w+\]'\n", ended.stderr)

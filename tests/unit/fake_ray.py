@@ -34,10 +34,12 @@ class Answer:
 
 
 class Actor:
-    """A handle. node_id: where it was sent. loads: whether it does not answer yet."""
+    """A handle. node_id: where it was sent. gpu: what it has of one. loads: whether it does not
+    answer yet.
+    """
 
-    def __init__(self, made: Any, name: str, node_id: str | None) -> None:
-        self._made, self.name, self.node_id = made, name, node_id
+    def __init__(self, made: Any, name: str, node_id: str | None, gpu: float = 0.0) -> None:
+        self._made, self.name, self.node_id, self.gpu = made, name, node_id, gpu
         self.dead = self.loads = False
         self.calls: list[tuple[Any, ...]] = []
 
@@ -55,11 +57,12 @@ class Actor:
 
 
 class FakeRay(ModuleType):
-    """The module. alive: node -> cores."""
+    """The module. alive: node -> cores. gpus: node -> those that it has."""
 
     def __init__(self) -> None:
         super().__init__("ray")
         self.alive: dict[str, float] = {}
+        self.gpus: dict[str, float] = {}
         self.actors: dict[str, Actor] = {}
         self.exceptions = SimpleNamespace(RayError=RayError)
         self.util = SimpleNamespace(list_named_actors=self._named)
@@ -94,8 +97,23 @@ class FakeRay(ModuleType):
 
     def nodes(self) -> list[dict[str, Any]]:
         return [
-            {"NodeID": node, "Alive": True, "Resources": {"CPU": cores}} for node, cores in self.alive.items()
+            {"NodeID": node, "Alive": True, "Resources": {"CPU": cores, **self._gpus(node)}}
+            for node, cores in self.alive.items()
         ]
+
+    def total_resources_per_node(self) -> dict[str, dict[str, float]]:
+        return {node: self._gpus(node) for node in self.alive}
+
+    def available_resources_per_node(self) -> dict[str, dict[str, float]]:
+        taken = dict.fromkeys(self.alive, 0.0)
+        for actor in self.actors.values():
+            if actor.node_id in taken and not actor.dead:
+                taken[actor.node_id] += actor.gpu
+        left = {node: gpus - taken[node] for node, gpus in self.gpus.items() if node in self.alive}
+        return {node: {"GPU": free} if free > 1e-9 else {} for node, free in left.items()}
+
+    def _gpus(self, node: str) -> dict[str, float]:
+        return {"GPU": self.gpus[node]} if self.gpus.get(node) else {}
 
     def get_actor(self, name: str, namespace: str) -> Actor:
         if name not in self.actors:
@@ -117,7 +135,7 @@ class FakeRay(ModuleType):
             node_id = getattr(strategy, "node_id", None)
             one = made(*given)
             one.node_id = node_id
-            self.actors[name] = Actor(one, name, node_id)
+            self.actors[name] = Actor(one, name, node_id, options.get("num_gpus", 0.0))
             return self.actors[name]
 
         return SimpleNamespace(options=with_options, remote=begin)
@@ -136,10 +154,14 @@ def ray(monkeypatch) -> Any:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ray", fake)
     monkeypatch.setitem(sys.modules, "ray.util", fake.util)
+    monkeypatch.setitem(sys.modules, "ray._private", ModuleType("ray._private"))
+    monkeypatch.setitem(sys.modules, "ray._private.state", fake)
     monkeypatch.setitem(sys.modules, "ray.util.scheduling_strategies", strategies)
-    monkeypatch.delitem(sys.modules, "personare.cluster.actors", raising=False)
-    monkeypatch.delattr(personare.cluster, "actors", raising=False)
+    for name in ("actors", "live_actors"):
+        monkeypatch.delitem(sys.modules, f"personare.cluster.{name}", raising=False)
+        monkeypatch.delattr(personare.cluster, name, raising=False)
     yield fake
-    sys.modules.pop("personare.cluster.actors", None)
-    if hasattr(personare.cluster, "actors"):
-        del personare.cluster.actors
+    for name in ("actors", "live_actors"):
+        sys.modules.pop(f"personare.cluster.{name}", None)
+        if hasattr(personare.cluster, name):
+            delattr(personare.cluster, name)

@@ -7,6 +7,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from dataclasses import replace
+from fractions import Fraction
 from multiprocessing import Pipe
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -14,15 +16,18 @@ from typing import Any
 import pytest
 
 from personare import Settings
+from personare.cluster.deployment import share_of
 from personare.cluster.live_host import Card, State
 from personare.cluster.parcels import Done, Parcel
 from personare.errors import Busy, EngineError, InvalidOption
 from personare.provenance.settings import MarksSettings
 from personare.serve.live.admission import SHARE
 from personare.serve.live.opened import Wanted
+from personare.studio.studio import Studio
 from personare.work.queue import Ended
 from personare.work.tasks import Stop, Warming
-from tests.unit.fake_ray import Answer, ray  # noqa: F401
+from personare.work.workers import Terms
+from tests.unit.fake_ray import Actor, Answer, ray  # noqa: F401
 
 CARD = Card("s1", "token", "alice", "kind", Wanted(avatar="anna"))
 
@@ -52,11 +57,11 @@ class _Live:
 @pytest.fixture
 def begin(ray, monkeypatch):  # noqa: F811
     """Begins a directory with an actor that waits on each node."""
-    from personare.cluster import actors
+    from personare.cluster import live_actors as actors
 
     monkeypatch.setattr(actors, "_LiveActor", _Live)
     monkeypatch.setattr(actors, "_NODES_SECONDS", 0.0)
-    return lambda: actors._DirectoryActor(Settings(), MarksSettings(), (), None, 1)
+    return lambda **more: actors._DirectoryActor(Settings(), MarksSettings(), (), None, 1, **more)
 
 
 def test_a_session_gets_an_actor_that_waits_and_another_waits_then(begin):
@@ -136,6 +141,66 @@ def test_a_node_that_is_lost_and_one_that_comes(begin, ray):  # noqa: F811
     assert isinstance(directory.enter(CARD), Busy)
 
 
+def test_a_session_whose_networks_run_on_a_gpu_has_a_share_of_one(begin, ray, monkeypatch):  # noqa: F811
+    from personare.cluster import live_actors
+
+    monkeypatch.setattr(live_actors, "_SETTLED_SECONDS", -1.0)
+    ray.gpus = {"b": 1.0}
+    directory = begin(gpu=0.5)
+    assert {actor.gpu for actor in ray.actors.values()} == {0.0}, "those that wait have none"
+    entered = [directory.enter(replace(CARD, id=f"s{number}", gpu=0.5)) for number in range(3)]
+    assert [(actor.node_id, actor.gpu) for actor, _ in entered[:2]] == [("b", 0.5)] * 2
+    assert isinstance(entered[2], Busy)
+    assert "no GPU has 0.5 of it left" in str(entered[2])
+    assert directory.enter(replace(CARD, id="plain"))[0].gpu == 0.0
+    begun_anew = begin(gpu=0.5)
+    assert isinstance(begun_anew.enter(replace(CARD, id="s3", gpu=0.5)), Busy)
+    begun_anew.leave("s0")
+    begun_anew._bury(every=True)
+    assert begun_anew.enter(replace(CARD, id="s3", gpu=0.5))[0].node_id == "b"
+    assert begun_anew.again("s1")[0].gpu == 0.5
+    del ray.alive["b"]
+    assert begun_anew.again("s1")[0].gpu == 0.0, "without any it does with the processor"
+
+
+def test_what_clips_have_of_gpus_sessions_do_not_get(begin, ray):  # noqa: F811
+    ray.gpus = {"a": 2.0}
+    ray.actors["maker"] = Actor(None, "maker", "a", 0.6)
+    directory = begin(gpu=0.6)  # of each GPU one share, and the maker has one
+    assert directory.enter(replace(CARD, id="s1", gpu=0.6))[0].node_id == "a"
+    assert isinstance(directory.enter(replace(CARD, id="s2", gpu=0.6)), Busy)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "share"),
+    [
+        (Wanted(), 0.0),
+        (Wanted(engine="musetalk"), 0.25),
+        (Wanted(engine="musetalk", options={"device": "cuda:1"}), 0.25),
+        (Wanted(engine="musetalk", options={"device": "cpu"}), 0.0),
+        (Wanted(avatar="nobody"), 0.0),
+    ],
+)
+def test_who_needs_a_share(wanted, share, tmp_path):
+    studio = Studio(Settings(cache_dir=tmp_path))
+    assert share_of(studio, 0.25, wanted) == share
+    assert share_of(studio, 0.0, wanted) == 0.0
+
+
+def test_only_workers_whose_tasks_may_run_on_a_gpu_take_a_share_and_all_have_a_limit(ray, monkeypatch):  # noqa: F811
+    from personare.cluster import actors, hired
+
+    made: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(actors, "maker", lambda *given: made.append(given[3:]) or _Pending())
+    monkeypatch.setattr(hired, "Hired", lambda *given, **named: None)
+    for gpus in ({}, {"a": 1.0}):
+        ray.gpus = gpus
+        start = hired.hiring(Settings(), 0.25)
+        for graphics in (True, False):
+            start(Settings(), Terms(memory_bytes=0, graphics=graphics))
+    assert made == [(0, 0.0), (0, 0.0), (0, 0.25), (0, 0.0)]
+
+
 def test_a_session_that_ends_hangs_up_on_who_is_not_connected_yet(ray, tmp_path):  # noqa: F811
     from personare.cluster.sessions import ClusterSessions
 
@@ -154,6 +219,26 @@ def test_a_session_that_ends_hangs_up_on_who_is_not_connected_yet(ray, tmp_path)
         sessions._left(place)
         assert (closed, left) == (["mine"], ["s1"])
         await asyncio.gather(*sessions._ending)
+
+    asyncio.run(test())
+
+
+def test_a_session_that_is_taken_over_can_be_told_of_before_it_says_anything(ray, tmp_path, monkeypatch):  # noqa: F811
+    from personare.cluster import sessions as of_cluster
+
+    facts = {"size": (256, 256), "fps": Fraction(25), "columns": [], "latency_seconds": 0.2, "cost": 0.4}
+    monkeypatch.setattr(
+        of_cluster.ClusterSessions,
+        "_employed",
+        lambda *_: SimpleNamespace(serve=lambda *_: None, send=lambda *_: None),
+    )
+
+    async def test() -> None:
+        sessions = of_cluster.ClusterSessions(Settings(cache_dir=tmp_path), None, None)
+        sessions._adopt(object(), State(CARD, facts, 2, 9, 0.4, 1))
+        place = sessions.find("s1", "token")
+        assert (place.facts["size"], place.facts["fps"], place.generation) == ((256, 256), "25", 2)
+        assert sessions.count("alice") == 1
 
     asyncio.run(test())
 

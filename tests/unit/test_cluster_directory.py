@@ -106,6 +106,22 @@ def test_nothing_new_goes_to_a_node_that_drains(directory):
     assert set(there) <= {"1"}
 
 
+def test_a_share_of_a_gpu_is_had_where_one_is_and_given_back(directory):
+    directory.join("a", 4, gpus=1.0)
+    placed = [directory.enter(f"{number}", "kind", gpu=0.5) for number in range(2)]
+    assert [(one.node, one.gpu) for one in placed] == [("a", 0.5)] * 2
+    with pytest.raises(Busy, match=r"no GPU has 0\.5"):
+        directory.enter("2", "kind", gpu=0.5)
+    assert directory.enter("2", "kind").node == "b", "who needs none goes where there is room"
+    directory.measured("1", "kind", COST)
+    with pytest.raises(Busy, match="no GPU"):
+        directory.enter("3", "kind", gpu=0.5)
+    directory.leave("1")
+    assert directory.enter("3", "kind", gpu=0.5).gpu == 0.5
+    directory.join("a", 4)  # its GPUs are somebody else's now
+    assert directory.enter("4", "kind", gpu=0.5).gpu == 0.0
+
+
 def test_sessions_that_are_found_count(directory):
     directory.put("1", "a", "kind", "anna")
     assert directory.where("1") == "a"
@@ -124,6 +140,7 @@ def test_a_deployment_s_file(tmp_path):
     assert read_deployment(None) == Deployment()
     for text, told in (
         ("spare = -1", "spare"),
+        ("gpu = 1.5", "gpu"),
         ("what = 1", "no field 'what'"),
         ("[", "not TOML"),
         ('[service]\nhost = "0.0.0.0"', "no API key"),
@@ -158,8 +175,10 @@ def test_the_manifest_of_kubernetes_says_what_the_program_takes(tmp_path):
         for container in pod["containers"]:
             assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
             assert container["resources"]["limits"]["memory"]
-            (token,) = [one for one in container["env"] if one["name"] == "RAY_AUTH_TOKEN"]
-            assert "value" not in token, "secrets are not written here"
+            assert not any("TOKEN" in one["name"] for one in container["env"])
+    assert cluster["authOptions"] == {"mode": "token", "secretName": "personare"}
+    told = (ROOT / "deploy" / "rayservice.yaml").read_text().partition("apiVersion")[0]
+    assert "secret generic personare --from-literal=auth_token=$(openssl" in told
     assert pods[0]["volumes"][0]["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
 
 

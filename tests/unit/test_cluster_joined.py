@@ -6,7 +6,9 @@ import os
 
 import pytest
 
-from personare.cluster.joined import send_token
+from personare.cluster.joined import following, send_token
+from personare.work.workers import Capacity
+from tests.unit.fake_ray import ray  # noqa: F401
 
 
 @pytest.fixture(autouse=True)
@@ -54,3 +56,19 @@ def test_a_mode_that_is_set_stays(monkeypatch):
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     send_token("ray://head:10001")
     assert os.environ["RAY_AUTH_MODE"] == "disabled"
+
+
+def test_what_a_cluster_has_is_followed_and_the_last_answer_stays(ray):  # noqa: F811
+    now = [0.0]
+    there = following(lambda: now[0])
+    assert there() == Capacity(8, 2)
+    ray.alive["c"] = 2.5
+    assert there() == Capacity(8, 2)
+    now[0] = 1.0
+    assert there() == Capacity(10, 3)
+    ray.alive["c"] = None  # so that the answer cannot be read
+    now[0] = 2.0
+    assert there() == Capacity(10, 3)
+    ray.alive = {"a": 0.0}  # a head without cores of its own
+    now[0] = 3.0
+    assert there() == Capacity(1, 1)

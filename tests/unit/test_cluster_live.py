@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from personare.cluster.live_host import ORPHANED_SECONDS, UNHEARD_SECONDS, Card,
 from personare.provenance.settings import MarksSettings
 from personare.serve.live.opened import Wanted
 from personare.serve.live.wire import Kind, Packet, State
+from tests.unit.test_workers import until
 
 CARD = Card("session_1", "token", "alice", "kind", Wanted())
 FACTS = {"cost": 0.2}
@@ -141,3 +143,19 @@ def test_one_that_is_over_is_found_by_no_directory(host):
 def test_what_cannot_be_brought_is_refused(host):
     host.obey("refuse", "why")
     assert heard(host)[-1] == "refused"
+
+
+def test_who_listened_before_takes_nothing_from_who_listens_now(host):
+    """A front that died may have left a listener behind, which waits for ever."""
+    taken: list[Any] = []
+    assert heard(host)
+    left = threading.Thread(target=lambda: taken.extend(host.hear()), daemon=True)
+    left.start()
+    until(lambda: host._listener == 2)
+    stream = host.hear()
+    begins = threading.Timer(0.05, lambda: host.send(("event", {"type": "curves"})))
+    begins.start()
+    assert [message[0] for message in next(stream)] == ["event"]
+    left.join(10)
+    assert not left.is_alive()
+    assert taken == []

@@ -1,5 +1,5 @@
-"""The manifests of deploy/kubernetes: by the schemas of Kubernetes where the validator is
-installed, and against the image, the command and the routes that they speak of.
+"""The manifests of deploy/: by the schemas of Kubernetes, and against the image, the command
+and the routes that they speak of.
 """
 
 from __future__ import annotations
@@ -15,6 +15,19 @@ yaml = pytest.importorskip("yaml")
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "kubernetes"
+RAY_CLUSTER = {
+    "authOptions", "autoscalerOptions", "enableInTreeAutoscaling", "gcsFaultToleranceOptions",
+    "headGroupSpec", "headServiceAnnotations", "managedBy", "rayVersion", "suspend", "workerGroupSpecs",
+}  # fmt: skip
+AUTOSCALER = {
+    "env", "envFrom", "idleTimeoutSeconds", "image", "imagePullPolicy", "resources",
+    "securityContext", "upscalingMode", "version", "volumeMounts",
+}  # fmt: skip
+HEAD = {"enableIngress", "headService", "rayStartParams", "serviceType", "template"}
+WORKERS = {
+    "groupName", "idleTimeoutSeconds", "maxReplicas", "minReplicas", "numOfHosts", "rayStartParams",
+    "replicas", "scaleStrategy", "suspend", "template",
+}  # fmt: skip
 RESOURCES = [path.name for path in sorted(FOLDER.glob("*.yaml")) if path.name != "kustomization.yaml"]
 
 
@@ -27,10 +40,58 @@ def pod() -> dict[str, Any]:
     return read("statefulset.yaml")["spec"]["template"]["spec"]
 
 
+def check(manifest: dict[str, Any]) -> None:
+    """Raises ValidationError for what the newest Kubernetes does not take, unknown fields too.
+    Skips where the validator is not installed, which is part of the extra dev.
+    """
+    validator = pytest.importorskip("kubernetes_validate")
+    validator.validate(manifest, validator.latest_version(), strict=True)
+
+
 @pytest.mark.parametrize("name", RESOURCES)
 def test_a_manifest_is_what_kubernetes_takes(name: str) -> None:
+    check(read(name))
+
+
+@pytest.mark.parametrize(
+    ("path", "wrong"),
+    [
+        (("startupProbe", "httpGet", "port"), []),
+        (("livenessProbe", "periodSeconds"), "often"),
+        (("readinessProbe", "httpGets"), {}),
+        (("resources", "limits", "memory"), [6]),
+        (("securityContext", "readOnlyRoot"), True),
+    ],
+)
+def test_the_check_reaches_probes_limits_and_rights(path: tuple[str, ...], wrong: Any) -> None:
     validator = pytest.importorskip("kubernetes_validate")
-    validator.validate(read(name), validator.latest_version(), strict=True)
+    manifest = read("statefulset.yaml")
+    place = manifest["spec"]["template"]["spec"]["containers"][0]
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = wrong
+    with pytest.raises(validator.ValidationError):
+        check(manifest)
+
+
+def test_the_ray_service_has_the_operators_fields_and_pods_that_kubernetes_takes() -> None:
+    """Its own schema is in no package: the names are those of KubeRay's reference, ray.io/v1."""
+    claim, service = yaml.safe_load_all((ROOT / "deploy" / "rayservice.yaml").read_text(encoding="utf-8"))
+    check(claim)
+    assert (service["apiVersion"], service["kind"]) == ("ray.io/v1", "RayService")
+    assert set(service["spec"]) == {"serveConfigV2", "rayClusterConfig"}
+    assert isinstance(service["spec"]["serveConfigV2"], str)
+    cluster = service["spec"]["rayClusterConfig"]
+    assert set(cluster) <= RAY_CLUSTER
+    assert set(cluster["autoscalerOptions"]) <= AUTOSCALER
+    assert set(cluster["headGroupSpec"]) <= HEAD
+    for group in cluster["workerGroupSpecs"]:
+        assert set(group) <= WORKERS
+        assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "of-a-group"}}
+        check(pod | {"spec": group["template"]["spec"]})
 
 
 def test_the_kustomization_names_every_manifest() -> None:

@@ -48,6 +48,15 @@ def batch(
             show_default=False,
         ),
     ] = None,
+    gpu: Annotated[
+        float,
+        typer.Option(
+            "--gpu",
+            min=0.0,
+            max=1.0,
+            help="With --on: the share of a GPU that a worker reserves whose engine runs on one.",
+        ),
+    ] = 0.0,
     voice: Annotated[
         str | None, typer.Option("--voice", help="Voice or language for texts: see `personare voices`.")
     ] = None,
@@ -60,6 +69,8 @@ def batch(
     .txt) becomes a clip of --portrait, or of the picture of the same name; in a folder without
     voices, every video does, as a guide. Exit code 3 if any job failed.
     """
+    if gpu and on is None:
+        raise typer.BadParameter("--gpu goes with --on: here an engine takes the GPU that it finds")
     from personare.ground.paths import expanded
     from personare.work.batch import run_batch
     from personare.work.jobs import Defaults, folder_jobs, read_jobs
@@ -73,7 +84,7 @@ def batch(
         raise typer.BadParameter("--portrait is for folders; a jobs file names its portraits")
     else:
         wanted = read_jobs(jobs.absolute(), target, defaults)
-    with progress_bar() as progress, _staff(on, given.settings(), progress) as staff:
+    with progress_bar() as progress, _staff(on, gpu, given.settings(), progress) as staff:
         summary = run_batch(wanted, target, given.settings(), workers=workers, progress=progress, staff=staff)
     if given.as_json:
         print_json(summary)
@@ -84,17 +95,17 @@ def batch(
 
 
 @contextmanager
-def _staff(on: str | None, settings: Settings, progress: Progress) -> Iterator[Staff | None]:
+def _staff(on: str | None, gpu: float, settings: Settings, progress: Progress) -> Iterator[Staff | None]:
     """Who makes the clips, while the block runs."""
     if on is None:
         yield None
         return
     from personare.cluster.joined import joined
 
-    with joined(on, progress) as cluster:
+    with joined(on, progress):
         from personare.cluster.hired import staff
 
-        yield staff(cluster, settings)
+        yield staff(settings, gpu)
 
 
 def _tell(summary: Summary) -> None:

@@ -20,13 +20,15 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from personare.cluster.hired import absolute, hiring
-from personare.cluster.joined import found, joined, ray_module
+from personare.cluster.joined import following, joined, ray_module
 from personare.engines import DEFAULT_ENGINE
 from personare.engines.engine import engine_entry_points
-from personare.errors import EngineError, InvalidOption
+from personare.engines.neural import uses_gpu
+from personare.errors import EngineError, InvalidOption, PersonareError
 from personare.media.local import read_at_most
 from personare.provenance.settings import read_marks_settings
 from personare.serve.keys import read_keys
+from personare.serve.live.opened import Wanted
 from personare.serve.settings import ServeSettings
 from personare.studio.checked import CheckedModel
 from personare.studio.studio import Studio
@@ -49,6 +51,12 @@ class Deployment(CheckedModel):
         None, description="cores of a cluster that is started here; none: all"
     )
     spare: int = Field(1, ge=0, le=64, description="actors that wait on every node for the next session")
+    gpu: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of a GPU that an actor of an engine with networks has; 0: what it finds",
+    )
     api_keys: Path | None = Field(None, description="TOML file of callers, keys and quotas")
     service: ServeSettings = Field(ServeSettings(), description="the service, as `personare serve` has it")
 
@@ -104,7 +112,7 @@ def served(deployment: Deployment) -> Iterator[str]:
     """
     from ray import serve
 
-    from personare.cluster import actors
+    from personare.cluster import live_actors
 
     settings, ray = deployment.service, ray_module()
     port = settings.port or _free_port(settings.host)
@@ -127,7 +135,7 @@ def served(deployment: Deployment) -> Iterator[str]:
             serve.delete(NAME)
         else:
             serve.shutdown()
-        if (known := actors.known_directory()) is not None:
+        if (known := live_actors.known_directory()) is not None:
             ray.get(known.end.remote(), timeout=30)
             ray.kill(known)
 
@@ -171,7 +179,7 @@ def _application(deployment: Deployment) -> Any:
 
 def front(deployment: Deployment) -> Any:
     """The application, in the replica that serves it."""
-    from personare.cluster import actors
+    from personare.cluster import live_actors
     from personare.cluster.parcels import Packer
     from personare.cluster.sessions import ClusterSessions
     from personare.serve.app import create_app
@@ -181,12 +189,34 @@ def front(deployment: Deployment) -> Any:
     settings, ray = deployment.service, ray_module()
     names = tuple(name for name in settings.warm if name in engine_entry_points()) or (DEFAULT_ENGINE,)
     marks = absolute(read_marks_settings())
-    directory = actors.directory(settings.studio, marks, names, settings.sessions, deployment.spare)
-    packer = Packer(Studio(settings.studio), ray.put)
-    live = partial(ClusterSessions, directory=directory, packer=packer)
-    cluster = found()
-    elsewhere = Elsewhere(cluster.cores, cluster.machines, hiring(settings.studio), live)
+    memory, share = settings.limits.job_memory_bytes or 0, deployment.gpu
+    directory = live_actors.directory(
+        settings.studio, marks, names, settings.sessions, deployment.spare, memory, share
+    )
+    studio = Studio(settings.studio)
+    needed = partial(share_of, studio, share)
+    live = partial(ClusterSessions, directory=directory, packer=Packer(studio, ray.put), gpu=needed)
+    elsewhere = Elsewhere(following(), hiring(settings.studio, share), live, share)
     return create_app(settings, elsewhere)
+
+
+def share_of(studio: Studio, share: float, wanted: Wanted) -> float:
+    """The share of a GPU that a session needs: none if its engine has no networks, or they are
+    to run elsewhere.
+    """
+    if not share:
+        return 0.0
+    name, options = wanted.engine or DEFAULT_ENGINE, dict(wanted.options)
+    try:
+        if wanted.avatar:
+            manifest = studio.shelf.load_manifest(wanted.avatar)
+            name, options = wanted.engine or manifest.engine, {**manifest.options, **options}
+        fields = studio.open(name).Options.model_fields
+    except (OSError, PersonareError):  # whoever opens it says so
+        return 0.0
+    if "device" not in fields:
+        return 0.0
+    return share if uses_gpu([str(options.get("device", fields["device"].default))]) else 0.0
 
 
 def drain(on: str, node: str, *, drains: bool = True, move: bool = False) -> int:
@@ -198,10 +228,10 @@ def drain(on: str, node: str, *, drains: bool = True, move: bool = False) -> int
             "no cluster is named", hint='RAY_ADDRESS=HOST:6379, or on = "ray://HOST:PORT" in --config'
         )
     with joined(on):
-        from personare.cluster import actors
+        from personare.cluster import live_actors
 
         ray = ray_module()
-        known = actors.known_directory()
+        known = live_actors.known_directory()
         if known is None:
             raise EngineError("no service runs on this cluster", hint="personare deploy")
         nodes = [one["NodeID"] for one in ray.nodes() if one["Alive"] and one["NodeID"].startswith(node)]

@@ -1,7 +1,7 @@
 """Which session is on which node, and where the next one fits: by measured cost, over all
 nodes, where its avatar is warm before anywhere else.
 
-The same class places the sessions of a cluster (actors.py) and of a simulation
+The same class places the sessions of a cluster (live_actors.py) and of a simulation
 (benchmarks/fleet.py). It has no clock, no thread and no network.
 """
 
@@ -27,13 +27,20 @@ _LOOKED_AT = 8
 one actor or a few that wait.
 """
 
+_SLACK = 1e-6
+"""Shares are sums of floats."""
+
 
 @dataclass
 class _Node:
-    """A node. warm: avatars, the last used at the end."""
+    """A node. gpus: those that sessions may have, None where there are none; shares: of them,
+    by session. warm: avatars, the last used at the end.
+    """
 
     capacity: float
+    gpus: float | None = None
     held: dict[str, float] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
     used: float = 0.0
     warm: OrderedDict[str, None] = field(default_factory=OrderedDict)
     drains: bool = False
@@ -42,12 +49,13 @@ class _Node:
 @dataclass(frozen=True, slots=True)
 class Placed:
     """Where a session goes. warm: whether its avatar is at hand there. measure: whether the
-    cost of its kind is not known yet.
+    cost of its kind is not known yet. gpu: share of one that it has there.
     """
 
     node: str
     warm: bool
     measure: bool
+    gpu: float = 0.0
 
 
 class Drains:
@@ -79,11 +87,14 @@ class Directory:
         self._emptiest: list[tuple[float, str]] = []
         self._used = 0.0
 
-    def join(self, node: str, cores: float) -> None:
-        """A node is there; again does no harm."""
+    def join(self, node: str, cores: float, gpus: float | None = None) -> None:
+        """A node is there; again does no harm. gpus: that sessions may have now; None where it
+        has none.
+        """
         if node not in self._nodes:
             self._nodes[node] = _Node(self._share * cores)
             self._offer(node)
+        self._nodes[node].gpus = gpus
 
     def lose(self, node: str) -> list[str]:
         """A node is gone; the sessions that were there, which have no place now."""
@@ -127,36 +138,42 @@ class Directory:
         """The node of a session; None if it has none."""
         return self._where.get(session)
 
-    def enter(self, session: str, kind: str, avatar: str = "") -> Placed:
+    def enter(self, session: str, kind: str, avatar: str = "", gpu: float = 0.0) -> Placed:
         """A place for a session; one that it had is given back. kind: sessions that cost the
-        same. Raises Busy.
+        same. gpu: share of one that it needs, where there are any. Raises Busy.
         """
         self.leave(session)
         if self._most is not None and len(self._where) >= self._most:
             raise Busy(f"{len(self._where)} sessions are all that this service takes", hint="try again later")
         cores = self._known.get(kind, UNKNOWN_CORES)
-        emptiest = self._with_room(cores)
-        node = emptiest if emptiest is None else self._warm_with_room(avatar, cores, emptiest) or emptiest
+        gpu = gpu if any(node.gpus is not None for node in self._nodes.values()) else 0.0
+        emptiest = self._with_gpu(cores, gpu) if gpu else self._with_room(cores)
+        node = (
+            emptiest if emptiest is None else self._warm_with_room(avatar, cores, emptiest, gpu) or emptiest
+        )
+        if node is None and gpu and self._with_room(cores) is not None:
+            raise Busy(f"no GPU has {gpu:g} of it left", hint="try again later, or with device=cpu")
         if node is None:
             raise Busy(
                 f"sessions take {self.used:.2f} of {self.capacity:.2f} cores, and this one needs {cores:.2f}",
                 hint="try again later, with a smaller size, or with more nodes",
             )
         warm = avatar in self._nodes[node].warm
-        self._hold(session, node, kind)
+        self._hold(session, node, kind, gpu)
         self._note_warm(node, avatar)
-        return Placed(node, warm, kind not in self._known)
+        return Placed(node, warm, kind not in self._known, gpu)
 
-    def put(self, session: str, node: str, kind: str, avatar: str = "") -> None:
+    def put(self, session: str, node: str, kind: str, avatar: str = "", gpu: float = 0.0) -> None:
         """A session is on a node already: of one that was found there."""
         self.leave(session)
         if node in self._nodes:
-            self._hold(session, node, kind)
+            self._hold(session, node, kind, gpu)
             self._note_warm(node, avatar)
 
     def measured(self, session: str, kind: str, cores: float) -> None:
         """What a session that is in costs really. Raises Busy if it has to leave again."""
         node = self._where.get(session)
+        gpu = 0.0 if node is None else self._nodes[node].shares.get(session, 0.0)
         self.leave(session)
         self.seen(kind, cores)
         if node is None:
@@ -167,7 +184,7 @@ class Directory:
                 f"this session takes {self._known[kind]:.2f} cores, and its node has not so many left",
                 hint="try again: the next one knows what it costs",
             )
-        self._hold(session, node, kind)
+        self._hold(session, node, kind, gpu)
 
     def seen(self, kind: str, cores: float) -> None:
         """What a session in play took while it spoke: the lowest figure of a kind counts, also
@@ -178,8 +195,9 @@ class Directory:
             return
         for session in [session for session, other in self._kinds.items() if other == kind]:
             node = self._where[session]
+            gpu = self._nodes[node].shares.get(session, 0.0)
             self.leave(session)
-            self._hold(session, node, kind)
+            self._hold(session, node, kind, gpu)
 
     def leave(self, session: str) -> None:
         """Give a place back; twice does no harm."""
@@ -188,6 +206,7 @@ class Directory:
         if node is not None:
             found = self._nodes[node]
             cores = found.held.pop(session)
+            found.shares.pop(session, None)
             found.used = found.used - cores if found.held else 0.0
             self._used -= cores
             self._offer(node)
@@ -196,22 +215,30 @@ class Directory:
         """Node -> cores that are left for sessions."""
         return {name: node.capacity - node.used for name, node in self._nodes.items() if not node.drains}
 
-    def _hold(self, session: str, node: str, kind: str) -> None:
+    def _hold(self, session: str, node: str, kind: str, gpu: float) -> None:
         found, cores = self._nodes[node], self._known.get(kind, UNKNOWN_CORES)
         found.held[session] = cores
+        if gpu:
+            found.shares[session] = gpu
         found.used += cores
         self._used += cores
         self._where[session], self._kinds[session] = node, kind
         self._offer(node)
 
-    def _fits(self, node: _Node, cores: float) -> bool:
+    def _fits(self, node: _Node, cores: float, gpu: float = 0.0) -> bool:
+        if gpu and sum(node.shares.values()) + gpu > (node.gpus or 0.0) + _SLACK:
+            return False
         # the first one of a node may come in whatever it costs
         return not node.drains and (not node.held or node.used + cores <= node.capacity)
 
-    def _warm_with_room(self, avatar: str, cores: float, emptiest: str) -> str | None:
+    def _with_gpu(self, cores: float, gpu: float) -> str | None:
+        fitting = [name for name, node in self._nodes.items() if self._fits(node, cores, gpu)]
+        return min(fitting, key=self._share_used, default=None)
+
+    def _warm_with_room(self, avatar: str, cores: float, emptiest: str, gpu: float) -> str | None:
         most = self._share_used(emptiest) + LEAN
         candidates = list(itertools.islice(self._warm.get(avatar, OrderedDict()), _LOOKED_AT))
-        fitting = [name for name in candidates if self._fits(self._nodes[name], cores)]
+        fitting = [name for name in candidates if self._fits(self._nodes[name], cores, gpu)]
         best = min(fitting, key=self._share_used, default=None)
         return best if best is not None and self._share_used(best) <= most else None
 

@@ -13,7 +13,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
 
-from personare.cluster.joined import Cluster, ray_module
+from personare.cluster.joined import following, ray_module
 from personare.cluster.maker import unsent
 from personare.cluster.parcels import Packer, receive
 from personare.errors import Cancelled, PersonareError
@@ -129,27 +129,31 @@ class Hired:
         return True
 
 
-def hiring(settings: Settings) -> Start:
-    """What starts a worker on the joined cluster; in the process that joined it."""
+def hiring(settings: Settings, gpu: float = 0.0) -> Start:
+    """What starts a worker on the joined cluster; in the process that joined it. gpu: share of
+    a GPU for those whose tasks may run on one, where the cluster has any.
+    """
     from personare.cluster import actors
 
     studio, ray = Studio(settings), ray_module()
     packer, marks = Packer(studio, ray.put), absolute(read_marks_settings())
-    turns = actors.leases()
+    turns, there = actors.leases(), following()
 
     def start(settings: Settings, terms: Terms) -> tuple[Connection, Running]:
         ours, theirs = Pipe()
-        actor = actors.maker(settings, marks, turns)
+        share = gpu if terms.graphics and there().gpus else 0.0
+        actor = actors.maker(settings, marks, turns, terms.memory_bytes, share)
         return ours, Hired(actor, packer, studio, theirs, tells=terms.tells)
 
     return start
 
 
-def staff(cluster: Cluster, settings: Settings) -> Staff:
-    """Who makes the clips of a batch on a joined cluster. An actor's death may be its machine's
-    fault: its job is tried again.
+def staff(settings: Settings, gpu: float = 0.0) -> Staff:
+    """Who makes the clips of a batch on the joined cluster: as many as it has cores, also when
+    nodes come or go. An actor's death may be its machine's fault: its job is tried again. gpu:
+    see `hiring`.
     """
-    return Staff(cluster.cores, cluster.machines, TRIES, hiring(settings))
+    return Staff(following(), TRIES, hiring(settings, gpu), gpu)
 
 
 def absolute(marks: MarksSettings) -> MarksSettings:

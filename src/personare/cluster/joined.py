@@ -12,9 +12,9 @@ import os
 import re
 import secrets
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -22,20 +22,14 @@ from typing import Any
 from personare.errors import EngineError, InvalidOption
 from personare.ground.machine import machine
 from personare.types import Progress, no_progress
+from personare.work.workers import Capacity, shares_in
 
 NAMESPACE = "personare"
 _STORE_BYTES = 256 << 20
 """Of a cluster that is started here, for files on their way."""
+_ASK_SECONDS = 1.0
 _ADDRESS = re.compile(r"ray|ray://[A-Za-z0-9.\-\[\]:]+:\d{1,5}")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-@dataclass(frozen=True, slots=True)
-class Cluster:
-    """What a joined cluster has. cores: of all nodes; machines: how many nodes are alive."""
-
-    cores: int
-    machines: int
 
 
 def check_address(address: str) -> None:
@@ -67,7 +61,7 @@ def send_token(address: str) -> None:
 
 
 @contextmanager
-def joined(address: str, progress: Progress = no_progress, *, cores: int | None = None) -> Iterator[Cluster]:
+def joined(address: str, progress: Progress = no_progress, *, cores: int | None = None) -> Iterator[Capacity]:
     """A cluster, while the block runs. cores: of one that is started here; None for all.
 
     Raises InvalidOption for an address that is none, EngineError where ray is not installed,
@@ -101,11 +95,40 @@ def joined(address: str, progress: Progress = no_progress, *, cores: int | None 
         _answer_as(before)
 
 
-def found() -> Cluster:
+def found() -> Capacity:
     """What the joined cluster has now."""
-    ray = ray_module()
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    return Cluster(max(1, int(ray.cluster_resources().get("CPU", 1))), max(1, len(nodes)))
+    nodes = [node["Resources"] for node in ray_module().nodes() if node["Alive"]]
+    gpus = tuple(node["GPU"] for node in nodes if node.get("GPU"))
+    return Capacity(max(1, int(sum(node.get("CPU", 0) for node in nodes))), max(1, len(nodes)), gpus)
+
+
+def free_gpus(share: float) -> dict[str, float]:
+    """Node -> shares of GPUs that nobody has, in GPUs, of nodes that have any."""
+    from ray._private.state import available_resources_per_node, total_resources_per_node
+
+    left, free = available_resources_per_node(), {}
+    for node, there in total_resources_per_node().items():
+        if gpus := there.get("GPU"):
+            taken = round((gpus - left.get(node, {}).get("GPU", 0.0)) / share)
+            free[node] = (shares_in(gpus, share) - taken) * share
+    return free
+
+
+def following(now: Callable[[], float] = time.monotonic) -> Callable[[], Capacity]:
+    """What the joined cluster has, asked once a second at most; the last answer where it gives
+    none. From one thread. now: seconds of a clock that never falls.
+    """
+    last, asked_at = found(), now()
+
+    def there() -> Capacity:
+        nonlocal last, asked_at
+        if now() - asked_at >= _ASK_SECONDS:
+            asked_at = now()
+            with suppress(Exception):  # those of ray and grpc: its head begins anew, say
+                last = found()
+        return last
+
+    return there
 
 
 def _start_here(ray: Any, cores: int, quiet: dict[str, Any]) -> None:

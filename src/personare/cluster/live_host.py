@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from personare.cache.store import TurnElsewhere
@@ -30,20 +30,20 @@ from personare.work.making import warm
 
 UNHEARD_SECONDS = 10.0
 ORPHANED_SECONDS = 60.0
-_LOOK_SECONDS = 0.2
 _PASSING = ("packets", "alive")
 """What is worth nothing any more to somebody who did not listen when it was said."""
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """Whose session it is. kind: see `Directory`."""
+    """Whose session it is. kind: see `Directory`. gpu: share of a GPU that it needs, or has."""
 
     id: str
     token: str
     caller: str
     kind: str
     wanted: Wanted
+    gpu: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,9 @@ class LiveHost:
         if turn is not None:
             self._household.studio.store.take_turns(turn)
         self._get, self._now = get, now
-        self._messages: SimpleQueue[tuple[Any, ...]] = SimpleQueue()
+        self._messages: deque[tuple[Any, ...]] = deque()
+        self._told = threading.Condition()
+        """Of messages and listener: who does not listen any more takes none."""
         self._worker = Worker(self, self._household.studio)
         self._card: Card | None = None
         self._cost: float | None = None
@@ -127,16 +129,15 @@ class LiveHost:
 
     def hear(self) -> Iterator[list[tuple[Any, ...]]]:
         """What the worker says, in order, until somebody else listens."""
-        self._listener += 1
-        me = self._listener
+        me = self._heed()
         self.beat()
-        while self._listener == me:
-            try:
-                told = [self._messages.get(timeout=_LOOK_SECONDS)]
-            except Empty:
-                continue
-            while not self._messages.empty():
-                told.append(self._messages.get())
+        while True:
+            with self._told:
+                self._told.wait_for(lambda: self._messages or self._listener != me)
+                if self._listener != me:
+                    return
+                told = list(self._messages)
+                self._messages.clear()
             yield told
 
     def beat(self) -> None:
@@ -178,7 +179,7 @@ class LiveHost:
     def close(self) -> None:
         """The session ends."""
         self._card = None
-        self._listener += 1
+        self._heed()
         self._worker.close()
         self._household.close()
 
@@ -192,7 +193,16 @@ class LiveHost:
             last: Packet = message[1][-1]
             self._generation, self._index = max(self._generation, last.generation), last.index + 1
         if self._heard or message[0] not in _PASSING:
-            self._messages.put(message)
+            with self._told:
+                self._messages.append(message)
+                self._told.notify_all()
+
+    def _heed(self) -> int:
+        """Somebody else listens from now on, or nobody."""
+        with self._told:
+            self._listener += 1
+            self._told.notify_all()
+            return self._listener
 
     def _open(self, wanted: Wanted, avatar: SentAvatar | None, guide: Sent | None) -> None:
         self._generation, self._index = wanted.generation, wanted.index
@@ -215,9 +225,6 @@ class LiveHost:
         with self._watching:
             self._heard = False
             self._worker.obey("watch", None)
-            told = []
-            while not self._messages.empty():
-                told.append(self._messages.get())
-            for message in told:
-                if message[0] not in _PASSING:
-                    self._messages.put(message)
+            with self._told:
+                lasting = [message for message in self._messages if message[0] not in _PASSING]
+                self._messages = deque(lasting)

@@ -114,11 +114,19 @@ class ActorLine:
 
 class ClusterSessions(LiveSessions):
     """Makes sessions on all nodes of the joined cluster, and takes over those of a front that
-    died. directory: the actor of actors.py.
+    died. directory: the actor of live_actors.py. gpu: share of one that a session needs.
     """
 
-    def __init__(self, settings: Settings, directory: Any, packer: Packer, **given: Any) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        directory: Any,
+        packer: Packer,
+        gpu: Callable[[Wanted], float] = lambda _: 0.0,
+        **given: Any,
+    ) -> None:
         super().__init__(settings, **given)
+        self._gpu = gpu
         self._ray = ray_module()
         self._directory, self._packer = directory, packer
         self._lines: dict[str, ActorLine] = {}
@@ -132,7 +140,7 @@ class ClusterSessions(LiveSessions):
     async def create(self, wanted: Wanted, caller: str) -> Place:
         kind = kind_of(wanted)
         id = f"session_{secrets.token_hex(12)}"
-        card = Card(id, secrets.token_urlsafe(24), caller, kind, wanted)
+        card = Card(id, secrets.token_urlsafe(24), caller, kind, wanted, self._gpu(wanted))
         self._coming[caller] += 1
         try:
             actor, measure = await self._entered(card)
@@ -169,7 +177,8 @@ class ClusterSessions(LiveSessions):
     def _adopt(self, actor: Any, state: State) -> None:
         """A session of a front that died; whoever has its token takes it up again."""
         wanted = replace(state.card.wanted, generation=state.generation, index=state.index, measure=False)
-        self._placed(state.card, wanted, lambda: actor)
+        place = self._placed(state.card, wanted, lambda: actor)
+        place.facts = state.facts | {"fps": str(state.facts["fps"])}  # before it says so itself
 
     def _other(self, card: Card) -> Any:
         """Another actor for a session whose own was lost; in a thread of its line."""

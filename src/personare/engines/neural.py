@@ -72,6 +72,11 @@ def device_of(options: DeviceOptions) -> torch.device:
     return choose_device(options.device)
 
 
+def uses_gpu(devices: Iterable[str]) -> bool:
+    """Whether one of these may be a GPU of CUDA's; `auto` is where there is one."""
+    return any(name.strip().lower().partition(":")[0] in ("auto", "cuda") for name in devices)
+
+
 def torch_missing() -> list[str]:
     """What of the extra [neural] is not installed, as one line with the command that installs
     it; empty if all is there.

@@ -35,6 +35,7 @@ _FLAGS = (
 )
 """Instruction sets that matrix code chooses its kernels by."""
 
+_WORKER_SHARE = 0.75
 _GPU_DRIVERS = ("/proc/driver/nvidia/version", "/sys/module/amdgpu/version")
 _NUMERIC_ENVIRONMENT = (
     "CUDA_VISIBLE_DEVICES",
@@ -102,6 +103,13 @@ def main_memory() -> tuple[int, int]:
     except (OSError, ValueError):  # no control group, or no limit ("max")
         return free, total
     return min(free, max(0, limit - used)), min(total, limit)
+
+
+def allowed_memory(most: int | None) -> int | None:
+    """Bytes that a worker on this machine may have; 0 stands for three quarters of its main
+    memory, None for as much as there is.
+    """
+    return round(main_memory()[1] * _WORKER_SHARE) if most == 0 else most
 
 
 def numerics() -> dict[str, object]:

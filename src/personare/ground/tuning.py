@@ -52,17 +52,29 @@ def keep_memory() -> bool:
     return bool(mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)) and mapped_above
 
 
-def limit_memory(most: int | None) -> None:
+def limit_memory(most: int | None, beside: int = 0) -> None:
     """What a damaged or hostile file makes a decoder ask for ends a process, not the machine.
 
-    most: bytes that this one may have; None: as much as there is. (Not every system knows it.)
+    most: bytes that this one may have; None: as much as there is. beside: what it has already
+    that does not count. (Not every system knows it.)
     """
     if most is None:
         return
     with suppress(ImportError, ValueError, OSError):
         import resource
 
-        resource.setrlimit(resource.RLIMIT_DATA, (most, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+        hardest = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        resource.setrlimit(resource.RLIMIT_DATA, (most + beside, hardest))
+
+
+def data_bytes() -> int:
+    """What `limit_memory` would count of this process now; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as file:  # noqa: PTH123  # as little as can be
+            lines = dict(line.split(":", 1) for line in file if ":" in line)
+        return int(lines["VmData"].split()[0]) << 10
+    except (OSError, KeyError, ValueError):
+        return 0
 
 
 def _has_glibc() -> bool:

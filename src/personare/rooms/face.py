@@ -13,6 +13,7 @@ What draws is a process of its own, started by `spawn`: a script that opens a fa
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -35,6 +36,8 @@ from personare.serve.live.process import WorkerProcess
 from personare.serve.live.wire import Event, Kind, Packet, Say, State, VoicePiece
 from personare.studio.settings import Settings
 from personare.types import Image, Samples
+
+log = logging.getLogger(__name__)
 
 AHEAD_SECONDS = 30
 """Voice that may wait; whoever has more of it waits in `hear`."""
@@ -62,8 +65,8 @@ class Moment:
 class Ended:
     """The last moment of an utterance has been given out.
 
-    interrupted: it was not said to its end, though nobody interrupted it: the engine failed, or
-        its process was lost.
+    interrupted: it was not said to its end, though nobody interrupted it: the engine failed,
+        its process was lost, or a text has no voice. The log says why.
     """
 
     interrupted: bool = False
@@ -286,6 +289,7 @@ class Face:
 
     def _failed(self, event: Event) -> None:
         self._why = event["error"]["detail"]
+        log.warning("%s", ". ".join(filter(None, (self._why, event["error"].get("hint", "")))))
         said = event.get("utterance")
         if said is None or any(line.id == said for line in self._lines):
             return  # one that has begun is told as finished as well

@@ -25,16 +25,20 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from livekit import api, rtc
-from livekit.agents import AgentSession, get_job_context
-from livekit.agents.types import ATTRIBUTE_PUBLISH_ON_BEHALF
-from livekit.agents.voice import avatar as agents_avatar
 
-from personare.errors import InvalidOption, PersonareError
+from personare.errors import InvalidOption, PersonareError, ServiceError
 from personare.rooms.face import Ended, Face
-from personare.rooms.spoken import main
+from personare.rooms.spoken import lacks, main
 from personare.serve.live.wire import State
 from personare.studio.settings import Settings
+
+try:
+    from livekit import api, rtc
+    from livekit.agents import AgentSession, get_job_context
+    from livekit.agents.types import ATTRIBUTE_PUBLISH_ON_BEHALF
+    from livekit.agents.voice import avatar as agents_avatar
+except ModuleNotFoundError:
+    lacks("livekit-agents", "livekit", __name__)
 
 log = logging.getLogger(__name__)
 
@@ -295,7 +299,11 @@ async def run() -> None:
     async with Face(os.getenv("PERSONARE_AVATAR", ""), rate=RATE) as face:
         room, left = rtc.Room(), asyncio.Event()
         room.on("disconnected", lambda *_: left.set())
-        await room.connect(url, token)
+        try:
+            await room.connect(url, token)
+        except rtc.ConnectError as error:
+            hint = "is LIVEKIT_URL the server's, and the token's time not over?"
+            raise ServiceError(f"the room cannot be joined: {error}", hint) from None
         agent = room.local_participant.attributes.get(ATTRIBUTE_PUBLISH_ON_BEHALF)
         worker = AvatarWorker(room, face, agent_identity=agent)
         try:

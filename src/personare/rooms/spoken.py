@@ -8,12 +8,12 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from personare.errors import InvalidOption, PersonareError
+from personare.errors import EngineError, InvalidOption, PersonareError
 from personare.media.audio import open_speech
 from personare.media.local import read_at_most
-from personare.rooms.face import Face, Moment
+from personare.rooms.face import Ended, Face, Moment
 
 KEY = "PERSONARE_STREAM_KEY"
 _MOST_KEY = 4096
@@ -72,17 +72,24 @@ async def speak(face: Face, given: argparse.Namespace) -> None:
 
 
 async def moments(face: Face, speaking: Coroutine[Any, Any, None]) -> AsyncIterator[Moment]:
-    """What a face shows while it is told what to say, until all has been said."""
-    task = asyncio.ensure_future(speaking)
+    """What a face shows while it is told what to say, until all has been said. Raises
+    EngineError at the end if something was not.
+    """
+    task, unsaid = asyncio.ensure_future(speaking), 0
     try:
         async for what in face:
             if isinstance(what, Moment):
                 yield what
+            unsaid += isinstance(what, Ended) and what.interrupted
             if task.done() and face.is_silent:
                 break
         await task
     finally:
         task.cancel()
+    if unsaid:
+        raise EngineError(
+            f"not all was said: {unsaid} of it stopped or had no voice", hint="personare voices"
+        )
 
 
 def main(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -95,6 +102,18 @@ def main(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def lacks(package: str, extra: str, name: str) -> NoReturn:
+    """A room's package is not there. name: of the room's module; as a command it ends with one
+    line. Raises ImportError, SystemExit.
+    """
+    told = f"{package} is not installed"
+    hint = f"pip install 'personare[{extra}]'"
+    if name == "__main__":
+        sys.stderr.write(f"error: {told}\nhint: {hint}\n")
+        raise SystemExit(EngineError.exit_code)
+    raise ImportError(f"{told}: {hint}")
 
 
 def arguments(made: argparse.ArgumentParser, words: Sequence[str] | None) -> argparse.Namespace:

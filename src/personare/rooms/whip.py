@@ -4,38 +4,43 @@ aiortc, of `[serve]`.
     PERSONARE_STREAM_KEY=... python -m personare.rooms.whip me.jpg --url https://live.example.org/whip/room
 
 aiortc encodes: VP8 or H.264, whichever the server prefers, and Opus. All candidates are in the
-offer; none follow.
+offer; none follow. signalling.py has the HTTP.
 """
 
 from __future__ import annotations
 
 import asyncio
-import urllib.error
-import urllib.request
 from collections import deque
 from collections.abc import AsyncIterable, Sequence
-from contextlib import suppress
 from fractions import Fraction
 from types import TracebackType
-from urllib.parse import urljoin, urlsplit
 
 import numpy as np
-from aiortc import MediaStreamTrack, RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCSessionDescription
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from personare.errors import InvalidOption, ServiceError
+from personare.errors import ServiceError
 from personare.media.colour import even_sized, i420
 from personare.rooms.face import Moment
-from personare.rooms.spoken import arguments, face_of, key_of, main, moments, parser, speak, take_key
+from personare.rooms.signalling import Signalling, ice_server
+from personare.rooms.spoken import arguments, face_of, key_of, lacks, main, moments, parser, speak, take_key
+
+try:
+    from aiortc import (
+        MediaStreamTrack,
+        RTCConfiguration,
+        RTCIceServer,
+        RTCPeerConnection,
+        RTCSessionDescription,
+    )
+except ModuleNotFoundError:
+    lacks("aiortc", "serve", __name__)
 
 RATE = 48000
 CONNECT_SECONDS = 10.0
-_PATIENCE_SECONDS = 10.0
 _VIDEO_CLOCK = 90000
 _PIECE = RATE // 50
-_MOST_ANSWER = 64_000
 _PICTURES, _PIECES = 5, 50
 
 
@@ -74,14 +79,15 @@ class WhipStream:
         fps: Fraction = Fraction(25),
         ice_servers: Sequence[str] = (),
     ) -> None:
-        """url: http or https. token: of `Authorization: Bearer`. ice_servers: URLs of STUN and
-        TURN servers. Raises InvalidOption.
+        """url: http or https. token: of `Authorization: Bearer`; other servers that this one
+        leads to do not get it. ice_servers: URLs of STUN and TURN servers; none: those that the
+        server offers. Raises InvalidOption.
         """
-        self._url, self._host, self._token, self._fps = url, _host_of(url), token, fps
-        servers = [RTCIceServer(urls=[server]) for server in ice_servers]
-        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        self._signalling, self._fps = Signalling(url, token), fps
+        self._host = self._signalling.host
+        self._ice_servers = [ice_server(url) for url in ice_servers]
+        self._connection: RTCPeerConnection | None = None
         self._connected = asyncio.Event()
-        self._location = ""
         self._video, self._audio = _Track("video", _PICTURES), _Track("audio", _PIECES)
         self._first: int | None = None
         self._samples = 0
@@ -89,13 +95,15 @@ class WhipStream:
 
     async def open(self) -> None:
         """Offer, take the answer, wait for the connection. Raises ServiceError."""
-        connection = self._connection
+        servers = self._ice_servers or await asyncio.to_thread(self._signalling.ice_servers)
+        known = [RTCIceServer([one.url], one.username, one.credential) for one in servers]
+        connection = self._connection = RTCPeerConnection(RTCConfiguration(iceServers=known))
         connection.on("connectionstatechange", self._changed)
         for track in (self._video, self._audio):
             connection.addTransceiver(track, direction="sendonly")
         await connection.setLocalDescription(await connection.createOffer())
         try:
-            answer = await asyncio.to_thread(self._post, connection.localDescription.sdp)
+            answer = await asyncio.to_thread(self._signalling.answer, connection.localDescription.sdp)
             await connection.setRemoteDescription(RTCSessionDescription(answer, "answer"))
             await asyncio.wait_for(self._connected.wait(), CONNECT_SECONDS)
         except TimeoutError:
@@ -110,7 +118,7 @@ class WhipStream:
 
     def write(self, moment: Moment) -> None:
         """A picture and its sound. Raises ServiceError if the connection has ended."""
-        if self._connection.connectionState in ("failed", "closed"):
+        if self._connection is None or self._connection.connectionState in ("failed", "closed"):
             raise ServiceError(f"{self._host} has ended the connection")
         if self._first is None:
             self._first = moment.index
@@ -132,10 +140,9 @@ class WhipStream:
 
     async def close(self) -> None:
         """Tell the server, and hang up."""
-        if self._location:
-            location, self._location = self._location, ""
-            await asyncio.to_thread(self._delete, location)
-        await self._connection.close()
+        await asyncio.to_thread(self._signalling.end)
+        if self._connection is not None:
+            await self._connection.close()
 
     async def __aenter__(self) -> WhipStream:
         await self.open()
@@ -149,38 +156,8 @@ class WhipStream:
     ) -> None:
         await self.close()
 
-    def _post(self, offer: str) -> str:
-        request = self._request(self._url, "POST")
-        request.add_header("Content-Type", "application/sdp")
-        request.data = offer.encode()
-        try:
-            with urllib.request.urlopen(request, timeout=_PATIENCE_SECONDS) as answer:
-                sdp: bytes = answer.read(_MOST_ANSWER)
-                self._location = urljoin(answer.url, answer.headers.get("Location") or "")
-                if answer.status != 201 or urlsplit(self._location).hostname != self._host:
-                    self._location = ""
-                    raise ServiceError(f"{self._host} does not speak WHIP: {answer.status}")
-        except urllib.error.HTTPError as error:
-            hint = "is the token right?" if error.code in (401, 403) else ""
-            raise ServiceError(f"{self._host} refuses: {error.code} {error.reason}", hint) from None
-        except OSError as error:
-            why = getattr(error, "reason", error)
-            why = getattr(why, "strerror", None) or type(why).__name__
-            raise ServiceError(f"{self._host} cannot be reached: {why}") from None
-        return sdp.decode("utf-8", "replace")
-
-    def _delete(self, location: str) -> None:
-        with suppress(OSError):  # it notices by itself
-            urllib.request.urlopen(self._request(location, "DELETE"), timeout=_PATIENCE_SECONDS).close()
-
-    def _request(self, url: str, method: str) -> urllib.request.Request:
-        request = urllib.request.Request(url, method=method)
-        if self._token:
-            request.add_header("Authorization", f"Bearer {self._token}")
-        return request
-
     def _changed(self) -> None:
-        if self._connection.connectionState == "connected":
+        if self._connection is not None and self._connection.connectionState == "connected":
             self._connected.set()
 
 
@@ -193,26 +170,18 @@ async def push(shown: AsyncIterable[Moment], stream: WhipStream) -> int:
     return count
 
 
-def _host_of(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise InvalidOption("that is no address of a WHIP stream", hint="https://host/path")
-    return parts.hostname
-
-
 async def run(words: Sequence[str] | None = None) -> None:
     """The command."""
     made = parser("A face as a stream for a server that takes WHIP.")
     made.add_argument("--url", required=True, help="https://host/path")
     made.add_argument("--token", default="", help="of Authorization: Bearer")
+    told = "a STUN or TURN server, stun:host:port; without one, those that the server offers"
+    made.add_argument("--ice-server", action="append", default=[], metavar="URL", help=told)
     take_key(made, "the token")
     given = arguments(made, words)
-    _host_of(given.url)
-    token = given.token or key_of(given)
-    async with (
-        face_of(given, RATE) as face,
-        WhipStream(given.url, token=token, fps=face.fps) as stream,
-    ):
+    wanted = {"token": given.token or key_of(given), "ice_servers": given.ice_server}
+    WhipStream(given.url, **wanted)  # a wrong address is told before a face is opened
+    async with face_of(given, RATE) as face, WhipStream(given.url, fps=face.fps, **wanted) as stream:
         await push(moments(face, speak(face, given)), stream)
 
 

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from filelock import FileLock, Timeout
 from starlette.concurrency import run_in_threadpool
@@ -15,7 +16,6 @@ from starlette.requests import HTTPConnection
 
 from personare.engines.engine import engine_entry_points
 from personare.errors import Busy
-from personare.ground.machine import machine, main_memory
 from personare.serve.avatars import AvatarNotes
 from personare.serve.database import Database
 from personare.serve.files import FileShelf
@@ -28,14 +28,13 @@ from personare.serve.problems import Problem
 from personare.serve.settings import ServeSettings
 from personare.studio.studio import Studio
 from personare.work.crew import Crew
-from personare.work.workers import Start, in_a_process
+from personare.work.workers import Capacity, Start, here, in_a_process
 
 log = logging.getLogger(__name__)
 
 ALL = "all"
 """Of --warm: every avatar that is kept."""
 _SWEEP_SECONDS = 300.0
-_MEMORY_SHARE = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +51,15 @@ class Quota:
 class Elsewhere:
     """Who works for a service, where it is more than one machine.
 
-    cores, machines: that there are. start: of a worker that makes clips. live: the sessions.
+    there: what there is for workers now; asked in one thread. start: of a worker that makes
+    clips. live: the sessions. gpu: share of a GPU that a worker of an engine with networks
+    takes; 0: whatever it finds.
     """
 
-    cores: int
-    machines: int
+    there: Callable[[], Capacity]
     start: Start
     live: Callable[..., LiveSessions]
+    gpu: float = 0.0
 
 
 @dataclass
@@ -96,16 +97,18 @@ class House:
         database = Database(folder / "serve.sqlite")
         jobs = JobStore(folder / "jobs", database)
         avatars, changes = AvatarNotes(database, studio), Changes()
-        memory = settings.limits.job_memory_bytes or round(main_memory()[1] * _MEMORY_SHARE)
+        memory = settings.limits.job_memory_bytes or 0
+        there, gpu = (here, 0.0) if elsewhere is None else (elsewhere.there, elsewhere.gpu)
         crew = Crew(
             JobPool(jobs, avatars, changes.tell),
             settings.studio,
-            count=settings.workers or (machine().cores if elsewhere is None else elsewhere.cores),
-            fillers=settings.network_workers * (1 if elsewhere is None else elsewhere.machines),
+            count=settings.workers or (lambda: there().cores),
+            fillers=lambda: settings.network_workers * _places(there(), gpu),
             task_seconds=settings.limits.job_seconds,
             memory_bytes=memory,
             warm=_warm(settings, studio),
             start=in_a_process if elsewhere is None else elsewhere.start,
+            graphics=partial(_has_networks, studio) if gpu else None,
         )
         files = FileShelf(folder / "files", database, settings.limits)
         live = LiveSessions if elsewhere is None else elsewhere.live
@@ -227,6 +230,17 @@ class House:
         while True:
             await run_in_threadpool(self.sweep)
             await asyncio.sleep(min(_SWEEP_SECONDS, self.settings.keep_hours * 3600))
+
+
+def _places(there: Capacity, gpu: float) -> int:
+    """How many machines there are for engines with networks."""
+    return len(there.gpus) if gpu and there.gpus else there.machines
+
+
+def _has_networks(studio: Studio, name: str) -> bool:
+    """Of what is to be loaded. Raises UnknownName, EngineError."""
+    engine = name if name in engine_entry_points() else studio.shelf.load_manifest(name).engine
+    return "device" in studio.open(engine).Options.model_fields
 
 
 def _warm(settings: ServeSettings, studio: Studio) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +12,8 @@ from typing import Any, Literal
 from blake3 import blake3
 
 from personare.cache.keys import canonical_json, guide_digest
-from personare.engines import DEFAULT_ENGINE
+from personare.engines.neural import uses_gpu
 from personare.errors import PersonareError
-from personare.ground.machine import machine
 from personare.media.guide import open_guide
 from personare.provenance.settings import read_marks_settings
 from personare.studio.finished import clip_key
@@ -25,7 +24,7 @@ from personare.types import Progress, no_progress
 from personare.work.jobs import Job
 from personare.work.journal import Journal, alone
 from personare.work.queue import Ended, MemoryQueue
-from personare.work.workers import Start, in_a_process, work_off
+from personare.work.workers import Capacity, Start, Terms, here, in_a_process, shares_in, work_off
 
 State = Literal["made", "kept", "failed"]
 
@@ -48,7 +47,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A whole batch; results in the order of the jobs."""
+    """A whole batch; results in the order of the jobs. workers: that there were at most."""
 
     output_dir: str
     jobs: int
@@ -65,15 +64,16 @@ class Summary:
 class Staff:
     """Who makes the clips.
 
-    cores, machines: that there are; engines with networks fill a machine each.
+    there: what there is for workers now; engines with networks fill a machine each.
     tries: how often a job is begun whose worker dies.
     start: of a worker.
+    gpu: share of a GPU that a worker of such an engine takes; 0: whatever it finds.
     """
 
-    cores: int
-    machines: int = 1
+    there: Callable[[], Capacity] = here
     tries: int = 1
     start: Start = in_a_process
+    gpu: float = 0.0
 
 
 def run_batch(
@@ -106,12 +106,21 @@ def run_batch(
             if settings.cache != "refresh" and journal.has(keys[job.name], job.order.output):
                 results[job.name] = Result(job.where, job.name, "kept", 0.0, 0.0, {})
         waiting = [job for job in jobs if job.name not in results]
-        staff = staff or Staff(machine().cores)
-        count = min(workers or default_workers(waiting, studio, staff), len(waiting))
+        staff = staff or Staff()
+        devices = devices_of(waiting, studio)
+        allowed, terms = default_workers(devices, staff), Terms(graphics=uses_gpu(devices))
+        count = 0
+
+        def most() -> int:
+            nonlocal count
+            now = workers or allowed()
+            count = max(count, min(now, len(waiting)))
+            return now
+
         studio.store.flush()
         progress("clips", len(results), len(jobs))
         queue = MemoryQueue(waiting, staff.tries)
-        with closing(work_off(queue, count, settings, staff.start)) as ended:  # type: ignore[type-var]
+        with closing(work_off(queue, most, settings, staff.start, terms)) as ended:  # type: ignore[type-var]
             for end in ended:
                 results[end.job.name] = _result(end, journal, keys[end.job.name])
                 progress("clips", len(results), len(jobs))
@@ -152,14 +161,26 @@ def job_key(job: Job, studio: Studio) -> str:
     return blake3(canonical_json(whole).encode("ascii")).hexdigest()
 
 
-def default_workers(jobs: Sequence[Job], studio: Studio, staff: Staff) -> int:
-    """One process for every core; one for every machine if an engine of theirs has networks
-    that fill a machine by themselves.
+def devices_of(jobs: Sequence[Job], studio: Studio) -> set[str]:
+    """Where the networks of their engines run; empty if none has networks that fill a machine
+    by themselves.
     """
-    engines = {job.order.engine or DEFAULT_ENGINE for job in jobs}
-    if any("device" in studio.open(name).Options.model_fields for name in engines):
-        return staff.machines
-    return staff.cores
+    named = (getattr(studio.cast_for(job.order).options, "device", None) for job in jobs)
+    return {device for device in named if device is not None}
+
+
+def default_workers(devices: set[str], staff: Staff) -> Callable[[], int]:
+    """How many now: one process for every core; with networks one for every machine, or as many
+    as its GPUs have shares for.
+    """
+
+    def now() -> int:
+        there = staff.there()
+        if staff.gpu and there.gpus and uses_gpu(devices):
+            return max(1, sum(shares_in(gpus, staff.gpu) for gpus in there.gpus))
+        return there.machines if devices else there.cores
+
+    return now
 
 
 def _result(ended: Ended, journal: Journal, key: str) -> Result:

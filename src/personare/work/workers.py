@@ -18,6 +18,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Protocol, TypeAlias
 
 from personare.ground import interruption
+from personare.ground.machine import allowed_memory, machine
 from personare.ground.progress import cancellable
 from personare.ground.tuning import keep_memory, limit_memory
 from personare.studio.settings import Settings
@@ -29,6 +30,7 @@ from personare.work.tasks import Step, Stop, Task
 
 _STEP_SECONDS = 0.1
 """Between two steps that are told."""
+_ROUND_SECONDS = 1.0
 _PATIENCE_SECONDS = 15.0
 """How long an interrupted worker may take to remove what is half-written."""
 
@@ -51,12 +53,14 @@ class Terms:
     """How workers of a service work.
 
     tells: whether they say how far they are, and hear that a task is not wanted any more.
-    memory_bytes: that one may have, None for as much as there is (and on systems that have no
-        such limit).
+    memory_bytes: that one may have, see `allowed_memory`; none on systems that have no such
+        limit.
+    graphics: whether its tasks may be such as run on a GPU.
     """
 
     tells: bool = False
     memory_bytes: int | None = None
+    graphics: bool = False
 
 
 Start: TypeAlias = Callable[[Settings, Terms], tuple[Connection, Running]]
@@ -79,31 +83,70 @@ def in_a_process(settings: Settings, terms: Terms) -> tuple[Connection, Running]
     return ours, process
 
 
-def work_off(queue: Queue, count: int, settings: Settings, start: Start = in_a_process) -> Iterator[Ended]:
-    """Make every job of a queue by `count` workers; yields each as it ends, in no order, until
-    nothing waits and nothing is under way. Closed early, or interrupted, nothing half-written
-    is left.
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What there is for workers: cores of all machines, how many machines, the GPUs of each
+    that has some and tells.
     """
-    crew = [Worker(settings, start=start) for _ in range(count)]
+
+    cores: int
+    machines: int = 1
+    gpus: tuple[float, ...] = ()
+
+
+def shares_in(gpus: float, share: float) -> int:
+    """How many have such a share of one of these GPUs; none is split between two."""
+    return int(gpus) * int(1 / share + 1e-6)
+
+
+def here() -> Capacity:
+    """That of this machine."""
+    return Capacity(machine().cores)
+
+
+def work_off(
+    queue: Queue,
+    most: Callable[[], int],
+    settings: Settings,
+    start: Start = in_a_process,
+    terms: Terms = Terms(),
+) -> Iterator[Ended]:
+    """Make every job of a queue; yields each as it ends, in no order, until nothing waits and
+    nothing is under way. Closed early, or interrupted, nothing half-written is left.
+
+    most: workers at a time. It is asked again and again: where there are to be more they are
+    added, where fewer they go when their job has ended.
+    """
+    crew: list[Worker] = []
+    leaving: list[threading.Thread] = []
     try:
-        for worker in crew:
-            worker.give(queue.take())
-        while busy := {worker.connection: worker for worker in crew if worker.task is not None}:
-            for connection in wait(list(busy)):
+        while True:
+            while len(crew) < max(1, most()) and (job := queue.take()) is not None:
+                crew.append(worker := Worker(settings, terms, start))
+                worker.give(job)
+            if not crew:
+                return
+            working = {worker.connection: worker for worker in crew}
+            for connection in wait(list(working), _ROUND_SECONDS):
                 assert isinstance(connection, Connection)
-                worker = busy[connection]
+                worker = working[connection]
                 ended, died = worker.ended()
                 told = queue.give_back(ended) if died else ended
                 if not died:
                     queue.end(ended)
                 if told is not None:
                     yield told
-                job = queue.take()
-                if died and job is not None:
-                    crew[crew.index(worker)] = worker = Worker(settings, start=start)
-                worker.give(job)
+                if died:
+                    crew.remove(worker)
+                elif len(crew) <= max(1, most()) and (job := queue.take()) is not None:
+                    worker.give(job)
+                else:
+                    crew.remove(worker)
+                    leaving.append(retire(worker))
     finally:
         dismiss(crew)
+        for one in leaving:
+            one.join()
 
 
 _OF_THE_PARENT = [getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)]
@@ -181,6 +224,13 @@ class Worker:
         )
 
 
+def retire(worker: Worker) -> threading.Thread:
+    """A worker at no task ends, and what it holds is free; the thread that sees to it."""
+    thread = threading.Thread(target=dismiss, args=([worker],), name="personare-retire")
+    thread.start()
+    return thread
+
+
 def dismiss(crew: Sequence[Worker]) -> None:
     """End processes; those at a task are interrupted, and leave nothing half-written."""
     for worker in crew:
@@ -213,7 +263,7 @@ def _work(connection: Connection, settings: Settings, terms: Terms) -> None:
     try:
         interruption.begin()
         signal.signal(signal.SIGTERM, interruption.interrupt)
-        limit_memory(terms.memory_bytes)
+        limit_memory(allowed_memory(terms.memory_bytes))
         while (task := connection.recv()) is not None:
             if isinstance(task, Stop):  # of one that had just ended
                 continue

@@ -48,7 +48,7 @@ class LiveSessions:
         most: sessions at a time, whatever they cost.
         loopback: whether WebRTC stays on this machine.
         ice_servers: URLs of STUN and TURN servers.
-        memory_bytes: that one worker of this machine may have; None: as much as there is.
+        memory_bytes: that one worker of this machine may have; see `allowed_memory`.
         paused_seconds: that a session may be watched and paused.
         """
         self.admission = Admission(machine().cores, most)

@@ -34,7 +34,9 @@ Start: TypeAlias = Callable[[Settings], tuple[Line, Running]]
 
 
 def in_a_process(settings: Settings, memory_bytes: int | None = None) -> tuple[Line, Running]:
-    """A worker in a spawned process of this machine. memory_bytes: that it may have."""
+    """A worker in a spawned process of this machine. memory_bytes: that it may have; see
+    `allowed_memory`.
+    """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=work, args=(theirs, settings, memory_bytes), daemon=True)

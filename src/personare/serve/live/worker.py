@@ -25,6 +25,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from personare.errors import Busy, EngineError, PersonareError
+from personare.ground.machine import allowed_memory
 from personare.ground.tuning import keep_memory, limit_memory
 from personare.provenance.marks import ID_PREFIX, Mark, now
 from personare.provenance.settings import read_marks_settings
@@ -47,11 +48,13 @@ BADGE_CORNER: Corner = "bottom right"
 
 
 def work(connection: Connection, settings: Settings, memory_bytes: int | None = None) -> None:
-    """A worker's whole life. Ctrl-C is the parent's to answer. memory_bytes: that it may have."""
+    """A worker's whole life. Ctrl-C is the parent's to answer. memory_bytes: that it may have;
+    see `allowed_memory`.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     keep_memory()
-    limit_memory(memory_bytes)
+    limit_memory(allowed_memory(memory_bytes))
     logging.basicConfig(format="%(levelname)s: %(message)s".lower())
     worker = Worker(connection, Studio(settings))
     try:
