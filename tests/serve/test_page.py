@@ -72,6 +72,7 @@ def test_a_portrait_is_dropped_on_the_page(page, portrait: Path):
     wait(page, "document.querySelector('#drop').className === ''")
     wait(page, "document.querySelector('#preview').src.startsWith('blob:')")
     assert portrait.name in page.inner_text("#portrait-note")
+    wait(page, "document.querySelectorAll('#photo li').length > 0")  # and its job is gone
     page.click("#bundled")
     wait(page, "document.querySelector('#preview').src.endsWith('portrait.jpg')")
 
