@@ -160,7 +160,9 @@ def test_a_session_whose_networks_run_on_a_gpu_has_a_share_of_one(begin, ray, mo
     assert begun_anew.enter(replace(CARD, id="s3", gpu=0.5))[0].node_id == "b"
     assert begun_anew.again(replace(CARD, id="s1", gpu=0.5))[0].gpu == 0.5
     del ray.alive["b"]
-    assert begun_anew.again(replace(CARD, id="s1", gpu=0.5))[0].gpu == 0.0, "without any it does with the processor"
+    assert begun_anew.again(replace(CARD, id="s1", gpu=0.5))[0].gpu == 0.0, (
+        "without any it does with the processor"
+    )
 
 
 def test_what_clips_have_of_gpus_sessions_do_not_get(begin, ray):  # noqa: F811
