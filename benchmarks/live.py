@@ -257,6 +257,8 @@ def drift(page, mode: str, voice: np.ndarray, minutes: float) -> None:
             if turn % 6 == 5:
                 held_back(before, after)
                 before = after
+        if turn % 6 == 5:
+            drawn(page.evaluate("seen.messages.splice(0)"))
     page.evaluate("live.interrupt()")
     whole = [value for some in offsets[1:] for value in some]
     tell(f"sound after picture, {minutes:g} min, {mode}", whole)
@@ -269,6 +271,16 @@ def drift(page, mode: str, voice: np.ndarray, minutes: float) -> None:
     print("    by minute: " + ", ".join(" / ".join(f"{value:.0f}" for value in some) for some in shares))
     drifted = f"{shares[-1][1] - shares[0][1]:+.0f} ms, {whole[0]:.0f} at first, {whole[-1]:.0f} at last"
     print(f"{'drift, ' + mode:34} {drifted:34} {'0 in 10 min':20} {os.getloadavg()[0]:.1f}", flush=True)
+
+
+def drawn(messages: list[dict]) -> None:
+    """What the session says of itself: how long its ticks took, and how often it was late."""
+    stats = [message for message in messages if message["type"] == "stats"]
+    if stats:
+        slowest = max(stats, key=lambda one: one["tick_ms"][1])["tick_ms"][1]
+        print(
+            f"    session: 95 % of ticks within {slowest:.0f} ms, clock set back {stats[-1]['slips']} times"
+        )
 
 
 def ahead(held: dict) -> list[float]:
