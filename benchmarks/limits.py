@@ -4,9 +4,11 @@
     python -m benchmarks.limits --template VIDEO    its frames on a template video too
     python -m benchmarks.limits --wav2vec2      wav2vec2's too, weights made in memory
     python -m tests.conformance.seeded_checkpoint --engine float --size full --only float -- DIR
-    python -m benchmarks.limits --float DIR     FLOAT's stages too, stand-in weights, float32
+    python -m benchmarks.limits --float DIR     FLOAT's stages too, stand-in weights
     python -m benchmarks.limits --musetalk full MuseTalk's too, weights made in memory (5 GB)
 
+Networks run in float32, and in the format that `auto` is here if that is another (or those of
+`--formats`); what a later format gives is told against the first, in dB.
 Page faults and the peak of memory are told of each stage; `--allocator system` leaves memory to
 the C library, for a second run to compare with.
 Operations are counted by torch as the networks run, so fused ones of ours count what they need.
@@ -22,6 +24,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -45,6 +48,7 @@ from personare.motion import FaceState
 HERE = Path(__file__).parent
 PORTRAIT = HERE.parent / "src/personare/assets/portrait.jpg"
 FRAMES = 60
+Shape = list[int]
 SECONDS = 4
 
 
@@ -113,27 +117,57 @@ def wav2vec2_stages(most: Peaks) -> None:
         stage("wav2vec2-base, 10 s", lambda: network(sound), most)
 
 
-def stage(name: str, run: Callable[[], Any], most: Peaks) -> None:
-    """One line: seconds, operations, and the share of the peak that they are."""
+def packed_convolution(
+    x: Shape, second: Shape, third: Shape | None, *_: Any, out_shape: Shape, **__: Any
+) -> int:
+    """Operations of oneDNN's own convolution, of a map and a weight, or with something that is
+    added between them: torch counts those of its own alone.
+    """
+    from torch.utils.flop_counter import conv_flop_count
+
+    weight = third if third is not None and len(third) == len(x) else second
+    return conv_flop_count(x, weight, out_shape)
+
+
+def stage(name: str, run: Callable[[], Any], most: Peaks, dtype: str = "float32") -> Any:
+    """One line: seconds, operations, and the share of the peak that they are. What it gave."""
+    import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    counter = FlopCounterMode(display=False)
+    packed = {torch.ops.mkldnn._convolution_pointwise: packed_convolution}
+    counter = FlopCounterMode(display=False, custom_mapping=packed)
     with counter:
         run()
     operations = counter.get_total_flops() / 1e9
     seconds = best(run, 1.0)
-    share = operations / seconds / most.products["float32"]
+    share = operations / seconds / most.products[dtype]
     before, began = resource.getrusage(resource.RUSAGE_SELF), time.process_time()
-    run()
+    made = run()
     taken, after = time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF)
     print(
-        f"{name}: {seconds:.3f} s, {operations:.1f} GFLOP, {share:.0%} of the limit in float32; "
+        f"{name}: {seconds:.3f} s, {operations:.1f} GFLOP, {share:.0%} of the limit in {dtype}; "
         f"{taken:.3f} s of processor time, {after.ru_minflt - before.ru_minflt} page faults, "
-        f"peak so far {after.ru_maxrss / 1e3:.0f} MB"
+        f"peak so far {after.ru_maxrss / 1e3:.0f} MB",
+        flush=True,
     )
+    return made
 
 
-def float_stages(weights: Path, most: Peaks) -> None:
+class Alike:
+    """Tells of each result of a name how far it is from the first, in dB of `span`."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, np.ndarray] = {}
+
+    def tell(self, name: str, made: np.ndarray, span: float) -> None:
+        exact = self._first.setdefault(name, np.asarray(made, np.float64))
+        if exact is not made and (error := np.asarray(made, np.float64) - exact).any():
+            rms = float(np.sqrt(np.mean(np.square(error))))
+            alike = f"{20 * np.log10(span / rms):.1f} dB to the first format"
+            print(f"    {alike}, largest difference {abs(error).max():.3g}")
+
+
+def float_stages(weights: Path, most: Peaks, formats: list[str]) -> None:
     import torch
 
     from personare.engines.float import prepare as wing
@@ -148,48 +182,65 @@ def float_stages(weights: Path, most: Peaks) -> None:
     picture = wing.squeezed(read_image(PORTRAIT), state.config.side)
     seen = wing.appearance(encoder, decoder, picture)
     stage("float, encoding a portrait", lambda: wing.appearance(encoder, decoder, picture), most)
-    frame = FrameDecoder(decoder, seen["appearance"], seen, torch.float32)
     motion = np.asarray(seen["reference"], np.float32)[None]
-    stage("float, decoding a frame", lambda: frame.render(motion), most)
-    config, generator = state.config, np.random.default_rng(0)
+    config, generator, alike = state.config, np.random.default_rng(0), Alike()
     voice, noise = (
         generator.standard_normal((config.chunk, config.width)).astype(np.float32) for _ in range(2)
     )
     reference = generator.standard_normal(config.width).astype(np.float32)
     emotion = np.full(7, 1 / 7, np.float32)
-    network = state.transformer(device, torch.float32)
+    for name in formats:
+        dtype = getattr(torch, name)
+        frame = FrameDecoder(decoder, seen["appearance"], seen, dtype)
+        run = partial(frame.render, motion)
+        alike.tell("decoding", stage("float, decoding a frame", run, most, name), 255)
+        network = state.transformer(device, dtype)
 
-    def sample() -> np.ndarray:
-        return MotionSampler(network, reference, emotion, guidance=Guidance()).sample(voice, noise)
+        def sample(network: Any = network) -> np.ndarray:
+            return MotionSampler(network, reference, emotion, guidance=Guidance()).sample(voice, noise)
 
-    stage("float, sampling a chunk", sample, most)
+        made = stage("float, sampling a chunk", sample, most, name)
+        alike.tell("sampling", made, float(np.std(made)))
 
 
-def musetalk_stages(size: str, most: Peaks, rows: int = 4) -> None:
+def musetalk_stages(size: str, most: Peaks, formats: list[str], rows: int = 4) -> None:
+    import torch
+
     from personare.engines.musetalk.motion import FacePredictor
     from personare.engines.musetalk.render import FaceDecoder
-    from personare.engines.musetalk.template.latents import encoded
+    from personare.engines.musetalk.template.latents import encoded, lean_encoder
     from personare.networks.diffusion import unet_from_state, vae_from_state
-    from personare.networks.folding import lean_resnets
     from tests.conformance.case import HERE as CASES
     from tests.conformance.case import Replay
 
-    replay, generator = (
-        Replay("musetalk", CASES / "musetalk", {}, 0, full=size == "full"),
-        np.random.default_rng(0),
-    )
-    config = replay.config("unet")
-    vae = vae_from_state(replay.state("vae"), replay.config("vae"), "stand-in")
-    lean_resnets(vae.encoder)
+    replay = Replay("musetalk", CASES / "musetalk", {}, 0, full=size == "full")
+    generator, config, alike = np.random.default_rng(0), replay.config("unet"), Alike()
     crop = generator.integers(0, 256, (256, 256, 3)).astype(np.uint8)
-    stage("musetalk, encoding a template frame", lambda: encoded(vae, [crop]), most)
-    decoder = FaceDecoder(vae)
-    motion = FacePredictor(unet_from_state(replay.state("unet"), config, "stand-in"))
     latents = generator.standard_normal((rows, 8, 32, 32), dtype=np.float32)
     tokens = generator.standard_normal((rows, 50, config["cross_attention_dim"]), dtype=np.float32)
-    predicted = motion.predict(latents, tokens)
-    stage(f"musetalk, UNet, {rows} frames", lambda: motion.predict(latents, tokens), most)
-    stage(f"musetalk, decoder, {rows} frames", lambda: decoder.decode(predicted), most)
+    for name in formats:
+        dtype = getattr(torch, name)
+
+        def vae(dtype: Any = dtype) -> Any:
+            return vae_from_state(replay.state("vae"), replay.config("vae"), "stand-in", dtype=dtype)
+
+        encoding = partial(encoded, lean_encoder(vae()), [crop])
+        made = stage("musetalk, encoding a template frame", encoding, most, name)
+        alike.tell("encoding", made, float(np.std(made)))
+        decoder = FaceDecoder(vae())
+        motion = FacePredictor(unet_from_state(replay.state("unet"), config, "stand-in", dtype=dtype))
+        predicting = partial(motion.predict, latents, tokens)
+        predicted = stage(f"musetalk, UNet, {rows} frames", predicting, most, name)
+        decoding = partial(decoder.decode, predicted)
+        alike.tell("faces", stage(f"musetalk, decoder, {rows} frames", decoding, most, name), 255)
+
+
+def own_formats() -> list[str]:
+    """float32, and what `auto` is on this machine."""
+    from personare.weights.device import choose_device, choose_dtype
+
+    own = str(choose_dtype(choose_device("cpu"))).removeprefix("torch.")
+    return list(dict.fromkeys(("float32", own)))
 
 
 def main() -> None:
@@ -200,6 +251,7 @@ def main() -> None:
     parser.add_argument("--musetalk", choices=("full", "tiny"), help="size of its networks")
     parser.add_argument("--template", type=Path, metavar="VIDEO", help="a template video")
     parser.add_argument("--wav2vec2", action="store_true", help="needs personare[neural]")
+    parser.add_argument("--formats", nargs="+", choices=("float32", "bfloat16", "float16"))
     parser.add_argument("--allocator", choices=("kept", "system"), default="kept")
     chosen = parser.parse_args()
     if chosen.allocator == "kept":
@@ -216,9 +268,9 @@ def main() -> None:
     if chosen.wav2vec2:
         wav2vec2_stages(most)
     if chosen.float:
-        float_stages(chosen.float, most)
+        float_stages(chosen.float, most, chosen.formats or own_formats())
     if chosen.musetalk:
-        musetalk_stages(chosen.musetalk, most)
+        musetalk_stages(chosen.musetalk, most, chosen.formats or own_formats())
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ def test_the_unet_is_the_librarys(tiny: Replay, rows: int, height: int, width: i
     given, tokens = noise(rows, 8, height, width), noise(rows, 50, 48, seed=1)
     folded = FacePredictor(unet(tiny))
     made = folded.predict(given, tokens)
-    assert relative(made, plain(unet(tiny), given, tokens)) < 1e-5
+    assert relative(made, plain(unet(tiny), given, tokens)) < 3e-5  # sums in another order: 1.1e-5 on AMX
     assert relative(folded.predict(given, noise(rows, 50, 48, seed=2)), made) > 0.01  # it does listen
 
 

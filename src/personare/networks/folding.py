@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - its usual name
 from torch import Tensor, nn
 
+from personare.networks.packed import PackedConv
+
 
 def fold_time(unet: Any, timestep: int = 0) -> None:
     """Add the time embedding of one timestep to the biases it would be added to, and take it
@@ -112,7 +114,8 @@ def fold_upsampling(network: Any) -> None:
 
 class LeanResnet(nn.Module):
     """The library's ResnetBlock2D, with nothing that does nothing: no division by one, no
-    second copy where a map may be changed in place. To the bit what the library computes.
+    second copy where a map may be changed in place. To the bit what the library computes, but
+    for packed convolutions.
 
     block: without a time embedding, or with that folded in.
     """
@@ -128,8 +131,11 @@ class LeanResnet(nn.Module):
 
     def forward(self, x: Tensor, temb: None = None) -> Tensor:  # noqa: ARG002 - the library's signature
         h = self.conv1(F.silu(self.norm1(x), inplace=True))
-        h = self.conv2(F.silu(self.norm2(h), inplace=True))
-        made: Tensor = h.add_(x if self.conv_shortcut is None else self.conv_shortcut(x))
+        h = F.silu(self.norm2(h), inplace=True)
+        rest = x if self.conv_shortcut is None else self.conv_shortcut(x)
+        if isinstance(self.conv2, PackedConv):
+            return self.conv2.forward(h, rest)
+        made: Tensor = self.conv2(h).add_(rest)
         return made
 
 

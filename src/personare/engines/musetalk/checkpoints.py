@@ -100,15 +100,12 @@ def lease_encoder(options: MuseTalkOptions, weights: Weights) -> Lease[Any]:
     """The encoder half of the autoencoder (diffusers' AutoencoderKL without the other half), in
     the format in which latents are kept.
     """
-    from personare.networks.folding import lean_resnets
+    from personare.engines.musetalk.template.latents import lean_encoder
 
     device, dtype = device_of(options), _dtype(options.kept_format)
 
     def load(folder: Path) -> Any:
-        vae = _vae(folder, weights, device, dtype)
-        vae.decoder = vae.post_quant_conv = None
-        lean_resnets(vae.encoder)
-        return vae
+        return lean_encoder(_vae(folder, weights, device, dtype))
 
     return lease_component(weights, VAE, load, device, dtype, "encoder")
 

@@ -25,6 +25,7 @@ class FacePredictor:
 
     def __init__(self, unet: Any) -> None:
         from personare.networks.folding import channels_last, fold_time, fold_upsampling, lean_resnets
+        from personare.networks.packed import pack_convolutions
 
         fold_time(unet)
         fold_upsampling(unet)
@@ -33,6 +34,7 @@ class FacePredictor:
         self._unet = unet
         weight = unet.conv_in.weight
         self.device, self.dtype = weight.device, weight.dtype
+        pack_convolutions(unet)
         self._table: Tensor | None = None
 
     def predict(self, latents: Floats, tokens: Floats) -> Tensor:

@@ -25,6 +25,7 @@ class FaceDecoder:
         from torch import nn
 
         from personare.networks.folding import channels_last, fold_upsampling, lean_resnets
+        from personare.networks.packed import pack_convolutions
 
         vae.encoder = vae.quant_conv = None
         fold_upsampling(vae.decoder)
@@ -42,6 +43,7 @@ class FaceDecoder:
         channels_last(vae.decoder)
         self._entry, self._decoder = entry, vae.decoder
         self.device = entry.weight.device
+        pack_convolutions(vae.decoder)
 
     def decode(self, latents: Tensor) -> NDArray[np.uint8]:
         """Scaled latents [n, 4, h, w] -> RGB uint8 [n, 8h, 8w, 3]. Raises EngineError if a

@@ -32,6 +32,25 @@ def picture_input(crop: Image) -> Floats:
     return (np.stack([masked, whole]) - np.float32(0.5)) / np.float32(0.5)
 
 
+def lean_encoder(vae: Any) -> Any:
+    """The encoder half of an autoencoder, in place: the other one is let go of.
+
+    Half precision runs channels last. float32 does not: 4 % faster, but its latents would leave
+    the goldens' bounds.
+    """
+    import torch
+
+    from personare.networks.folding import channels_last, lean_resnets
+    from personare.networks.packed import pack_convolutions
+
+    vae.decoder = vae.post_quant_conv = None
+    lean_resnets(vae.encoder)
+    if vae.quant_conv.weight.dtype != torch.float32:
+        channels_last(vae.encoder)
+        pack_convolutions(vae.encoder)
+    return vae
+
+
 def posterior(vae: Any, pictures: Floats) -> tuple[Tensor, Tensor]:
     """Means and standard deviations of the latents of pictures float32 [n, 3, S, S]: two [n, 4,
     S/8, S/8] in float32.
@@ -40,9 +59,10 @@ def posterior(vae: Any, pictures: Floats) -> tuple[Tensor, Tensor]:
 
     weight = vae.quant_conv.weight
     with torch.inference_mode():
-        moments = vae.quant_conv(
-            vae.encoder(torch.from_numpy(pictures).to(weight.device, weight.dtype))
-        ).float()
+        given = torch.from_numpy(pictures).to(weight.device, weight.dtype)
+        if weight.dtype != torch.float32:
+            given = given.contiguous(memory_format=torch.channels_last)
+        moments = vae.quant_conv(vae.encoder(given)).float()
         mean, log_variance = moments.chunk(2, dim=1)
         return mean, (log_variance.clamp(-30, 20) / 2).exp()
 
