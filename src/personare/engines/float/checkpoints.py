@@ -167,7 +167,7 @@ def lease_emotion(weights: Weights, device: torch.device) -> Lease[EmotionClassi
 
 def formats_of(options: FloatOptions, device: torch.device) -> tuple[torch.dtype, torch.dtype]:
     """(of sampling, of decoding). Sampling is float32 unless another precision is asked for by
-    name: it is a fifth of the work, and frames of what half precision samples have 36 dB to those.
+    name: it is a fifth of the work, and frames of motion from bfloat16 have 36 dB to those.
     """
     import torch
 
