@@ -69,10 +69,9 @@ def long_voice(voice_samples, tmp_path_factory):
 def test_complaint_09_and_11_a_task_is_stopped_a_dead_worker_replaced_an_error_told(
     tmp_path, portrait, voice, long_voice, settings
 ):
-    def job(name, speech):
-        order = Order(
-            portrait=portrait, speech=speech, options={"size": 256}, output=tmp_path / f"{name}.mp4"
-        )
+    def job(name, speech, **options):
+        options = {"size": 256, **options}
+        order = Order(portrait=portrait, speech=speech, options=options, output=tmp_path / f"{name}.mp4")
         return Job(order, name, name)
 
     broken = tmp_path / "broken.jpg"
@@ -97,7 +96,7 @@ def test_complaint_09_and_11_a_task_is_stopped_a_dead_worker_replaced_an_error_t
     until(lambda: "make" in pool.ended)
     assert pool.ended["make"].kind == "UnreadableMedia"
 
-    pool.tasks.append(job("killed", voice))
+    pool.tasks.append(job("killed", voice, seed=1))  # a clip that is not kept yet
     crew.wake()
     until(lambda: pool.taken[-1] == "killed")
     os.kill(crew.processes[0], signal.SIGKILL)
