@@ -48,8 +48,8 @@ from personare.motion import FaceState
 HERE = Path(__file__).parent
 PORTRAIT = HERE.parent / "src/personare/assets/portrait.jpg"
 FRAMES = 60
-Shape = list[int]
 SECONDS = 4
+Shape = list[int]
 
 
 def frames(name: str, render: Callable[[int], Any]) -> None:

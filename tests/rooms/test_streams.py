@@ -307,11 +307,10 @@ def test_a_server_gets_pictures_and_sound_by_whip(monkeypatch) -> None:
                 MirrorFace(rate=whip.RATE, tick_seconds=0.04) as face,
                 whip.WhipStream(url, token="key", fps=face.fps) as stream,
             ):
-                await whip.push(spoken.moments(face, said(face, 0.8)), stream)
+                await whip.push(spoken.moments(face, said(face, 1.6)), stream)
                 await asyncio.sleep(0.5)
             assert sum(abs(level - LEVEL) < 8 for level in server.levels) > 10
-            heard = sum(abs(peak - LEVEL) < 30 for peak in server.peaks)
-            assert heard > 15  # of 40: a busy machine loses some
+            assert sum(abs(peak - LEVEL) < 30 for peak in server.peaks) > 25
             asked = ["OPTIONS /whip HTTP/1.1", "POST /whip HTTP/1.1"]
             assert server.requests == [*asked, *asked, "DELETE /whip/one HTTP/1.1"]
 
