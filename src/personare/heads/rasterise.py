@@ -35,6 +35,8 @@ class Rasteriser:
         # the buffer to and fro.
         self._depth = np.ones((height, width), np.float32)
         self._behind: NDArray[np.float32] | None = None
+        self._checked: NDArray[np.int32] | None = None
+        self._reach = (0, -1)
         self._world_to_camera = np.eye(4, dtype=np.float32)
         self._world_to_camera[2, 3] = -_DISTANCE
         self._field_of_view = 2.0 * math.atan(height / 2.0 / _DISTANCE)
@@ -56,13 +58,17 @@ class Rasteriser:
         triangle; 0 where nothing is.
 
         vertices: float32 [n, 3], x and y in pixels, z in pixels, larger is nearer, |z| < 20000.
-        triangles: int32 [m, 3], both windings are drawn. behind: what `kept_depth` gave after
+        triangles: int32 [m, 3], both windings are drawn; looked through once if they are the
+        same that cannot be written. behind: what `kept_depth` gave after
         another draw: only what is nearer than that one's triangles is drawn, and the result is
         anything, not 0, where nothing is. The result, float32 [height, width,
         3], is a buffer of the rasteriser: valid until the next call. Raises EngineError for a
         triangle of vertices that do not exist: OpenCV would read whatever lies there.
         """
-        if triangles.size and not (triangles.min() >= 0 and triangles.max() < len(vertices)):
+        if triangles is not self._checked:
+            self._reach = (int(triangles.min()), int(triangles.max())) if triangles.size else (0, -1)
+            self._checked = None if triangles.flags.writeable else triangles
+        if self._reach[0] < 0 or self._reach[1] >= len(vertices):
             raise EngineError(
                 f"a triangle points outside of its {len(vertices)} vertices",
                 hint="`personare cache clear --all` computes everything anew",

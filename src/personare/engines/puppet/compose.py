@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from personare.engines.puppet.draw.warp import Window
 from personare.types import Image
 
 FEATHER_PX = 8
 """Width of the blend to what is around a moving region that is put back into its picture."""
+_PIXEL = np.dtype("V3")
 
 
 class StillBackground:
@@ -47,13 +45,17 @@ class StillBackground:
         return frame
 
 
-def lay(frame: Image, behind: Image, share: NDArray[np.uint8], windows: Sequence[Window]) -> None:
-    """Mix what is behind into the frame, in place: all of it where the frame's share, uint8 [S,
-    S], is 0, none where it is 255.
+def lay(frame: Image, behind: Image, share: NDArray[np.uint8]) -> None:
+    """Mix what is behind into the frame, both uint8 [H, W, 3] of contiguous rows, in place: all
+    of it where the frame's share, uint8 [H, W], is 0, none where it is 255.
 
-    windows: outside them the share is 0 or 255.
+    Pixels between the two are few, along the person's edge, and mixed one by one.
     """
-    for window in windows:
-        above = share[window] * np.float32(1 / 255)
-        frame[window] = cv2.blendLinear(frame[window], behind[window], above, 1 - above)
+    between = np.flatnonzero(share - np.uint8(1) < 254)  # 0 becomes 255
+    if len(between):
+        pixels, behinds = (picture.reshape(-1).view(_PIXEL) for picture in (frame, behind))
+        above = share.reshape(-1).take(between)[None] * np.float32(1 / 255)
+        own, others = (part.take(between).view(np.uint8).reshape(1, -1, 3) for part in (pixels, behinds))
+        mixed = np.asarray(cv2.blendLinear(own, others, above, 1 - above))
+        pixels[between] = mixed.reshape(-1).view(_PIXEL)
     cv2.copyTo(behind, (share == 0).view(np.uint8), frame)

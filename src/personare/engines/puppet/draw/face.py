@@ -16,7 +16,7 @@ from personare.engines.puppet.draw.mouth import Inside, MouthInterior
 from personare.engines.puppet.draw.resting import AT_REST, RestingFace
 from personare.engines.puppet.draw.shade import SkinShade, marks_on
 from personare.engines.puppet.draw.texture import Texture
-from personare.engines.puppet.draw.warp import WINDOW_ROWS, FineRegion, Patch, Surface, Window, windows_over
+from personare.engines.puppet.draw.warp import FineRegion, Patch, Surface, Window
 from personare.engines.puppet.fit import eyes, lip_colours, lips
 from personare.engines.puppet.fit.light import cheek_colour
 from personare.engines.puppet.fit.rig import Rig
@@ -29,8 +29,6 @@ LIPS_REACH = (0.08, 0.06, 0.24)
 """Room of the finely drawn regions aside, above and below the lids and the lips, in eye
 distances; the jaw drops.
 """
-GAP_PX = 24
-"""Columns in which nothing is mixed are left out where so many lie side by side."""
 
 
 class Drawn(NamedTuple):
@@ -38,12 +36,10 @@ class Drawn(NamedTuple):
 
     frame: uint8 [S, S, 3].
     share: uint8 [S, S], how much of each pixel is the frame's, and not what is behind it.
-    mixed: outside these windows the share is 0 or 255.
     """
 
     frame: Image
     share: NDArray[np.uint8]
-    mixed: list[Window]
 
 
 class FaceRenderer:
@@ -60,7 +56,7 @@ class FaceRenderer:
         plate = features.get(PLATE)
         cut = plate.arrays["cut"] if plate else None
         texture = Texture(rig.textured(picture), cut)
-        self._surface = Surface(texture, rig.triangles, rig.eye_distance_px)
+        self._surface = Surface(texture, rig.triangles, rig.eye_distance_px, self.still.reach)
         self._eyes = [
             FineRegion(texture, rig, [*upper, *lower], EYE_REACH, eyes.eyeball_triangles())
             for upper, lower in zip(eyes.UPPER_LIDS, eyes.LOWER_LIDS, strict=True)
@@ -74,6 +70,7 @@ class FaceRenderer:
         )
         self._behind = self.still.restore((plate.arrays["plate"] if plate else picture).copy())
         self._share = self.still.reach if cut is None else cut & self.still.reach
+        self._unmixed = np.where(self._share, 255, 0).astype(np.uint8)
         at_rest = pose(rig, AT_REST)
         self._detailed = [region.window(at_rest.skin) for region in (*self._eyes, self._lips)]
         self._unmoved = self._composed(picture)
@@ -82,7 +79,7 @@ class FaceRenderer:
         self._surface.fetch(resting, np.empty_like(self._share), self._surface.moved())
         for patch in self._details(at_rest, AT_REST)[0]:
             patch.lay(resting)
-        self._resting = RestingFace(rig, resting, cut, texture, self._eyes, self._lids)
+        self._resting = RestingFace(rig, resting, cut, self.still.reach, texture, self._eyes, self._lids)
         self._resting_unmoved = self._composed(resting)
 
     def render(self, state: FaceState) -> Image:
@@ -111,13 +108,13 @@ class FaceRenderer:
         """The frame, uint8 [S, S, 3], with what must not move put back, in place; the caller's
         to keep.
         """
-        lay(drawn.frame, self._behind, drawn.share, drawn.mixed)
+        lay(drawn.frame, self._behind, drawn.share)
         return drawn.frame
 
     def _composed(self, picture: Image) -> Image:
         """A picture in which nothing has moved, before what is behind it."""
         composed = picture.copy()
-        lay(composed, self._behind, self._share, [Window(*(slice(0, side) for side in self._share.shape))])
+        lay(composed, self._behind, self._share)
         return composed
 
     def _carried(self, surface: Surface, unmoved: Image, detailed: Sequence[Window]) -> Drawn:
@@ -125,11 +122,10 @@ class FaceRenderer:
         composed already.
         """
         frame = unmoved.copy()
-        share = np.full_like(self._share, 255)
+        share = self._unmixed.copy()
         surface.fetch(frame, share, surface.moved(detailed))
         cv2.bitwise_and(share, self.still.reach, dst=share)
-        mixed = np.asarray(cv2.inRange(share, 1, 254), np.uint8)
-        return Drawn(frame, share, windows_over(mixed, WINDOW_ROWS, GAP_PX))
+        return Drawn(frame, share)
 
     def _details(self, posed: Posed, state: FaceState) -> tuple[list[Patch], Inside]:
         """Eyes and lips, finely drawn, and the inside of the mouth."""

@@ -55,12 +55,14 @@ class RestingFace:
         rig: Rig,
         picture: Image,
         cut: NDArray[np.uint8] | None,
+        reach: NDArray[np.uint8],
         texture: Texture,
         eyes: Sequence[FineRegion],
         lids: Lids,
     ) -> None:
         """picture: uint8 [S, S, 3], the face in the state AT_REST. cut: the plane of a Texture.
-        texture, eyes, lids: what eyes are drawn from, and what draws them.
+        reach: uint8 [S, S], 0 where nothing of it is shown. texture, eyes, lids: what eyes are
+        drawn from, and what draws them.
         """
         self._rig, self._eyes, self._lids = rig, eyes, lids
         self._picture, self._cut = picture, cut
@@ -80,7 +82,7 @@ class RestingFace:
         self._in_relief = self._at_rest.copy()
         self._in_relief[:, 2] -= self._behind_relief
         self._head_weight = rig.head_weight[kept, None]
-        self.surface = Surface(self._texture, triangles, SMOOTH * rig.eye_distance_px)
+        self.surface = Surface(self._texture, triangles, SMOOTH * rig.eye_distance_px, reach)
 
     @staticmethod
     def shows(state: FaceState) -> bool:

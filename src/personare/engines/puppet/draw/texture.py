@@ -24,6 +24,8 @@ _HALF_WAY = np.array([-3, 19, 19, -3], np.float32) / 32
 """Cubic convolution, a = -3/4, half-way between two pixels."""
 _REACH_PX = 2
 """How far that looks."""
+_CACHE_LINE = 64
+"""Bytes that a processor reads at once."""
 
 
 class Texture:
@@ -40,6 +42,11 @@ class Texture:
         height, width = self.size = picture.shape[:2]
         self._pixels = np.empty((ENLARGED * height, ENLARGED * width, 4), np.uint8)
         self.show(picture, (slice(0, height), slice(0, width)), plane)
+
+    @property
+    def plane(self) -> NDArray[np.uint8]:
+        """The plane, uint8 [H, W]."""
+        return np.ascontiguousarray(self._pixels[::ENLARGED, ::ENLARGED, 3])
 
     def show(
         self, picture: Image, window: tuple[slice, slice], plane: NDArray[np.uint8] | None = None
@@ -72,16 +79,15 @@ class Texture:
 
     def expect(self, window: tuple[slice, slice]) -> None:
         """Read this window of the picture once in order, from where a fetch will read it in
-        leaps: the processor then has it at hand, which halves the time of the fetch.
+        leaps: the processor then has it at hand, which on some halves the time of the fetch.
         """
         rows, columns = window
-        cv2.countNonZero(
-            self._pixels.view(np.int32)[
-                ENLARGED * rows.start : ENLARGED * rows.stop,
-                ENLARGED * columns.start : ENLARGED * columns.stop,
-                0,
-            ]
-        )
+        lines = self._pixels.view(np.int32)[
+            ENLARGED * rows.start : ENLARGED * rows.stop,
+            ENLARGED * columns.start : ENLARGED * columns.stop : _CACHE_LINE // 4,
+            0,
+        ]
+        np.bitwise_or.reduce(lines, axis=None)
 
     def fetch(self, x: Floats, y: Floats, into: NDArray[np.uint8]) -> None:
         """Colours and plane, uint8 [h, w, 4], at places float32 [h, w] each; beyond the border

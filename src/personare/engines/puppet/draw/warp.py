@@ -40,6 +40,7 @@ few calls, and what one reads should stay in the processor's cache.
 FEATHER_PX = 3
 """Width of the blend from a finely drawn region to the rest."""
 _AROUND = np.ones((3, 3), np.uint8)
+_NEVER = 255
 
 
 class Window(NamedTuple):
@@ -57,32 +58,15 @@ class Window(NamedTuple):
         return int(self.columns.stop - self.columns.start)
 
 
-def windows_over(mask: NDArray[np.uint8], high: int = WINDOW_ROWS, gap: int | None = None) -> list[Window]:
-    """Flat windows, one below the other and at most so high, that leave out little but where
-    the mask, uint8 [H, W], is 0; also side by side, where a gap between them is as wide as
-    this.
+def windows_over(mask: NDArray[np.uint8], high: int = WINDOW_ROWS) -> list[Window]:
+    """Windows, one below the other and at most so high, that leave out little but where the
+    mask, uint8 [H, W], is 0.
     """
-    full = len(mask) // high * high
-    some = mask[:full].reshape(-1, high, mask.shape[1]).max(axis=1)
-    if full < len(mask):
-        some = np.concatenate([some, mask[full:].max(axis=0, keepdims=True)])
-    bands, width = some.shape
-    gap = width if gap is None else gap
-    # All bands in one row, further apart than any gap.
-    apart = width + gap + 1
-    row = np.zeros((bands, apart), np.bool_)
-    row[:, :width] = some
-    places = np.flatnonzero(row)
-    if not len(places):
-        return []
-    breaks = np.flatnonzero(np.diff(places) > gap)
-    starts = places[np.concatenate([[0], breaks + 1])].tolist()
-    ends = places[np.concatenate([breaks, [-1]])].tolist()
     windows = []
-    for start, end in zip(starts, ends, strict=True):
-        band, first = divmod(start, apart)
-        rows = slice(band * high, min((band + 1) * high, len(mask)))
-        windows.append(Window(rows, slice(first, first + end - start + 1)))
+    for start in range(0, len(mask), high):
+        left, top, width, height = cv2.boundingRect(mask[start : start + high])
+        if height:
+            windows.append(Window(slice(start + top, start + top + height), slice(left, left + width)))
     return windows
 
 
@@ -107,12 +91,22 @@ class Surface:
     those that are asked for.
     """
 
-    def __init__(self, texture: Texture, triangles: NDArray[np.int32], unit_px: float) -> None:
-        """unit_px: the eye distance."""
+    def __init__(
+        self,
+        texture: Texture,
+        triangles: NDArray[np.int32],
+        unit_px: float,
+        within: NDArray[np.uint8] | None = None,
+    ) -> None:
+        """unit_px: the eye distance. within: uint8 [H, W], not 0 where the texture may be seen at
+        all: everywhere unless given.
+        """
         self._texture = texture
-        self._triangles = np.ascontiguousarray(triangles)
         self.step = step = min(max(int(COARSE * unit_px), COARSE_PX[0]), COARSE_PX[1])
         height, width = texture.size
+        self._away = _steps_away(texture, within, step)
+        self._triangles = np.array(triangles, order="C")
+        self._triangles.setflags(write=False)
         rows, columns = -(-height // step) + 2, -(-width // step) + 2
         # One step more on every side: there a plane that is enlarged is flat, not a slope.
         self._rasteriser = Rasteriser(columns, rows)
@@ -120,8 +114,6 @@ class Surface:
             ENLARGED * (step * (plane - 1) + np.float32((step - 1) / 2))
             for plane in _pixel_grid(columns, rows)
         )
-        self._coarse = (np.empty((rows, columns), np.float32), np.empty((rows, columns), np.float32))
-        self._fine = tuple(np.empty((rows * step, columns * step), np.float32) for _ in range(2))
         self._displacement = _planes(np.zeros((rows, columns, 3), np.float32))
         self._far = 0
         self._pixels = np.empty((WINDOW_ROWS, width, 4), np.uint8)
@@ -136,7 +128,9 @@ class Surface:
         self._displacement = _planes(self._rasteriser.draw(coarse, self._triangles, displacement))
 
     def moved(self, also: Sequence[Window] = ()) -> list[Window]:
-        """Windows over wherever the last `move` has moved anything, and over these."""
+        """Windows over wherever the last `move` has moved anything, and over these: but for
+        places where nothing of the texture's plane can have come, or be seen.
+        """
         x, y = (plane[1:-1, 1:-1] for plane in self._displacement)
         moved = ((x != 0) | (y != 0)).view(np.uint8)
         for rows, columns in also:
@@ -144,7 +138,9 @@ class Surface:
                 rows.start // self.step : -(-rows.stop // self.step),
                 columns.start // self.step : -(-columns.stop // self.step),
             ] = 1
-        return self._whole(cv2.dilate(moved, _AROUND))
+        far = min(ceil((self._far + Texture.MARGIN_PX) / self.step), _NEVER - 1)
+        near = (self._away <= far).view(np.uint8)
+        return self._whole(cv2.bitwise_and(cv2.dilate(moved, _AROUND), near))
 
     def read(self, windows: Sequence[Window]) -> Window:
         """What of the texture's picture a fetch in these windows, at least one, may read."""
@@ -166,23 +162,26 @@ class Surface:
         """Draw what the last `move` has made of the texture inside these windows: its colours
         into the frame, uint8 [H, W, 3], its plane into the share, uint8 [H, W].
         """
-        x, y = self._places()
+        coarse = [plane + grid for plane, grid in zip(self._displacement, self._grid, strict=True)]
         for window in windows:
             pixels = self._pixels[: window.height, : window.width]
             self._texture.expect(self.read([window]))
-            self._texture.fetch(x[window], y[window], pixels)
+            x, y = (self._enlarged(plane, window) for plane in coarse)
+            self._texture.fetch(x, y, pixels)
             cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB, dst=frame[window])
             cv2.extractChannel(pixels, 3, dst=share[window])
 
-    def _places(self) -> tuple[Floats, Floats]:
-        """Where in the texture every pixel is, float32 [h, w] each: buffers."""
-        for plane, grid, coarse, places in zip(
-            self._displacement, self._grid, self._coarse, self._fine, strict=True
-        ):
-            cv2.add(plane, grid, dst=coarse)
-            cv2.resize(coarse, places.shape[::-1], dst=places, interpolation=cv2.INTER_LINEAR)
-        x, y = (places[self.step :, self.step :] for places in self._fine)
-        return x, y
+    def _enlarged(self, coarse: Floats, window: Window) -> Floats:
+        """Of a coarse plane the pixels of a window, float32 [h, w]."""
+        step, (rows, columns) = self.step, window
+        top, left = rows.start // step, columns.start // step
+        # With the steps before and after them, which those at the edges are mixed with.
+        part = coarse[top : -(-rows.stop // step) + 2, left : -(-columns.stop // step) + 2]
+        height, width = part.shape
+        size = (width * step, height * step)
+        fine = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), np.float32)
+        down, right = rows.start - (top - 1) * step, columns.start - (left - 1) * step
+        return fine[down : down + window.height, right : right + window.width]
 
     def _whole(self, mask: NDArray[Any]) -> list[Window]:
         """Windows of the picture over a mask in steps."""
@@ -221,7 +220,7 @@ class FineRegion:
         aside, above, below = (round(r * rig.eye_distance_px) + FEATHER_PX for r in reach)
         low = np.floor(at_rest.min(axis=0)).astype(int) - np.array([aside, above])
         high = np.ceil(at_rest.max(axis=0)).astype(int) + np.array([aside, below])
-        self._low = low - np.rint(at_rest.mean(axis=0)).astype(int)
+        self._low = (low - np.rint(at_rest.mean(axis=0)).astype(int)).tolist()
         width, height = (int(s) for s in np.minimum(high - low, texture.size[::-1]))
         self._size = (width, height)
         triangles = np.concatenate([_near(rig, low, high), backdrop + len(rig.points)])
@@ -229,6 +228,7 @@ class FineRegion:
         used[triangles] = True
         self._used = np.flatnonzero(used)
         self._triangles = (used.cumsum() - 1)[triangles].astype(np.int32)
+        self._triangles.setflags(write=False)
         self._rasteriser = Rasteriser(width * FINE_ACROSS, height * FINE_DOWN)
         self._grid = tuple(
             ((plane + np.float32(0.5)) / np.float32(fine) - np.float32(0.5)) * np.float32(ENLARGED)
@@ -243,11 +243,12 @@ class FineRegion:
     def window(self, skin: Layer) -> Window:
         """Where the region is."""
         width, height = self._size
-        middle = skin.vertices[self._anchors, :2].mean(axis=0).tolist()
+        anchors = skin.vertices.take(self._anchors, axis=0)
+        middle = (np.add.reduce(anchors) / np.float32(len(anchors))).tolist()
         left, top = (
-            min(max(0, round(place) + int(low)), side - size)
+            min(max(0, round(place) + low), side - size)
             for place, low, size, side in zip(
-                middle, self._low, self._size, self._texture.size[::-1], strict=True
+                middle[:2], self._low, self._size, self._texture.size[::-1], strict=True
             )
         )
         return Window(slice(top, top + height), slice(left, left + width))
@@ -269,6 +270,25 @@ class FineRegion:
         patch = cv2.addWeighted(self._fine[::2], 0.5, self._fine[1::2], 0.5, 0)
         colours = np.asarray(cv2.cvtColor(patch, cv2.COLOR_RGBA2RGB), np.uint8)
         return Patch(window, colours, self._alpha, self._rest)
+
+
+def _steps_away(texture: Texture, within: NDArray[np.uint8] | None, step: int) -> NDArray[np.uint8]:
+    """How many steps lie between what the texture's plane covers and each step of the picture,
+    aside or down, whichever are more; _NEVER where nothing of it may be seen.
+    """
+    covered = _in_steps(texture.plane, step)
+    distance = cv2.distanceTransform(1 - covered, cv2.DIST_C, cv2.DIST_MASK_3)
+    away = distance.clip(0, _NEVER - 1).astype(np.uint8)
+    if within is not None:
+        away[_in_steps(within, step) == 0] = _NEVER
+    return away
+
+
+def _in_steps(mask: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
+    """1 for every step of the picture in which the mask, uint8 [H, W], is not 0 throughout."""
+    down, right = (-side % step for side in mask.shape)
+    steps = np.pad(mask, ((0, down), (0, right))).reshape((len(mask) + down) // step, step, -1, step)
+    return np.asarray(steps.max(axis=(1, 3)) > 0, np.uint8)
 
 
 def _displacement(layer: Layer) -> Floats:
