@@ -103,16 +103,20 @@ class Surface:
         """
         self._texture = texture
         self.step = step = min(max(int(COARSE * unit_px), COARSE_PX[0]), COARSE_PX[1])
-        height, width = texture.size
-        self._away = _steps_away(texture, within, step)
         self._triangles = np.array(triangles, order="C")
         self._triangles.setflags(write=False)
-        rows, columns = -(-height // step) + 2, -(-width // step) + 2
+        height, width = texture.size
+        within = np.ones((height, width), np.uint8) if within is None else within
+        left, top, across, down = cv2.boundingRect(_in_steps(within, step))
+        self._first = (left, top)
+        self._before = np.array([1 - left, 1 - top], np.float32)
+        self._away = _steps_away(texture, within, step)[top : top + down, left : left + across]
+        rows, columns = down + 2, across + 2
         # One step more on every side: there a plane that is enlarged is flat, not a slope.
         self._rasteriser = Rasteriser(columns, rows)
         self._grid = tuple(
-            ENLARGED * (step * (plane - 1) + np.float32((step - 1) / 2))
-            for plane in _pixel_grid(columns, rows)
+            ENLARGED * (step * (plane + (first - 1)) + np.float32((step - 1) / 2))
+            for plane, first in zip(_pixel_grid(columns, rows), self._first, strict=True)
         )
         self._displacement = _planes(np.zeros((rows, columns, 3), np.float32))
         self._far = 0
@@ -122,7 +126,7 @@ class Surface:
         """Take the picture's points to where the skin has them."""
         coarse = skin.vertices.copy()
         coarse[:, :2] *= np.float32(1 / self.step)
-        coarse[:, :2] += 1
+        coarse[:, :2] += self._before
         displacement = _displacement(skin)
         self._far = ceil(float(np.abs(displacement).max()) / ENLARGED)
         self._displacement = _planes(self._rasteriser.draw(coarse, self._triangles, displacement))
@@ -133,11 +137,9 @@ class Surface:
         """
         x, y = (plane[1:-1, 1:-1] for plane in self._displacement)
         moved = ((x != 0) | (y != 0)).view(np.uint8)
+        left, top = self._first
         for rows, columns in also:
-            moved[
-                rows.start // self.step : -(-rows.stop // self.step),
-                columns.start // self.step : -(-columns.stop // self.step),
-            ] = 1
+            moved[_steps(rows, self.step, top), _steps(columns, self.step, left)] = 1
         far = min(ceil((self._far + Texture.MARGIN_PX) / self.step), _NEVER - 1)
         near = (self._away <= far).view(np.uint8)
         return self._whole(cv2.bitwise_and(cv2.dilate(moved, _AROUND), near))
@@ -173,25 +175,26 @@ class Surface:
 
     def _enlarged(self, coarse: Floats, window: Window) -> Floats:
         """Of a coarse plane the pixels of a window, float32 [h, w]."""
-        step, (rows, columns) = self.step, window
-        top, left = rows.start // step, columns.start // step
+        step, (left, top) = self.step, self._first
+        rows, columns = _steps(window.rows, step, top), _steps(window.columns, step, left)
         # With the steps before and after them, which those at the edges are mixed with.
-        part = coarse[top : -(-rows.stop // step) + 2, left : -(-columns.stop // step) + 2]
+        part = coarse[rows.start : rows.stop + 2, columns.start : columns.stop + 2]
         height, width = part.shape
         size = (width * step, height * step)
         fine = np.asarray(cv2.resize(part, size, interpolation=cv2.INTER_LINEAR), np.float32)
-        down, right = rows.start - (top - 1) * step, columns.start - (left - 1) * step
+        down = window.rows.start - (top + rows.start - 1) * step
+        right = window.columns.start - (left + columns.start - 1) * step
         return fine[down : down + window.height, right : right + window.width]
 
     def _whole(self, mask: NDArray[Any]) -> list[Window]:
         """Windows of the picture over a mask in steps."""
-        height, width = self._texture.size
+        (height, width), (left, top), step = self._texture.size, self._first, self.step
         return [
             Window(
-                slice(rows.start * self.step, min(rows.stop * self.step, height)),
-                slice(columns.start * self.step, min(columns.stop * self.step, width)),
+                slice((top + rows.start) * step, min((top + rows.stop) * step, height)),
+                slice((left + columns.start) * step, min((left + columns.stop) * step, width)),
             )
-            for rows, columns in windows_over(mask, WINDOW_ROWS // self.step)
+            for rows, columns in windows_over(mask, WINDOW_ROWS // step)
         ]
 
 
@@ -272,15 +275,19 @@ class FineRegion:
         return Patch(window, colours, self._alpha, self._rest)
 
 
-def _steps_away(texture: Texture, within: NDArray[np.uint8] | None, step: int) -> NDArray[np.uint8]:
+def _steps(pixels: slice, step: int, first: int) -> slice:
+    """The steps, counted from the first one, that hold these pixels."""
+    return slice(max(0, pixels.start // step - first), max(0, -(-pixels.stop // step) - first))
+
+
+def _steps_away(texture: Texture, within: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
     """How many steps lie between what the texture's plane covers and each step of the picture,
     aside or down, whichever are more; _NEVER where nothing of it may be seen.
     """
     covered = _in_steps(texture.plane, step)
     distance = cv2.distanceTransform(1 - covered, cv2.DIST_C, cv2.DIST_MASK_3)
     away = distance.clip(0, _NEVER - 1).astype(np.uint8)
-    if within is not None:
-        away[_in_steps(within, step) == 0] = _NEVER
+    away[_in_steps(within, step) == 0] = _NEVER
     return away
 
 
