@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from personare.errors import FaceTooSmall, FaceTurnedAway, InputError, NoFaceFound
+from personare.errors import EngineError, FaceTooSmall, FaceTurnedAway, InputError, NoFaceFound
 from personare.heads import CHIN, FACE_OVAL, LOWER_LIP_ROWS, UPPER_LIP_ROWS, Rasteriser, head468, similarity
 from personare.media.image import read_image
 from personare.motion import ARKIT_UNITS
@@ -199,6 +199,25 @@ def test_the_rasteriser_interpolates_and_hides():
     raster.draw(vertices, triangles[:1], attributes)
     assert not raster.covered[-2, -2]
     assert raster.depth[-2, -2] == -np.inf
+
+
+def test_triangles_of_no_vertices_are_refused_also_when_they_come_again():
+    raster = Rasteriser(32, 24)
+    corners, ones = np.array([[0, 0, 0], [32, 0, 0], [0, 24, 0]], np.float32), np.ones((3, 3), np.float32)
+    owned = np.array([[0, 1, 2]], np.int32)
+    seen = owned.view()
+    seen.setflags(write=False)
+    for triangles in (owned, seen):
+        owned[:] = [[0, 1, 2]]
+        raster.draw(corners, triangles, ones)
+        owned[0, 2] = 7
+        with pytest.raises(EngineError, match="outside of its 3 vertices"):
+            raster.draw(corners, triangles, ones)
+    owned[0, 2] = 2
+    owned.setflags(write=False)
+    raster.draw(corners, owned, ones)
+    with pytest.raises(EngineError, match="outside of its 2 vertices"):
+        raster.draw(corners[:2], owned, ones[:2])
 
 
 def test_only_what_is_nearer_is_drawn_before_what_was_kept():

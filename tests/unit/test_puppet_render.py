@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
-from personare.engines.puppet.compose import StillBackground
-from personare.engines.puppet.draw import face as render
+from personare.engines.puppet.compose import StillBackground, lay
 from personare.engines.puppet.draw import resting, warp
 from personare.engines.puppet.draw.deform import Layer, head_rotation, pose
 from personare.engines.puppet.draw.face import FaceRenderer
@@ -114,16 +114,21 @@ def test_opening_grows_with_the_jaw(avatar, shut_avatar):
         assert areas[-1] > 0.04 * rig.eye_distance_px**2
 
 
-@pytest.mark.parametrize("background", ["keep", "stretch"])
+@pytest.mark.parametrize("background", ["keep", "stretch", "painted over"])
 def test_fetching_in_windows_leaves_nothing_out(background, monkeypatch):
     """To the byte what fetching and mixing of all pixels gives, also where the head leaves the
     picture.
     """
-    features = prepare(size=258, face_height=0.3, background=background)
+    features = prepare(size=258, face_height=0.3, background=background.replace("painted over", "keep"))
+    if background == "painted over":
+        plate = features["puppet.plate"]
+        green = np.full_like(plate.arrays["plate"], (20, 230, 40))
+        features = {**features, "puppet.plate": replace(plate, arrays={**plate.arrays, "plate": green})}
     states = [EVERYTHING, face_state(BLINK, (-15, 4, 3)), face_state(AA, (20, -10, 9), (0.6, 0.3))]
+    states.append(face_state({"browDown": 0.5}))  # the person's edge stays
     in_windows = [FaceRenderer(features).render(state) for state in states]
     everything = lambda mask, high=WINDOW_ROWS: [  # noqa: E731
-        Window(slice(top, min(top + high, len(mask))), slice(0, len(mask)))
+        Window(slice(top, min(top + high, len(mask))), slice(0, mask.shape[1]))
         for top in range(0, len(mask), high)
     ]
     monkeypatch.setattr(warp, "windows_over", everything)
@@ -191,6 +196,17 @@ def test_a_frame_that_fails_does_not_stop_the_next_one(avatar, monkeypatch):
         renderer.render(EVERYTHING)
     monkeypatch.undo()
     assert renderer.render(EVERYTHING).any()
+
+
+def test_what_is_behind_is_mixed_in_by_its_share():
+    rng = np.random.default_rng(7)
+    frame, behind = rng.integers(0, 256, (2, 9, 60, 3), np.uint8)
+    share = rng.permuted(np.arange(9 * 60) % 256).astype(np.uint8).reshape(9, 60)
+    above = share[..., None] / 255
+    wanted = np.rint(frame * above + behind * (1 - above))
+    lay(frame, behind, share)
+    assert np.abs(frame - wanted).max() <= 1
+    assert np.array_equal(frame[share == 0], behind[share == 0])
 
 
 def test_windows_cover_a_mask():

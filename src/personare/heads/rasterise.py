@@ -58,8 +58,8 @@ class Rasteriser:
         triangle; 0 where nothing is.
 
         vertices: float32 [n, 3], x and y in pixels, z in pixels, larger is nearer, |z| < 20000.
-        triangles: int32 [m, 3], both windings are drawn; looked through once if they are the
-        same that cannot be written. behind: what `kept_depth` gave after
+        triangles: int32 [m, 3], both windings are drawn; the same array, if it owns its
+        memory and cannot be written, is looked through once. behind: what `kept_depth` gave after
         another draw: only what is nearer than that one's triangles is drawn, and the result is
         anything, not 0, where nothing is. The result, float32 [height, width,
         3], is a buffer of the rasteriser: valid until the next call. Raises EngineError for a
@@ -67,7 +67,8 @@ class Rasteriser:
         """
         if triangles is not self._checked:
             self._reach = (int(triangles.min()), int(triangles.max())) if triangles.size else (0, -1)
-            self._checked = None if triangles.flags.writeable else triangles
+            may_change = triangles.flags.writeable or triangles.base is not None
+            self._checked = None if may_change else triangles
         if self._reach[0] < 0 or self._reach[1] >= len(vertices):
             raise EngineError(
                 f"a triangle points outside of its {len(vertices)} vertices",
