@@ -214,6 +214,36 @@ def test_closed_lips_are_left_as_they_are(portrait):
     assert np.array_equal(rig.textured(painted.picture), painted.picture)
 
 
+@pytest.mark.parametrize("turned", [0.0, 0.4])
+def test_lips_that_the_landmarks_cross_near_a_corner_are_unfolded(portrait, turned):
+    painted = paint(portrait, 0.03)
+    turn = np.array([[np.cos(turned), -np.sin(turned)], [np.sin(turned), np.cos(turned)]], np.float32)
+    good = painted.points.copy()
+    good[:, :2] = good[:, :2] @ turn.T
+    assert np.allclose(lips.uncrossed(good), good, atol=1e-3)
+    crossed, down = good.copy(), turn @ np.float32([0, 1])
+    crossed[UPPER_ROWS[0, 1], :2] += 3 * down
+    crossed[UPPER_ROWS[1, 1], :2] += 5 * down
+    crossed[LOWER_ROWS[2, -2], :2] -= 7 * down
+    apart = lips.uncrossed(crossed)
+    upper, lower = (apart[rows[:, INNER], :2] @ down for rows in (UPPER_ROWS, LOWER_ROWS))
+    assert (np.diff(np.concatenate([upper[::-1], lower]), axis=0) > -1e-3).all()
+    touched = np.zeros(len(good), bool)
+    touched[np.concatenate([UPPER_ROWS[:, 1], LOWER_ROWS[:, 1], LOWER_ROWS[:, -2]])] = True
+    assert np.allclose(apart[~touched], good[~touched], atol=1e-3)
+    assert np.abs(apart - good)[touched].max() < 4, "of 7 that the worst was off"
+    assert np.allclose(lips.uncrossed(apart), apart, atol=1e-3)
+
+
+def test_settled_lips_are_not_folded(portrait):
+    painted = paint(portrait, 0.0, seam=True)
+    crossed = painted.points.copy()
+    crossed[UPPER_ROWS[1, 1], 1] += 5
+    settled = lips.settle(crossed, painted.picture, painted.unit_px)
+    heights = np.concatenate([settled[UPPER_ROWS[::-1, INNER], 1], settled[LOWER_ROWS[:, INNER], 1]])
+    assert (np.diff(heights, axis=0) > -0.05).all()
+
+
 @pytest.mark.parametrize("gap", [0.0, 0.12])
 def test_a_moustache_moves_neither_the_seam_nor_the_edges(portrait, gap):
     bare, bearded = (paint(portrait, gap, seam=gap == 0, moustache=m) for m in (False, True))

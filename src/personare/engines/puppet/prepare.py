@@ -92,7 +92,7 @@ def recipe(options: PuppetOptions) -> Recipe:
                 weights=(NETWORK_SHA256[MATTE_NETWORK],),
                 form=forms.crop,
             ),
-            Stage(name=RIG, version=16, compute=_rig, needs=(FACE, CROP), form=forms.rig),
+            Stage(name=RIG, version=17, compute=_rig, needs=(FACE, CROP), form=forms.rig),
             *([behind] if options.background != "stretch" else []),
         )
     )

@@ -99,6 +99,27 @@ def _redness(colours: Floats) -> Floats:
 
 
 def settle(points: Floats, picture: Image, unit_px: float) -> Floats:
+    """Points [468, 3] whose lips lie where the picture shows them, and do not cross."""
+    return uncrossed(_settled(points, picture, unit_px))
+
+
+def uncrossed(points: Floats) -> Floats:
+    """Points [n, 3] whose lips are not folded: rows of a lip lie one beyond the other, and inner
+    lips meet half-way where the landmarks have the lower one above the upper one, as they do
+    near the corners of a mouth that is seen from aside or is drawn.
+    """
+    line = points[UPPER_INNER[-1], :2] - points[UPPER_INNER[0], :2]
+    across = np.array([-line[1], line[0]], np.float32) / max(float(np.linalg.norm(line)), 1e-3)
+    upper_rows, lower_rows = UPPER_ROWS[:, BETWEEN_CORNERS], LOWER_ROWS[:, BETWEEN_CORNERS]
+    upper, lower = (points[rows, :2] @ across for rows in (upper_rows, lower_rows))
+    half = np.minimum(lower[0] - upper[0], 0) / 2 * SEAM_PULL[:, None]
+    apart = points.copy()
+    apart[upper_rows, :2] += (np.minimum.accumulate(upper + half) - upper)[..., None] * across
+    apart[lower_rows, :2] += (np.maximum.accumulate(lower - half) - lower)[..., None] * across
+    return apart
+
+
+def _settled(points: Floats, picture: Image, unit_px: float) -> Floats:
     """Points [468, 3] whose lips lie where the picture shows their edges, or the dark line of
     the mouth.
 
