@@ -58,12 +58,12 @@ class Rasteriser:
         triangle; 0 where nothing is.
 
         vertices: float32 [n, 3], x and y in pixels, z in pixels, larger is nearer, |z| < 20000.
-        triangles: int32 [m, 3], both windings are drawn; the same array, if it owns its
-        memory and cannot be written, is looked through once. behind: what `kept_depth` gave after
+        triangles: int32 [m, 3], both windings are drawn; the same array, if it owns its memory
+        and cannot be written, is looked through once. behind: what `kept_depth` gave after
         another draw: only what is nearer than that one's triangles is drawn, and the result is
-        anything, not 0, where nothing is. The result, float32 [height, width,
-        3], is a buffer of the rasteriser: valid until the next call. Raises EngineError for a
-        triangle of vertices that do not exist: OpenCV would read whatever lies there.
+        anything, not 0, where nothing is. The result, float32 [height, width, 3], is a buffer
+        of the rasteriser: valid until the next call. Raises EngineError for a triangle of
+        vertices that do not exist: OpenCV would read whatever lies there.
         """
         if triangles is not self._checked:
             self._reach = (int(triangles.min()), int(triangles.max())) if triangles.size else (0, -1)

@@ -98,8 +98,8 @@ class Surface:
         unit_px: float,
         within: NDArray[np.uint8] | None = None,
     ) -> None:
-        """unit_px: the eye distance. within: uint8 [H, W], not 0 where the texture may be seen at
-        all: everywhere unless given.
+        """unit_px: the eye distance. within: uint8 [H, W], not 0 where the texture may be seen
+        at all: everywhere unless given.
         """
         self._texture = texture
         self.step = step = min(max(int(COARSE * unit_px), COARSE_PX[0]), COARSE_PX[1])

@@ -104,9 +104,9 @@ def settle(points: Floats, picture: Image, unit_px: float) -> Floats:
 
 
 def uncrossed(points: Floats) -> Floats:
-    """Points [n, 3] whose lips are not folded: rows of a lip lie one beyond the other, and inner
-    lips meet half-way where the landmarks have the lower one above the upper one, as they do
-    near the corners of a mouth that is seen from aside or is drawn.
+    """Points [n, 3] whose lips are not folded: rows of a lip lie one beyond the other, and
+    inner lips meet half-way where the landmarks have the lower one above the upper one, as they
+    do near the corners of a mouth that is seen from aside or is drawn.
     """
     line = points[UPPER_INNER[-1], :2] - points[UPPER_INNER[0], :2]
     across = np.array([-line[1], line[0]], np.float32) / max(float(np.linalg.norm(line)), 1e-3)
