@@ -1,7 +1,7 @@
 """How truly a guide is followed: clips that puppet itself makes, whose curves are known, are
 watched; and guides of others are watched and drawn side by side with a portrait that follows.
 
-    python benchmarks/follow.py --media /work/shared/media
+    python benchmarks/follow.py --media FOLDER
     python benchmarks/follow.py --guides driving.mp4 --portrait me.jpg --sheets FOLDER
 
 The table, per portrait over all its clips: Pearson's r of what was meant and what was seen, and

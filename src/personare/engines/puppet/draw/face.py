@@ -70,6 +70,7 @@ class FaceRenderer:
         )
         self._behind = self.still.restore((plate.arrays["plate"] if plate else picture).copy())
         self._share = self.still.reach if cut is None else cut & self.still.reach
+        # Of what is composed already, which is not mixed a second time.
         self._unmixed = np.where(self._share, 255, 0).astype(np.uint8)
         at_rest = pose(rig, AT_REST)
         self._detailed = [region.window(at_rest.skin) for region in (*self._eyes, self._lips)]

@@ -41,6 +41,7 @@ FEATHER_PX = 3
 """Width of the blend from a finely drawn region to the rest."""
 _AROUND = np.ones((3, 3), np.uint8)
 _NEVER = 255
+"""In place of a number of steps."""
 
 
 class Window(NamedTuple):
@@ -106,13 +107,14 @@ class Surface:
         self._triangles = np.array(triangles, order="C")
         self._triangles.setflags(write=False)
         height, width = texture.size
-        within = np.ones((height, width), np.uint8) if within is None else within
-        left, top, across, down = cv2.boundingRect(_in_steps(within, step))
+        seen = _in_steps(np.ones((height, width), np.uint8) if within is None else within, step)
+        left, top, across, down = cv2.boundingRect(seen)
         self._first = (left, top)
-        self._before = np.array([1 - left, 1 - top], np.float32)
-        self._away = _steps_away(texture, within, step)[top : top + down, left : left + across]
-        rows, columns = down + 2, across + 2
+        away = np.where(seen, _steps_away(_in_steps(texture.plane, step)), _NEVER)
+        self._away = np.ascontiguousarray(away[top : top + down, left : left + across])
         # One step more on every side: there a plane that is enlarged is flat, not a slope.
+        rows, columns = down + 2, across + 2
+        self._on_grid = np.array([1 - left, 1 - top], np.float32)
         self._rasteriser = Rasteriser(columns, rows)
         self._grid = tuple(
             ENLARGED * (step * (plane + (first - 1)) + np.float32((step - 1) / 2))
@@ -126,7 +128,7 @@ class Surface:
         """Take the picture's points to where the skin has them."""
         coarse = skin.vertices.copy()
         coarse[:, :2] *= np.float32(1 / self.step)
-        coarse[:, :2] += self._before
+        coarse[:, :2] += self._on_grid
         displacement = _displacement(skin)
         self._far = ceil(float(np.abs(displacement).max()) / ENLARGED)
         self._displacement = _planes(self._rasteriser.draw(coarse, self._triangles, displacement))
@@ -276,23 +278,22 @@ class FineRegion:
 
 
 def _steps(pixels: slice, step: int, first: int) -> slice:
-    """The steps, counted from the first one, that hold these pixels."""
+    """The steps that hold these pixels, counted from step `first` of the picture."""
     return slice(max(0, pixels.start // step - first), max(0, -(-pixels.stop // step) - first))
 
 
-def _steps_away(texture: Texture, within: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
-    """How many steps lie between what the texture's plane covers and each step of the picture,
-    aside or down, whichever are more; _NEVER where nothing of it may be seen.
+def _steps_away(covered: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """How many steps lie between each step and the nearest that is not 0, aside or down,
+    whichever are more; at most _NEVER - 1.
     """
-    covered = _in_steps(texture.plane, step)
     distance = cv2.distanceTransform(1 - covered, cv2.DIST_C, cv2.DIST_MASK_3)
-    away = distance.clip(0, _NEVER - 1).astype(np.uint8)
-    away[_in_steps(within, step) == 0] = _NEVER
-    return away
+    return np.asarray(distance.clip(0, _NEVER - 1), np.uint8)
 
 
 def _in_steps(mask: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
-    """1 for every step of the picture in which the mask, uint8 [H, W], is not 0 throughout."""
+    """Of a mask of pixels, uint8 [H, W], that of steps: 1 where any of a step's pixels is not
+    0, otherwise 0.
+    """
     down, right = (-side % step for side in mask.shape)
     steps = np.pad(mask, ((0, down), (0, right))).reshape((len(mask) + down) // step, step, -1, step)
     return np.asarray(steps.max(axis=(1, 3)) > 0, np.uint8)
